@@ -1,0 +1,104 @@
+"""Named arrays as one value: their hash, a copy of them, and names packed into arrays.
+
+The state of a model is a mapping of names to arrays and nothing else, so that it can be compared, copied and stored
+without knowing what it means.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+_KINDS = frozenset("biuf")
+
+
+def plain_array(name: str, array: np.ndarray) -> np.ndarray:
+    """Return the array as C-contiguous and little-endian; the same object if it already is.
+
+    Parameters
+    ----------
+    name
+        What the array is called in an error message.
+    array
+        Booleans, integers or floating-point numbers, any shape.
+
+    Raises
+    ------
+    TypeError
+        The array holds anything else, such as text or objects.
+    """
+    if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8:
+        raise TypeError(f"array {name!r} has dtype {array.dtype}; state holds booleans, integers and floats only")
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def array_bytes(array: np.ndarray) -> memoryview:
+    """Return the bytes of a C-contiguous array without a copy."""
+    return memoryview(array.reshape(-1).view(np.uint8))
+
+
+def state_hash(arrays: Mapping[str, np.ndarray]) -> str:
+    """Return 64 hexadecimal digits (BLAKE2b-256) over sorted names, dtypes, shapes and bytes.
+
+    Two states have equal hashes exactly when every array has the same bits; memory layout and byte order of the arrays
+    do not enter, the order of the mapping does not either.
+
+    Raises
+    ------
+    TypeError
+        An array holds anything but booleans, integers and floats.
+    """
+    digest = hashlib.blake2b(digest_size=32)
+    for name in sorted(arrays):
+        array = plain_array(name, arrays[name])
+        shape = ",".join(map(str, array.shape))
+        header = f"{name}\0{array.dtype.str}\0{shape}\0".encode()
+        digest.update(len(header).to_bytes(8, "little"))
+        digest.update(header)
+        digest.update(array_bytes(array))
+    return digest.hexdigest()
+
+
+def copy_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return C-contiguous, little-endian copies that share no memory with the originals.
+
+    This is what a thread that writes a snapshot gets, while the owner goes on to change the originals.
+    """
+    copies = {}
+    for name, array in arrays.items():
+        plain = plain_array(name, array)
+        copies[name] = plain.copy() if np.may_share_memory(plain, array) else plain
+    return copies
+
+
+def pack_names(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Pack texts into one byte array.
+
+    Returns
+    -------
+    uint8[bytes]
+        All names in UTF-8, one after the other.
+    int64[names + 1]
+        Where each name starts; the last entry is the number of bytes.
+    """
+    encoded = [name.encode("utf-8", "surrogatepass") for name in names]
+    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(text) for text in encoded], out=offsets[1:])
+    return np.frombuffer(b"".join(encoded), dtype=np.uint8).copy(), offsets
+
+
+def unpack_names(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
+    """Return the names that `pack_names` packed.
+
+    Raises
+    ------
+    ValueError
+        The offsets do not fit the bytes, or the bytes are not UTF-8.
+    """
+    edges = offsets.tolist()
+    if not edges or edges[0] != 0 or edges[-1] != packed.size or edges != sorted(edges):
+        raise ValueError(f"name offsets do not fit the {packed.size} bytes of names")
+    data = packed.tobytes()
+    return [data[edges[i] : edges[i + 1]].decode("utf-8", "surrogatepass") for i in range(len(edges) - 1)]
