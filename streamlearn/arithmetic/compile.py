@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 
+from streamlearn.arithmetic import kernel_cache
+from streamlearn.arithmetic.kernel_cache import CacheStatistics, kernel_folder, kernel_hash
+
+__all__ = ["CacheStatistics", "cache_statistics", "compile_under_lock", "kernel", "kernel_folder", "kernel_hash"]
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LOCK_WAIT_SECONDS = 300.0
+_LOCK_POLL_SECONDS = 0.05
 
 
 def kernel(function: F) -> F:
@@ -15,5 +29,95 @@ def kernel(function: F) -> F:
 
     ``fastmath`` stays off: reassociation and contraction would change the last bits from one CPU to the next.
     ``nogil`` lets the service's other threads run while a batch is walked.
+
+    The machine code is kept on disk (`streamlearn.arithmetic.kernel_cache`). A function outside the kernel sources,
+    such as one of a test, is compiled in memory: a change of it would not change the name of the cache folder.
     """
-    return numba.njit(cache=True, nogil=True, fastmath=False, error_model="numpy")(function)  # type: ignore[return-value]
+    compiled: Any = numba.njit(nogil=True, fastmath=False, error_model="numpy")(function)
+    if not kernel_cache.numba_config.DISABLE_JIT and kernel_cache.covers(function):
+        compiled._cache = kernel_cache.KernelCache(function)
+    return compiled
+
+
+def cache_statistics() -> CacheStatistics:
+    """Return how many compiled signatures this process has loaded, compiled and stored so far."""
+    return dataclasses.replace(kernel_cache.statistics)
+
+
+def compile_under_lock(warm: Callable[[], None], progress: Callable[[str], None] | None = None) -> None:
+    """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
+
+    Of several processes that start together on an empty cache, one compiles and the others wait and then load. The
+    lock only saves work: a process that cannot take it, or has waited for five minutes, compiles for itself.
+
+    Parameters
+    ----------
+    warm
+        Calls each kernel once with arguments of the types that it gets later.
+    progress
+        Gets a line of text at each step: waiting, each kernel compiled, ready.
+    """
+    report = progress or (lambda text: None)
+    if kernel_cache.numba_config.DISABLE_JIT:
+        warm()
+        return
+    folder = kernel_folder()
+    before = cache_statistics()
+    with _observed(report):
+        if folder is None or (folder / kernel_cache.COMPLETE).exists() or not kernel_cache.make_folder(folder):
+            warm()
+        else:
+            _warm_alone(folder, warm, report)
+    if folder is not None:
+        kernel_cache.mark_used(folder)
+    now = cache_statistics()
+    report(f"kernels ready: {now.loaded - before.loaded} loaded, {now.compiled - before.compiled} compiled")
+
+
+def _warm_alone(folder: Path, warm: Callable[[], None], report: Callable[[str], None]) -> None:
+    complete = folder / kernel_cache.COMPLETE
+    with _file_lock(folder / "lock", complete, report):
+        if not complete.exists():
+            kernel_cache.prune()
+            report("compiling kernels: the first start of a version on a machine takes longer")
+        warm()
+        try:
+            complete.touch()
+        except OSError as error:
+            kernel_cache.warn_in_memory(f"cannot write to {folder} ({error.strerror})")
+
+
+@contextmanager
+def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock at ``path``, or go on without it when ``complete`` appears or nothing can be locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        waiting = False
+        while not complete.exists() and time.monotonic() < deadline:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    report("another process compiles the kernels: waiting for it")
+                waiting = True
+                time.sleep(_LOCK_POLL_SECONDS)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _observed(report: Callable[[str], None]) -> Iterator[None]:
+    kernel_cache.observers.append(report)
+    try:
+        yield
+    finally:
+        kernel_cache.observers.remove(report)
