@@ -1,0 +1,339 @@
+"""The partition of the labels: the current tree of clusters, the candidate that waits, and when the two are compared.
+
+At the end of every period (100 rows during the first 500, then 500) the candidate built one period earlier is tested
+against the current tree on the rows since, both refilled from up to 2,000 rows before. It takes the tree's place when
+its mean gain in log probability exceeds 3 standard errors. Then the next candidate is built from the counts at hand. A
+drift alarm may call the test before the period ends.
+
+The first tree is made of the label slots in their order, 16 a group: no row says anything else yet. It goes by the same
+test as any other, so every later tree has earned its place.
+
+Only complete label sets count as rows here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.learner.partition.code_length import compare
+from streamlearn.learner.partition.linkage import candidate_tree
+from streamlearn.learner.partition.pair_counts import (
+    MAXIMUM_LABELS,
+    PairCounts,
+    PairCountsState,
+    pair_counts_update,
+)
+from streamlearn.learner.partition.replay import (
+    MAXIMUM_MEMBERS,
+    MAXIMUM_ROWS,
+    ReplayState,
+    empty_replay,
+    linear_replay,
+    replay_push,
+    replay_retire,
+)
+from streamlearn.learner.partition.tree import (
+    LABELS,
+    MAXIMUM_CHILDREN,
+    TreeState,
+    empty_tree,
+    grow_tree,
+    node_capacity,
+    tree_arrays,
+    tree_cluster,
+    tree_cluster_count,
+    tree_from_arrays,
+    tree_join,
+)
+
+FIRST_PERIOD = 100
+PERIOD = 500
+FIRST_PERIODS_UNTIL = 500
+REFILL_ROWS = 2_000
+FEWEST_ROWS = 30
+STANDARD_ERRORS = 3.0
+
+SINCE, PERIOD_ROWS, SEEN, VERSION, TESTS, SWITCHES, WAITING = 0, 1, 2, 3, 4, 5, 6
+
+
+class PartitionState(NamedTuple):
+    """What the kernels read and write.
+
+    Attributes
+    ----------
+    counts
+        Decayed counts of labels and pairs.
+    replay
+        The last label sets.
+    tree
+        The current tree; it holds the labels known so far.
+    cluster_of
+        int32[labels], top-level cluster of each label, 0 to 15; -1 in spare room.
+    clock
+        int64[7]: rows since the last test; rows that the period lasts; rows ever; how often labels have moved to
+        another cluster; tests; switches; 1 if a candidate waits.
+    """
+
+    counts: PairCountsState
+    replay: ReplayState
+    tree: TreeState
+    cluster_of: np.ndarray
+    clock: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEvent:
+    """The outcome of one code-length test.
+
+    Attributes
+    ----------
+    gain
+        Mean gain of the candidate over the current tree, nats a row.
+    standard_error
+        Of the gain, nats a row.
+    rows
+        Rows that both have coded.
+    switched
+        Whether the candidate has become the current tree.
+    forced
+        Whether the test was called before the period's end.
+    clusters_before, clusters_after
+        Number of top-level clusters.
+    """
+
+    gain: float
+    standard_error: float
+    rows: int
+    switched: bool
+    forced: bool
+    clusters_before: int
+    clusters_after: int
+
+
+@kernel
+def partition_recluster(state: PartitionState) -> None:
+    """Write the top-level cluster of every known label."""
+    for label in range(state.tree.size[LABELS]):
+        state.cluster_of[label] = tree_cluster(state.tree, label)
+
+
+@kernel
+def partition_know(state: PartitionState, known: int) -> None:
+    """Give the label slots below ``known`` that are not in the tree yet a place in it, in their order.
+
+    Call it with the labels known as of the row, before the row is learnt from. Room must be there (``grow``).
+    """
+    while state.tree.size[LABELS] < known:
+        label = state.tree.size[LABELS]
+        if tree_join(state.tree):
+            partition_recluster(state)
+            state.clock[VERSION] += 1
+        else:
+            state.cluster_of[label] = tree_cluster(state.tree, label)
+
+
+@kernel
+def partition_learn_row(state: PartitionState, members: np.ndarray) -> None:
+    """Learn from one complete label set.
+
+    Parameters
+    ----------
+    state
+        The partition.
+    members
+        int32[k], distinct slots of the labels that are on; those not yet in the tree join it. May be empty.
+    """
+    known = state.tree.size[LABELS]
+    for i in range(len(members)):
+        known = max(known, members[i] + 1)
+    partition_know(state, known)
+    pair_counts_update(state.counts, members)
+    replay_push(state.replay, members)
+    state.clock[SINCE] += 1
+    state.clock[SEEN] += 1
+
+
+@kernel
+def due(state: PartitionState) -> bool:
+    """Return whether the period has ended: ``Partition.run_test`` must run before the next row is learnt from."""
+    return state.clock[SINCE] >= state.clock[PERIOD_ROWS]
+
+
+@kernel
+def cluster_count(state: PartitionState) -> int:
+    """Return the number of top-level clusters: 0 without labels, else 1 to 16."""
+    return tree_cluster_count(state.tree)
+
+
+class Partition:
+    """Holds, names and grows the partition, and runs what is too rare for a row's way.
+
+    Parameters
+    ----------
+    labels
+        Labels known at row 0, slots 0 to ``labels`` - 1.
+    maximum
+        The most labels that the model may come to know.
+
+    Raises
+    ------
+    UsageError
+        If ``maximum`` is more than the dense table of pairs is made for.
+    """
+
+    def __init__(self, labels: int = 0, *, maximum: int = 1024) -> None:
+        if maximum > MAXIMUM_LABELS:
+            raise UsageError(
+                f"labels.maximum is {maximum}: the table of label pairs is made for at most {MAXIMUM_LABELS} labels; "
+                f"set labels.maximum to {MAXIMUM_LABELS} or less"
+            )
+        self._counts = PairCounts(labels)
+        self._candidate = empty_tree(labels)
+        clock = np.array([0, FIRST_PERIOD, 0, 0, 0, 0, 0], np.int64)
+        self.state = PartitionState(
+            self._counts.state, empty_replay(), empty_tree(labels), np.full(labels, -1, np.int32), clock
+        )
+        partition_know(self.state, labels)
+
+    @property
+    def known(self) -> int:
+        """Labels in the tree."""
+        return int(self.state.tree.size[LABELS])
+
+    @property
+    def cluster_of(self) -> np.ndarray:
+        """int32[known], the top-level cluster of each label."""
+        return self.state.cluster_of[: self.known]
+
+    @property
+    def cluster_count(self) -> int:
+        """Number of top-level clusters, 0 to 16."""
+        return int(cluster_count(self.state))
+
+    @property
+    def tests(self) -> int:
+        """Tests run so far."""
+        return int(self.state.clock[TESTS])
+
+    @property
+    def switches(self) -> int:
+        """Tests so far that the candidate has won."""
+        return int(self.state.clock[SWITCHES])
+
+    def grow(self, labels: int) -> None:
+        """Make room for this many label slots; which of them are known is for ``partition_know`` to say."""
+        if labels <= self._counts.capacity:
+            return
+        self._counts.grow(labels)
+        self._candidate = grow_tree(self._candidate, labels)
+        cluster_of = np.full(labels, -1, np.int32)
+        cluster_of[: self.known] = self.cluster_of
+        self.state = self.state._replace(
+            counts=self._counts.state, tree=grow_tree(self.state.tree, labels), cluster_of=cluster_of
+        )
+
+    def retire(self, slot: int) -> None:
+        """Forget what was seen of one label; its slot keeps its place in the trees for the next label."""
+        self._counts.retire(slot)
+        replay_retire(self.state.replay, slot)
+
+    def run_test(self, forced: bool = False) -> PartitionEvent | None:
+        """Test the waiting candidate against the current tree, then build the next one.
+
+        Parameters
+        ----------
+        forced
+            Whether the test comes before the period's end, as after a drift alarm. With fewer than 30 rows since the
+            candidate was built such a call does nothing.
+
+        Returns
+        -------
+        PartitionEvent or None
+            None if no candidate waits (the first period), or too few rows have passed.
+        """
+        clock = self.state.clock
+        rows = min(int(clock[SINCE]), MAXIMUM_ROWS)
+        if forced and rows < FEWEST_ROWS:
+            return None
+        event = self._test(rows, forced) if clock[WAITING] and rows >= FEWEST_ROWS else None
+        self._candidate = candidate_tree(self.state.counts, self.known, self._counts.capacity)
+        clock[WAITING] = 1
+        clock[SINCE] = 0
+        clock[PERIOD_ROWS] = FIRST_PERIOD if clock[SEEN] < FIRST_PERIODS_UNTIL else PERIOD
+        return event
+
+    def _test(self, rows: int, forced: bool) -> PartitionEvent:
+        candidate = self._candidate
+        while candidate.size[LABELS] < self.known:
+            tree_join(candidate)
+        offsets, members = linear_replay(self.state.replay)
+        split = max(len(offsets) - 1 - rows, 0)
+        offsets = offsets[max(split - REFILL_ROWS, 0) :]
+        gain, standard_error, coded = compare(self.state.tree, candidate, offsets, members, min(split, REFILL_ROWS))
+        before = self.cluster_count
+        switched = gain > STANDARD_ERRORS * standard_error
+        clock = self.state.clock
+        clock[TESTS] += 1
+        if switched:
+            clock[SWITCHES] += 1
+            clock[VERSION] += 1
+            self.state = self.state._replace(tree=candidate)
+            partition_recluster(self.state)
+        return PartitionEvent(gain, standard_error, coded, switched, forced, before, self.cluster_count)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the complete state by name; spare room is not state."""
+        offsets, members = linear_replay(self.state.replay)
+        arrays = {f"counts.{name}": array for name, array in self._counts.arrays(self.known).items()}
+        arrays |= {"replay.offsets": offsets, "replay.members": members, "clock": self.state.clock}
+        arrays |= {f"tree.{name}": array for name, array in tree_arrays(self.state.tree).items()}
+        arrays |= {f"candidate.{name}": array for name, array in tree_arrays(self._candidate).items()}
+        return arrays
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over a state that ``arrays`` returned.
+
+        Raises
+        ------
+        SnapshotError
+            If an array is missing or the arrays do not agree with each other.
+        """
+        missing = [name for name in ("replay.offsets", "replay.members", "clock") if name not in arrays]
+        if missing:
+            raise SnapshotError(f"partition: the array {missing[0]!r} is missing from the snapshot")
+        parts = {
+            part: {name[len(part) + 1 :]: array for name, array in arrays.items() if name.startswith(part + ".")}
+            for part in ("counts", "tree", "candidate")
+        }
+        self._counts.load_arrays(parts["counts"])
+        capacity = self._counts.capacity
+        tree = tree_from_arrays(parts["tree"], capacity)
+        self._candidate = tree_from_arrays(parts["candidate"], capacity)
+        clock, offsets, members = arrays["clock"], arrays["replay.offsets"], arrays["replay.members"]
+        if clock.shape != self.state.clock.shape:
+            raise SnapshotError(f"partition: the array 'clock' should be {self.state.clock.shape}, found {clock.shape}")
+        if not 1 <= len(offsets) <= MAXIMUM_ROWS + 1 or offsets[-1] != len(members) or len(members) > MAXIMUM_MEMBERS:
+            raise SnapshotError("partition: the arrays 'replay.offsets' and 'replay.members' do not agree")
+        replay = empty_replay()
+        for start, stop in pairwise(offsets.tolist()):
+            replay_push(replay, members[start:stop])
+        self.state = PartitionState(
+            self._counts.state, replay, tree, np.full(capacity, -1, np.int32), clock.astype(np.int64)
+        )
+        partition_recluster(self.state)
+
+    @staticmethod
+    def bytes_bound(maximum_labels: int) -> int:
+        """Return the most bytes held with this many labels, the table that a build needs included."""
+        nodes = node_capacity(maximum_labels)
+        tree = 4 * (nodes * (MAXIMUM_CHILDREN + 4) + 2 * maximum_labels)
+        replay = 4 * (MAXIMUM_ROWS + MAXIMUM_MEMBERS)
+        build = 8 * maximum_labels * maximum_labels
+        return PairCounts.bytes_bound(maximum_labels) + build + 2 * tree + replay + 4 * maximum_labels
