@@ -78,9 +78,11 @@ class AdwinState(NamedTuple):
 @kernel
 def adwin_reset(state: AdwinState, m: int) -> None:
     """Empty the window of detector m; what it said of its last alarm stays."""
-    state.bucket_count[m, :] = 0
-    state.bucket_total[m, :, :] = 0.0
-    state.bucket_variance[m, :, :] = 0.0
+    for row in range(BUCKET_ROWS):
+        state.bucket_count[m, row] = 0
+        for k in range(state.bucket_total.shape[2]):
+            state.bucket_total[m, row, k] = 0.0
+            state.bucket_variance[m, row, k] = 0.0
     state.row_count[m] = 1
     state.width[m] = 0
     state.ticks[m] = 0

@@ -2,7 +2,8 @@
 
 At the end of every period (100 rows during the first 500, then 500) the candidate built one period earlier is tested
 against the current tree on the rows since, both refilled from up to 2,000 rows before. It takes the tree's place when
-its mean gain in log probability exceeds 3 standard errors. Then the next candidate is built from the counts at hand. A
+its mean gain in log probability exceeds 3 standard errors and its gain over all these rows 1 nat: a difference that is
+the same on every row is certain at any size. Then the next candidate is built from the counts at hand. A
 drift alarm may call the test before the period ends.
 
 The first tree is made of the label slots in their order, 16 a group: no row says anything else yet. It goes by the same
@@ -59,6 +60,7 @@ FIRST_PERIODS_UNTIL = 500
 REFILL_ROWS = 2_000
 FEWEST_ROWS = 30
 STANDARD_ERRORS = 3.0
+LEAST_GAIN = 1.0
 
 SINCE, PERIOD_ROWS, SEEN, VERSION, TESTS, SWITCHES, WAITING = 0, 1, 2, 3, 4, 5, 6
 
@@ -278,7 +280,7 @@ class Partition:
         offsets = offsets[max(split - REFILL_ROWS, 0) :]
         gain, standard_error, coded = compare(self.state.tree, candidate, offsets, members, min(split, REFILL_ROWS))
         before = self.cluster_count
-        switched = gain > STANDARD_ERRORS * standard_error
+        switched = gain > STANDARD_ERRORS * standard_error and gain * coded > LEAST_GAIN
         clock = self.state.clock
         clock[TESTS] += 1
         if switched:

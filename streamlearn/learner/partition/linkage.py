@@ -139,19 +139,19 @@ def link(
 @kernel
 def pack(sums: np.ndarray, width: np.ndarray, weight: np.ndarray, kids: np.ndarray, group: np.ndarray, n: int) -> None:
     """Merge groups of at most 8 children, the most frequent first, into groups of at most 16."""
-    waiting = np.zeros(n, np.bool_)
+    waiting = np.empty(n, np.bool_)
     for c in range(n):
         waiting[c] = 0 < kids[c] <= MAXIMUM_CHILDREN // 2
-    target = -1
+    target = n
     while True:
-        best = -1
+        best = n
         for c in range(n):
-            if waiting[c] and (best < 0 or weight[c] > weight[best]):
+            if waiting[c] and (best == n or weight[c] > weight[best]):
                 best = c
-        if best < 0:
+        if best == n:
             return
         waiting[best] = False
-        if target >= 0 and kids[target] + kids[best] <= MAXIMUM_CHILDREN:
+        if target < n and kids[target] + kids[best] <= MAXIMUM_CHILDREN:
             merge_groups(sums, width, weight, kids, group, target, best, n)
         else:
             target = best
@@ -166,7 +166,7 @@ def gather(tree: TreeState, items: np.ndarray, group: np.ndarray, n: int, height
     tree
         Receives the nodes.
     items
-        int32[n], what the groups are made of: labels at height 1, else nodes.
+        int64[n], what the groups are made of: labels at height 1, else nodes.
     group
         int32[n], the group of each item.
     n
@@ -181,7 +181,9 @@ def gather(tree: TreeState, items: np.ndarray, group: np.ndarray, n: int, height
     int
         Nodes made.
     """
-    node_of = np.full(n, -1, np.int64)
+    node_of = np.empty(n, np.int64)
+    for i in range(n):
+        node_of[i] = -1
     made = 0
     for i in range(n):
         g = group[i]
@@ -189,7 +191,7 @@ def gather(tree: TreeState, items: np.ndarray, group: np.ndarray, n: int, height
             node_of[g] = tree_add_node(tree, height)
             found[made] = g
             made += 1
-        tree_attach(tree, node_of[g], items[i])
+        tree_attach(tree, int(node_of[g]), int(items[i]))
     return made
 
 
@@ -218,13 +220,14 @@ def link_levels(tree: TreeState, counts: PairCountsState, labels: int) -> None:
     sums = np.empty((labels, labels), np.float64)
     similarity_sums(counts, labels, sums)
     n = labels
-    width = np.ones(n, np.float64)
-    weight = np.zeros(n, np.float64)
-    items = np.zeros(n, np.int32)
-    kids = np.zeros(n, np.int32)
-    group = np.zeros(n, np.int32)
-    found = np.zeros(n, np.int32)
+    width = np.empty(n, np.float64)
+    weight = np.empty(n, np.float64)
+    items = np.empty(n, np.int64)
+    kids = np.empty(n, np.int32)
+    group = np.empty(n, np.int32)
+    found = np.empty(n, np.int32)
     for i in range(n):
+        width[i] = 1.0
         weight[i] = counts.label_weight[i]
         items[i] = i
     tree.size[LABELS] = labels
@@ -249,7 +252,7 @@ def link_levels(tree: TreeState, counts: PairCountsState, labels: int) -> None:
         few = False
     root = tree_add_node(tree, height + 1)
     for i in range(n):
-        tree_attach(tree, root, items[i])
+        tree_attach(tree, root, int(items[i]))
     tree.size[ROOT] = root
 
 

@@ -154,12 +154,12 @@ def tree_join(tree: TreeState) -> bool:
     bool
         Whether the root was full, so that a new root stands above the old one.
     """
-    label = tree.size[LABELS]
+    label = int(tree.size[LABELS])
     tree.size[LABELS] = label + 1
-    root = tree.size[ROOT]
-    top = tree.height[root]
-    height = 1
-    node = tree_roomiest(tree, 1)
+    root = int(tree.size[ROOT])
+    top = int(tree.height[root])
+    height = 0
+    node = -1
     while node < 0 and height < top:
         height += 1
         node = tree_roomiest(tree, height)
@@ -181,19 +181,19 @@ def tree_join(tree: TreeState) -> bool:
 @kernel
 def tree_cluster(tree: TreeState, label: int) -> int:
     """Return the top-level cluster of a label: the place below the root of the group it belongs to."""
-    root = tree.size[ROOT]
-    node = tree.leaf_parent[label]
+    root = int(tree.size[ROOT])
+    node = int(tree.leaf_parent[label])
     cluster = 0
     while node != root:
-        cluster = tree.position[node]
-        node = tree.parent[node]
+        cluster = int(tree.position[node])
+        node = int(tree.parent[node])
     return cluster
 
 
 @kernel
 def tree_cluster_count(tree: TreeState) -> int:
     """Return the number of top-level clusters: 0 without labels, 1 where the root holds the labels themselves."""
-    root = tree.size[ROOT]
+    root = int(tree.size[ROOT])
     if tree.size[LABELS] == 0:
         return 0
-    return 1 if tree.height[root] == 1 else tree.child_count[root]
+    return 1 if tree.height[root] == 1 else int(tree.child_count[root])

@@ -1,0 +1,221 @@
+"""The embedded face: a multi-label classifier for Python services, with river's interface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from river import base
+
+from streamlearn.encoder.row import Features
+from streamlearn.errors import SnapshotError
+from streamlearn.settings.model import Settings
+from streamlearn.settings.rules import Rule
+from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
+from streamlearn.stream_model import StreamModel
+
+
+class LabelSetPrediction(NamedTuple):
+    """An answer: ``labels``, the most probable first, and ``scores``, the probabilities of these and the best others."""
+
+    labels: list[str]
+    scores: dict[str, float]
+
+
+class LabelHierarchyClassifier(base.MultiLabelClassifier):
+    """Learns to give instances their label sets, one instance at a time.
+
+    Parameters
+    ----------
+    preset:
+        The set of parts that learn: ``"default"``.
+    rule:
+        How probabilities become a label set: ``"subset"``, ``"hamming"``, ``"top_k:K"`` or ``"threshold:P"``.
+    labels:
+        Names of labels that exist before the first instance; others join when they are first mentioned.
+    seed:
+        Seed of whatever is random.
+    scores_top:
+        How many labels beside the answer `predict` scores.
+    minimum_count:
+        How often a label must have been true before it is predicted.
+    maximum_labels, maximum_features:
+        Bounds of the label and feature spaces.
+    memory_bytes:
+        The most that the model may grow to; a larger bound is refused with `UsageError`.
+
+    Notes
+    -----
+    One thread may use a classifier at a time. `predict_one`, `predict_proba_one` and `predict` change nothing.
+
+    Examples
+    --------
+    >>> from streamlearn import LabelHierarchyClassifier
+    >>> model = LabelHierarchyClassifier(rule="hamming")
+    >>> for _ in range(50):
+    ...     model.learn_one({"goal": 1, "match": 1}, {"sport"})
+    ...     model.learn_one({"vote": 1, "law": 1}, {"politics", "news"})
+    >>> model.predict({"match": 1}).labels
+    ['sport']
+    >>> model.predict_one({"law": 1})
+    {'sport': False, 'news': True, 'politics': True}
+    """
+
+    def __init__(
+        self,
+        preset: str = "default",
+        rule: str = "subset",
+        labels: Sequence[str] = (),
+        seed: int = 0,
+        scores_top: int = 5,
+        minimum_count: int = 1,
+        maximum_labels: int = 1024,
+        maximum_features: int = 65_536,
+        memory_bytes: int = 2 << 30,
+    ) -> None:
+        self.preset = preset
+        self.rule = rule
+        self.labels = labels
+        self.seed = seed
+        self.scores_top = scores_top
+        self.minimum_count = minimum_count
+        self.maximum_labels = maximum_labels
+        self.maximum_features = maximum_features
+        self.memory_bytes = memory_bytes
+        self._model = self._new_model()
+
+    def _new_model(self) -> StreamModel:
+        return StreamModel(
+            Settings.model_validate(
+                {
+                    "learner": {
+                        "preset": self.preset,
+                        "rule": self.rule,
+                        "seed": self.seed,
+                        "scores_top": self.scores_top,
+                    },
+                    "labels": {
+                        "declared": list(self.labels),
+                        "min_count": self.minimum_count,
+                        "maximum": self.maximum_labels,
+                    },
+                    "features": {"maximum": self.maximum_features},
+                    "limits": {"memory_bytes": self.memory_bytes},
+                }
+            )
+        )
+
+    def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:
+        """Learn one instance.
+
+        Parameters
+        ----------
+        x:
+            Feature names to numbers, booleans or strings; None and values that are not finite are left out.
+        y:
+            A set or list of names is a complete truth: every other label is false. A mapping of names to booleans says
+            nothing of the labels that it does not name.
+        """
+        plan = self._model.plan()
+        plan.predict_and_learn(x, y)
+        plan.run()
+
+    def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
+        """Learn instances in order; the same, bit for bit, as `learn_one` on each.
+
+        Raises
+        ------
+        ValueError
+            When the two do not have the same length.
+        """
+        plan = self._model.plan()
+        for x, y in zip(X, Y, strict=True):
+            plan.predict_and_learn(x, y)
+        plan.run()
+
+    def predict_one(self, x: Features) -> dict[str, bool]:
+        """Return for every known label whether the instance should carry it; empty before any label is known."""
+        answer = set(self.predict(x).labels)
+        return {name: name in answer for name in self._model.label_names}
+
+    def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:
+        """Return for every known label the probabilities of False and True."""
+        return {name: {False: 1.0 - p, True: p} for name, p in self._model.probabilities(x).items()}
+
+    def predict(self, x: Features, rule: str | None = None) -> LabelSetPrediction:
+        """Return the label set and scores of an instance, by the model's rule or another one.
+
+        Raises
+        ------
+        UsageError
+            When the rule is not one that exists.
+        """
+        return self.predict_many([x], rule)[0]
+
+    def predict_many(self, X: Iterable[Features], rule: str | None = None) -> list[LabelSetPrediction]:
+        """Return `predict` of each instance; nothing changes between them."""
+        decision = None if rule is None else Rule.parse(rule)
+        plan = self._model.plan(frozen=True)
+        for x in X:
+            plan.predict(x, decision)
+        result = plan.run()
+        return [LabelSetPrediction(result.labels(op), result.scores(op)) for op in range(len(result))]
+
+    @property
+    def learned(self) -> int:
+        """Instances learnt so far."""
+        return self._model.learned
+
+    @property
+    def clusters(self) -> list[list[str]]:
+        """The top-level clusters that the labels are partitioned into."""
+        return self._model.clusters()
+
+    def state_hash(self) -> str:
+        """Return a hash of everything that was learnt: equal hashes give equal answers for ever."""
+        return self._model.state_hash()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the classifier to a file in the snapshot format; an existing file is replaced as a whole."""
+        target = Path(path)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+        try:
+            with temporary.open("wb") as file:
+                write_snapshot(file, self._model.arrays(), {"classifier": self._parameters()})
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LabelHierarchyClassifier:
+        """Read a classifier that `save` wrote.
+
+        Raises
+        ------
+        SnapshotError
+            When the file is not such a snapshot, is broken, or comes from a newer format.
+        """
+        with Path(path).open("rb") as file:
+            manifest, arrays = read_snapshot(file)
+        parameters = manifest.get("classifier")
+        if not isinstance(parameters, dict):
+            raise SnapshotError(f"{path} is a snapshot, but not of a classifier: read it with `streamlearn run`")
+        classifier = cls(**parameters)
+        classifier._model.load_arrays(arrays)
+        return classifier
+
+    def _parameters(self) -> dict[str, Any]:
+        parameters = dict(self._get_params())
+        parameters["labels"] = list(self.labels)
+        return parameters
+
+    @property
+    def _multiclass(self) -> bool:
+        return True
+
+    @classmethod
+    def _unit_test_params(cls) -> Iterable[dict[str, Any]]:
+        yield {}
+        yield {"rule": "hamming", "labels": ("a", "b")}

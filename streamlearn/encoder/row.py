@@ -1,0 +1,221 @@
+"""Records' features to numbers: names to columns, values to the scaled, unit-norm instance."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.encoder.columns import UNSEEN, Columns
+from streamlearn.encoder.scaling import Scaling, encode_rows
+
+Value = float | int | bool | str | None
+Features = Mapping[str, Value] | Sequence[Value]
+
+SHAPES_REMEMBERED = 512
+
+
+class EncodedRows(NamedTuple):
+    """Instances as compressed sparse rows, each sorted by column.
+
+    ``starts`` int64[rows + 1]; ``columns`` int32[entries]; ``values`` float32[entries], the unit-norm instance u;
+    ``dropped`` counts refused entries by reason.
+    """
+
+    starts: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+    dropped: dict[str, int]
+
+
+class _Shape(NamedTuple):
+    """What the same feature names in the same order mean: the sorted columns and the positions they come from."""
+
+    columns: array
+    order: list[int]
+    sorted: bool
+
+
+class Encoder:
+    """Turns instances, one after the other, into scaled sparse rows.
+
+    Parameters
+    ----------
+    maximum:
+        Columns at most.
+    hashed:
+        Hash names to columns instead of growing.
+    declared:
+        Names that get the first columns, in this order. The i-th value of a vector belongs to the i-th declared name,
+        or to the name ``str(i)`` beyond them.
+    """
+
+    def __init__(self, maximum: int, *, hashed: bool = False, declared: Sequence[str] = ()) -> None:
+        self.columns = Columns(maximum, hashed=hashed)
+        self.scaling = Scaling()
+        if not hashed:
+            self.columns.declare(declared)
+        self._declared = tuple(declared)
+        self._shapes: dict[tuple[str, ...] | int, _Shape] = {}
+        self.scaling.grow(self.columns.count)
+
+    @property
+    def rows_observed(self) -> int:
+        """Instances observed so far."""
+        return int(self.scaling.state.rows[0])
+
+    def encode(self, instances: Iterable[Features], *, observe: bool) -> EncodedRows:
+        """Encode instances in order, each with the statistics of those before it.
+
+        With ``observe`` false nothing changes: every instance is scaled as if it were the next one.
+        """
+        columns = array("i")
+        values = array("d")
+        starts = array("q", [0])
+        full = 0
+        for instance in instances:
+            full += self._gather(instance, columns, values, observe)
+            starts.append(len(values))
+        if observe:
+            self.scaling.grow(self.columns.count)
+        start_array = np.frombuffer(starts, np.int64)
+        column_array = np.frombuffer(columns, np.int32).copy() if columns else np.zeros(0, np.int32)
+        raw_array = np.frombuffer(values, np.float64) if values else np.zeros(0)
+        out = np.zeros(column_array.size, np.float32)
+        refused = np.zeros(2, np.int64)
+        encode_rows(self.scaling.state, start_array, column_array, raw_array, observe, out, refused)
+        dropped = {
+            reason: int(count)
+            for reason, count in (("nan", refused[0]), ("infinite", refused[1]), ("features_full", full))
+            if count
+        }
+        keep = column_array >= 0
+        if not keep.all():
+            kept_before = np.zeros(keep.size + 1, np.int64)
+            np.cumsum(keep, out=kept_before[1:])
+            start_array = kept_before[start_array]
+            column_array = column_array[keep]
+            out = out[keep]
+        return EncodedRows(start_array, column_array, out, dropped)
+
+    def _gather(self, instance: Features, columns: array, values: array, observe: bool) -> int:
+        """Append one instance's sorted columns and raw values; return how many entries found no room."""
+        if isinstance(instance, Mapping):
+            key: tuple[str, ...] | int = tuple(instance)
+            numbers: Sequence[Value] = list(instance.values())
+        else:
+            key = len(instance)
+            numbers = instance
+        shape = self._shapes.get(key)
+        if shape is not None:
+            before = len(values)
+            try:
+                values.extend(numbers if shape.sorted else [numbers[position] for position in shape.order])
+            except (TypeError, OverflowError):
+                del values[before:]
+            else:
+                columns.extend(shape.columns)
+                return 0
+        names = key if isinstance(key, tuple) else self._vector_names(key)
+        return self._gather_by_name(key, names, numbers, columns, values, observe)
+
+    def _vector_names(self, length: int) -> tuple[str, ...]:
+        declared = self._declared[:length]
+        return declared + tuple(str(position) for position in range(len(declared), length))
+
+    def _gather_by_name(
+        self,
+        key: tuple[str, ...] | int,
+        names: tuple[str, ...],
+        numbers: Sequence[Value],
+        columns: array,
+        values: array,
+        observe: bool,
+    ) -> int:
+        """Look every name up; remember the shape when all values are numbers with columns of their own."""
+        entries: list[tuple[int, float, int]] = []
+        new: dict[str, tuple[float, int]] = {}
+        numeric = True
+        for position, value in enumerate(numbers):
+            name = names[position]
+            if isinstance(value, str):
+                numeric = False
+                name = f"{name}={value}"
+                number = 1.0
+            elif value is None:
+                numeric = False
+                continue
+            else:
+                number = _as_float(value)
+            column = self.columns.find(name)
+            if column == UNSEEN:
+                already, _ = new.get(name, (0.0, 0))
+                new[name] = (already + number, position)
+            else:
+                entries.append((column, number, position))
+        full = 0
+        if new:
+            if observe:
+                admitted = self.columns.admit(new)
+                entries.extend((column, *new[name]) for name, column in admitted.items())
+                full = len(new) - len(admitted)
+            else:
+                fitting = sorted(new)[: self.columns.room]
+                full = len(new) - len(fitting)
+                unseen = [new[name][0] for name in fitting]
+                self._extend(sorted(entries), columns, values)
+                columns.extend([UNSEEN] * len(unseen))
+                values.extend(unseen)
+                return full
+        entries.sort()
+        distinct = self._extend(entries, columns, values)
+        if numeric and not full and distinct and len(entries) == len(numbers):
+            if len(self._shapes) >= SHAPES_REMEMBERED:
+                del self._shapes[next(iter(self._shapes))]
+            order = [position for _, _, position in entries]
+            self._shapes[key] = _Shape(
+                array("i", [column for column, _, _ in entries]), order, order == sorted(order)
+            )
+        return full
+
+    @staticmethod
+    def _extend(entries: list[tuple[int, float, int]], columns: array, values: array) -> bool:
+        """Append sorted entries, adding up those that share a column; return whether none did."""
+        previous = UNSEEN
+        distinct = True
+        for column, number, _ in entries:
+            if column == previous:
+                values[-1] += number
+                distinct = False
+            else:
+                columns.append(column)
+                values.append(number)
+                previous = column
+        return distinct
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the complete state by name."""
+        return {
+            **{f"columns.{name}": value for name, value in self.columns.arrays().items()},
+            **{f"scaling.{name}": value for name, value in self.scaling.arrays().items()},
+        }
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take the state over; raises `SnapshotError` on a misfit."""
+        self.columns.load_arrays(_below("columns.", arrays))
+        self.scaling.load_arrays(_below("scaling.", arrays))
+        self._shapes.clear()
+
+
+def _as_float(value: float) -> float:
+    """Return the value as a float; an integer beyond the range of float64 becomes infinite, to be refused there."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -1,0 +1,171 @@
+"""Raw values to the scaled, unit-norm instance: the running statistics of each column and the kernel that walks rows.
+
+A column that is set (not zero) in more than about half of the rows since it first appeared is *dense*: it is
+standardised with its running mean and deviation. Any other is *sparse*: it is divided by its running root mean square
+over the rows where it is set. Values are clipped to plus or minus 5, then the instance is scaled to unit norm. A column
+without history stands at plus or minus 1.
+
+Source: the running mean and deviation are Welford's (Technometrics 4(3), 1962); the two modes with hysteresis are our own
+rule, since multi-label streams mix bags of words and measurements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.errors import SnapshotError
+from streamlearn.state.growth import grown
+
+CLIP = 5.0
+BECOMES_DENSE = 0.55
+BECOMES_SPARSE = 0.45
+
+UNSEEN_COLUMN = -1
+DROPPED_COLUMN = -2
+
+
+class ScalingState(NamedTuple):
+    """Statistics per column; first axis is the column.
+
+    ``rows`` float64[1] is the number of rows observed; ``first`` float64 the rows observed before the column appeared
+    (-1: never); ``present`` and ``set`` float64 count rows with an entry and with an entry that is not zero; ``mean``
+    and ``deviations`` float64 are Welford's over present entries; ``squares`` float64 sums squares; ``dense`` uint8.
+    """
+
+    rows: np.ndarray
+    first: np.ndarray
+    present: np.ndarray
+    set: np.ndarray
+    mean: np.ndarray
+    deviations: np.ndarray
+    squares: np.ndarray
+    dense: np.ndarray
+
+
+@kernel
+def scaled_value(state: ScalingState, column: int, value: float) -> float:
+    """Return a finite raw value on the column's scale, clipped; float64."""
+    if column == UNSEEN_COLUMN or state.present[column] == 0.0:
+        return 1.0 if value > 0.0 else (-1.0 if value < 0.0 else 0.0)
+    if state.dense[column]:
+        variance = state.deviations[column] / state.present[column]
+        if variance <= 0.0:
+            return 0.0
+        scaled = (value - state.mean[column]) / np.sqrt(variance)
+    else:
+        if value == 0.0:
+            return 0.0
+        if state.set[column] == 0.0:
+            return 1.0 if value > 0.0 else -1.0
+        scaled = value / np.sqrt(state.squares[column] / state.set[column])
+    return min(max(scaled, -CLIP), CLIP)
+
+
+@kernel
+def observe_value(state: ScalingState, column: int, value: float) -> None:
+    """Add one finite entry of the row being observed to the column's statistics."""
+    if state.first[column] < 0.0:
+        state.first[column] = state.rows[0]
+    state.present[column] += 1.0
+    difference = value - state.mean[column]
+    state.mean[column] += difference / state.present[column]
+    state.deviations[column] += difference * (value - state.mean[column])
+    if value != 0.0:
+        state.set[column] += 1.0
+        state.squares[column] += value * value
+    density = state.set[column] / (state.rows[0] - state.first[column] + 1.0)
+    if state.dense[column]:
+        if density < BECOMES_SPARSE:
+            state.dense[column] = 0
+    elif density > BECOMES_DENSE:
+        state.dense[column] = 1
+
+
+@kernel
+def encode_rows(
+    state: ScalingState,
+    starts: np.ndarray,
+    columns: np.ndarray,
+    raw: np.ndarray,
+    observe: bool,
+    out: np.ndarray,
+    dropped: np.ndarray,
+) -> None:
+    """Walk rows in order: scale each with the statistics before it, then observe it.
+
+    Parameters
+    ----------
+    starts: int64[rows + 1]; columns: int32[entries], sorted within a row, changed to ``DROPPED_COLUMN`` where the value
+    is refused; raw: float64[entries]; observe: whether rows enter the statistics; out: float32[entries], the unit-norm
+    instance; dropped: int64[2], counts NaN and infinite entries.
+    """
+    for row in range(starts.size - 1):
+        first = starts[row]
+        last = starts[row + 1]
+        square = 0.0
+        for entry in range(first, last):
+            value = raw[entry]
+            if not (abs(value) <= 1e150):
+                dropped[0 if value != value else 1] += 1
+                columns[entry] = DROPPED_COLUMN
+                out[entry] = 0.0
+                continue
+            scaled = scaled_value(state, columns[entry], value)
+            square += scaled * scaled
+            out[entry] = scaled
+        if square > 0.0:
+            norm = np.sqrt(square)
+            for entry in range(first, last):
+                out[entry] = out[entry] / norm
+        if observe:
+            for entry in range(first, last):
+                if columns[entry] >= 0:
+                    observe_value(state, columns[entry], raw[entry])
+            state.rows[0] += 1.0
+
+
+class Scaling:
+    """Holds and grows the column statistics."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.state = ScalingState(
+            np.zeros(1),
+            np.full(0, -1.0),
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros(0),
+            np.zeros(0, np.uint8),
+        )
+
+    def grow(self, columns: int) -> None:
+        """Make room for ``columns`` columns."""
+        self.count = columns
+        if columns > self.state.first.shape[0]:
+            state = self.state
+            self.state = ScalingState(
+                state.rows,
+                grown(state.first, columns, -1.0),
+                *(grown(array, columns) for array in state[2:]),
+            )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the statistics of the columns in use, by name."""
+        return {
+            name: array if name == "rows" else array[: self.count]
+            for name, array in zip(ScalingState._fields, self.state, strict=True)
+        }
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take statistics over; raises `SnapshotError` when their lengths differ."""
+        lengths = {arrays[name].shape[0] for name in ScalingState._fields[1:]}
+        if len(lengths) != 1:
+            raise SnapshotError(f"scaling arrays have different lengths: {sorted(lengths)}")
+        self.count = lengths.pop()
+        self.state = ScalingState(*(np.array(arrays[name]) for name in ScalingState._fields))

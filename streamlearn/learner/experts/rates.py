@@ -1,0 +1,89 @@
+"""Label rates: exponentially weighted frequencies of each label, one fast and one slow.
+
+They answer before anything is learnt about the features, and carry bursts and rare labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import log32
+from streamlearn.learner.arrays import load_labels, load_whole
+from streamlearn.state.growth import grown
+
+FAST_STEP = 0.2
+SLOW_STEP = 0.01
+START = 0.05
+LEAST_LATE_RATE = 0.0005
+CLIP = 1e-4
+
+
+class RatesState(NamedTuple):
+    """``fast`` and ``slow`` float64[labels]; ``absent`` float64[2], both rates of a label that was never true."""
+
+    fast: np.ndarray
+    slow: np.ndarray
+    absent: np.ndarray
+
+
+@kernel
+def rates_predict_row(
+    state: RatesState, first_label: int, last_label: int, out_fast: np.ndarray, out_slow: np.ndarray
+) -> None:
+    """Write the logits of both rates, clipped to [1e-4, 1 - 1e-4], to the two float32[labels]."""
+    for label in range(first_label, last_label):
+        fast = min(max(state.fast[label], CLIP), 1.0 - CLIP)
+        slow = min(max(state.slow[label], CLIP), 1.0 - CLIP)
+        out_fast[label] = log32(np.float32(fast)) - log32(np.float32(1.0 - fast))
+        out_slow[label] = log32(np.float32(slow)) - log32(np.float32(1.0 - slow))
+
+
+@kernel
+def rates_learn_row(state: RatesState, truth: np.ndarray, labels: int, complete: bool) -> None:
+    """Move the rates of known labels; ``truth`` int8[labels] is 1, 0 or -1 (unknown: untouched)."""
+    for label in range(labels):
+        if truth[label] >= 0:
+            state.fast[label] += FAST_STEP * (np.float64(truth[label]) - state.fast[label])
+            state.slow[label] += SLOW_STEP * (np.float64(truth[label]) - state.slow[label])
+    if complete:
+        state.absent[0] -= FAST_STEP * state.absent[0]
+        state.absent[1] -= SLOW_STEP * state.absent[1]
+
+
+@kernel
+def rates_begin_label(state: RatesState, label: int) -> None:
+    """Give a label that joins the rates it would have after all complete rows without it, at least .0005."""
+    state.fast[label] = max(state.absent[0], LEAST_LATE_RATE)
+    state.slow[label] = max(state.absent[1], LEAST_LATE_RATE)
+
+
+class Rates:
+    """Owns the label rates."""
+
+    def __init__(self) -> None:
+        self.state = RatesState(np.full(0, START), np.full(0, START), np.full(2, START))
+
+    def grow(self, labels: int) -> None:
+        """Make room for ``labels`` labels; declared ones start at .05."""
+        fast, slow, absent = self.state
+        self.state = RatesState(grown(fast, labels, START), grown(slow, labels, START), absent)
+
+    def arrays(self, labels: int) -> dict[str, np.ndarray]:
+        """Return the rates of the labels in use, by name."""
+        return {"fast": self.state.fast[:labels], "slow": self.state.slow[:labels], "absent": self.state.absent}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
+        """Take the rates over; raises `SnapshotError` when a shape differs."""
+        self.grow(labels)
+        load_labels(self.state.fast, arrays["fast"], labels)
+        load_labels(self.state.slow, arrays["slow"], labels)
+        load_whole(self.state.absent, arrays["absent"])
+
+    @staticmethod
+    def bytes_bound(labels: int) -> int:
+        """Return the largest size in bytes with that many labels."""
+        return 16 * labels + 16

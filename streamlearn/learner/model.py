@@ -1,0 +1,366 @@
+"""The learner: all owners together, rows in, label sets out. Arrays only; names belong to the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import log64
+from streamlearn.learner.arrays import load_labels, load_whole
+from streamlearn.learner.decode.label_sets import LabelSets
+from streamlearn.learner.decode.rules import probability
+from streamlearn.learner.drift.adwin import Adwin
+from streamlearn.learner.drift.monitors import MonitorScratch
+from streamlearn.learner.experts.adagrad import AdaGrad, adagrad_begin_label
+from streamlearn.learner.experts.constant_step import ConstantStep, constant_step_begin_label
+from streamlearn.learner.experts.rates import Rates, rates_begin_label
+from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
+from streamlearn.learner.partition.clusters import Partition, partition_know
+from streamlearn.learner.step import (
+    END,
+    EVENTS_FULL,
+    EXPERTS,
+    LABEL_SETS_READY,
+    OUTPUT_FULL,
+    STRUCTURE_DUE,
+    Answers,
+    EventBuffer,
+    LearnerState,
+    Operations,
+    Scratch,
+    predict_logits,
+    step,
+)
+from streamlearn.state.growth import capacity, grown
+
+EVENT_ROOM = 256
+CLUSTERS_AT_MOST = 64
+
+
+class LearnerEvent(NamedTuple):
+    """What happened at an operation of a walk.
+
+    ``cluster`` is -1 for the model as a whole; ``slot`` is the cluster's lowest label slot and ``size`` its labels.
+    """
+
+    operation: int
+    kind: str
+    cluster: int
+    slot: int
+    size: int
+    signal: str
+    direction: str
+    before: float
+    after: float
+    count: int
+    since_row: int
+    row: int
+    action: str
+
+
+@kernel
+def begin_label(state: LearnerState, label: int, bias: float) -> None:
+    """Give a label that joins after rows were learnt its start in every part that keeps one for it."""
+    adagrad_begin_label(state.adagrad, label, bias)
+    constant_step_begin_label(state.constant_step, label, bias)
+    rates_begin_label(state.rates, label)
+    mixer_begin_label(state.mixer, label)
+
+
+class Learner:
+    """Owns the state and walks operations.
+
+    Parameters
+    ----------
+    labels:
+        Label slots that exist before the first row.
+    maximum_labels:
+        Label slots at most.
+    scores_top:
+        Labels beside the answer that get a score.
+    minimum_support:
+        Positives before a label may be predicted.
+    """
+
+    def __init__(
+        self, labels: int = 0, *, maximum_labels: int = 1024, scores_top: int = 5, minimum_support: int = 1
+    ) -> None:
+        self.scores_top = scores_top
+        self.minimum_support = minimum_support
+        self.labels = 0
+        self.features = 0
+        self.adagrad = AdaGrad()
+        self.constant_step = ConstantStep()
+        self.rates = Rates()
+        self.mixer = Mixer(EXPERTS)
+        self.label_sets = LabelSets()
+        self.partition = Partition(maximum=maximum_labels)
+        self.adwin = Adwin(0)
+        self._counters = np.zeros(2, np.int64)
+        self._positives = np.zeros(0, np.int64)
+        self._previous = np.zeros(0, np.int8)
+        self._label_room = 0
+        self._make_label_room(labels)
+        self.labels = labels
+        partition_know(self.partition.state, labels)
+        self._match_monitors()
+        self._assemble()
+
+    @property
+    def learned(self) -> int:
+        """Rows learnt so far."""
+        return int(self._counters[0])
+
+    def _make_label_room(self, labels: int) -> None:
+        room = capacity(max(labels, 1), self._label_room)
+        if room == self._label_room:
+            return
+        self._label_room = room
+        self.adagrad.grow(self.features, room)
+        self.constant_step.grow(self.features, room)
+        self.rates.grow(room)
+        self.mixer.grow(room)
+        self.label_sets.grow(room)
+        self.partition.grow(room)
+        self._positives = grown(self._positives, room)
+        self._previous = grown(self._previous, room)
+        clusters = CLUSTERS_AT_MOST
+        self._scratch = Scratch(
+            np.zeros((EXPERTS, room), np.float32),
+            np.zeros(room, np.float32),
+            np.zeros(room, np.int8),
+            np.zeros(room, np.float32),
+            np.zeros(room, np.float32),
+            np.zeros(room, np.int32),
+            np.zeros(room, np.uint8),
+            np.zeros(room, np.uint8),
+            np.zeros(room, np.int32),
+            self.mixer.scratch,
+            MonitorScratch(np.zeros(clusters), np.zeros(clusters, np.uint8)),
+        )
+
+    def _match_monitors(self) -> None:
+        """Give every top-level cluster a detector of its own, all empty."""
+        self.adwin.resize(0)
+        self.adwin.resize(self.partition.cluster_count)
+
+    def _assemble(self) -> None:
+        self._state = LearnerState(
+            self.adagrad.state,
+            self.constant_step.state,
+            self.rates.state,
+            self.mixer.state,
+            self.label_sets.state,
+            self.partition.state,
+            self.adwin.state,
+            self._counters,
+            self._positives,
+            self._previous,
+        )
+
+    def grow_features(self, features: int) -> None:
+        """Make room for this many columns."""
+        if features > self.features:
+            self.features = features
+            self.adagrad.grow(features, self._label_room)
+            self.constant_step.grow(features, self._label_room)
+            self._assemble()
+
+    def join_labels(self, labels: int) -> None:
+        """Let the label slots up to ``labels`` (excluded) join after the rows learnt so far."""
+        first = self.labels
+        if labels <= first:
+            return
+        self._make_label_room(labels)
+        self.labels = labels
+        clusters = self.partition.cluster_count
+        partition_know(self.partition.state, labels)
+        if self.partition.cluster_count != clusters:
+            self.adwin.resize(self.partition.cluster_count)
+        self._assemble()
+        for label in range(first, labels):
+            self._begin(label)
+
+    def replace_label(self, slot: int) -> None:
+        """Empty a slot and let another label join in it."""
+        self.adagrad.retire(slot)
+        self.constant_step.retire(slot)
+        self.mixer.retire(slot)
+        self.label_sets.retire(slot)
+        self.partition.retire(slot)
+        self._positives[slot] = 0
+        self._previous[slot] = 0
+        self._assemble()
+        self._begin(slot)
+
+    def _begin(self, label: int) -> None:
+        absent = max(float(self.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
+        begin_label(self._state, label, log64(absent) - log64(1.0 - absent))
+
+    def walk(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
+        """Apply operations in order; structural work happens between rows where it is due.
+
+        Returns
+        -------
+        The answers, and what happened, in order.
+        """
+        count = operations.kind.size
+        room = min(count, 4096) * (min(self.labels, 16) + self.scores_top) + self.labels + self.scores_top
+        answers = Answers(
+            np.zeros(count + 1, np.int64),
+            np.zeros(room, np.int32),
+            np.zeros(room),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
+        )
+        buffer = EventBuffer(
+            np.zeros((EVENT_ROOM, 4), np.int64), np.zeros((EVENT_ROOM, 2)), np.zeros(1, np.int64)
+        )
+        events: list[LearnerEvent] = []
+        position = 0
+        reason = EVENTS_FULL
+        while reason != END:
+            position, reason = step(
+                self._state,
+                self._scratch,
+                operations,
+                answers,
+                buffer,
+                position,
+                self.labels,
+                self.partition.cluster_count,
+                self.scores_top,
+                self.minimum_support,
+            )
+            worse = self._drain(buffer, events)
+            if reason == OUTPUT_FULL:
+                needed = 2 * answers.slots.size + self.labels + self.scores_top
+                answers = answers._replace(slots=grown(answers.slots, needed), scores=grown(answers.scores, needed))
+            elif reason == STRUCTURE_DUE:
+                self._restructure(position - 1, worse, events)
+        return answers, events
+
+    def _drain(self, buffer: EventBuffer, events: list[LearnerEvent]) -> bool:
+        """Turn the alarms of a walk into events; return whether a loss grew."""
+        worse = False
+        for place in range(int(buffer.size[0])):
+            operation, cluster, width, row = (int(value) for value in buffer.whole[place])
+            before, after = (float(value) for value in buffer.real[place])
+            if cluster == LABEL_SETS_READY:
+                events.append(
+                    LearnerEvent(operation, "label", -1, 0, 0, "rate", "better", before, after, width, 0, row, "none")
+                )
+                continue
+            grew = after > before
+            cluster_of = self.partition.state.cluster_of[: self.labels].tolist()
+            members = [slot for slot, of in enumerate(cluster_of) if of == cluster]
+            worse = worse or grew
+            events.append(
+                LearnerEvent(
+                    operation,
+                    "drift",
+                    cluster,
+                    members[0] if members else self.labels,
+                    len(members),
+                    "loss",
+                    "worse" if grew else "better",
+                    before,
+                    after,
+                    width,
+                    max(0, row - width + 1),
+                    row,
+                    "retest" if grew else "none",
+                )
+            )
+        buffer.size[0] = 0
+        return worse
+
+    def _restructure(self, operation: int, forced: bool, events: list[LearnerEvent]) -> None:
+        tested = self.partition.run_test(forced)
+        if tested is not None and tested.switched:
+            row = self.learned - 1
+            events.append(
+                LearnerEvent(
+                    operation,
+                    "partition",
+                    -1,
+                    0,
+                    0,
+                    "code_length",
+                    "better",
+                    0.0,
+                    tested.gain,
+                    tested.rows,
+                    max(0, row - tested.rows + 1),
+                    row,
+                    "rebuild",
+                )
+            )
+            self._match_monitors()
+        self._assemble()
+
+    def probabilities(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return every label's probability for one instance, float64[labels]; nothing changes."""
+        predict_logits(self._state, self._scratch, columns, values, self.labels)
+        out = np.zeros(self.labels)
+        for label in range(self.labels):
+            out[label] = probability(self._scratch.mixed[label])
+        return out
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the complete state by name; spare capacity is not part of it."""
+        features, labels = self.features, self.labels
+        parts = {
+            "adagrad": self.adagrad.arrays(features, labels),
+            "constant_step": self.constant_step.arrays(features, labels),
+            "rates": self.rates.arrays(labels),
+            "mixer": self.mixer.arrays(labels),
+            "label_sets": self.label_sets.arrays(labels),
+            "partition": self.partition.arrays(),
+            "adwin": self.adwin.arrays(),
+        }
+        arrays = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+        arrays["sizes"] = np.array([features, labels], np.int64)
+        arrays["counters"] = self._counters
+        arrays["positives"] = self._positives[:labels]
+        arrays["previous"] = self._previous[:labels]
+        return arrays
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take a state over; raises `SnapshotError` when a part does not fit."""
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = array
+        features, labels = (int(size) for size in arrays["sizes"])
+        self.grow_features(features)
+        self._make_label_room(labels)
+        self.features, self.labels = features, labels
+        self.adagrad.load_arrays(parts["adagrad"], features, labels)
+        self.constant_step.load_arrays(parts["constant_step"], features, labels)
+        self.rates.load_arrays(parts["rates"], labels)
+        self.mixer.load_arrays(parts["mixer"], labels)
+        self.label_sets.load_arrays(parts["label_sets"], labels)
+        self.partition.load_arrays(parts["partition"])
+        self.partition.grow(self._label_room)
+        self.adwin.load_arrays(parts["adwin"])
+        load_whole(self._counters, arrays["counters"])
+        load_labels(self._positives, arrays["positives"], labels)
+        load_labels(self._previous, arrays["previous"], labels)
+        self._assemble()
+
+    @staticmethod
+    def bytes_bound(features: int, labels: int) -> int:
+        """Return the largest size of the state in bytes with that many columns and labels."""
+        return (
+            AdaGrad.bytes_bound(features, labels)
+            + ConstantStep.bytes_bound(features, labels)
+            + Rates.bytes_bound(labels)
+            + Mixer(EXPERTS).bytes_bound(labels)
+            + LabelSets.bytes_bound(labels)
+            + Partition.bytes_bound(labels)
+            + Adwin.bytes_bound(CLUSTERS_AT_MOST)
+        )

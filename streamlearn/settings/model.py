@@ -1,0 +1,172 @@
+"""The settings: one frozen tree, each field with its meaning and unit."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from streamlearn.settings.rules import Rule
+
+
+def _setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
+    return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, **limits)
+
+
+def _comma_separated(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class KafkaSettings(Section):
+    """How the brokers are reached."""
+
+    bootstrap_servers: str = _setting("localhost:9092", "Brokers to connect to first, host:port, comma-separated", min_length=1)
+    group_id: str = _setting("streamlearn", "Consumer group; also the prefix of transactional ids and snapshots", min_length=1)
+    session_timeout_ms: int = _setting(6_000, "A worker silent for so long loses its partitions", "ms", ge=1_000)
+
+
+class WorkerSettings(Section):
+    """This process among the group's workers."""
+
+    name: str = _setting(
+        f"{socket.gethostname() or 'worker'}-0", "Name that stays the same over restarts and is unique in the group", min_length=1
+    )
+
+
+class TopicSettings(Section):
+    """Topics that are read and written."""
+
+    instances: str = _setting("instances", "Instances to answer", min_length=1)
+    labels: str = _setting("", "Labels that arrive apart from their instances; empty: none")
+    predictions: str = _setting("predictions", "Answers", min_length=1)
+    events: str = _setting("events", "Drift and restructuring", min_length=1)
+    metrics: str = _setting("metrics", "Periodic measures; empty: none")
+    dead_letters: str = _setting("dead-letters", "Records that could not be used", min_length=1)
+    journal: str = _setting("", "Order of what was applied; empty: <kafka.group_id>-journal")
+    create: bool = _setting(False, "Create missing inputs and outputs too, not only the journal")
+    partitions: int = _setting(1, "Partitions of the topics that are created", "partitions", ge=1)
+    replication: int = _setting(1, "Replicas of the topics that are created", "replicas", ge=1)
+
+
+class EngineSettings(Section):
+    """How records are read, applied and committed."""
+
+    scope: Literal["topic", "partition"] = _setting("topic", "One model for the whole topic, or one for every partition")
+    start_from: Literal["earliest", "latest"] = _setting("earliest", "Where a group without committed offsets begins")
+    on_offset_lost: Literal["stop", "earliest", "latest"] = _setting("stop", "What to do when offsets left retention")
+    batch_seconds: float = _setting(0.1, "Longest time that a transaction gathers records", "seconds", gt=0, le=10)
+    batch_instances: int = _setting(5_000, "Most records in a transaction", "records", ge=1)
+    batch_bytes: int = _setting(8 << 20, "Most bytes of records in a transaction", "bytes", ge=1)
+    frozen: bool = _setting(False, "Answer only, learn nothing")
+
+
+class SnapshotSettings(Section):
+    """Where the model is kept between runs."""
+
+    location: str = _setting("./streamlearn-snapshots", "Folder, or the URL of an fsspec file system", min_length=1)
+    interval_seconds: float = _setting(60.0, "Time between snapshots", "seconds", gt=0)
+    keep: int = _setting(4, "Snapshots kept of each model", "snapshots", ge=1)
+
+
+class HttpSettings(Section):
+    """The endpoint for metrics and health."""
+
+    enabled: bool = _setting(True, "Serve /metrics, /healthz and /readyz")
+    host: str = _setting("127.0.0.1", "Address to listen on", min_length=1)
+    port: int = _setting(0, "Port to listen on; 0: any free one, which is logged", ge=0, le=65_535)
+
+
+class LearnerSettings(Section):
+    """The learner."""
+
+    preset: Literal["default"] = _setting("default", "Which parts learn")
+    rule: str = _setting("subset", "How scores become a label set: subset, hamming, top_k:K, threshold:P")
+    seed: int = _setting(0, "Seed of whatever is random", ge=0)
+    scores_top: int = _setting(5, "Labels beside the answer that get a score", "labels", ge=0, le=1_000)
+
+    @field_validator("rule")
+    @classmethod
+    def _rule_exists(cls, value: str) -> str:
+        return str(Rule.parse(value))
+
+
+class LabelSettings(Section):
+    """The label space, and labels that come late."""
+
+    declared: Names = _setting((), "Labels known from the start, comma-separated")
+    min_count: int = _setting(1, "Times a label must have been true before it is predicted", "instances", ge=0)
+    maximum: int = _setting(1_024, "Most labels; the least supported one below min_count leaves first", "labels", ge=1, le=4_096)
+    orphan_seconds: float = _setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
+    orphan_count: int = _setting(10_000, "Most labels that wait for their instances", "labels", ge=0)
+    pending_seconds: float = _setting(604_800.0, "How long an instance waits for its labels", "seconds", ge=0)
+    pending_count: int = _setting(100_000, "Most instances that wait for their labels", "instances", ge=0)
+    pending_bytes: int = _setting(256 << 20, "Most bytes of instances that wait for their labels", "bytes", ge=0)
+
+
+class FeatureSettings(Section):
+    """The feature space."""
+
+    maximum: int = _setting(65_536, "Most features; the names seen first keep their columns", "features", ge=1)
+    hashed: bool = _setting(False, "Hash names to columns instead of growing")
+
+
+class LimitSettings(Section):
+    """What input may ask for."""
+
+    memory_bytes: int = _setting(2 << 30, "Largest memory that the models may grow to; more is refused at start", "bytes", ge=1)
+    record_bytes: int = _setting(1 << 20, "Largest record", "bytes", ge=1)
+    labels_per_record: int = _setting(1_024, "Most labels in a record", "labels", ge=1)
+    features_per_record: int = _setting(65_536, "Most features in a record", "features", ge=1)
+    id_bytes: int = _setting(256, "Longest id", "bytes", ge=1)
+    bad_share: float = _setting(0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1)
+    bad_window: int = _setting(1_000, "How many of the last records that share is of", "records", ge=1)
+
+
+class MeasureSettings(Section):
+    """Prequential measures."""
+
+    window: int = _setting(1_000, "Rows of a windowed measure", "instances", ge=1)
+    interval_seconds: float = _setting(10.0, "Time between two metrics records", "seconds", gt=0)
+
+
+class LogSettings(Section):
+    """Logs on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severity that is logged")
+    json_lines: bool = Field(
+        default=False, alias="json", description="One JSON object a line", json_schema_extra={"unit": ""}
+    )
+
+
+class Settings(Section):
+    """Every setting, by section."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    worker: WorkerSettings = WorkerSettings()
+    topics: TopicSettings = TopicSettings()
+    engine: EngineSettings = EngineSettings()
+    snapshot: SnapshotSettings = SnapshotSettings()
+    http: HttpSettings = HttpSettings()
+    learner: LearnerSettings = LearnerSettings()
+    labels: LabelSettings = LabelSettings()
+    features: FeatureSettings = FeatureSettings()
+    limits: LimitSettings = LimitSettings()
+    measures: MeasureSettings = MeasureSettings()
+    log: LogSettings = LogSettings()
+
+    @property
+    def journal_topic(self) -> str:
+        """The journal's topic with its default filled in."""
+        return self.topics.journal or f"{self.kafka.group_id}-journal"

@@ -1,0 +1,169 @@
+"""Names in, label sets out: the encoder, the learner and the measures as one model that applies operations in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from streamlearn.encoder.labels import LabelTable
+from streamlearn.encoder.row import Encoder, Features
+from streamlearn.errors import UsageError
+from streamlearn.learner.model import Learner
+from streamlearn.learner.step import PREDICT
+from streamlearn.plan import Plan, PlanResult
+from streamlearn.settings.model import Settings
+from streamlearn.settings.rules import Rule
+from streamlearn.state.arrays import state_hash
+from streamlearn.telemetry.measures import Measures
+from streamlearn.walk import Walk
+
+
+class StreamModel:
+    """The model of one stream.
+
+    Parameters
+    ----------
+    settings:
+        The settings tree; sections ``learner``, ``labels``, ``features``, ``limits`` and ``measures`` are read.
+    labels:
+        Label names that exist from row 0, beside ``labels.declared``.
+    features:
+        Feature names that get the first columns, in this order.
+
+    Raises
+    ------
+    UsageError
+        When the bound of the model's memory exceeds ``limits.memory_bytes``.
+    """
+
+    def __init__(self, settings: Settings, *, labels: Sequence[str] = (), features: Sequence[str] = ()) -> None:
+        self.settings = settings
+        self.rule = Rule.parse(settings.learner.rule)
+        declared = list(dict.fromkeys([*settings.labels.declared, *labels]))
+        maximum_labels = max(settings.labels.maximum, len(declared))
+        maximum_features = max(settings.features.maximum, len(features))
+        self._maximum = (maximum_features, maximum_labels)
+        bound = self.memory_bound_bytes()
+        if bound > settings.limits.memory_bytes:
+            raise UsageError(
+                f"the model may grow to {bound:,} bytes with features.maximum = {maximum_features:,} and "
+                f"labels.maximum = {maximum_labels:,}, above limits.memory_bytes = {settings.limits.memory_bytes:,}: "
+                "lower the first two or raise the third"
+            )
+        self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features)
+        self.labels = LabelTable(maximum_labels, minimum_support=settings.labels.min_count, declared=declared)
+        self.learner = Learner(
+            self.labels.count,
+            maximum_labels=maximum_labels,
+            scores_top=settings.learner.scores_top,
+            minimum_support=settings.labels.min_count,
+        )
+        self.learner.grow_features(self.encoder.columns.count)
+        self.measures = Measures(settings.measures.window, self.labels.count)
+        self.dropped: dict[str, int] = {}
+
+    @property
+    def observed(self) -> int:
+        """Instances observed so far."""
+        return self.encoder.rows_observed
+
+    @property
+    def learned(self) -> int:
+        """Rows learnt so far."""
+        return self.learner.learned
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the labels in slot order."""
+        return self.labels.names
+
+    @property
+    def feature_count(self) -> int:
+        """Columns in use."""
+        return self.encoder.columns.count
+
+    @property
+    def cluster_count(self) -> int:
+        """Top-level clusters of labels."""
+        return self.learner.partition.cluster_count
+
+    def clusters(self) -> list[list[str]]:
+        """Return the top-level clusters as lists of label names."""
+        groups: list[list[str]] = [[] for _ in range(self.cluster_count)]
+        for slot, cluster in enumerate(self.learner.partition.state.cluster_of[: self.labels.count].tolist()):
+            groups[cluster].append(self.labels.names[slot])
+        return [group for group in groups if group]
+
+    def plan(self, *, frozen: bool = False) -> Plan:
+        """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
+        return Plan(self._run, self.rule, frozen)
+
+    def probabilities(self, x: Features) -> dict[str, float]:
+        """Return every label's probability for an instance; nothing changes."""
+        encoded = self.encoder.encode([x], observe=False)
+        values = self.learner.probabilities(encoded.columns, encoded.values)
+        return dict(zip(self.labels.names, values.tolist(), strict=True))
+
+    def _run(self, plan: Plan) -> PlanResult:
+        observed = self.observed
+        encoded = self.encoder.encode(plan.instances, observe=not plan.frozen)
+        self.learner.grow_features(self.encoder.columns.count)
+        walk = Walk(self.labels, self.learner, self.measures, encoded, plan)
+        walk.go()
+        dropped = dict(encoded.dropped)
+        if walk.refused:
+            dropped["labels_full"] = walk.refused
+        for reason, count in dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+        seen = []
+        for operation in plan.operations:
+            seen.append(observed)
+            if operation.kind & PREDICT and not plan.frozen:
+                observed += 1
+        return PlanResult(walk.answers, seen, walk.rows, walk.events, dropped)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the complete state by name: for snapshots and for the hash."""
+        parts = {
+            "encoder": self.encoder.arrays(),
+            "labels": self.labels.arrays(),
+            "learner": self.learner.arrays(),
+            "measures": self.measures.arrays(),
+        }
+        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take a state over; raises `SnapshotError` when it does not fit these settings."""
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = array
+        self.encoder.load_arrays(parts["encoder"])
+        self.labels.load_arrays(parts["labels"])
+        self.learner.load_arrays(parts["learner"])
+        self.measures.load_arrays(parts["measures"])
+
+    def state_hash(self) -> str:
+        """Return a hash of the complete state."""
+        return state_hash(self.arrays())
+
+    def memory_bytes(self) -> int:
+        """Return the bytes that the state's arrays hold."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def memory_bound_bytes(self) -> int:
+        """Return the largest size in bytes that the state may grow to."""
+        features, labels = self._maximum
+        return Learner.bytes_bound(features, labels) + 64 * features + 256 * (features + labels)
+
+    def warm_up(self) -> None:
+        """Compile every kernel of the step, or load it from the cache, on a model that is thrown away."""
+        model = StreamModel(self.settings.model_copy(update={"labels": type(self.settings.labels)()}))
+        plan = model.plan()
+        waiting = plan.predict({"a": 1.0})
+        plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", "y"])
+        plan.learn(waiting, {"x": True})
+        plan.run()
+        model.probabilities({"a": 1.0})
+        model.learner.partition.run_test(True)
