@@ -1,0 +1,289 @@
+"""The snapshot file: named arrays and a manifest, in one uncompressed zip that ``numpy.load`` opens.
+
+Layout, version 1:
+
+- one member ``<name>.npy`` an array, sorted by name, C-contiguous, little-endian, booleans, integers and floats only
+- the last member ``manifest.json``: ``format``, ``version``, what the writer adds (lineage, sequence, positions, ...),
+  and ``arrays``: name, dtype, shape and SHA-256 of the values of each
+- the zip's comment: ``sha256 `` and the digest of every byte before the comment
+
+The same arrays and manifest give the same bytes, on any medium. Nothing in the file can run: it is never a pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from streamlearn.errors import SnapshotError
+from streamlearn.state.arrays import array_bytes, plain_array
+from streamlearn.state.atomic_file import write_atomically
+
+FORMAT = "streamlearn-snapshot"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+_RESERVED = ("format", "version", "arrays")
+_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
+_SEAL = b"sha256 "
+_SEAL_BYTES = len(_SEAL) + 64
+_CHUNK_BYTES = 4 << 20
+_OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
+
+SnapshotFile = str | os.PathLike[str] | BinaryIO
+
+
+def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+    """Write a snapshot.
+
+    Parameters
+    ----------
+    file
+        A path, which is replaced as a whole when all bytes are on the disk, or a binary file open for writing, which
+        need not be seekable.
+    arrays
+        Booleans, integers and floats of any shape; names of letters, digits, ``_``, ``.``, ``-`` and ``/``.
+    manifest
+        What JSON can hold, without the keys ``format``, ``version`` and ``arrays``.
+
+    Raises
+    ------
+    SnapshotError
+        The file cannot be written, for instance because the disk is full.
+    TypeError, ValueError
+        An array or the manifest is not of the kinds above.
+    """
+    for key in _RESERVED:
+        if key in manifest:
+            raise ValueError(f"manifest key {key!r} is the format's own")
+    plain = {name: plain_array(name, arrays[name]) for name in sorted(arrays)}
+    for name in plain:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"array name {name!r} cannot be a file name in a snapshot")
+    try:
+        if isinstance(file, str | os.PathLike):
+            write_atomically(Path(file), lambda opened: _write(opened, plain, manifest))
+        else:
+            _write(file, plain, manifest)
+    except OSError as error:
+        raise SnapshotError(f"cannot write snapshot {_name_of(file)}: {error.strerror or error}") from error
+
+
+def read_snapshot(file: SnapshotFile, name: str | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the manifest and the arrays; every value returned agrees with its checksum.
+
+    Parameters
+    ----------
+    file
+        A path or a seekable binary file open for reading.
+    name
+        What the file is called in an error message.
+
+    Raises
+    ------
+    SnapshotError
+        The file is absent, cut short, altered, of a newer format version, or not a snapshot.
+    """
+    with _opened(file, name) as (archive, _):
+        manifest = _read_manifest(archive)
+        return manifest, {entry["name"]: _read_array(archive, entry) for entry in manifest["arrays"]}
+
+
+def read_manifest(file: SnapshotFile, name: str | None = None) -> dict[str, Any]:
+    """Return the manifest alone, without looking at the arrays; parameters and errors as `read_snapshot`."""
+    with _opened(file, name) as (archive, _):
+        return _read_manifest(archive)
+
+
+def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, Any]:
+    """Check every byte of the file and return its manifest; parameters and errors as `read_snapshot`.
+
+    Beyond what reading checks, this finds a change in bytes that do not matter for reading.
+    """
+    with _opened(file, name) as (archive, opened):
+        manifest = _read_manifest(archive)
+        for entry in manifest["arrays"]:
+            _read_array(archive, entry)
+        _check_seal(opened)
+        return manifest
+
+
+class _SealingWriter:
+    """Passes bytes on and digests them, then writes the digest where zip has its comment.
+
+    It has no ``seek``: so zipfile writes the same bytes for a disk as for an object store.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._position = 0
+        self.closing = False
+
+    def write(self, data: bytes | memoryview) -> int:
+        if self.closing and data == _SEAL.ljust(_SEAL_BYTES):
+            data = _SEAL + self._digest.hexdigest().encode()
+        self._digest.update(data)
+        self._file.write(data)
+        self._position += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+    writer: Any = _SealingWriter(file)
+    entries = []
+    with zipfile.ZipFile(writer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            data = array_bytes(array)
+            with archive.open(_member(name + ".npy"), "w", force_zip64=True) as member:
+                npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
+                for start in range(0, len(data), _CHUNK_BYTES):
+                    member.write(data[start : start + _CHUNK_BYTES])
+            digest = hashlib.sha256(data).hexdigest()
+            entries.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest})
+        content = {"format": FORMAT, "version": FORMAT_VERSION, **manifest, "arrays": entries}
+        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        with archive.open(_member(MANIFEST), "w", force_zip64=True) as member:
+            member.write(text.encode())
+        archive.comment = _SEAL.ljust(_SEAL_BYTES)
+        writer.closing = True
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _OLDEST_DATE)
+    info.create_system = 3
+    info.external_attr = 0o600 << 16
+    return info
+
+
+@contextlib.contextmanager
+def _opened(file: SnapshotFile, name: str | None) -> Iterator[tuple[zipfile.ZipFile, BinaryIO]]:
+    """Open the zip; whatever goes wrong inside names the file."""
+    name = name or _name_of(file)
+    try:
+        with contextlib.ExitStack() as stack:
+            opened = stack.enter_context(open(file, "rb")) if isinstance(file, str | os.PathLike) else file
+            yield stack.enter_context(zipfile.ZipFile(opened)), opened
+    except SnapshotError as error:
+        raise SnapshotError(f"snapshot {name}: {error}") from error
+    except FileNotFoundError as error:
+        raise SnapshotError(f"snapshot {name} does not exist") from error
+    except zipfile.BadZipFile as error:
+        raise SnapshotError(f"snapshot {name} is damaged or cut short: {error}") from error
+    except Exception as error:
+        # A flipped bit in a zip's directory can surface as almost any exception of the zip module.
+        raise SnapshotError(f"snapshot {name} cannot be read: {error or type(error).__name__}") from error
+
+
+def _read_manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
+    names = [info.filename for info in archive.infolist()]
+    if MANIFEST not in names:
+        raise SnapshotError(f"no member {MANIFEST}; this is not a snapshot")
+    try:
+        manifest = json.loads(_read_member(archive, MANIFEST))
+    except ValueError as error:
+        raise SnapshotError(f"{MANIFEST} is not JSON: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise SnapshotError(f'{MANIFEST} does not say "format": "{FORMAT}"; this is not a snapshot')
+    version = manifest.get("version")
+    if type(version) is not int or version < 1:
+        raise SnapshotError(f"{MANIFEST} has no format version")
+    if version > FORMAT_VERSION:
+        raise SnapshotError(
+            f"written in format version {version}, and this streamlearn reads up to version {FORMAT_VERSION}; "
+            "upgrade streamlearn"
+        )
+    entries = manifest.get("arrays")
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+        raise SnapshotError(f"{MANIFEST} has no proper list of arrays")
+    expected = [entry["name"] + ".npy" for entry in entries] + [MANIFEST]
+    if missing := sorted(set(expected) - set(names)):
+        raise SnapshotError(f"array {missing[0].removesuffix('.npy')!r} is missing")
+    if names != expected:
+        raise SnapshotError(f"members are not those that {MANIFEST} lists")
+    return manifest
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and all(isinstance(entry.get(key), str) for key in ("name", "dtype", "sha256"))
+        and isinstance(entry.get("shape"), list)
+        and all(type(length) is int and length >= 0 for length in entry["shape"])
+    )
+
+
+def _read_array(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> np.ndarray:
+    name = entry["name"]
+    dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
+    try:
+        plain_array(name, np.empty(0, dtype))
+    except TypeError as error:
+        raise SnapshotError(str(error)) from error
+    info = archive.getinfo(name + ".npy")
+    with _open_member(archive, info.filename) as member:
+        magic = npy.read_magic(member)
+        if magic != (1, 0):
+            raise SnapshotError(f"array {name!r} is not in npy version 1.0")
+        found_shape, fortran, found_dtype = npy.read_array_header_1_0(member)
+        if (found_shape, found_dtype, fortran and len(shape) > 1) != (shape, dtype, False):
+            raise SnapshotError(f"array {name!r} is {found_dtype}{found_shape}, its manifest says {dtype}{shape}")
+        size = math.prod(shape) * dtype.itemsize
+        if info.file_size != member.tell() + size:
+            raise SnapshotError(f"array {name!r} has {info.file_size - member.tell()} bytes instead of {size}")
+        array = np.empty(shape, dtype)
+        data = array_bytes(array)
+        digest = hashlib.sha256()
+        for start in range(0, size, _CHUNK_BYTES):
+            chunk = member.read(min(_CHUNK_BYTES, size - start))
+            digest.update(chunk)
+            data[start : start + len(chunk)] = chunk
+        if member.read(1) or digest.hexdigest() != entry["sha256"]:
+            raise SnapshotError(f"array {name!r} does not have the SHA-256 that its manifest says: the file is damaged")
+    return array
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    with _open_member(archive, name) as member:
+        return member.read()
+
+
+def _open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        raise SnapshotError(f"member {name} is compressed, which a snapshot never is")
+    return archive.open(name)
+
+
+def _check_seal(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    digest = hashlib.sha256()
+    remaining = size - _SEAL_BYTES
+    while remaining > 0 and (chunk := file.read(min(_CHUNK_BYTES, remaining))):
+        digest.update(chunk)
+        remaining -= len(chunk)
+    if file.read() != _SEAL + digest.hexdigest().encode():
+        raise SnapshotError("the bytes do not have the SHA-256 at the end of the file: the file is damaged")
+
+
+def _name_of(file: SnapshotFile) -> str:
+    if isinstance(file, str | os.PathLike):
+        return os.fspath(file)
+    return str(getattr(file, "name", None) or getattr(file, "path", None) or "stream")
