@@ -35,7 +35,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 
 _RESERVED = ("format", "version", "arrays")
-_NAME = re.compile(r"[A-Za-z0-9_.\-]+(/[A-Za-z0-9_.\-]+)*")
+_NAME = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*(/[A-Za-z0-9_\-][A-Za-z0-9_.\-]*)*")
 _SEAL = b"sha256 "
 _SEAL_BYTES = len(_SEAL) + 64
 _CHUNK_BYTES = 4 << 20

@@ -93,6 +93,8 @@ class SnapshotStore:
         ------
         SnapshotError
             The store cannot be written: full, absent, not allowed. Nothing is left behind.
+        TypeError, ValueError
+            The arrays or the manifest do not fit the format (`write_snapshot`).
         """
         name = f"{seq}-{chain}.npz"
         if not _FILE.fullmatch(name):
@@ -111,6 +113,8 @@ class SnapshotStore:
             size = self._filesystem.size(path)
         except SnapshotError as error:
             raise SnapshotError(f"{self._shown(path)}: {error}") from error
+        except (TypeError, ValueError):
+            raise
         except Exception as error:
             raise self._failure("write", path, error) from error
         return SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), int(size or 0))
