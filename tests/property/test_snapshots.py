@@ -1,0 +1,112 @@
+"""Laws of snapshots: what is saved comes back, and no damage goes unseen."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from streamlearn.errors import SnapshotError
+from streamlearn.state.arrays import copy_arrays, pack_names, state_hash, unpack_names
+from streamlearn.state.snapshot_format import read_snapshot, verify_snapshot, write_snapshot
+
+DTYPES = st.sampled_from(["<f4", "<f8", ">f8", "<f2", "<i8", "<i4", ">i4", "i1", "u1", "<u8", "?"]).map(np.dtype)
+NAMES = st.from_regex(r"[a-z0-9_]{1,8}(/[a-z0-9_.]{1,8})?", fullmatch=True).filter(lambda name: "/." not in name)
+ARRAYS = st.dictionaries(
+    NAMES,
+    DTYPES.flatmap(lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0, max_side=6))),
+    max_size=5,
+)
+MANIFESTS = st.dictionaries(
+    st.text(max_size=8).filter(lambda key: key not in ("format", "version", "arrays")),
+    st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers()),
+    max_size=4,
+)
+
+
+def written(arrays, manifest) -> bytes:
+    file = io.BytesIO()
+    write_snapshot(file, arrays, manifest)
+    return file.getvalue()
+
+
+@given(ARRAYS, MANIFESTS)
+def test_what_is_saved_comes_back(arrays, manifest):
+    content = written(arrays, manifest)
+    found, loaded = read_snapshot(io.BytesIO(content))
+    assert state_hash(loaded) == state_hash(arrays)
+    assert {name: array.shape for name, array in loaded.items()} == {name: a.shape for name, a in arrays.items()}
+    assert {key: found[key] for key in manifest} == manifest
+    assert written(loaded, manifest) == content
+    assert verify_snapshot(io.BytesIO(content)) == found
+
+
+@given(ARRAYS)
+def test_a_copy_has_the_same_hash(arrays):
+    assert state_hash(copy_arrays(arrays)) == state_hash(arrays)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=())), max_size=20))
+def test_names_come_back(names):
+    assert unpack_names(*pack_names(names)) == names
+
+
+SAMPLE = written(
+    {
+        "weights": np.linspace(-1, 1, 60, dtype=np.float32).reshape(6, 10),
+        "counts": np.arange(20.0),
+        "flags": np.zeros(9, dtype=np.bool_),
+    },
+    {"lineage": "a", "seq": 7, "chain": "c0ffee", "positions": [["t", 0, 7]]},
+)
+MANIFEST, ORIGINAL = read_snapshot(io.BytesIO(SAMPLE), "sample")
+
+
+def assert_caught(content: bytes) -> None:
+    """Verifying refuses the content by name; reading refuses it or gives exactly what was written."""
+    with pytest.raises(SnapshotError, match="sample"):
+        verify_snapshot(io.BytesIO(content), "sample")
+    try:
+        manifest, arrays = read_snapshot(io.BytesIO(content), "sample")
+    except SnapshotError:
+        return
+    assert manifest == MANIFEST
+    assert state_hash(arrays) == state_hash(ORIGINAL)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, len(SAMPLE) - 1), st.integers(0, 7))
+def test_a_flipped_bit_anywhere_is_caught(position, bit):
+    content = bytearray(SAMPLE)
+    content[position] ^= 1 << bit
+    assert_caught(bytes(content))
+
+
+@pytest.mark.slow
+def test_every_flipped_bit_is_caught():
+    for position in range(len(SAMPLE)):
+        for bit in range(8):
+            content = bytearray(SAMPLE)
+            content[position] ^= 1 << bit
+            assert_caught(bytes(content))
+
+
+@given(st.integers(0, len(SAMPLE) - 1))
+def test_a_file_cut_short_anywhere_is_caught(length):
+    assert_caught(SAMPLE[:length])
+
+
+@given(st.integers(0, len(SAMPLE)), st.binary(min_size=1, max_size=40))
+def test_bytes_that_do_not_belong_are_caught(position, extra):
+    assert_caught(SAMPLE[:position] + extra + SAMPLE[position:])
+
+
+@given(st.integers(0, len(SAMPLE) - 2), st.integers(1, 600))
+def test_bytes_overwritten_with_zeros_are_caught(position, length):
+    content = SAMPLE[:position] + bytes(length) + SAMPLE[position + length :]
+    if content != SAMPLE:
+        assert_caught(content[: len(SAMPLE)])
