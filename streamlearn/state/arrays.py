@@ -36,7 +36,7 @@ def plain_array(name: str, array: np.ndarray) -> np.ndarray:
 
 def array_bytes(array: np.ndarray) -> memoryview:
     """Return the bytes of a C-contiguous array without a copy."""
-    return memoryview(array.reshape(-1).view(np.uint8))
+    return array.reshape(-1).view(np.uint8).data
 
 
 def state_hash(arrays: Mapping[str, np.ndarray]) -> str:
