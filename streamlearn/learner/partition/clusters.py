@@ -316,13 +316,18 @@ class Partition:
         }
         self._counts.load_arrays(parts["counts"])
         capacity = self._counts.capacity
+        known = len(parts["counts"]["label_weight"])
         tree = tree_from_arrays(parts["tree"], capacity)
+        if tree.size[LABELS] != known:
+            raise SnapshotError(f"partition: counts of {known} labels, but a tree of {tree.size[LABELS]}")
         self._candidate = tree_from_arrays(parts["candidate"], capacity)
         clock, offsets, members = arrays["clock"], arrays["replay.offsets"], arrays["replay.members"]
         if clock.shape != self.state.clock.shape:
             raise SnapshotError(f"partition: the array 'clock' should be {self.state.clock.shape}, found {clock.shape}")
         if not 1 <= len(offsets) <= MAXIMUM_ROWS + 1 or offsets[-1] != len(members) or len(members) > MAXIMUM_MEMBERS:
             raise SnapshotError("partition: the arrays 'replay.offsets' and 'replay.members' do not agree")
+        if len(members) and not 0 <= members.min() <= members.max() < known:
+            raise SnapshotError(f"partition: the label sets hold slot {members.max()}, the model has {known} labels")
         replay = empty_replay()
         for start, stop in pairwise(offsets.tolist()):
             replay_push(replay, members[start:stop])
