@@ -229,7 +229,7 @@ class Adwin:
     clock
         Values between two checks.
     max_buckets
-        Buckets of one size before the two oldest merge.
+        Buckets of one size before the two oldest merge, at least 2 (a row must not run empty below a fuller one).
     min_window_length
         Values that either side of a cut needs.
     grace_period
@@ -238,7 +238,7 @@ class Adwin:
     Raises
     ------
     ValueError
-        If ``delta`` lies outside (0, 1) or a count is below 1.
+        If ``delta`` lies outside (0, 1), ``max_buckets`` is below 2 or another count below 1.
     """
 
     def __init__(
@@ -252,8 +252,10 @@ class Adwin:
     ) -> None:
         if not 0.0 < delta < 1.0:
             raise ValueError(f"ADWIN: delta must lie between 0 and 1, not {delta}")
-        if min(clock, max_buckets, min_window_length, grace_period) < 1:
-            raise ValueError("ADWIN: clock, max_buckets, min_window_length and grace_period must be at least 1")
+        if min(clock, max_buckets - 1, min_window_length, grace_period) < 1:
+            raise ValueError(
+                "ADWIN: max_buckets must be at least 2, clock, min_window_length and grace_period at least 1"
+            )
         self._max_buckets = max_buckets
         self.state = AdwinState(
             *_blank_arrays(detectors, max_buckets).values(),

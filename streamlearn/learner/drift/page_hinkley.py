@@ -1,7 +1,7 @@
 """Page-Hinkley: detectors of a change in the mean by cumulated deviations from the running mean.
 
-Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), pages 100-115, with a forgetting factor on the
-cumulated sums. Alarms are those of ``river.drift.PageHinkley``, among them that the largest sum of the downward test
+Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), pages 100-115, with a forgetting factor on
+the cumulated sums. Alarms are those of ``river.drift.PageHinkley``, among them that the largest sum of the downward test
 starts at -1, and that a detector that raised an alarm starts anew with the next value.
 """
 
@@ -26,7 +26,7 @@ class PageHinkleyState(NamedTuple):
 
     Attributes
     ----------
-    count
+    counts
         int64[M, 3]: values, values since the lowest upward sum, values since the highest downward sum.
     total
         float64[M, 3]: sums of the same values.
@@ -46,7 +46,7 @@ class PageHinkleyState(NamedTuple):
         Values before the first alarm; slack a value; height of the alarm; forgetting factor; a number of ``MODES``.
     """
 
-    count: np.ndarray
+    counts: np.ndarray
     total: np.ndarray
     mean: np.ndarray
     sum_up: np.ndarray
@@ -69,7 +69,7 @@ class PageHinkleyState(NamedTuple):
 def page_hinkley_reset(state: PageHinkleyState, m: int) -> None:
     """Start detector m anew; what it said of its last alarm stays."""
     for k in range(3):
-        state.count[m, k] = 0
+        state.counts[m, k] = 0
         state.total[m, k] = 0.0
     state.mean[m] = 0.0
     state.sum_up[m] = 0.0
@@ -85,29 +85,29 @@ def page_hinkley_update(state: PageHinkleyState, m: int, value: float) -> int:
     if state.alarmed[m] != 0:
         page_hinkley_reset(state, m)
     for k in range(3):
-        state.count[m, k] += 1
+        state.counts[m, k] += 1
         state.total[m, k] += value
-    state.mean[m] += 1.0 / np.float64(state.count[m, 0]) * (value - state.mean[m])
+    state.mean[m] += 1.0 / np.float64(state.counts[m, 0]) * (value - state.mean[m])
     deviation = value - state.mean[m]
     state.sum_up[m] = state.alpha * state.sum_up[m] + deviation - state.delta
     state.sum_down[m] = state.alpha * state.sum_down[m] + deviation + state.delta
     if state.sum_up[m] < state.lowest_up[m]:
         state.lowest_up[m] = state.sum_up[m]
-        state.count[m, 1] = 0
+        state.counts[m, 1] = 0
         state.total[m, 1] = 0.0
     if state.sum_down[m] > state.highest_down[m]:
         state.highest_down[m] = state.sum_down[m]
-        state.count[m, 2] = 0
+        state.counts[m, 2] = 0
         state.total[m, 2] = 0.0
-    if state.count[m, 0] < state.min_instances:
+    if state.counts[m, 0] < state.min_instances:
         return 0
     up = state.mode != _DOWN and state.sum_up[m] - state.lowest_up[m] > state.threshold
     down = state.mode != _UP and state.highest_down[m] - state.sum_down[m] > state.threshold
     if not (up or down):
         return 0
     side = 1 if up else 2
-    since = state.count[m, side]
-    earlier = state.count[m, 0] - since
+    since = state.counts[m, side]
+    earlier = state.counts[m, 0] - since
     total = state.total[m, 0]
     state.after[m] = state.total[m, side] / np.float64(since)
     state.before[m] = (total - state.total[m, side]) / np.float64(earlier) if earlier > 0 else state.mean[m]
@@ -216,7 +216,7 @@ class PageHinkley:
 
 def _blank_arrays(detectors: int) -> dict[str, np.ndarray]:
     return {
-        "count": np.zeros((detectors, 3), np.int64),
+        "counts": np.zeros((detectors, 3), np.int64),
         "total": np.zeros((detectors, 3)),
         "mean": np.zeros(detectors),
         "sum_up": np.zeros(detectors),

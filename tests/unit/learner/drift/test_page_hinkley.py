@@ -66,7 +66,7 @@ def test_resize_reset_and_resume():
         np.testing.assert_array_equal(restored.arrays()[name], array, err_msg=name)
     assert PageHinkley.bytes_bound(2) == sum(array.nbytes for array in detector.arrays().values())
     detector.resize(3)
-    assert detector.state.count[:, 0].tolist() == [51, 0, 0]
+    assert detector.state.counts[:, 0].tolist() == [51, 0, 0]
     detector.reset_all()
     for name, array in PageHinkley(3).arrays().items():
         np.testing.assert_array_equal(detector.arrays()[name], array, err_msg=name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from streamlearn.learner.partition.replay import empty_replay, linear_replay, re
 
 def sets_of(state) -> list[list[int]]:
     offsets, members = linear_replay(state)
-    return [members[a:b].tolist() for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [members[a:b].tolist() for a, b in pairwise(offsets)]
 
 
 def last_within_bounds(rows: list[list[int]]) -> list[list[int]]:
