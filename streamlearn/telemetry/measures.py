@@ -104,11 +104,14 @@ def score_rows(
                 state.sums[scope, F1] += 2.0 * hits / (hits + either) if either > 0 else 1.0
                 state.sums[scope, JACCARD] += np.float64(hits) / either if either > 0 else 1.0
         if state.scored[CURRENT] == window:
-            state.sums[LATEST, :] = state.sums[CURRENT, :]
-            state.labels[LATEST, :, :] = state.labels[CURRENT, :, :]
+            for index in range(state.sums.shape[1]):
+                state.sums[LATEST, index] = state.sums[CURRENT, index]
+                state.sums[CURRENT, index] = 0.0
+            for count in range(state.labels.shape[1]):
+                for slot in range(state.labels.shape[2]):
+                    state.labels[LATEST, count, slot] = state.labels[CURRENT, count, slot]
+                    state.labels[CURRENT, count, slot] = 0
             state.scored[LATEST] = window
-            state.sums[CURRENT, :] = 0.0
-            state.labels[CURRENT, :, :] = 0
             state.scored[CURRENT] = 0
 
 

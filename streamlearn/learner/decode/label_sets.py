@@ -152,7 +152,8 @@ def label_sets_retire(state: LabelSetsState, slot: int) -> None:
         if holds:
             continue
         if kept != index:
-            state.members[kept, :] = state.members[index, :]
+            for place in range(state.length[index]):
+                state.members[kept, place] = state.members[index, place]
             state.length[kept] = state.length[index]
             state.code[kept] = state.code[index]
             state.count[kept] = state.count[index]
