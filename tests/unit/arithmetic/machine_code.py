@@ -1,0 +1,112 @@
+"""Runs the learner on a fixed stream and prints, as JSON, its state's hash and what its kernels' machine code calls.
+
+To be run as a program with an empty cache folder: numba does not show the code of what it loads from a cache.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import pkgutil
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numba.core.registry import CPUDispatcher
+
+import streamlearn
+from streamlearn.arithmetic import kernel_cache
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import exp64
+from streamlearn.learner.drift.page_hinkley import PageHinkley
+from streamlearn.settings.model import Settings
+from streamlearn.settings.rules import Rule
+from streamlearn.state.arrays import state_hash
+from streamlearn.stream_model import StreamModel
+
+ROWS = 1500
+DECLARED = re.compile(r"^declare .*?@\"?([\w.$-]+)\"?\(", re.MULTILINE)
+CALLED = re.compile(r"\b(?:call|jmp|movabs)q?\s+\*?\$?([A-Za-z_][\w.$]*)")
+
+
+@kernel
+def foreign(x, y, out):
+    """Everything that kernels may not do: what finds it here finds it in a kernel."""
+    out[0] = math.exp(x[0]) + math.log(x[1]) + x[2] ** x[3] + np.dot(x, y) + math.tanh(x[0])
+
+
+def example_model() -> StreamModel:
+    """Return a model after a stream that drifts, with every kind of truth, feature and rule."""
+    settings = Settings.model_validate({"labels": {"maximum": 12, "min_count": 3}, "features": {"maximum": 64}})
+    model = StreamModel(settings, labels=["l0", "l1"])
+    generator = random.Random(5)
+    rules = [Rule.parse(text) for text in ("subset", "hamming", "top_k:2", "threshold:0.4")]
+    waiting: list[tuple[Any, list[str]]] = []
+    for row in range(ROWS):
+        topic = generator.randrange(4)
+        x: dict[str, Any] = {f"f{topic}_{generator.randrange(3)}": generator.random() for _ in range(4)}
+        x |= {"size": generator.gauss(topic, 2), "colour": generator.choice("rgb"), "on": topic > 1}
+        partner = (topic + (1 if row < ROWS // 2 else 2)) % 4
+        truth = [f"l{topic}", f"l{4 + partner}"] if generator.random() < 0.9 else [f"l{8 + row % 7}"]
+        plan = model.plan()
+        if row % 17 == 3:
+            plan.predict_and_learn(x, {truth[0]: True, "l3": False})
+        elif row % 5 == 2:
+            operation = plan.predict(x, rules[row % 4])
+            waiting.append((plan.run().stored(operation), truth))
+            continue
+        else:
+            plan.predict_and_learn(x, truth, rules[row % 4])
+        if len(waiting) > 20:
+            plan.learn(*waiting.pop(0))
+        plan.run()
+    model.probabilities({"size": 1.0})
+    return model
+
+
+def kernels() -> Iterator[tuple[str, CPUDispatcher]]:
+    """Yield every kernel of the package with its full name."""
+    for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
+        parts = found.name.split(".")[1:]
+        source = "/".join(parts)
+        if parts[0] in kernel_cache.KERNEL_SOURCES or f"{source}.py" in kernel_cache.KERNEL_SOURCES:
+            module = importlib.import_module(found.name)
+            for name, value in vars(module).items():
+                if isinstance(value, CPUDispatcher) and value.py_func.__module__ == found.name:
+                    yield f"{found.name}.{name}", value
+
+
+def describe(compiled: CPUDispatcher) -> dict[str, Any]:
+    """Return the functions that the code of a kernel declares and calls, and its fused multiply-adds."""
+    ir = "\n".join(compiled.inspect_llvm().values())
+    assembly = "\n".join(compiled.inspect_asm().values())
+    return {
+        "signatures": len(compiled.signatures),
+        "symbols": sorted(set(DECLARED.findall(ir)) | set(CALLED.findall(assembly))),
+        "fused": len(re.findall(r"\bvf[n]?m(?:add|sub)", assembly)),
+        "readable": "define " in ir and ".globl" in assembly,
+    }
+
+
+def main() -> None:
+    model = example_model()
+    detector = PageHinkley(1)
+    alarms = [detector.update(0, float(row > 300)) for row in range(600)]
+    exp64(1.0)
+    foreign(np.ones(4), np.ones(4), np.zeros(1))
+    report = {
+        "hash": model.state_hash(),
+        "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
+        "learned": model.learned,
+        "clusters": model.cluster_count,
+        "kernels": {name: describe(compiled) for name, compiled in kernels()},
+        "foreign": describe(foreign),  # type: ignore[arg-type]
+    }
+    print(json.dumps(report))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
