@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from streamlearn.arithmetic.compile import compile_under_lock
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.errors import UsageError
@@ -95,6 +96,12 @@ class StreamModel:
             groups[cluster].append(self.labels.names[slot])
         return [group for group in groups if group]
 
+    def change(self, *, scores_top: int, minimum_support: int) -> None:
+        """Let other answers' settings hold from the next plan on."""
+        self.learner.scores_top = scores_top
+        self.learner.minimum_support = minimum_support
+        self.labels.minimum_support = minimum_support
+
     def plan(self, *, frozen: bool = False) -> Plan:
         """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
         return Plan(self._run, self.rule, frozen)
@@ -157,8 +164,12 @@ class StreamModel:
         features, labels = self._maximum
         return Learner.bytes_bound(features, labels) + 64 * features + 256 * (features + labels)
 
-    def warm_up(self) -> None:
-        """Compile every kernel of the step, or load it from the cache, on a model that is thrown away."""
+    def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
+        """Compile every kernel of the step, or load it from the cache; ``progress`` gets a line of text a step."""
+        compile_under_lock(self._warm_up, progress)
+
+    def _warm_up(self) -> None:
+        """Call every kernel on a model that is thrown away."""
         model = StreamModel(self.settings.model_copy(update={"labels": type(self.settings.labels)()}))
         plan = model.plan()
         waiting = plan.predict({"a": 1.0})
