@@ -1,8 +1,8 @@
 """Page-Hinkley: detectors of a change in the mean by cumulated deviations from the running mean.
 
 Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), pages 100-115, with a forgetting factor on
-the cumulated sums. Alarms are those of ``river.drift.PageHinkley``, among them that the largest sum of the downward test
-starts at -1, and that a detector that raised an alarm starts anew with the next value.
+the cumulated sums. Alarms are those of ``river.drift.PageHinkley``. Two of its habits are kept: the largest sum of the
+downward test starts at -1, and a detector that raised an alarm starts anew with the next value.
 """
 
 from __future__ import annotations

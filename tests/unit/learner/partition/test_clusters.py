@@ -32,7 +32,7 @@ def learn(partition: Partition, row: list[int]) -> None:
     partition_learn_row(partition.state, np.array(row, np.int32))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     seed=st.integers(0, 2**31),
     labels=st.sampled_from([1, 2, 5, 12, 20, 40]),
@@ -59,7 +59,7 @@ def test_partition_equals_twin(seed, labels, declared, alarm_rows):
                 assert event.standard_error == pytest.approx(expected[1], abs=1e-9)
                 assert (event.rows, event.switched, event.forced) == (*expected[2:], forced)
                 assert event.clusters_after == ours.cluster_count
-            assert nested(ours._candidate) == theirs.candidate
+            assert theirs.candidate is None or nested(ours._candidate) == theirs.candidate
         assert ours.known == theirs.known
     assert nested(ours.state.tree) == theirs.tree
     assert ours.cluster_of.tolist() == theirs.clusters()
