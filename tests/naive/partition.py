@@ -1,7 +1,7 @@
 """The partition of the labels from the whole list of label sets: when trees are built, tested and replaced.
 
-Row i counts for 1 / decay ** i, which is what it counts for after any later row but for a factor that similarities do not
-see. Powers are taken by repeated division, since the groups that merge first may hang on the last bit.
+Row i counts for 1 / decay ** i: what it counts for after any later row, but for a factor that similarities do not see.
+Powers are taken by repeated division, since it may hang on the last bit which groups merge first.
 """
 
 from __future__ import annotations
