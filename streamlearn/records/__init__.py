@@ -1,0 +1,1 @@
+"""Records of the topics, one versioned model each."""

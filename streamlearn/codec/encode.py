@@ -1,0 +1,73 @@
+"""Records to bytes: the same record gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from streamlearn.records.prediction import SCHEMA_VERSION
+
+
+class _Model(msgspec.Struct, gc=False):
+    lineage: str
+    preset: str
+    seen: int
+    learned: int
+
+
+class _Source(msgspec.Struct, gc=False):
+    topic: str
+    partition: int
+    offset: int
+
+
+class _Prediction(msgspec.Struct, gc=False):
+    schema_version: int
+    id: str
+    labels: list[str]
+    scores: dict[str, float]
+    rule: str
+    model: _Model
+    source: _Source
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def encode_prediction(
+    identity: str,
+    labels: list[str],
+    scores: dict[str, float],
+    rule: str,
+    lineage: str,
+    preset: str,
+    seen: int,
+    learned: int,
+    topic: str,
+    partition: int,
+    offset: int,
+) -> bytes:
+    """Return a `records.prediction.Prediction` as JSON; fields in the model's order, scores in the order given."""
+    return _encoder.encode(
+        _Prediction(
+            SCHEMA_VERSION,
+            identity,
+            labels,
+            scores,
+            rule,
+            _Model(lineage, preset, seen, learned),
+            _Source(topic, partition, offset),
+        )
+    )
+
+
+def encode_event(event: Mapping[str, Any]) -> bytes:
+    """Return a `records.event.Event` as JSON, fields in the order given."""
+    return _encoder.encode(event)
+
+
+def encode_metrics(metrics: Mapping[str, Any]) -> bytes:
+    """Return a `records.metrics.Metrics` as JSON, fields in the order given."""
+    return _encoder.encode(metrics)

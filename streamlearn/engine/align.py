@@ -1,0 +1,104 @@
+"""The order in which the records of several partitions are applied: a merge over their heads.
+
+The head with the smallest (timestamp, instances before labels, partition) comes first; order within a partition never
+changes. The merge of what was applied gives the same order again, so the journal needs ranges only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+
+from streamlearn.source.base import RawRecord, TopicPartition
+
+
+class Aligner:
+    """Buffers polled records and hands them out in merged order.
+
+    Parameters
+    ----------
+    labels_topic:
+        Topic whose records come after instances of the same time; empty when there is none.
+    """
+
+    def __init__(self, labels_topic: str) -> None:
+        self._labels_topic = labels_topic
+        self._buffers: dict[TopicPartition, deque[RawRecord]] = {}
+        self.buffered = 0
+        self.buffered_bytes = 0
+
+    def add(self, polled: Mapping[TopicPartition, list[RawRecord]]) -> None:
+        """Append what was polled."""
+        for partition, records in polled.items():
+            self._buffers.setdefault(partition, deque()).extend(records)
+            self.buffered += len(records)
+            self.buffered_bytes += sum(len(record.value or b"") for record in records)
+
+    def clear(self) -> None:
+        """Forget everything that was polled."""
+        self._buffers.clear()
+        self.buffered = 0
+        self.buffered_bytes = 0
+
+    def take(
+        self, limit: int, bytes_limit: int, waits: Callable[[RawRecord], bool] | None = None
+    ) -> Iterator[RawRecord]:
+        """Yield records in merged order, one after the other, as the caller asks for them.
+
+        Parameters
+        ----------
+        limit, bytes_limit:
+            Most records and bytes to take; one record is taken whatever its size.
+        waits:
+            Says of a label record that it cannot be applied yet; asked when all records before it were yielded. Its
+            partition then gives nothing more to this batch.
+        """
+        heads = {partition: buffer for partition, buffer in self._buffers.items() if buffer}
+        taken = 0
+        size = 0
+        while heads and taken < limit and (size < bytes_limit or not taken):
+            if len(heads) == 1:
+                (partition,) = heads
+            else:
+                partition = min(heads, key=lambda p: (heads[p][0].timestamp_ms, p.topic == self._labels_topic, p))
+            buffer = heads[partition]
+            if waits is not None and partition.topic == self._labels_topic and waits(buffer[0]):
+                del heads[partition]
+                continue
+            record = buffer.popleft()
+            record_bytes = len(record.value or b"")
+            self.buffered -= 1
+            self.buffered_bytes -= record_bytes
+            taken += 1
+            size += record_bytes
+            if not buffer:
+                del heads[partition]
+            yield record
+
+    def has(self, partition: TopicPartition) -> bool:
+        """Return whether records of a partition are buffered."""
+        return bool(self._buffers.get(partition))
+
+    def drop(self, partition: TopicPartition) -> int | None:
+        """Forget a partition's records; return the offset of the first one, to seek back to."""
+        buffer = self._buffers.pop(partition, None)
+        if not buffer:
+            return None
+        self.buffered -= len(buffer)
+        self.buffered_bytes -= sum(len(record.value or b"") for record in buffer)
+        return buffer[0].offset
+
+    def bytes_of_labels(self) -> dict[TopicPartition, int]:
+        """Return the bytes that wait in each labels partition."""
+        return {
+            partition: sum(len(record.value or b"") for record in buffer)
+            for partition, buffer in self._buffers.items()
+            if partition.topic == self._labels_topic and buffer
+        }
+
+
+def merged(records: Mapping[TopicPartition, list[RawRecord]], labels_topic: str) -> list[RawRecord]:
+    """Return the records of complete ranges in the order in which they were applied."""
+    aligner = Aligner(labels_topic)
+    aligner.add(records)
+    return list(aligner.take(aligner.buffered, 1 << 62))

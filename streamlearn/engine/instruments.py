@@ -1,0 +1,52 @@
+"""What the engine tells whoever counts: metrics, a live view, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from streamlearn.engine.task import Applied, Task
+
+
+class Instruments(Protocol):
+    """Observers of the engine; called from its thread."""
+
+    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
+        """A batch was applied; it is not committed yet."""
+        ...
+
+    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
+        """The batches of these tasks were committed."""
+        ...
+
+    def role(self, role: str, tasks: Mapping[int, Task]) -> None:
+        """The worker is ``restoring``, ``active`` or ``stand-by``."""
+        ...
+
+    def restored(self, rows: int) -> None:
+        """So many rows were applied again so far."""
+        ...
+
+    def lag(self, records: int, seconds: float) -> None:
+        """So many committed records are not applied yet; the last applied one is so old."""
+        ...
+
+    def snapshot_failures(self, count: int) -> None:
+        """So many snapshots could not be written since the start."""
+        ...
+
+
+class NoInstruments:
+    """Observes nothing."""
+
+    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None: ...
+
+    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None: ...
+
+    def role(self, role: str, tasks: Mapping[int, Task]) -> None: ...
+
+    def restored(self, rows: int) -> None: ...
+
+    def lag(self, records: int, seconds: float) -> None: ...
+
+    def snapshot_failures(self, count: int) -> None: ...

@@ -1,0 +1,305 @@
+"""A task: one model with the instances that wait for their truth, and the positions up to which it has applied records.
+
+Its state only moves forward. `Batch` takes records in applied order; what it gives depends on the records, the journalled
+clock and the state alone, so a replay gives the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from streamlearn.codec.decode import decode_instance, decode_label
+from streamlearn.codec.encode import encode_event, encode_prediction
+from streamlearn.engine import journal
+from streamlearn.engine.behaviour import behaviour_of
+from streamlearn.engine.dead_letters import dead_letter
+from streamlearn.engine.pending import EXPIRED, LEARNT, Pending
+from streamlearn.errors import RecordError
+from streamlearn.plan import PlanResult
+from streamlearn.settings.model import Settings
+from streamlearn.settings.rules import Rule
+from streamlearn.sink.base import OutputRecord
+from streamlearn.source.base import Committed, RawRecord, TopicPartition
+from streamlearn.stream_model import StreamModel
+from streamlearn.telemetry.events import event_record
+
+_INSTANCE = b"i"
+_LABEL = b"l"
+
+
+class CommitPart(NamedTuple):
+    """Everything that one transaction holds of a task; it is sent again byte for byte when the outcome is unknown.
+
+    ``before`` and ``after`` are the marks of the committed point before and after; ``journal_places`` are the indices of
+    the journal's records within ``outputs``.
+    """
+
+    task: int
+    outputs: list[OutputRecord]
+    positions: dict[TopicPartition, Committed]
+    before: journal.Metadata
+    after: journal.Metadata
+    journal_places: tuple[int, ...]
+
+
+class Applied(NamedTuple):
+    """What happened to the records of a batch, for metrics and views."""
+
+    records: list[RawRecord]
+    outputs: list[OutputRecord]
+    predicted: int
+    learned: int
+    dead: list[RecordError]
+    events: list[Any]
+    dropped: dict[str, int]
+
+
+class Task:
+    """One model and what belongs to it.
+
+    Parameters
+    ----------
+    settings:
+        The settings, whose journalled part is that of the journal.
+    number:
+        The task's number: 0 in scope ``topic``, the partition in scope ``partition``.
+    partitions:
+        The partitions it reads, of instances and of labels.
+    lineage:
+        The model's identity.
+    """
+
+    def __init__(self, settings: Settings, number: int, partitions: Sequence[TopicPartition], lineage: str) -> None:
+        self.settings = settings
+        self.number = number
+        self.partitions = tuple(sorted(partitions))
+        self.lineage = lineage
+        self.model = StreamModel(settings)
+        labels = settings.labels
+        self.pending = Pending(
+            count=labels.pending_count,
+            size_bytes=labels.pending_bytes,
+            seconds=labels.pending_seconds,
+            orphan_count=labels.orphan_count,
+            orphan_seconds=labels.orphan_seconds,
+        )
+        self.positions: dict[TopicPartition, int] = {}
+        self.mark = journal.Metadata(0, journal.FIRST_CHAIN)
+        self.journal_offset = -1
+
+    @property
+    def behaviour(self) -> dict[str, Any]:
+        """The journalled settings in force."""
+        return behaviour_of(self.settings)
+
+    def change(self, settings: Settings) -> None:
+        """Let other settings hold from the next batch on; `behaviour.check_change` has allowed them."""
+        self.settings = settings
+        self.model.rule = Rule.parse(settings.learner.rule)
+        self.model.change(
+            scores_top=settings.learner.scores_top,
+            minimum_support=settings.labels.min_count,
+        )
+        labels = settings.labels
+        self.pending.bound(
+            count=labels.pending_count,
+            size_bytes=labels.pending_bytes,
+            seconds=labels.pending_seconds,
+            orphan_count=labels.orphan_count,
+            orphan_seconds=labels.orphan_seconds,
+        )
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the complete state by name."""
+        parts = {"model": self.model.arrays(), "pending": self.pending.arrays()}
+        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take a state over; raises `SnapshotError` when it does not fit."""
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = array
+        self.model.load_arrays(parts["model"])
+        self.pending.load_arrays(parts["pending"])
+
+
+class Batch:
+    """The records of one transaction of a task, in applied order.
+
+    Records are planned as they are added, so that whether a label's instance is known can be asked in between.
+    """
+
+    def __init__(self, task: Task, now_ns: int) -> None:
+        self._task = task
+        self._now = now_ns
+        self._settings = task.settings
+        self._plan = task.model.plan(frozen=task.settings.engine.frozen)
+        self._records: list[RawRecord] = []
+        self._instances: list[tuple[int, str, RawRecord]] = []
+        self._learned = 0
+        self._waiting: list[tuple[str, int]] = []
+        self._verdicts: list[tuple[bytes, bytes, int]] = []
+        self._dead: list[tuple[RawRecord, RecordError]] = []
+        self._crc = 0
+        self._counts: dict[TopicPartition, int] = {}
+        self._ends: dict[TopicPartition, int] = dict(task.positions)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def knows(self, record: RawRecord) -> bool:
+        """Return whether a label record need not wait: its instance was seen, or it cannot be read anyway."""
+        try:
+            identity = decode_label(record.value, self._settings.limits).id
+        except RecordError:
+            return True
+        return self._task.pending.status(identity) is not None
+
+    def add(self, record: RawRecord) -> None:
+        """Plan the next record."""
+        self._records.append(record)
+        partition = TopicPartition(record.topic, record.partition)
+        self._counts[partition] = self._counts.get(partition, 0) + 1
+        self._ends[partition] = record.offset + 1
+        self._crc = zlib.crc32(record.value or b"", self._crc)
+        self._task.pending.advance(record.timestamp_ms, self._now)
+        is_label = record.topic == self._settings.topics.labels
+        try:
+            operation = self._label(record) if is_label else self._instance(record)
+            verdict = b"ok"
+        except RecordError as error:
+            self._dead.append((record, error))
+            operation = -1
+            verdict = error.code.encode()
+        self._verdicts.append((_LABEL if is_label else _INSTANCE, verdict, operation))
+
+    def _instance(self, record: RawRecord) -> int:
+        instance = decode_instance(record.value, self._settings.limits)
+        identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
+        pending = self._task.pending if self._settings.topics.labels else None
+        if instance.y is not None:
+            operation = self._plan.predict_and_learn(instance.x, instance.y)
+            self._learned += 1
+            if pending is not None:
+                pending.forget(identity)
+                pending.mark_learnt(identity, record.timestamp_ms)
+        else:
+            operation = self._plan.predict(instance.x)
+            if pending is not None:
+                pending.wait(identity, record.timestamp_ms, operation)
+                self._waiting.append((identity, operation))
+        self._instances.append((operation, identity, record))
+        if pending is not None:
+            orphan = pending.adopt(identity)
+            if orphan is not None:
+                try:
+                    self._label(orphan)
+                except RecordError as error:
+                    self._dead.append((orphan, error))
+        return operation
+
+    def _label(self, record: RawRecord) -> int:
+        label = decode_label(record.value, self._settings.limits)
+        pending = self._task.pending
+        status = pending.status(label.id)
+        if status is None:
+            leaving = pending.hold_orphan(label.id, record)
+            if leaving is not None:
+                reason = "duplicate_label" if leaving is record else "unknown_instance"
+                self._dead.append((leaving, RecordError(reason, f"no room or no use for a label of {label.id!r}")))
+            return -1
+        if status == LEARNT:
+            raise RecordError("duplicate_label", f"the truth of {label.id!r} was learnt before")
+        if status == EXPIRED:
+            raise RecordError("label_expired", f"{label.id!r} no longer waits: its time or its room was over")
+        self._plan.learn(pending.take(label.id), label.y)
+        self._learned += 1
+        return -1
+
+    def run(self, chain_of: Sequence[bytes], *, outputs: bool) -> tuple[Applied, journal.BatchRecord]:
+        """Apply the records; the task's state is then at the next sequence number.
+
+        Parameters
+        ----------
+        chain_of:
+            Journal records since the last batch, which the chain covers.
+        outputs:
+            Whether to make the output records; a replay does not need them.
+        """
+        task = self._task
+        lineage = task.lineage
+        result = self._plan.run()
+        for identity, operation in self._waiting:
+            task.pending.place(identity, operation, result.stored(operation))
+        for record in task.pending.sweep():
+            self._dead.append((record, RecordError("unknown_instance", "no instance of this id came in time")))
+        starts, ends = task.positions, self._ends
+        ranges, counts = journal.ranges_of(starts, ends, self._counts)
+        body = journal.BatchRecord(
+            journal.VERSION, task.number, task.mark.seq + 1, ranges, counts, self._crc, self._now
+        )
+        chain = journal.Chain(task.mark.chain)
+        for data in chain_of:
+            chain.add(data)
+        chain.add(journal.encode(body))
+        chain.add(self._outcome(result))
+        mark = journal.Metadata(body.seq, chain.value())
+        record = journal.BatchRecord(
+            body.v, body.task, body.seq, body.rng, body.n, body.crc, body.now, mark.chain
+        )
+        task.positions = ends
+        task.mark = mark
+        made = self._outputs(result, lineage) if outputs else []
+        applied = Applied(
+            self._records,
+            made,
+            len(self._instances),
+            0 if self._settings.engine.frozen else self._learned,
+            [error for _, error in self._dead],
+            result.events,
+            result.dropped,
+        )
+        return applied, record
+
+    def _outcome(self, result: PlanResult) -> bytes:
+        """Return kind, verdict, label indices and scores of every row, little-endian."""
+        parts: list[bytes] = []
+        for kind, verdict, operation in self._verdicts:
+            parts.append(kind)
+            parts.append(verdict)
+            if operation >= 0:
+                parts.append(result.label_slots(operation).astype("<i4", copy=False).tobytes())
+                parts.append(result.label_scores(operation).astype("<f8", copy=False).tobytes())
+        for _, error in self._dead:
+            parts.append(error.code.encode())
+        return b"\0".join(parts)
+
+    def _outputs(self, result: PlanResult, lineage: str) -> list[OutputRecord]:
+        topics = self._settings.topics
+        rule, preset = self._settings.learner.rule, self._settings.learner.preset
+        outputs = []
+        for operation, identity, record in self._instances:
+            value = encode_prediction(
+                identity,
+                result.labels(operation),
+                result.scores(operation),
+                rule,
+                lineage,
+                preset,
+                result.seen(operation),
+                result.learned(operation),
+                record.topic,
+                record.partition,
+                record.offset,
+            )
+            outputs.append(OutputRecord(topics.predictions, record.partition, record.key, value))
+        for event in result.events:
+            outputs.append(OutputRecord(topics.events, 0, None, encode_event(event_record(event, self._now))))
+        for record, error in self._dead:
+            outputs.append(dead_letter(record, error, topics.dead_letters))
+        return outputs

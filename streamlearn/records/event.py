@@ -1,0 +1,35 @@
+"""Something that happened to a model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EventPoint(BaseModel):
+    """When it happened: the learnt row, zero-based, and the journalled clock in nanoseconds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    row: int = Field(ge=0)
+    now_ns: int
+
+
+class Event(BaseModel):
+    """A drift alarm, a change of the partition, or a change of the label space."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: int = 1
+    kind: Literal["drift", "partition", "label", "tree", "features"]
+    at: EventPoint
+    scope: Literal["model", "cluster", "label"]
+    name: str = Field(description="The cluster or label; empty for the model")
+    signal: Literal["loss", "code_length", "rate"]
+    direction: Literal["worse", "better"]
+    before: float = Field(description="Mean of the signal before")
+    after: float = Field(description="Mean of the signal after")
+    n: int = Field(description="Rows that the second mean rests on", ge=0)
+    since_row: int = Field(description="The row from which it holds", ge=0)
+    action: Literal["none", "retest", "reset", "rebuild"]

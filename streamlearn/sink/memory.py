@@ -1,0 +1,54 @@
+"""A sink on a log in memory: a transaction is one call that cannot be half done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from streamlearn.sink.base import OutputRecord
+from streamlearn.source.base import Committed, TopicPartition
+from streamlearn.source.log import MemoryLog
+
+
+class MemorySink:
+    """Writes to a log.
+
+    Parameters
+    ----------
+    log:
+        The log.
+    group:
+        Name under which positions are committed.
+    """
+
+    def __init__(self, log: MemoryLog, group: str) -> None:
+        self._log = log
+        self._group = group
+        self.is_open = False
+
+    def open(self) -> None:
+        self.is_open = True
+
+    def commit(
+        self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
+    ) -> list[int]:
+        offsets = [self._append(record) for record in records]
+        for partition, committed in positions.items():
+            self._log.committed[self._group, partition] = committed
+        return offsets
+
+    def reopen(self) -> None:
+        self.is_open = True
+
+    def publish(self, record: OutputRecord) -> None:
+        self._append(record)
+
+    def _append(self, record: OutputRecord) -> int:
+        partition = record.partition % self._log.partitions(record.topic)
+        return self._log.append(record.topic, partition, record.value, key=record.key, headers=record.headers)
+
+    def partitions(self, topic: str) -> int:
+        return self._log.partitions(topic)
+
+    def close(self) -> None:
+        self.is_open = False

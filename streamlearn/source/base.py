@@ -1,0 +1,117 @@
+"""What the engine needs of a source: records by partition, assignments, committed positions, and re-reading a range."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, Protocol
+
+
+class TopicPartition(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+class RawRecord(NamedTuple):
+    """A record as it lies in the log; ``timestamp_ms`` is milliseconds since the epoch."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Committed(NamedTuple):
+    """A committed position: the next ``offset`` to read, and the engine's ``"<seq>:<chain>"``."""
+
+    offset: int
+    metadata: str
+
+
+class Bounds(NamedTuple):
+    """The first offset that a partition still has, and the one after its last committed record."""
+
+    start: int
+    end: int
+
+
+class AssignmentChange(NamedTuple):
+    """Partitions were taken away or given; ``token`` is what a commit must show to prove that they are still owned."""
+
+    kind: Literal["revoked", "assigned"]
+    partitions: tuple[TopicPartition, ...]
+    token: Any
+
+
+class RangeReader(Protocol):
+    """Reads one partition's records again, in order."""
+
+    def read_to(self, end: int) -> list[RawRecord]:
+        """Return the records from where the last call ended up to ``end`` (excluded).
+
+        Raises
+        ------
+        OffsetLostError
+            When the log no longer has them.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the connection back."""
+        ...
+
+
+class Source(Protocol):
+    """Instances and labels to read. One thread uses it."""
+
+    def open(self) -> None:
+        """Connect and ask for partitions."""
+        ...
+
+    def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        """Return records that follow each partition's position, at most ``limit``, and move the positions."""
+        ...
+
+    def changes(self) -> list[AssignmentChange]:
+        """Return the changes of assignment since the last call, oldest first."""
+        ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Set the position of an owned partition."""
+        ...
+
+    def at_end(self, partition: TopicPartition) -> bool:
+        """Return whether every committed record of an owned partition has been polled."""
+        ...
+
+    def behind(self, partition: TopicPartition, offset: int) -> int:
+        """Return how many offsets an owned partition has after one, as far as is known without asking."""
+        ...
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        ...
+
+    def topic_id(self, topic: str) -> str:
+        """Return what tells a topic from another of the same name, such as one that was recreated."""
+        ...
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed | None]:
+        """Return the committed positions."""
+        ...
+
+    def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """Return what the log holds of each partition, committed records only."""
+        ...
+
+    def reader(self, partition: TopicPartition, start: int) -> RangeReader:
+        """Return a reader of committed records from an offset, independent of the assignment."""
+        ...
+
+    def close(self, *, leave: bool) -> None:
+        """Disconnect; with ``leave`` also give up the place in the group at once."""
+        ...

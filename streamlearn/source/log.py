@@ -1,0 +1,69 @@
+"""A log in memory: topics, partitions, transactions and committed positions within one process.
+
+It is the transport of the demo and of embedded use. The memory source and sink of one log share it; one thread at a time
+may use them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+
+from streamlearn.source.base import Committed, RawRecord, TopicPartition
+
+
+class MemoryLog:
+    """Topics in memory.
+
+    Parameters
+    ----------
+    topics:
+        Topic names and their partition counts; a topic that is written to first is made with one partition.
+    """
+
+    def __init__(self, topics: Mapping[str, int] | None = None) -> None:
+        self._records: dict[TopicPartition, list[RawRecord]] = {}
+        self._partitions: dict[str, int] = {}
+        self._ids: dict[str, str] = {}
+        self.committed: dict[tuple[str, TopicPartition], Committed] = {}
+        for topic, partitions in (topics or {}).items():
+            self.create(topic, partitions)
+
+    def create(self, topic: str, partitions: int = 1) -> None:
+        """Make a topic, or make it anew and empty."""
+        self._partitions[topic] = partitions
+        self._ids[topic] = uuid.uuid4().hex
+        for partition in range(partitions):
+            self._records[TopicPartition(topic, partition)] = []
+
+    def partitions(self, topic: str) -> int:
+        """Return how many partitions a topic has; it is made when it is not there."""
+        if topic not in self._partitions:
+            self.create(topic)
+        return self._partitions[topic]
+
+    def topic_id(self, topic: str) -> str:
+        """Return the identity of a topic."""
+        self.partitions(topic)
+        return self._ids[topic]
+
+    def append(
+        self,
+        topic: str,
+        partition: int,
+        value: bytes | None,
+        *,
+        key: bytes | None = None,
+        timestamp_ms: int = 0,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> int:
+        """Append a record and return its offset."""
+        self.partitions(topic)
+        records = self._records[TopicPartition(topic, partition)]
+        records.append(RawRecord(topic, partition, len(records), timestamp_ms, key, value, headers))
+        return len(records) - 1
+
+    def read(self, partition: TopicPartition) -> list[RawRecord]:
+        """Return the records of a partition; the list is the log's own and grows with it."""
+        self.partitions(partition.topic)
+        return self._records[partition]
