@@ -13,8 +13,8 @@ def probability(logit: float) -> float:
 class LogisticLabel:
     """One label's regression: z = b + sum w_j x_j clipped to 15, g = (p - y) x, b from -2, w from 0.
 
-    With ``start`` None a step is ``step * g``; else it is AdaGrad's, ``step * g / sqrt(G)``, where G is ``start`` plus the
-    sum of the squared gradients including this one.
+    With ``start`` None a step is ``step * g``; else it is AdaGrad's, ``step * g / sqrt(G)``, where G is ``start`` plus
+    the sum of the squared gradients including this one.
     """
 
     def __init__(self, step: float, start: float | None, bias: float = -2.0) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -86,6 +87,7 @@ def test_labels_never_seen_have_a_place():
     assert nested(candidate_tree(PairCounts(0).state, 0, 4)) == ()
 
 
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="measures compiled kernels")
 def test_a_thousand_labels_take_less_than_a_third_of_a_second():
     counts = counted(themed_rows(np.random.default_rng(1), 983, 4_000, 60), 983)
     candidate_tree(counts.state, 10, 10)
