@@ -150,12 +150,8 @@ def partition_learn_row(state: PartitionState, members: np.ndarray) -> None:
     state
         The partition.
     members
-        int32[k], distinct slots of the labels that are on; those not yet in the tree join it. May be empty.
+        int32[k], distinct slots of the labels that are on, all of them known (``partition_know``). May be empty.
     """
-    known = state.tree.size[LABELS]
-    for i in range(len(members)):
-        known = max(known, members[i] + 1)
-    partition_know(state, known)
     pair_counts_update(state.counts, members)
     replay_push(state.replay, members)
     state.clock[SINCE] += 1
@@ -166,12 +162,6 @@ def partition_learn_row(state: PartitionState, members: np.ndarray) -> None:
 def due(state: PartitionState) -> bool:
     """Return whether the period has ended: ``Partition.run_test`` must run before the next row is learnt from."""
     return state.clock[SINCE] >= state.clock[PERIOD_ROWS]
-
-
-@kernel
-def cluster_count(state: PartitionState) -> int:
-    """Return the number of top-level clusters: 0 without labels, else 1 to 16."""
-    return tree_cluster_count(state.tree)
 
 
 class Partition:
@@ -216,8 +206,8 @@ class Partition:
 
     @property
     def cluster_count(self) -> int:
-        """Number of top-level clusters, 0 to 16."""
-        return int(cluster_count(self.state))
+        """Number of top-level clusters: 0 without labels, else 1 to 16."""
+        return int(tree_cluster_count(self.state.tree))
 
     @property
     def tests(self) -> int:

@@ -17,7 +17,6 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.learner.partition.pair_counts import PairCountsState, jaccard
 from streamlearn.learner.partition.tree import (
-    LABELS,
     MAXIMUM_CHILDREN,
     NODES,
     ROOT,
@@ -195,67 +194,6 @@ def gather(tree: TreeState, items: np.ndarray, group: np.ndarray, n: int, height
     return made
 
 
-@kernel
-def take_groups(sums: np.ndarray, found: np.ndarray, n: int) -> np.ndarray:
-    """Return the float64[n, n] of the groups that ``found`` names."""
-    taken = np.empty((n, n), np.float64)
-    for i in range(n):
-        for j in range(n):
-            taken[i, j] = sums[found[i], found[j]]
-    return taken
-
-
-@kernel
-def take_values(values: np.ndarray, found: np.ndarray, n: int) -> np.ndarray:
-    """Return the float64[n] of the groups that ``found`` names."""
-    taken = np.empty(n, np.float64)
-    for i in range(n):
-        taken[i] = values[found[i]]
-    return taken
-
-
-@kernel
-def link_levels(tree: TreeState, counts: PairCountsState, labels: int) -> None:
-    """Build the tree over the label slots 0 to ``labels`` - 1, level by level, into an empty ``tree`` that has room."""
-    sums = np.empty((labels, labels), np.float64)
-    similarity_sums(counts, labels, sums)
-    n = labels
-    width = np.empty(n, np.float64)
-    weight = np.empty(n, np.float64)
-    items = np.empty(n, np.int64)
-    kids = np.empty(n, np.int32)
-    group = np.empty(n, np.int32)
-    found = np.empty(n, np.int32)
-    for i in range(n):
-        width[i] = 1.0
-        weight[i] = counts.label_weight[i]
-        items[i] = i
-    tree.size[LABELS] = labels
-    tree.size[NODES] = 0
-    height = 0
-    few = FEWEST_LABELS <= n <= MAXIMUM_CHILDREN
-    while few or n > MAXIMUM_CHILDREN:
-        height += 1
-        for i in range(n):
-            kids[i] = 1
-            group[i] = i
-        link(sums, width, weight, kids, group, n, n // 2 if few else MAXIMUM_CHILDREN)
-        if not few:
-            pack(sums, width, weight, kids, group, n)
-        first = tree.size[NODES]
-        n = gather(tree, items, group, n, height, found)
-        sums = take_groups(sums, found, n)
-        width = take_values(width, found, n)
-        weight = take_values(weight, found, n)
-        for i in range(n):
-            items[i] = first + i
-        few = False
-    root = tree_add_node(tree, height + 1)
-    for i in range(n):
-        tree_attach(tree, root, int(items[i]))
-    tree.size[ROOT] = root
-
-
 def candidate_tree(counts: PairCountsState, labels: int, capacity: int) -> TreeState:
     """Return the tree that average linkage makes of the counts.
 
@@ -269,6 +207,30 @@ def candidate_tree(counts: PairCountsState, labels: int, capacity: int) -> TreeS
         Label slots that the tree has room for, at least ``labels``.
     """
     tree = empty_tree(capacity)
-    if labels > 0:
-        link_levels(tree, counts, labels)
+    tree.size[:] = (labels, 0, 0)
+    sums = np.empty((labels, labels))
+    similarity_sums(counts, labels, sums)
+    width = np.ones(labels)
+    weight = counts.label_weight[:labels].copy()
+    items = np.arange(labels)
+    height = 1
+    few = FEWEST_LABELS <= labels <= MAXIMUM_CHILDREN
+    while few or len(items) > MAXIMUM_CHILDREN:
+        n = len(items)
+        kids = np.ones(n, np.int32)
+        group = np.arange(n, dtype=np.int32)
+        link(sums, width, weight, kids, group, n, n // 2 if few else MAXIMUM_CHILDREN)
+        if not few:
+            pack(sums, width, weight, kids, group, n)
+        first = int(tree.size[NODES])
+        found = np.empty(n, np.int32)
+        found = found[: gather(tree, items, group, n, height, found)]
+        sums, width, weight = sums[np.ix_(found, found)], width[found], weight[found]
+        items = np.arange(first, first + len(found))
+        height += 1
+        few = False
+    root = tree_add_node(tree, height)
+    for item in items.tolist():
+        tree_attach(tree, root, item)
+    tree.size[ROOT] = root
     return tree

@@ -28,7 +28,9 @@ def pairs_stream(seed: int, rows: int, labels: int, change: int) -> list[list[in
 
 
 def learn(partition: Partition, row: list[int]) -> None:
-    partition.grow(max(row, default=-1) + 1)
+    known = max(row, default=-1) + 1
+    partition.grow(known)
+    partition_know(partition.state, known)
     partition_learn_row(partition.state, np.array(row, np.int32))
 
 
