@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numba
+from numba.core import types
+from numba.core.registry import CPUDispatcher
 
 from streamlearn.arithmetic import kernel_cache
 from streamlearn.arithmetic.kernel_cache import CacheStatistics, kernel_folder, kernel_hash
@@ -20,6 +21,14 @@ __all__ = ["CacheStatistics", "cache_statistics", "compile_under_lock", "kernel"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_OPTIONS = {
+    "nopython": True,
+    "nogil": True,
+    "fastmath": False,
+    "error_model": "numpy",
+    "boundscheck": None,
+    "no_cfunc_wrapper": True,
+}
 _LOCK_WAIT_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 0.05
 
@@ -33,10 +42,30 @@ def kernel(function: F) -> F:
     The machine code is kept on disk (`streamlearn.arithmetic.kernel_cache`). A function outside the kernel sources,
     such as one of a test, is compiled in memory: a change of it would not change the name of the cache folder.
     """
-    compiled: Any = numba.njit(nogil=True, fastmath=False, error_model="numpy")(function)
-    if not kernel_cache.numba_config.DISABLE_JIT and kernel_cache.covers(function):
-        compiled._cache = kernel_cache.KernelCache(function)
-    return compiled
+    if kernel_cache.numba_config.DISABLE_JIT:
+        return function
+    return KernelDispatcher(function)  # type: ignore[return-value]
+
+
+class KernelDispatcher(CPUDispatcher):
+    """A compiled kernel as Python sees it; ``inner`` is the same kernel as other kernels see it.
+
+    numba gives every compiled function a wrapper that takes Python objects apart. For a state of many arrays that is
+    more code than the kernel itself, and most kernels are called by kernels only: so these compile without it.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(py_func=function, locals={}, targetoptions=dict(_OPTIONS))
+        self.inner: Any = CPUDispatcher(
+            py_func=function, locals={}, targetoptions={**_OPTIONS, "no_cpython_wrapper": True}
+        )
+        if kernel_cache.covers(function):
+            self._cache = kernel_cache.KernelCache(function, "python")
+            self.inner._cache = kernel_cache.KernelCache(function, "kernel")
+
+    @property
+    def _numba_type_(self) -> types.Dispatcher:
+        return types.Dispatcher(self.inner)
 
 
 def cache_statistics() -> CacheStatistics:

@@ -209,8 +209,10 @@ class KernelCache:
     same, and a rename is atomic.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], caller: str) -> None:
+        """Take the function and who calls it, ``python`` or ``kernel``: each has machine code of its own."""
         self._function = function
+        self._caller = caller
         self._enabled = True
 
     @property
@@ -257,7 +259,7 @@ class KernelCache:
 
     def _stem(self) -> str:
         code = self._function.__code__
-        return f"{self._function.__module__}.{self._function.__qualname__}-{code.co_firstlineno}"
+        return f"{self._function.__module__}.{self._function.__qualname__}-{code.co_firstlineno}-{self._caller}"
 
     def _path(self, sig: Any, codegen: Any) -> Path | None:
         folder = kernel_folder()

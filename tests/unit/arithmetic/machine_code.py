@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numba.core.registry import CPUDispatcher
 
 import streamlearn
 from streamlearn.arithmetic import kernel_cache
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.compile import KernelDispatcher, kernel
 from streamlearn.arithmetic.exp_log import exp64
 from streamlearn.learner.drift.page_hinkley import PageHinkley
 from streamlearn.settings.model import Settings
@@ -67,7 +66,7 @@ def example_model() -> StreamModel:
     return model
 
 
-def kernels() -> Iterator[tuple[str, CPUDispatcher]]:
+def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
         parts = found.name.split(".")[1:]
@@ -75,16 +74,17 @@ def kernels() -> Iterator[tuple[str, CPUDispatcher]]:
         if parts[0] in kernel_cache.KERNEL_SOURCES or f"{source}.py" in kernel_cache.KERNEL_SOURCES:
             module = importlib.import_module(found.name)
             for name, value in vars(module).items():
-                if isinstance(value, CPUDispatcher) and value.py_func.__module__ == found.name:
+                if isinstance(value, KernelDispatcher) and value.py_func.__module__ == found.name:
                     yield f"{found.name}.{name}", value
 
 
-def describe(compiled: CPUDispatcher) -> dict[str, Any]:
+def describe(compiled: KernelDispatcher) -> dict[str, Any]:
     """Return the functions that the code of a kernel declares and calls, and its fused multiply-adds."""
-    ir = "\n".join(compiled.inspect_llvm().values())
-    assembly = "\n".join(compiled.inspect_asm().values())
+    forms = (compiled, compiled.inner)
+    ir = "\n".join(text for form in forms for text in form.inspect_llvm().values())
+    assembly = "\n".join(text for form in forms for text in form.inspect_asm().values())
     return {
-        "signatures": len(compiled.signatures),
+        "signatures": sum(len(form.signatures) for form in forms),
         "symbols": sorted(set(DECLARED.findall(ir)) | set(CALLED.findall(assembly))),
         "fused": len(re.findall(r"\bvf[n]?m(?:add|sub)", assembly)),
         "readable": "define " in ir and ".globl" in assembly,
