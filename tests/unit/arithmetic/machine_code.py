@@ -39,7 +39,7 @@ def foreign(x, y, out):
 
 def example_model() -> StreamModel:
     """Return a model after a stream that drifts, with every kind of truth, feature and rule."""
-    settings = Settings.model_validate({"labels": {"maximum": 12, "min_count": 3}, "features": {"maximum": 64}})
+    settings = Settings.model_validate({"labels": {"maximum": 22, "min_count": 3}, "features": {"maximum": 64}})
     model = StreamModel(settings, labels=["l0", "l1"])
     generator = random.Random(5)
     rules = [Rule.parse(text) for text in ("subset", "hamming", "top_k:2", "threshold:0.4")]
@@ -49,7 +49,7 @@ def example_model() -> StreamModel:
         x: dict[str, Any] = {f"f{topic}_{generator.randrange(3)}": generator.random() for _ in range(4)}
         x |= {"size": generator.gauss(topic, 2), "colour": generator.choice("rgb"), "on": topic > 1}
         partner = (topic + (1 if row < ROWS // 2 else 2)) % 4
-        truth = [f"l{topic}", f"l{4 + partner}"] if generator.random() < 0.9 else [f"l{8 + row % 7}"]
+        truth = [f"l{topic}", f"l{4 + partner}"] if generator.random() < 0.9 else [f"l{8 + row % 19}"]
         plan = model.plan()
         if row % 17 == 3:
             plan.predict_and_learn(x, {truth[0]: True, "l3": False})

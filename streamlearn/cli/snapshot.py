@@ -1,0 +1,202 @@
+"""``streamlearn snapshot``: what snapshots there are, what is in one, and whether every byte is right."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
+
+app = typer.Typer(
+    name="snapshot",
+    help="List, inspect and verify the snapshots of a service, or files that a classifier saved.",
+    no_args_is_help=True,
+)
+
+Location = Annotated[
+    str | None,
+    typer.Argument(help="Folder or URL of snapshots; else snapshot.location of the settings.", show_default=False),
+]
+Target = Annotated[
+    str | None,
+    typer.Argument(
+        help="A snapshot file (.npz), or a folder or URL of snapshots; else snapshot.location of the settings.",
+        show_default=False,
+    ),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command("list")
+def list_snapshots(
+    location: Location = None, config: Config = None, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """List the snapshots of every group, lineage and task, newest first within a task."""
+    store = _store(location, config, overrides)
+    entries = store.list()
+    if as_json:
+        _echo_json([entry._asdict() for entry in entries])
+        return
+    if not entries:
+        typer.echo(f"no snapshots at {store.location}")
+        return
+    _echo_table(
+        ("GROUP", "LINEAGE", "TASK", "SEQUENCE", "BYTES", "PATH"),
+        [
+            (entry.group, entry.lineage, str(entry.task), str(entry.seq), f"{entry.size_bytes:,}", entry.path)
+            for entry in entries
+        ],
+        right=(2, 3, 4),
+    )
+
+
+@app.command()
+def inspect(target: Target = None, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Show the manifest and the arrays of a snapshot; of several, the one with the highest sequence of each task."""
+    manifests = []
+    if _is_file(target):
+        from streamlearn.state.snapshot_format import read_manifest
+
+        manifests.append((str(target), _of_file(str(target), read_manifest)))
+    else:
+        store = _store(target, config, overrides)
+        manifests.extend((entry.path, store.read_manifest(entry)) for entry in _newest_of_each(_some(store)))
+    if as_json:
+        _echo_json([{"path": path, **manifest} for path, manifest in manifests])
+        return
+    for path, manifest in manifests:
+        _show(path, manifest)
+
+
+@app.command()
+def verify(target: Target = None, config: Config = None, overrides: Overrides = None) -> None:
+    """Check every byte of a snapshot, or of all snapshots at a location; exit with status 1 if one is not right."""
+    from streamlearn.errors import SnapshotError
+    from streamlearn.state.snapshot_format import verify_snapshot
+
+    faults = 0
+    if _is_file(target):
+        checks = [(str(target), lambda: _of_file(str(target), verify_snapshot))]
+    else:
+        store = _store(target, config, overrides)
+        checks = [(entry.path, lambda entry=entry: store.verify(entry)) for entry in _some(store)]
+    for path, check in checks:
+        try:
+            manifest = check()
+        except SnapshotError as error:
+            faults += 1
+            typer.echo(f"broken  {error}", err=True)
+        else:
+            arrays = manifest["arrays"]
+            typer.echo(f"ok      {path}: {len(arrays)} arrays, {_bytes_of(arrays):,} bytes")
+    if faults:
+        typer.echo(f"{faults} of {len(checks)} broken; a restore refuses these and takes the one before", err=True)
+        raise typer.Exit(1)
+
+
+def _store(location: str | None, config: Path | None, overrides: Sequence[str] | None) -> SnapshotStore:
+    from streamlearn.state.snapshot_store import SnapshotStore
+
+    if location is not None:
+        return SnapshotStore(location)
+    from streamlearn.settings.sources import load_settings
+
+    return SnapshotStore(load_settings(config, overrides or (), os.environ).settings.snapshot.location)
+
+
+def _some(store: SnapshotStore) -> Sequence[SnapshotEntry]:
+    from streamlearn.errors import UsageError
+
+    entries = store.list()
+    if not entries:
+        raise UsageError(
+            f"no snapshots at {store.location}: give the folder or URL that holds <group>/<lineage>/<task>/, "
+            "a snapshot file, or --set snapshot.location=..."
+        )
+    return entries
+
+
+def _newest_of_each(entries: Sequence[SnapshotEntry]) -> list[SnapshotEntry]:
+    newest: dict[tuple[str, str, int], SnapshotEntry] = {}
+    for entry in entries:
+        newest.setdefault((entry.group, entry.lineage, entry.task), entry)
+    return list(newest.values())
+
+
+def _is_file(target: str | None) -> bool:
+    return target is not None and (target.endswith(".npz") or Path(target).is_file())
+
+
+def _of_file(target: str, read: Any) -> dict[str, Any]:
+    """Apply a reader to one file at a path or URL."""
+    import fsspec
+
+    from streamlearn.errors import UsageError
+
+    try:
+        with fsspec.open(target, "rb") as file:
+            return read(file, target)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UsageError(f"snapshot {target} cannot be opened: {error.strerror or 'no such file'}") from error
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"snapshot {target} cannot be opened: {error}") from error
+
+
+def _show(path: str, manifest: Mapping[str, Any]) -> None:
+    arrays = manifest["arrays"]
+    typer.echo(path)
+    for key, value in manifest.items():
+        if key != "arrays":
+            typer.echo(f"  {key:<15} {value if isinstance(value, str | int) else _compact(value)}")
+    typer.echo(f"  {'arrays':<15} {len(arrays)}, {_bytes_of(arrays):,} bytes")
+    _echo_table(
+        ("  ARRAY", "TYPE", "SHAPE", "BYTES"),
+        [
+            ("  " + entry["name"], entry["dtype"].lstrip("<|"), _shape(entry), f"{_bytes_of([entry]):,}")
+            for entry in arrays
+        ],
+        right=(3,),
+    )
+
+
+def _shape(entry: Mapping[str, Any]) -> str:
+    return " x ".join(map(str, entry["shape"])) or "one value"
+
+
+def _bytes_of(arrays: Sequence[Mapping[str, Any]]) -> int:
+    from math import prod
+
+    return sum(prod(entry["shape"]) * int(entry["dtype"][2:]) for entry in arrays)
+
+
+def _echo_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
+    """Print columns as wide as they need, so that a path can be copied whole from any terminal."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _echo_json(value: Any) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _compact(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
