@@ -11,6 +11,7 @@ from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.errors import UsageError
 from streamlearn.learner.model import Learner
+from streamlearn.learner.partition.clusters import FIRST_PERIOD
 from streamlearn.learner.step import PREDICT
 from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import Settings
@@ -169,12 +170,12 @@ class StreamModel:
         compile_under_lock(self._warm_up, progress)
 
     def _warm_up(self) -> None:
-        """Call every kernel on a model that is thrown away."""
+        """Call every kernel on a model that is thrown away; two periods of rows, so that the partition is tested too."""
         model = StreamModel(self.settings.model_copy(update={"labels": type(self.settings.labels)()}))
         plan = model.plan()
         waiting = plan.predict({"a": 1.0})
-        plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", "y"])
+        for row in range(2 * FIRST_PERIOD + 2):
+            plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", "y"] if row % 2 else ["x"])
         plan.learn(waiting, {"x": True})
         plan.run()
         model.probabilities({"a": 1.0})
-        model.learner.partition.run_test(True)

@@ -9,8 +9,16 @@ from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import RawRecord
 
 
+POINTER_ABOVE_BYTES = 900_000
+"""A dead letter with a larger value would not fit a broker's default record limit with our headers behind it."""
+
+
 def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputRecord:
-    """Return the dead letter of a record: its key, value and headers untouched, and headers of ours behind them."""
+    """Return the dead letter of a record: its key, value and headers untouched, and headers of ours behind them.
+
+    A value too large to be written again stays where it is: the dead letter then has no value, and the header ``pointer``
+    says that topic, partition and offset name the original.
+    """
     ours = {
         "topic": record.topic,
         "partition": str(record.partition),
@@ -20,5 +28,9 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
         "text": error.text,
         "version": __version__,
     }
+    value = record.value
+    if value is not None and len(value) > POINTER_ABOVE_BYTES:
+        value = None
+        ours["pointer"] = "the value is in the record named by topic, partition and offset"
     headers = [*record.headers, *((f"{HEADER_PREFIX}{name}", value.encode()) for name, value in ours.items())]
-    return OutputRecord(topic, record.partition, record.key, record.value, headers)
+    return OutputRecord(topic, record.partition, record.key, value, headers)

@@ -20,7 +20,15 @@ from streamlearn.engine.scope import tasks_of
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Applied, Batch, CommitPart, Task
 from streamlearn.engine.watchdog import Watchdog
-from streamlearn.errors import JournalError, RetryableError, StopError, TooManyBadRecordsError, TopicError
+from streamlearn.errors import (
+    JournalError,
+    OvertakenError,
+    RetryableError,
+    StopError,
+    TooManyBadRecordsError,
+    TopicError,
+    UsageError,
+)
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.source.base import Committed, RawRecord, Source, TopicPartition
@@ -81,6 +89,7 @@ class Engine:
         self._aligners: dict[int, Aligner] = {}
         self.tasks: dict[int, Task] = {}
         self._token: Any = None
+        self._assigned: tuple[TopicPartition, ...] | None = None
         self._owned: dict[int, tuple[TopicPartition, ...]] = {}
         self._unsettled: list[CommitPart] = []
         self._since: dict[int, list[tuple[bytes, journal.JournalRecord]]] = {}
@@ -130,12 +139,14 @@ class Engine:
             changes = self._source.changes()
             if changes:
                 gathering_since = None
-                self._drop_polled()
                 for change in changes:
                     self._token = change.token if change.kind == "assigned" else None
                     self._watchdog.unassigned(change.kind == "revoked" and bool(change.partitions))
-                if changes[-1].kind == "assigned":
-                    self._attempt(lambda partitions=changes[-1].partitions: self._assign(partitions))
+                self._assigned = changes[-1].partitions if changes[-1].kind == "assigned" else None
+            if self._assigned is not None:
+                self._drop_polled()
+                if self._attempt(self._assign):
+                    self._assigned = None
                 continue
             if self._token is None or not self.tasks:
                 continue
@@ -187,7 +198,7 @@ class Engine:
         """Forget what was polled and not applied, and read it again."""
         for aligner in self._aligners.values():
             aligner.clear()
-        if self._token is not None:
+        if self._token is not None and self._assigned is None:
             for task in self.tasks.values():
                 for partition, offset in task.positions.items():
                     self._source.seek(partition, offset)
@@ -261,8 +272,11 @@ class Engine:
         """Do what talks to the brokers; a failure leaves parts unsettled, and is repeated a bounded number of times."""
         try:
             work()
-        except StopError:
-            raise
+        except (StopError, UsageError) as error:
+            if not isinstance(error, OvertakenError):
+                raise
+            _logger.warning("%s; waiting for the next assignment", error)
+            return False
         except Exception as error:
             if not isinstance(error, RetryableError | OSError) and not _is_client_error(error):
                 raise
@@ -304,8 +318,9 @@ class Engine:
             self._send()
         self._failures = 0
 
-    def _assign(self, partitions: tuple[TopicPartition, ...]) -> None:
+    def _assign(self) -> None:
         """Take over the tasks of the owned partitions: keep, settle or restore each, then read on from its positions."""
+        partitions = self._assigned or ()
         owned = tasks_of(self._settings, partitions)
         self._owned = owned
         if not owned:
@@ -435,6 +450,10 @@ class Engine:
             self._instruments.snapshot_failures(writer.failures)
 
 
+_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "Fenced")
+
+
 def _is_client_error(error: Exception) -> bool:
-    """Return whether the Kafka client raised an error, without importing the client for other transports."""
-    return type(error).__module__.startswith("kafka.")
+    """Return whether the Kafka client raised an error that may pass, without importing the client for other transports."""
+    kind = type(error)
+    return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _HOPELESS)

@@ -1,0 +1,154 @@
+"""A sink on Kafka: one transactional producer, thrown away after any failure.
+
+After a failed transaction call the client may leak its offsets into the next transaction, report success for a batch
+that timed out, or wait without limit; so no producer is used again after an exception, and every future is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaProducer
+from kafka import errors as kafka_errors
+from kafka.structs import OffsetAndMetadata
+from kafka.structs import TopicPartition as ClientPartition
+
+from streamlearn.errors import OvertakenError, RetryableError
+from streamlearn.settings.connection import connection_options
+from streamlearn.settings.model import Settings
+from streamlearn.sink.base import OutputRecord
+from streamlearn.source.base import Committed, TopicPartition
+
+FLUSH_SECONDS = 9.0
+CLOSE_SECONDS = 3.0
+
+PRODUCER_OPTIONS: dict[str, Any] = {
+    "metrics_enabled": False,
+    "acks": "all",
+    "enable_idempotence": True,
+    # CONCURRENT_TRANSACTIONS is retried after the backoff: 100 ms would be the time of every transaction.
+    "retry_backoff_ms": 5,
+    "linger_ms": 1,
+    "batch_size": 512 << 10,
+    "request_timeout_ms": 4_000,
+    "max_block_ms": 10_000,
+    "delivery_timeout_ms": 8_000,
+    "transaction_timeout_ms": 10_000,
+    "max_request_size": 2 << 20,
+    "allow_auto_create_topics": False,
+}
+
+
+class KafkaSink:
+    """Writes outputs and positions in transactions.
+
+    In scope ``topic`` every worker of the group has the same transactional id, so whoever becomes active fences the one
+    before; in scope ``partition`` the id is the worker's own.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        name = "topic" if settings.engine.scope == "topic" else settings.worker.name
+        self.transactional_id = f"{settings.kafka.group_id}-{name}"
+        self._producer: KafkaProducer | None = None
+        self._publisher: KafkaProducer | None = None
+        self._partitions: dict[str, int] = {}
+
+    @property
+    def is_open(self) -> bool:
+        return self._producer is not None
+
+    def open(self) -> None:
+        producer = KafkaProducer(
+            **connection_options(self._settings), **PRODUCER_OPTIONS, transactional_id=self.transactional_id
+        )
+        try:
+            producer.init_transactions()
+        except BaseException:
+            _close(producer)
+            raise
+        self._producer = producer
+
+    def commit(
+        self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
+    ) -> list[int]:
+        producer = self._producer
+        if producer is None:
+            raise RetryableError("the producer is not open")
+        if token is None or token.generation_id < 0 or not token.member_id:
+            raise OvertakenError(f"no valid membership to commit with: {token}")
+        deadline = time.monotonic() + FLUSH_SECONDS
+        producer.begin_transaction()
+        futures = [
+            producer.send(
+                record.topic,
+                value=record.value,
+                key=record.key,
+                headers=list(record.headers),
+                partition=record.partition % self.partitions(record.topic),
+            )
+            for record in records
+        ]
+        producer.flush(timeout=max(0.1, deadline - time.monotonic()))
+        _check(futures)
+        producer.send_offsets_to_transaction(
+            {
+                ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, -1)
+                for partition, committed in positions.items()
+            },
+            token,
+        )
+        producer.commit_transaction()
+        _check(futures)
+        return [future.value.offset for future in futures]
+
+    def reopen(self) -> None:
+        self._drop()
+        self.open()
+
+    def _drop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close(producer)
+
+    def publish(self, record: OutputRecord) -> None:
+        if self._publisher is None:
+            self._publisher = KafkaProducer(
+                **connection_options(self._settings), linger_ms=50, max_block_ms=1_000, allow_auto_create_topics=False
+            )
+        with contextlib.suppress(kafka_errors.KafkaError):
+            self._publisher.send(
+                record.topic, value=record.value, key=record.key, headers=list(record.headers), partition=None
+            )
+
+    def partitions(self, topic: str) -> int:
+        count = self._partitions.get(topic)
+        if count is None:
+            assert self._producer is not None
+            count = self._partitions[topic] = len(self._producer.partitions_for(topic))
+        return count
+
+    def close(self) -> None:
+        self._drop()
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            _close(publisher)
+
+
+def _check(futures: Sequence[Any]) -> None:
+    """Raise when a record was not written: a flush that returns is no proof, and neither is a commit that succeeds."""
+    for future in futures:
+        if not future.is_done:
+            raise RetryableError("a record was not acknowledged in time")
+        if future.failed():
+            raise future.exception
+
+
+def _close(producer: KafkaProducer) -> None:
+    # Closing may wait for a flush that cannot succeed and then raises, with its thread left behind; the process's end
+    # takes that thread with it.
+    with contextlib.suppress(kafka_errors.KafkaError, AssertionError):
+        producer.close(timeout=CLOSE_SECONDS)

@@ -1,0 +1,260 @@
+"""A source on Kafka: a static member of a consumer group that reads committed records only.
+
+The client's hazards that the rules here answer are named where they apply: no deserializers (a raising one makes ``poll``
+spin), no ``pause`` (a paused partition loses what was parked), listeners that only take notes (they run on the client's
+own thread), and the group's metadata taken only inside the callback (outside it runs ahead of the assignment).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer
+from kafka import errors as kafka_errors
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.structs import TopicPartition as ClientPartition
+
+from streamlearn.errors import OffsetLostError, RetryableError, StopError, TopicError
+from streamlearn.settings.connection import connection_options
+from streamlearn.settings.model import Settings
+from streamlearn.source.assignor import OneMemberAssignor
+from streamlearn.source.base import AssignmentChange, Bounds, Committed, RawRecord, TopicPartition
+
+READ_SILENCE_SECONDS = 60.0
+POLL_RECORDS = 5_000
+CALL_MS = 15_000
+
+_READ_OPTIONS: dict[str, Any] = {
+    "metrics_enabled": False,
+    "enable_auto_commit": False,
+    "auto_offset_reset": "none",
+    "isolation_level": "read_committed",
+    "allow_auto_create_topics": False,
+    "check_crcs": True,
+    "fetch_max_wait_ms": 50,
+    "max_partition_fetch_bytes": 8 << 20,
+}
+
+
+class _Notes(ConsumerRebalanceListener):
+    """Takes notes of what happens to the assignment; runs on the client's own thread."""
+
+    def __init__(self, source: KafkaSource) -> None:
+        self._source = source
+
+    def on_partitions_revoked(self, revoked: Any) -> None:
+        self._source.note("revoked", revoked, None)
+
+    def on_partitions_lost(self, lost: Any) -> None:
+        self._source.note("revoked", lost, None)
+
+    def on_partitions_assigned(self, assigned: Any) -> None:
+        self._source.note("assigned", assigned, self._source.consumer.group_metadata())
+
+
+class KafkaSource:
+    """Reads the instances and labels topics as a member of the group.
+
+    Parameters
+    ----------
+    settings:
+        The settings.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        topics = settings.topics
+        self._topics = [topic for topic in (topics.instances, topics.labels) if topic]
+        self._consumer: KafkaConsumer | None = None
+        self._admin: KafkaAdminClient | None = None
+        self._changes: list[AssignmentChange] = []
+
+    @property
+    def consumer(self) -> KafkaConsumer:
+        """The client's consumer; `open` made it."""
+        assert self._consumer is not None
+        return self._consumer
+
+    @property
+    def admin(self) -> KafkaAdminClient:
+        """The client's administrator, made when it is first needed."""
+        if self._admin is None:
+            self._admin = KafkaAdminClient(**connection_options(self._settings))
+        return self._admin
+
+    def note(self, kind: Any, partitions: Any, token: Any) -> None:
+        """Remember a change of assignment; called by the listener."""
+        owned = tuple(sorted(TopicPartition(partition.topic, partition.partition) for partition in partitions))
+        self._changes.append(AssignmentChange(kind, owned, token))
+
+    def open(self) -> None:
+        kafka, scope = self._settings.kafka, self._settings.engine.scope
+        self._consumer = KafkaConsumer(
+            **connection_options(self._settings),
+            **_READ_OPTIONS,
+            group_id=kafka.group_id,
+            group_instance_id=self._settings.worker.name,
+            session_timeout_ms=kafka.session_timeout_ms,
+            heartbeat_interval_ms=min(1_000, kafka.session_timeout_ms // 3),
+            max_poll_interval_ms=120_000,
+            max_poll_records=POLL_RECORDS,
+            partition_assignment_strategy=(OneMemberAssignor if scope == "topic" else RangePartitionAssignor,),
+        )
+        self._consumer.subscribe(self._topics, listener=_Notes(self))
+        # Without the topics' metadata before the first poll, a join can stall for ever.
+        for topic in self._topics:
+            self._consumer.partitions_for_topic(topic)
+
+    def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        try:
+            polled = self.consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
+        except kafka_errors.NoOffsetForPartitionError:
+            # A group without offsets: the assignment has just come, and the engine seeks before the next poll.
+            return {}
+        except kafka_errors.CorruptRecordError as error:
+            raise StopError(
+                f"a record fails its checksum: {error}; restore the partition from another replica, or move the "
+                "group's offset past the record"
+            ) from error
+        except kafka_errors.OffsetOutOfRangeError as error:
+            raise OffsetLostError(f"offsets to read are no longer kept: {error}") from error
+        except kafka_errors.TopicAuthorizationFailedError as error:
+            raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
+        return {
+            TopicPartition(*partition): [
+                RawRecord(
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    record.timestamp,
+                    record.key,
+                    record.value,
+                    record.headers,
+                )
+                for record in records
+            ]
+            for partition, records in polled.items()
+        }
+
+    def changes(self) -> list[AssignmentChange]:
+        changes, self._changes = self._changes, []
+        return changes
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.consumer.seek(ClientPartition(*partition), offset)
+
+    def at_end(self, partition: TopicPartition) -> bool:
+        client = ClientPartition(*partition)
+        end = self.consumer.highwater(client)
+        return end is not None and self.consumer.position(client, timeout_ms=CALL_MS) >= end
+
+    def behind(self, partition: TopicPartition, offset: int) -> int:
+        end = self.consumer.highwater(ClientPartition(*partition))
+        return 0 if end is None else max(0, end - offset)
+
+    def partitions(self, topic: str) -> int:
+        return len(self._described(topic)["partitions"])
+
+    def topic_id(self, topic: str) -> str:
+        return str(self._described(topic)["topic_id"])
+
+    def _described(self, topic: str) -> dict[str, Any]:
+        (description,) = self.admin.describe_topics([topic])
+        if description.get("error_code"):
+            raise TopicError(f"topic {topic} does not exist or may not be described: create it, or grant DESCRIBE")
+        return description
+
+    def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed | None]:
+        result: dict[TopicPartition, Committed | None] = {}
+        for partition in partitions:
+            entry = self.consumer.committed(ClientPartition(*partition), metadata=True, timeout_ms=CALL_MS)
+            result[partition] = None if entry is None else Committed(entry.offset, entry.metadata)
+        return result
+
+    def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        asked = [ClientPartition(*partition) for partition in partitions]
+        starts = self.consumer.beginning_offsets(asked, timeout_ms=CALL_MS)
+        ends = self.consumer.end_offsets(asked, timeout_ms=CALL_MS)
+        return {TopicPartition(*partition): Bounds(starts[partition], ends[partition]) for partition in asked}
+
+    def reader(self, partition: TopicPartition, start: int) -> KafkaReader:
+        return KafkaReader(self._settings, partition, start)
+
+    def close(self, *, leave: bool) -> None:
+        with contextlib.suppress(kafka_errors.KafkaError):
+            if leave and self._consumer is not None:
+                self._leave()
+        for client in (self._consumer, self._admin):
+            if client is not None:
+                with contextlib.suppress(kafka_errors.KafkaError):
+                    if isinstance(client, KafkaConsumer):
+                        client.close(autocommit=False, timeout_ms=5_000)
+                    else:
+                        client.close()
+        self._consumer = self._admin = None
+
+    def _leave(self) -> None:
+        """Give the static name up; closing alone keeps it reserved for the session timeout."""
+        from kafka.admin import MemberToRemove
+
+        self.admin.remove_group_members(
+            self._settings.kafka.group_id, [MemberToRemove(group_instance_id=self._settings.worker.name)]
+        )
+
+
+class KafkaReader:
+    """Reads one partition's committed records again, by a consumer of its own outside the group."""
+
+    def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
+        self._partition = ClientPartition(*partition)
+        self._consumer = KafkaConsumer(
+            **connection_options(settings), **_READ_OPTIONS, group_id=None, max_poll_records=POLL_RECORDS
+        )
+        self._consumer.assign([self._partition])
+        self._consumer.seek(self._partition, start)
+        self._start = start
+        self._ahead: list[RawRecord] = []
+
+    def read_to(self, end: int) -> list[RawRecord]:
+        taken = [record for record in self._ahead if record.offset < end]
+        self._ahead = self._ahead[len(taken) :]
+        heard = time.monotonic()
+        while not self._ahead and self._position() < end:
+            try:
+                polled = self._consumer.poll(timeout_ms=200)
+            except kafka_errors.OffsetOutOfRangeError as error:
+                raise OffsetLostError(
+                    f"{self._partition.topic}[{self._partition.partition}] no longer has the records from "
+                    f"{self._position()} on: {error}"
+                ) from error
+            if polled:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > READ_SILENCE_SECONDS:
+                raise RetryableError(
+                    f"{self._partition.topic}[{self._partition.partition}] gave nothing for {READ_SILENCE_SECONDS:.0f} s "
+                    f"at {self._position()}, though it is committed up to {end}"
+                )
+            for record in polled.get(self._partition, ()):
+                raw = RawRecord(
+                    record.topic,
+                    record.partition,
+                    record.offset,
+                    record.timestamp,
+                    record.key,
+                    record.value,
+                    record.headers,
+                )
+                (taken if raw.offset < end else self._ahead).append(raw)
+        return taken
+
+    def _position(self) -> int:
+        position = self._consumer.position(self._partition, timeout_ms=CALL_MS)
+        return self._start if position is None else position
+
+    def close(self) -> None:
+        with contextlib.suppress(kafka_errors.KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=5_000)
