@@ -22,29 +22,29 @@ BUCKET_ROWS = 32
 """Rows of buckets: row r holds buckets of 2 to the power of r values, enough for 2 to the power of 32 values."""
 
 
+WIDTH, TICKS, ROWS, ALARMED = 0, 1, 2, 3
+TOTAL, VARIANCE = 0, 1
+
+
 class AdwinState(NamedTuple):
     """M independent detectors; the first axis of every array is the detector.
 
     Attributes
     ----------
-    bucket_total, bucket_variance
-        float64[M, BUCKET_ROWS, max_buckets + 1], sum and summed squared deviation of each bucket, the oldest first.
+    buckets
+        float64[M, BUCKET_ROWS, max_buckets + 1, 2], sum and summed squared deviation of each bucket, the oldest first; what
+        lies beyond ``bucket_count`` has no meaning.
     bucket_count
         int64[M, BUCKET_ROWS], buckets in use in each row.
-    row_count
-        int64[M], rows in use, at least 1.
-    width, ticks
-        int64[M], values in the window and values since the detector last started.
-    total, variance
-        float64[M], sum and summed squared deviation of the window.
-    alarmed
-        int8[M], 1 from an alarm to the next value.
+    window
+        int64[M, 4]: values in the window; values since the detector last started; rows in use, at least 1; 1 from an
+        alarm to the next value.
+    moments
+        float64[M, 2], sum and summed squared deviation of the window.
     before, after
         float64[M], of the last alarm: the window's mean with and without the values it dropped.
-    dropped, since
-        int64[M], of the last alarm: values dropped and values kept (the change lies about ``since`` values back).
-    alarms
-        int64[M], alarms so far.
+    since
+        int64[M], of the last alarm: values kept, so that the change lies about as many values back.
     delta
         Chance of a false alarm, in (0, 1).
     clock
@@ -55,20 +55,13 @@ class AdwinState(NamedTuple):
         Values that the window must exceed before it is checked.
     """
 
-    bucket_total: np.ndarray
-    bucket_variance: np.ndarray
+    buckets: np.ndarray
     bucket_count: np.ndarray
-    row_count: np.ndarray
-    width: np.ndarray
-    ticks: np.ndarray
-    total: np.ndarray
-    variance: np.ndarray
-    alarmed: np.ndarray
+    window: np.ndarray
+    moments: np.ndarray
     before: np.ndarray
     after: np.ndarray
-    dropped: np.ndarray
     since: np.ndarray
-    alarms: np.ndarray
     delta: float
     clock: int
     min_window_length: int
@@ -80,98 +73,92 @@ def adwin_reset(state: AdwinState, m: int) -> None:
     """Empty the window of detector m; what it said of its last alarm stays."""
     for row in range(BUCKET_ROWS):
         state.bucket_count[m, row] = 0
-        for k in range(state.bucket_total.shape[2]):
-            state.bucket_total[m, row, k] = 0.0
-            state.bucket_variance[m, row, k] = 0.0
-    state.row_count[m] = 1
-    state.width[m] = 0
-    state.ticks[m] = 0
-    state.total[m] = 0.0
-    state.variance[m] = 0.0
-    state.alarmed[m] = 0
+    state.window[m, WIDTH] = 0
+    state.window[m, TICKS] = 0
+    state.window[m, ROWS] = 1
+    state.window[m, ALARMED] = 0
+    state.moments[m, TOTAL] = 0.0
+    state.moments[m, VARIANCE] = 0.0
 
 
 @kernel
-def adwin_drop_first(state: AdwinState, m: int, row: int, n: int) -> None:
-    """Remove the n oldest buckets of a row of detector m."""
-    kept = state.bucket_count[m, row] - n
-    for k in range(kept):
-        state.bucket_total[m, row, k] = state.bucket_total[m, row, k + n]
-        state.bucket_variance[m, row, k] = state.bucket_variance[m, row, k + n]
-    for k in range(kept, kept + n):
-        state.bucket_total[m, row, k] = 0.0
-        state.bucket_variance[m, row, k] = 0.0
-    state.bucket_count[m, row] = kept
+def adwin_drop_first(buckets: np.ndarray, count: int, n: int) -> int:
+    """Remove the n oldest of the ``count`` buckets of a row, float64[max_buckets + 1, 2]; return how many are left."""
+    for k in range(count - n):
+        buckets[k, TOTAL] = buckets[k + n, TOTAL]
+        buckets[k, VARIANCE] = buckets[k + n, VARIANCE]
+    return count - n
 
 
 @kernel
 def adwin_insert(state: AdwinState, m: int, value: float) -> None:
     """Add a value to the window of detector m and merge the two oldest buckets of each row that overflows."""
-    k = state.bucket_count[m, 0]
-    state.bucket_total[m, 0, k] = value
-    state.bucket_variance[m, 0, k] = 0.0
-    state.bucket_count[m, 0] = k + 1
-    if state.width[m] > 0:
-        earlier = np.float64(state.width[m])
-        deviation = value - state.total[m] / earlier
-        state.variance[m] += earlier * deviation * deviation / (earlier + 1.0)
-    state.width[m] += 1
-    state.total[m] += value
-    slots = state.bucket_total.shape[2]
-    row = 0
+    window, moments, counts = state.window[m], state.moments[m], state.bucket_count[m]
+    if window[WIDTH] > 0:
+        earlier = np.float64(window[WIDTH])
+        deviation = value - moments[TOTAL] / earlier
+        moments[VARIANCE] += earlier * deviation * deviation / (earlier + 1.0)
+    window[WIDTH] += 1
+    moments[TOTAL] += value
+    slots = state.buckets.shape[2]
+    total = value
+    variance = 0.0
     size = 1.0
-    while state.bucket_count[m, row] == slots and row + 1 < BUCKET_ROWS:
-        t0 = state.bucket_total[m, row, 0]
-        t1 = state.bucket_total[m, row, 1]
-        gap = t0 / size - t1 / size
-        merged = state.bucket_variance[m, row, 0] + state.bucket_variance[m, row, 1] + size * 0.5 * gap * gap
-        above = state.bucket_count[m, row + 1]
-        state.bucket_total[m, row + 1, above] = t0 + t1
-        state.bucket_variance[m, row + 1, above] = merged
-        state.bucket_count[m, row + 1] = above + 1
-        adwin_drop_first(state, m, row, 2)
-        row += 1
+    for row in range(BUCKET_ROWS):
+        buckets = state.buckets[m, row]
+        count = counts[row]
+        buckets[count, TOTAL] = total
+        buckets[count, VARIANCE] = variance
+        counts[row] = count + 1
+        window[ROWS] = max(window[ROWS], row + 1)
+        if count + 1 < slots:
+            return
+        total = buckets[0, TOTAL] + buckets[1, TOTAL]
+        gap = buckets[0, TOTAL] / size - buckets[1, TOTAL] / size
+        variance = buckets[0, VARIANCE] + buckets[1, VARIANCE] + size * 0.5 * gap * gap
+        counts[row] = adwin_drop_first(buckets, slots, 2)
         size *= 2.0
-        if row == state.row_count[m]:
-            state.row_count[m] = row + 1
 
 
 @kernel
 def adwin_drop_oldest(state: AdwinState, m: int) -> None:
     """Drop the oldest bucket of detector m from its window."""
-    row = state.row_count[m] - 1
+    window, moments, counts = state.window[m], state.moments[m], state.bucket_count[m]
+    row = window[ROWS] - 1
+    buckets = state.buckets[m, row]
     n = np.int64(1) << row
-    total = state.bucket_total[m, row, 0]
-    state.width[m] -= n
-    state.total[m] -= total
+    window[WIDTH] -= n
+    moments[TOTAL] -= buckets[0, TOTAL]
     size = np.float64(n)
-    width = np.float64(state.width[m])
-    gap = total / size - state.total[m] / width
-    state.variance[m] -= state.bucket_variance[m, row, 0] + size * width * gap * gap / (size + width)
-    adwin_drop_first(state, m, row, 1)
-    if state.bucket_count[m, row] == 0 and row > 0:
-        state.row_count[m] = row
+    width = np.float64(window[WIDTH])
+    gap = buckets[0, TOTAL] / size - moments[TOTAL] / width
+    moments[VARIANCE] -= buckets[0, VARIANCE] + size * width * gap * gap / (size + width)
+    counts[row] = adwin_drop_first(buckets, counts[row], 1)
+    if counts[row] == 0 and row > 0:
+        window[ROWS] = row
 
 
 @kernel
 def adwin_cut_exists(state: AdwinState, m: int) -> bool:
     """Return whether some cut of detector m's window separates two means that differ significantly."""
-    width = np.float64(state.width[m])
+    rows = state.window[m, ROWS]
+    width = np.float64(state.window[m, WIDTH])
     log_term = log64(2.0 * log64(width) / state.delta)
-    spread = state.variance[m] / width
+    spread = state.moments[m, VARIANCE] / width
     least = np.float64(state.min_window_length)
     n0 = 0.0
     n1 = width
     u0 = 0.0
-    u1 = state.total[m]
-    for row in range(state.row_count[m] - 1, -1, -1):
+    u1 = state.moments[m, TOTAL]
+    for i in range(rows):
+        row = rows - 1 - i
         size = np.float64(np.int64(1) << row)
         for k in range(state.bucket_count[m, row]):
             n0 += size
             n1 -= size
-            u0 += state.bucket_total[m, row, k]
-            u1 -= state.bucket_total[m, row, k]
-            if n0 < least or n1 < least or n1 <= 0.0:
+            u0 += state.buckets[m, row, k, TOTAL]
+            u1 -= state.buckets[m, row, k, TOTAL]
+            if n0 < least or n1 < least:
                 continue
             reciprocal = 1.0 / (n0 - least + 1.0) + 1.0 / (n1 - least + 1.0)
             bound = np.sqrt(2.0 * reciprocal * spread * log_term) + 2.0 / 3.0 * log_term * reciprocal
@@ -184,8 +171,8 @@ def adwin_cut_exists(state: AdwinState, m: int) -> bool:
 def adwin_update(state: AdwinState, m: int, value: float) -> int:
     """Add a value to detector m and return 1 if its mean has changed, else 0.
 
-    On an alarm ``before[m]`` and ``after[m]`` are the window's mean with and without the values dropped,
-    ``dropped[m]`` and ``since[m]`` how many were dropped and kept. The window starts anew with the next value.
+    On an alarm ``before[m]`` and ``after[m]`` are the window's mean with and without the values dropped, and
+    ``since[m]`` is how many were kept. The window starts anew with the next value.
 
     Parameters
     ----------
@@ -196,24 +183,23 @@ def adwin_update(state: AdwinState, m: int, value: float) -> int:
     value
         A finite number, such as a loss in [0, 1].
     """
-    if state.alarmed[m] != 0:
+    window = state.window[m]
+    if window[ALARMED] != 0:
         adwin_reset(state, m)
     adwin_insert(state, m, value)
-    state.ticks[m] += 1
-    if state.ticks[m] % state.clock != 0 or state.width[m] <= state.grace_period:
+    window[TICKS] += 1
+    width = window[WIDTH]
+    if window[TICKS] % state.clock != 0 or width <= state.grace_period:
         return 0
-    width = state.width[m]
-    before = state.total[m] / np.float64(width)
+    before = state.moments[m, TOTAL] / np.float64(width)
     while adwin_cut_exists(state, m):
         adwin_drop_oldest(state, m)
-    if state.width[m] == width:
+    if window[WIDTH] == width:
         return 0
-    state.alarmed[m] = 1
+    window[ALARMED] = 1
     state.before[m] = before
-    state.after[m] = state.total[m] / np.float64(state.width[m])
-    state.dropped[m] = width - state.width[m]
-    state.since[m] = state.width[m]
-    state.alarms[m] += 1
+    state.after[m] = state.moments[m, TOTAL] / np.float64(window[WIDTH])
+    state.since[m] = window[WIDTH]
     return 1
 
 
@@ -268,7 +254,7 @@ class Adwin:
     @property
     def detectors(self) -> int:
         """The number of detectors, M."""
-        return len(self.state.width)
+        return len(self.state.window)
 
     def update(self, m: int, value: float) -> bool:
         """Add a value to detector m; return whether it raised an alarm."""
@@ -299,9 +285,9 @@ class Adwin:
         SnapshotError
             If an array is missing or does not fit these detectors' settings.
         """
-        if "width" not in arrays:
-            raise SnapshotError("ADWIN: the array 'width' is missing from the snapshot")
-        blank = _blank_arrays(len(arrays["width"]), self._max_buckets)
+        if "window" not in arrays:
+            raise SnapshotError("ADWIN: the array 'window' is missing from the snapshot")
+        blank = _blank_arrays(len(arrays["window"]), self._max_buckets)
         for name, array in blank.items():
             given = arrays.get(name)
             if given is None or given.shape != array.shape or given.dtype != array.dtype:
@@ -318,20 +304,14 @@ class Adwin:
 
 
 def _blank_arrays(detectors: int, max_buckets: int) -> dict[str, np.ndarray]:
-    shape = (detectors, BUCKET_ROWS, max_buckets + 1)
+    window = np.zeros((detectors, 4), np.int64)
+    window[:, ROWS] = 1
     return {
-        "bucket_total": np.zeros(shape),
-        "bucket_variance": np.zeros(shape),
-        "bucket_count": np.zeros(shape[:2], np.int64),
-        "row_count": np.ones(detectors, np.int64),
-        "width": np.zeros(detectors, np.int64),
-        "ticks": np.zeros(detectors, np.int64),
-        "total": np.zeros(detectors),
-        "variance": np.zeros(detectors),
-        "alarmed": np.zeros(detectors, np.int8),
+        "buckets": np.zeros((detectors, BUCKET_ROWS, max_buckets + 1, 2)),
+        "bucket_count": np.zeros((detectors, BUCKET_ROWS), np.int64),
+        "window": window,
+        "moments": np.zeros((detectors, 2)),
         "before": np.zeros(detectors),
         "after": np.zeros(detectors),
-        "dropped": np.zeros(detectors, np.int64),
         "since": np.zeros(detectors, np.int64),
-        "alarms": np.zeros(detectors, np.int64),
     }
