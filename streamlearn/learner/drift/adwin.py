@@ -32,8 +32,8 @@ class AdwinState(NamedTuple):
     Attributes
     ----------
     buckets
-        float64[M, BUCKET_ROWS, max_buckets + 1, 2], sum and summed squared deviation of each bucket, the oldest first; what
-        lies beyond ``bucket_count`` has no meaning.
+        float64[M, BUCKET_ROWS, max_buckets + 1, 2], sum and summed squared deviation of each bucket, the oldest first;
+        what lies beyond ``bucket_count`` has no meaning.
     bucket_count
         int64[M, BUCKET_ROWS], buckets in use in each row.
     window
