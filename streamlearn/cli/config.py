@@ -1,0 +1,52 @@
+"""``streamlearn config``: every setting with its value, where it came from, its unit and its meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(name="config", help="Show and check the settings of a run.", no_args_is_help=True)
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
+]
+
+
+@app.command("show")
+def show(
+    config: Config = None,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print every setting: value, origin, unit, meaning."""
+    import json
+
+    from streamlearn.settings.reference import described
+    from streamlearn.settings.sources import load_settings
+
+    loaded = load_settings(config, overrides or ())
+    rows = described(loaded)
+    if as_json:
+        typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=list))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("setting", "value", "from", "unit", "meaning"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(row.name, row.shown(), row.origin, row.unit, row.meaning)
+    Console().print(table)
+
+
+@app.command("check")
+def check(config: Config = None, overrides: Overrides = None) -> None:
+    """Check the settings; exit status 2 and one line when one is wrong."""
+    from streamlearn.settings.sources import load_settings
+
+    load_settings(config, overrides or ())
+    typer.echo("the settings are right")

@@ -1,0 +1,154 @@
+"""Where settings come from: defaults, a TOML file, the environment and ``--set``, in rising order."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from streamlearn.errors import UsageError
+from streamlearn.settings.model import Section, Settings
+
+PREFIX = "STREAMLEARN_"
+RESERVED = ("STREAMLEARN_CACHE_DIR", "STREAMLEARN_DATASETS", "STREAMLEARN_REQUIRE_BROKER", "STREAMLEARN_REQUIRE_PROMTOOL")
+
+
+class LoadedSettings(NamedTuple):
+    """The settings, and for every ``section.key`` where its value came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def sections() -> dict[str, type[Section]]:
+    """Return every section's model by name."""
+    return {
+        name: field.annotation
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
+
+
+def keys() -> list[str]:
+    """Return every setting as ``section.key``, in the model's order."""
+    return [
+        f"{section}.{field.alias or name}"
+        for section, model in sections().items()
+        for name, field in model.model_fields.items()
+    ]
+
+
+def load_settings(
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> LoadedSettings:
+    """Return the settings of a run.
+
+    Parameters
+    ----------
+    config:
+        A TOML file with a table for each section.
+    overrides:
+        ``section.key=value`` texts; a value is read as TOML when it is TOML, else as text.
+    environment:
+        Variables; those named ``STREAMLEARN_<SECTION>__<KEY>`` count. The process's own by default.
+
+    Raises
+    ------
+    UsageError
+        For an unknown setting, naming the nearest one, and for a value that does not fit.
+    """
+    tree: dict[str, dict[str, Any]] = {}
+    origins = dict.fromkeys(keys(), "default")
+    layers = [
+        *(_file(config) if config is not None else ()),
+        *_environment(os.environ if environment is None else environment),
+        *_overrides(overrides),
+    ]
+    for name, value, origin in layers:
+        if name not in origins:
+            raise UsageError(f"{origin}: there is no setting {name!r}{_nearest(name, list(origins))}")
+        section, _, key = name.partition(".")
+        tree.setdefault(section, {})[key] = value
+        origins[name] = origin
+    try:
+        return LoadedSettings(Settings.model_validate(tree), origins)
+    except ValidationError as error:
+        raise UsageError(_explained(error, origins)) from None
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else "; `streamlearn config show` lists all"
+
+
+def _file(path: Path) -> Iterator[tuple[str, Any, str]]:
+    try:
+        with path.open("rb") as file:
+            tree = tomllib.load(file)
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: not TOML: {error}") from None
+    for section, table in tree.items():
+        if not isinstance(table, dict):
+            raise UsageError(
+                f"{path}: {section!r} stands outside a section; write it under one, such as [kafka]"
+                f"{_nearest(section, [key.partition('.')[2] for key in keys()])}"
+            )
+        if section not in sections():
+            raise UsageError(f"{path}: there is no section [{section}]{_nearest(section, list(sections()))}")
+        for key, value in table.items():
+            yield f"{section}.{key}", value, str(path)
+
+
+def _environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
+    """Yield the settings among the variables.
+
+    Only a double underscore makes a setting: an orchestrator may put variables such as ``STREAMLEARN_KAFKA_PORT`` into
+    the environment of every process.
+    """
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(PREFIX) or variable in RESERVED or "__" not in variable[len(PREFIX) :]:
+            continue
+        section, _, key = variable[len(PREFIX) :].lower().partition("__")
+        yield f"{section}.{key}", _value(f"{section}.{key}", text), f"environment {variable}"
+
+
+def _overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
+    for text in overrides:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text!r}: write it as section.key=value")
+        yield name.strip(), _value(name.strip(), value.strip()), f"--set {name.strip()}"
+
+
+def _value(name: str, text: str) -> Any:
+    """Return what a text means for a setting: text settings take it as it is, others as TOML."""
+    section, _, key = name.partition(".")
+    model = sections().get(section)
+    if model is not None:
+        for field_name, field in model.model_fields.items():
+            if (field.alias or field_name) == key and field.annotation is str:
+                return text
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explained(error: ValidationError, origins: Mapping[str, str]) -> str:
+    faults = []
+    for fault in error.errors():
+        name = ".".join(str(part) for part in fault["loc"][:2])
+        message = str(fault["msg"]).removeprefix("Value error, ")
+        origin = origins.get(name, "")
+        shown = f" (value {fault['input']!r})" if "learner.rule" not in message else ""
+        faults.append(f"{name} from {origin}: {message}{shown}")
+    return "; ".join(faults)
