@@ -12,6 +12,7 @@ from streamlearn.encoder.row import Encoder, Features
 from streamlearn.errors import UsageError
 from streamlearn.learner.model import Learner
 from streamlearn.learner.partition.clusters import FIRST_PERIOD
+from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN
 from streamlearn.learner.step import PREDICT
 from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import Settings
@@ -170,12 +171,20 @@ class StreamModel:
         compile_under_lock(self._warm_up, progress)
 
     def _warm_up(self) -> None:
-        """Call every kernel on a model that is thrown away; two periods of rows, so that the partition is tested too."""
-        model = StreamModel(self.settings.model_copy(update={"labels": type(self.settings.labels)()}))
+        """Call every kernel on a model that is thrown away.
+
+        Two periods of rows, so that the partition is tested; labels that join one by one, more than a node has
+        children, so that its tree grows and gets levels; one label more than there is room for, so that one leaves.
+        """
+        many = MAXIMUM_CHILDREN + 1
+        rows = 2 * FIRST_PERIOD + 2
+        labels = type(self.settings.labels)(maximum=many + 1, min_count=FIRST_PERIOD)
+        model = StreamModel(self.settings.model_copy(update={"labels": labels}))
         plan = model.plan()
         waiting = plan.predict({"a": 1.0})
-        for row in range(2 * FIRST_PERIOD + 2):
-            plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", "y"] if row % 2 else ["x"])
+        for row in range(rows):
+            plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", f"l{row * many // rows}"])
+        plan.predict_and_learn({"a": 0.5}, ["x", "y"])
         plan.learn(waiting, {"x": True})
         plan.run()
         model.probabilities({"a": 1.0})

@@ -144,14 +144,13 @@ def kernel_folder() -> Path | None:
 
 def warn_in_memory(reason: str) -> None:
     """Say, once in a process, that kernels are compiled at each start."""
-    if statistics.warned:
-        return
-    statistics.warned = True
-    logger.warning(
-        "compiled kernels are not kept: %s. Every start compiles them again; "
-        "set STREAMLEARN_CACHE_DIR to a folder that this user may write",
-        reason,
-    )
+    _warn(f"{reason}. Every start compiles them again; set STREAMLEARN_CACHE_DIR to a folder that this user may write")
+
+
+def _warn(reason: str) -> None:
+    if not statistics.warned:
+        statistics.warned = True
+        logger.warning("compiled kernels are not kept: %s", reason)
 
 
 def make_folder(folder: Path) -> bool:
@@ -241,7 +240,7 @@ class KernelCache:
         if not self._enabled or not _cachable(data) or not make_folder(path.parent):
             return
         if hash_sources() != kernel_hash():
-            warn_in_memory("the sources have changed since this process started")
+            _warn("the sources have changed since this process started")
             return
         if _write(path, dumps(data._reduce())):
             statistics.stored += 1

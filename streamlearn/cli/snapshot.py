@@ -17,6 +17,8 @@ app = typer.Typer(
     name="snapshot",
     help="List, inspect and verify the snapshots of a service, or files that a classifier saved.",
     no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
 )
 
 Location = Annotated[
