@@ -179,14 +179,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier to a file in the snapshot format; an existing file is replaced as a whole."""
-        target = Path(path)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-        try:
-            with temporary.open("wb") as file:
-                write_snapshot(file, self._model.arrays(), {"classifier": self._parameters()})
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_snapshot(path, self._model.arrays(), {"classifier": self._parameters()})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> LabelHierarchyClassifier:
