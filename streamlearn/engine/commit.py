@@ -8,11 +8,12 @@ from typing import Any
 
 from streamlearn.engine import journal
 from streamlearn.engine.task import CommitPart, Task
-from streamlearn.errors import RetryableError
+from streamlearn.errors import RetryableError, TopicError
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.source.base import Committed, Source, TopicPartition
 
 AGREE_READS = 200
+NEVER_COMMITTED_READS = 20
 
 
 class Outcome(Enum):
@@ -24,23 +25,25 @@ class Outcome(Enum):
 
 
 def send(sink: Sink, parts: Sequence[CommitPart], tasks: dict[int, Task], token: Any) -> None:
-    """Write the parts in one transaction, and note where the journal's records lie.
+    """Write the parts in one transaction, and note where the journal's last records lie.
 
     Any exception leaves the outcome unknown.
     """
     outputs: list[OutputRecord] = []
     positions: dict[TopicPartition, Committed] = {}
-    begins = []
+    ends = []
     for part in parts:
-        begins.append(len(outputs))
         outputs.extend(part.outputs)
+        ends.append(len(outputs))
         positions.update(part.positions)
     offsets = sink.commit(outputs, positions, token)
-    for part, begin in zip(parts, begins, strict=True):
-        tasks[part.task].journal_offset = offsets[begin + part.journal_places[-1]]
+    for part, end in zip(parts, ends, strict=True):
+        tasks[part.task].journal_offset = offsets[end - 1]
 
 
-def read_mark(source: Source, partitions: Sequence[TopicPartition]) -> tuple[journal.Metadata | None, dict[TopicPartition, int]]:
+def read_mark(
+    source: Source, partitions: Sequence[TopicPartition]
+) -> tuple[journal.Metadata | None, dict[TopicPartition, int]]:
     """Return the committed mark of a task and its positions; None when nothing was committed.
 
     The client asks one partition a call, so two of them may straddle another worker's commit: they are read until their
@@ -54,11 +57,18 @@ def read_mark(source: Source, partitions: Sequence[TopicPartition]) -> tuple[jou
         When the marks do not come to agree.
     """
     committed: dict[TopicPartition, Committed | None] = {}
-    for _ in range(AGREE_READS):
+    for read in range(AGREE_READS):
         committed = source.committed(partitions)
         marks = {None if entry is None else entry.metadata for entry in committed.values()}
         if len(marks) == 1:
             break
+        if None in marks and read >= NEVER_COMMITTED_READS:
+            missing = ", ".join(f"{p.topic}[{p.partition}]" for p in sorted(committed) if committed[p] is None)
+            raise TopicError(
+                f"{missing} has no committed offset, but the other partitions of the model have: partitions were added, "
+                "a topic was recreated or offsets were deleted. Keys hash elsewhere then: begin a new model with another "
+                "kafka.group_id"
+            )
     else:
         raise RetryableError(f"the committed offsets of {sorted(partitions)} carry different marks: {committed}")
     (mark,) = marks

@@ -10,33 +10,31 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamlearn.arithmetic.kernel_cache import kernel_hash
-from streamlearn.engine import commit, journal
+from streamlearn.engine import commit
 from streamlearn.engine.align import Aligner
-from streamlearn.engine.behaviour import behaviour_of, check_change, with_behaviour
+from streamlearn.engine.assignment import TaskMaker
 from streamlearn.engine.instruments import Instruments, NoInstruments
-from streamlearn.engine.restore import JournalReader, Restore
 from streamlearn.engine.scope import tasks_of
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Applied, Batch, CommitPart, Task
 from streamlearn.engine.watchdog import Watchdog
 from streamlearn.errors import (
-    JournalError,
+    OffsetLostError,
     OvertakenError,
     RetryableError,
     StopError,
     TooManyBadRecordsError,
     TopicError,
-    UsageError,
 )
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord, Sink
-from streamlearn.source.base import Committed, RawRecord, Source, TopicPartition
+from streamlearn.source.base import AssignmentChange, Committed, RawRecord, Source, TopicPartition
 from streamlearn.state.snapshot_store import SnapshotStore
 
 _logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 8
+FAILURES_IN_A_ROW = 20
+LONGEST_BACKOFF_SECONDS = 5.0
 
 
 def new_lineage() -> str:
@@ -83,8 +81,8 @@ class Engine:
         self._store = store
         self._instruments = instruments or NoInstruments()
         self._clock = clock
-        self._lineage = lineage
         self._watchdog = watchdog or Watchdog()
+        self._maker = TaskMaker(settings, source, store, self._instruments, lineage)
         self._stopping = threading.Event()
         self._aligners: dict[int, Aligner] = {}
         self.tasks: dict[int, Task] = {}
@@ -92,10 +90,11 @@ class Engine:
         self._assigned: tuple[TopicPartition, ...] | None = None
         self._owned: dict[int, tuple[TopicPartition, ...]] = {}
         self._unsettled: list[CommitPart] = []
-        self._since: dict[int, list[tuple[bytes, journal.JournalRecord]]] = {}
         self._ends: dict[TopicPartition, int] = {}
         self._recent: deque[bool] = deque(maxlen=settings.limits.bad_window)
         self._failures = 0
+        self._retry_at = 0.0
+        self._gathering_since: float | None = None
         self._writer: SnapshotWriter | None = None
         self._snapshot_due = 0.0
 
@@ -118,7 +117,10 @@ class Engine:
         self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
         try:
             self._source.open()
-            self._loop(stop_at_end)
+            while not self._stopping.is_set() and not (stop_at_end and self._reached_ends()):
+                self._watchdog.turned()
+                self._step(stop_at_end)
+                self._snapshot()
             self._snapshot(final=True)
         finally:
             if self._writer is not None:
@@ -126,54 +128,82 @@ class Engine:
             self._sink.close()
             self._source.close(leave=leave)
 
-    def _loop(self, stop_at_end: bool) -> None:
-        engine = self._settings.engine
-        gathering_since: float | None = None
-        while not self._stopping.is_set():
-            self._watchdog.turned()
-            buffered = sum(aligner.buffered for aligner in self._aligners.values())
-            wait = engine.batch_seconds
-            if gathering_since is not None:
-                wait = max(0.0, gathering_since + engine.batch_seconds - time.monotonic())
-            polled = self._source.poll(wait, max(1, engine.batch_instances - buffered))
-            changes = self._source.changes()
-            if changes:
-                gathering_since = None
-                for change in changes:
-                    self._token = change.token if change.kind == "assigned" else None
-                    self._watchdog.unassigned(change.kind == "revoked" and bool(change.partitions))
-                self._assigned = changes[-1].partitions if changes[-1].kind == "assigned" else None
+    def _step(self, stop_at_end: bool) -> None:
+        """Poll, then do the one thing that is due: an assignment, settling, or a batch."""
+        polled = self._poll()
+        changes = self._source.changes()
+        if changes:
+            self._note(changes)
+        if self._assigned is not None or self._unsettled:
+            self._drop_polled()
+            if time.monotonic() < self._retry_at:
+                return
             if self._assigned is not None:
-                self._drop_polled()
                 if self._attempt(self._assign):
                     self._assigned = None
-                continue
-            if self._token is None or not self.tasks:
-                continue
-            if self._unsettled:
-                self._drop_polled()
+            elif self._token is not None:
                 self._attempt(self._settle)
-                gathering_since = None
-                continue
+        elif self._token is not None and self.tasks:
             self._buffer(polled)
-            buffered = sum(aligner.buffered for aligner in self._aligners.values())
-            size = sum(aligner.buffered_bytes for aligner in self._aligners.values())
-            if buffered and gathering_since is None:
-                gathering_since = time.monotonic()
-            full = buffered >= engine.batch_instances or size >= engine.batch_bytes
-            waited = gathering_since is not None and time.monotonic() >= gathering_since + engine.batch_seconds
-            if buffered and (full or waited or self._at_end()):
-                gathering_since = None
+            if self._batch_due(stop_at_end):
+                self._gathering_since = None
                 self._turn()
-            if stop_at_end and self._reached_ends():
-                return
-            self._snapshot()
+
+    def _poll(self) -> Mapping[TopicPartition, list[RawRecord]]:
+        engine = self._settings.engine
+        buffered = sum(aligner.buffered for aligner in self._aligners.values())
+        wait = engine.batch_seconds
+        if self._gathering_since is not None:
+            wait = max(0.0, self._gathering_since + wait - time.monotonic())
+        elif self._retry_at > time.monotonic():
+            wait = min(1.0, self._retry_at - time.monotonic())
+        # Labels that wait for their instances must not keep the instances from being polled.
+        limit = max(engine.batch_instances // 4, engine.batch_instances - buffered, 1)
+        try:
+            return self._source.poll(wait, limit)
+        except OffsetLostError:
+            if self._settings.engine.on_offset_lost == "stop" or self._token is None:
+                raise
+            self._drop_polled()
+            for task in self.tasks.values():
+                self._maker.check_kept(task)
+            self._drop_polled()
+            return {}
+        except Exception as error:
+            self._failed(error)
+            return {}
+
+    def _note(self, changes: list[AssignmentChange]) -> None:
+        for change in changes:
+            self._token = change.token if change.kind == "assigned" else None
+            self._watchdog.unassigned(change.kind == "revoked" and bool(change.partitions))
+        last = changes[-1]
+        self._assigned = last.partitions if last.kind == "assigned" else None
+        self._retry_at = 0.0
+        self._drop_polled()
+
+    def _batch_due(self, stop_at_end: bool) -> bool:
+        engine = self._settings.engine
+        buffered = sum(aligner.buffered for aligner in self._aligners.values())
+        if not buffered:
+            return False
+        moment = time.monotonic()
+        if self._gathering_since is None:
+            self._gathering_since = moment
+        return (
+            buffered >= engine.batch_instances
+            or sum(aligner.buffered_bytes for aligner in self._aligners.values()) >= engine.batch_bytes
+            or moment >= self._gathering_since + engine.batch_seconds
+            or (stop_at_end and self._at_end())
+        )
 
     def _at_end(self) -> bool:
         return all(self._source.at_end(partition) for task in self.tasks.values() for partition in task.partitions)
 
     def _reached_ends(self) -> bool:
         """Return whether everything that was there at the start is applied."""
+        if not self.tasks or self._token is None or self._assigned is not None or self._unsettled:
+            return False
         if any(aligner.buffered for aligner in self._aligners.values()):
             return False
         return all(
@@ -183,19 +213,20 @@ class Engine:
         )
 
     def _buffer(self, polled: Mapping[TopicPartition, list[RawRecord]]) -> None:
-        by_task: dict[int, dict[TopicPartition, list[RawRecord]]] = {}
+        if not polled:
+            return
         for number, task in self.tasks.items():
-            by_task[number] = {p: records for p, records in polled.items() if p in task.partitions}
-        for number, records in by_task.items():
-            self._aligners[number].add(records)
-            for partition, size in self._aligners[number].bytes_of_labels().items():
+            aligner = self._aligners[number]
+            aligner.add({partition: records for partition, records in polled.items() if partition in task.partitions})
+            for partition, size in aligner.bytes_of_labels().items():
                 if size > self._settings.engine.batch_bytes:
-                    offset = self._aligners[number].drop(partition)
+                    offset = aligner.drop(partition)
                     if offset is not None:
                         self._source.seek(partition, offset)
 
     def _drop_polled(self) -> None:
         """Forget what was polled and not applied, and read it again."""
+        self._gathering_since = None
         for aligner in self._aligners.values():
             aligner.clear()
         if self._token is not None and self._assigned is None:
@@ -234,33 +265,31 @@ class Engine:
             return None
         before = task.mark
         begun = time.monotonic()
-        since = self._since.pop(task.number, [])
-        applied, record = batch.run([data for data, _ in since], outputs=True)
-        self._count_bad(applied)
+        applied, journalled = batch.run(outputs=True)
         self._instruments.applied(task, applied, time.monotonic() - begun)
+        self._count_bad(applied)
         topic = self._settings.journal_topic
-        places = range(len(applied.outputs), len(applied.outputs) + len(since) + 1)
-        outputs = [
-            *applied.outputs,
-            *(OutputRecord(topic, task.number, None, data) for data, _ in since),
-            OutputRecord(topic, task.number, None, journal.encode(record)),
-        ]
+        outputs = [*applied.outputs, *(OutputRecord(topic, task.number, None, data) for data in journalled)]
         positions = {partition: Committed(offset, str(task.mark)) for partition, offset in task.positions.items()}
-        return CommitPart(task.number, outputs, positions, before, task.mark, tuple(places))
+        return CommitPart(task.number, outputs, positions, before, task.mark)
 
     def _count_bad(self, applied: Applied) -> None:
         """Stop before a broken producer's whole topic goes to the dead letters."""
-        good = len(applied.records) - len(applied.dead)
-        self._recent.extend([True] * len(applied.dead))
-        self._recent.extend([False] * max(0, good))
+        if not applied.dead and True not in self._recent:
+            return
         limits = self._settings.limits
         bad = sum(self._recent)
-        if len(self._recent) >= limits.bad_window and bad > limits.bad_share * len(self._recent):
-            raise TooManyBadRecordsError(
-                f"{bad} of the last {len(self._recent)} records of {self._settings.topics.instances} could not be used "
-                f"(the last: {applied.dead[-1] if applied.dead else 'earlier'}), more than limits.bad_share = "
-                f"{limits.bad_share:g}: mend the producer, or raise limits.bad_share to let them become dead letters"
-            )
+        for is_bad in applied.bad:
+            if len(self._recent) == limits.bad_window:
+                bad -= self._recent[0]
+            self._recent.append(is_bad)
+            bad += is_bad
+            if is_bad and len(self._recent) == limits.bad_window and bad > limits.bad_share * limits.bad_window:
+                raise TooManyBadRecordsError(
+                    f"{bad} of the last {limits.bad_window} records could not be used (the last: {applied.dead[-1]}), "
+                    f"more than limits.bad_share = {limits.bad_share:g}: mend the producer, or raise limits.bad_share "
+                    "to let them become dead letters"
+                )
 
     def _send(self) -> None:
         with self._watchdog.transaction():
@@ -269,48 +298,45 @@ class Engine:
         self._failures = 0
 
     def _attempt(self, work: Callable[[], None]) -> bool:
-        """Do what talks to the brokers; a failure leaves parts unsettled, and is repeated a bounded number of times."""
+        """Do what talks to the brokers; after a failure it stays to be done, and is repeated a bounded number of times."""
         try:
             work()
-        except (StopError, UsageError) as error:
-            if not isinstance(error, OvertakenError):
-                raise
-            _logger.warning("%s; waiting for the next assignment", error)
-            return False
         except Exception as error:
-            if not isinstance(error, RetryableError | OSError) and not _is_client_error(error):
-                raise
-            self._failures += 1
-            _logger.warning("%s: %s; settling it (failure %d in a row)", type(error).__name__, error, self._failures)
-            if self._failures >= FAILURES_IN_A_ROW:
-                raise StopError(
-                    f"{self._failures} failures in a row, the last: {type(error).__name__}: {error}; "
-                    "check the brokers, then start again: nothing that was committed is lost"
-                ) from error
+            self._failed(error)
+            # The producer may not be used again: it may leak its offsets into the next transaction. Opening the next
+            # one, with the partitions still ours, settles what this one left open.
             with self._watchdog.transaction():
-                self._reopen()
+                self._sink.close()
             return False
         return True
 
-    def _reopen(self) -> None:
-        """Open a new producer; while the brokers are away this fails and is tried again with the next turn."""
-        try:
-            self._sink.reopen()
-        except Exception as error:
-            if not isinstance(error, RetryableError | OSError) and not _is_client_error(error):
-                raise
-            _logger.warning("%s: %s; the producer is opened again later", type(error).__name__, error)
+    def _failed(self, error: Exception) -> None:
+        """Let an error that may pass be tried again later; raise any other."""
+        if not isinstance(error, RetryableError | OvertakenError | OSError) and not _may_pass(error):
+            raise error
+        self._failures += 1
+        self._retry_at = time.monotonic() + min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._failures)
+        _logger.warning("%s: %s; trying again (failure %d in a row)", type(error).__name__, error, self._failures)
+        if self._failures >= FAILURES_IN_A_ROW:
+            raise StopError(
+                f"{self._failures} failures in a row, the last: {type(error).__name__}: {error}; "
+                "check the brokers, then start again: nothing that was committed is lost"
+            ) from error
+
+    def _open_sink(self) -> None:
+        if not self._sink.is_open:
+            with self._watchdog.transaction():
+                self._sink.open()
 
     def _settle(self) -> None:
         """Find out what became of the unsettled parts, with the assignment that was processed last."""
-        if not self._sink.is_open:
-            self._sink.reopen()
+        self._open_sink()
         resend = []
         for part in self._unsettled:
             outcome = commit.outcome_of(self._source, part)
             _logger.info("task %d at %s: %s", part.task, part.after, outcome.value)
             if outcome is commit.Outcome.OVERTAKEN:
-                self._restore(part.task, self._owned[part.task])
+                self._make(part.task, self._owned[part.task])
             elif outcome is commit.Outcome.NOT_COMMITTED:
                 resend.append(part)
         self._unsettled = resend
@@ -319,114 +345,57 @@ class Engine:
         self._failures = 0
 
     def _assign(self) -> None:
-        """Take over the tasks of the owned partitions: keep, settle or restore each, then read on from its positions."""
+        """Take over the tasks of the owned partitions: keep, settle or make each, then read on from its positions."""
         partitions = self._assigned or ()
-        owned = tasks_of(self._settings, partitions)
-        self._owned = owned
+        owned = self._owned = tasks_of(self._settings, partitions)
+        self.tasks = {number: task for number, task in self.tasks.items() if owned.get(number) == task.partitions}
+        self._unsettled = [part for part in self._unsettled if part.task in self.tasks]
+        self._aligners = {number: Aligner(self._settings.topics.labels) for number in owned}
         if not owned:
-            self.tasks = {}
-            self._aligners = {}
-            self._unsettled = []
             self._sink.close()
             self._instruments.role("stand-by", self.tasks)
             return
         self._instruments.role("restoring", self.tasks)
-        if not self._sink.is_open:
-            with self._watchdog.transaction():
-                self._sink.open()
-        self.tasks = {number: task for number, task in self.tasks.items() if owned.get(number) == task.partitions}
-        unsettled = {part.task: part for part in self._unsettled if part.task in self.tasks}
-        self._unsettled = list(unsettled.values())
+        self._check_journal(owned)
+        # Opening settles what a predecessor left open; only then do the committed offsets stand still.
+        self._open_sink()
         for number, members in owned.items():
             task = self.tasks.get(number)
-            mark, _ = commit.read_mark(self._source, members)
-            part = unsettled.get(number)
-            kept = task is not None and (
-                mark == task.mark or (part is not None and mark in (part.before, part.after))
-                or (mark is None and part is not None and part.before.seq == 0)
-            )
-            if not kept:
-                self._unsettled = [part for part in self._unsettled if part.task != number]
-                self._restore(number, members)
-        self._aligners = {number: Aligner(self._settings.topics.labels) for number in self.tasks}
+            if task is not None and self._stands(task):
+                self._maker.check_topics(task)
+            else:
+                self._make(number, members)
         for task in self.tasks.values():
             for partition, offset in task.positions.items():
                 self._source.seek(partition, offset)
-        self._ends.update(
-            {
-                partition: bound.end
-                for partition, bound in self._source.bounds(list(partitions)).items()
-                if partition not in self._ends
-            }
-        )
+        for partition, bound in self._source.bounds(partitions).items():
+            self._ends.setdefault(partition, bound.end)
         self._instruments.role("active", self.tasks)
 
-    def _restore(self, number: int, partitions: tuple[TopicPartition, ...]) -> None:
-        self.tasks.pop(number, None)
-        self._since.pop(number, None)
-        mark, positions = commit.read_mark(self._source, partitions)
-        if mark is None:
-            self.tasks[number] = self._begin(number, partitions)
-        else:
-            begun = time.monotonic()
-            restore = Restore(self._settings, self._source, self._store, self._instruments.restored)
-            task = restore.run(number, partitions, mark, positions)
-            self._check_topics(task)
-            self.tasks[number] = task
-            _logger.info("task %d restored at %s in %.1f s", number, mark, time.monotonic() - begun)
-            self._change_settings(task)
-        self._aligners[number] = Aligner(self._settings.topics.labels)
-        for partition, offset in self.tasks[number].positions.items():
-            self._source.seek(partition, offset)
+    def _stands(self, task: Task) -> bool:
+        """Return whether a task's state, or the part that it has not settled, follows from what is committed."""
+        mark, _ = commit.read_mark(self._source, task.partitions)
+        part = next((part for part in self._unsettled if part.task == task.number), None)
+        expected = [task.mark] if part is None else [part.before, part.after]
+        return mark in expected or (mark is None and expected[0].seq == 0)
 
-    def _topic_ids(self) -> dict[str, str]:
-        topics = self._settings.topics
-        return {topic: self._source.topic_id(topic) for topic in (topics.instances, topics.labels) if topic}
-
-    def _begin(self, number: int, partitions: tuple[TopicPartition, ...]) -> Task:
-        """Begin a new model where `engine.start_from` says."""
-        reader = JournalReader(self._source, self._settings.journal_topic, number)
-        lineage, last = reader.lineage(), reader.last()
-        ids = self._topic_ids()
-        if last is not None and lineage is not None and lineage.topics == ids:
-            raise JournalError(
-                f"task {number}: no offsets are committed, but {self._settings.journal_topic}[{number}] goes up to "
-                f"sequence {last.seq} at {[list(moved.of) + [moved.end] for moved in last.rng]}: the group's offsets "
-                "expired or were deleted; set them back to these positions, or begin anew with another kafka.group_id"
+    def _check_journal(self, owned: Mapping[int, tuple[TopicPartition, ...]]) -> None:
+        count = self._source.partitions(self._settings.journal_topic)
+        if max(owned) >= count:
+            raise TopicError(
+                f"{self._settings.journal_topic} has {count} partitions, task {max(owned)} needs one of that number: "
+                f"{self._settings.topics.instances} got more partitions, or the journal was made with too few; "
+                "begin a new model with another kafka.group_id"
             )
-        task = Task(self._settings, number, partitions, self._lineage())
-        bounds = self._source.bounds(partitions)
-        earliest = self._settings.engine.start_from == "earliest"
-        task.positions = {p: bound.start if earliest else bound.end for p, bound in bounds.items()}
-        record = journal.LineageRecord(
-            journal.VERSION, number, task.lineage, ids, behaviour_of(self._settings), kernel_hash()
-        )
-        self._since[number] = [(journal.encode(record), record)]
-        _logger.info("task %d begins a new model, lineage %s, at %s", number, task.lineage, task.positions)
-        return task
 
-    def _check_topics(self, task: Task) -> None:
-        """Refuse partitions that were added: labels of earlier instances would hash elsewhere."""
-        for topic in {partition.topic for partition in task.positions}:
-            known = {p.partition for p in task.positions if p.topic == topic}
-            count = self._source.partitions(topic)
-            if self._settings.engine.scope == "topic" and len(known) != count:
-                raise TopicError(
-                    f"{topic} has {count} partitions, the model in the journal began with {len(known)}: "
-                    "keys now hash elsewhere; begin a new model with another kafka.group_id"
-                )
-
-    def _change_settings(self, task: Task) -> None:
-        """Journal settings that differ from those in force."""
-        before, after = task.behaviour, behaviour_of(self._settings)
-        if before == after:
-            return
-        check_change(before, after)
-        task.change(with_behaviour(self._settings, after))
-        record = journal.SettingsRecord(journal.VERSION, task.number, after)
-        self._since[task.number] = [(journal.encode(record), record)]
-        changed = {name: value for name, value in after.items() if before.get(name) != value}
-        _logger.info("task %d: settings change with the next batch: %s", task.number, changed)
+    def _make(self, number: int, partitions: tuple[TopicPartition, ...]) -> None:
+        """Make a task at its committed point; whatever it had not committed is forgotten."""
+        self.tasks.pop(number, None)
+        self._unsettled = [part for part in self._unsettled if part.task != number]
+        task = self.tasks[number] = self._maker.make(number, partitions)
+        self._aligners[number] = Aligner(self._settings.topics.labels)
+        for partition, offset in task.positions.items():
+            self._source.seek(partition, offset)
 
     def _report_lag(self) -> None:
         records = 0
@@ -450,10 +419,10 @@ class Engine:
             self._instruments.snapshot_failures(writer.failures)
 
 
-_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "Fenced")
+_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance")
 
 
-def _is_client_error(error: Exception) -> bool:
+def _may_pass(error: Exception) -> bool:
     """Return whether the Kafka client raised an error that may pass, without importing the client for other transports."""
     kind = type(error)
     return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _HOPELESS)

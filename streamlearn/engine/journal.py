@@ -9,8 +9,10 @@ One record a task and transaction, in the same transaction as the outputs:
 ``n`` counts the rows of each range. ``crc`` is over the raw values in applied order. The records before a task's first
 batch, and before the first batch after a change, are
 
-    {"v": 1, "type": "lineage", "task": 0, "id": "...", "topics": {name: id}, "settings": {...}, "kernel": "..."}
+    {"v": 1, "type": "lineage", "task": 0, "id": "...", "topics": {name: [id, partitions]}, "settings": {...},
+     "kernel": "...", "platform": "...", "positions": [[topic, partition, offset], ...]}
     {"v": 1, "type": "settings", "task": 0, "settings": {...}}
+    {"v": 1, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "kernel": "..."}
 
 ``chain`` of a batch is BLAKE2b-96 over the previous chain, the records since (without ``chain``) and the outcome of every
 row in applied order, so that two states with equal chains took the same input to the same answers.
@@ -59,15 +61,32 @@ class BatchRecord(msgspec.Struct, tag="batch", tag_field="type", frozen=True):
     chain: str = ""
 
 
+class TopicIdentity(msgspec.Struct, array_like=True, frozen=True):
+    """What tells an input topic from another one of the same name, and how many partitions it had at the beginning."""
+
+    id: str
+    partitions: int
+
+
+class Position(msgspec.Struct, array_like=True, frozen=True):
+    """The offset to apply next of a partition."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
 class LineageRecord(msgspec.Struct, tag="lineage", tag_field="type", frozen=True):
-    """Where a model comes from."""
+    """Where a model comes from, and the positions at which it began."""
 
     v: int
     task: int
     id: str
-    topics: dict[str, str]
+    topics: dict[str, TopicIdentity]
     settings: dict[str, Any]
     kernel: str
+    platform: str
+    positions: list[Position]
 
 
 class SettingsRecord(msgspec.Struct, tag="settings", tag_field="type", frozen=True):
@@ -78,7 +97,20 @@ class SettingsRecord(msgspec.Struct, tag="settings", tag_field="type", frozen=Tr
     settings: dict[str, Any]
 
 
-JournalRecord = BatchRecord | LineageRecord | SettingsRecord
+class ControlRecord(msgspec.Struct, tag="control", tag_field="type", frozen=True):
+    """What holds from the next batch on.
+
+    ``lost`` are ranges that are never applied because the log no longer has them, as `engine.on_offset_lost` allows;
+    ``kernel``, unless empty, is the hash of the kernel sources from here on.
+    """
+
+    v: int
+    task: int
+    lost: list[Range] = []
+    kernel: str = ""
+
+
+JournalRecord = BatchRecord | LineageRecord | SettingsRecord | ControlRecord
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(JournalRecord)
@@ -100,7 +132,9 @@ def decode(value: bytes | None, where: str) -> JournalRecord:
     try:
         record = _decoder.decode(value or b"")
     except msgspec.DecodeError as error:
-        raise JournalError(f"{where} is not a journal record ({error}): was the topic written by something else?") from None
+        raise JournalError(
+            f"{where} is not a journal record ({error}): was the topic written by something else?"
+        ) from None
     if record.v > VERSION:
         raise JournalError(
             f"{where} has version {record.v}, this release reads up to {VERSION}: run the release that wrote it"
@@ -159,5 +193,3 @@ def ranges_of(
         [Range(partition.topic, partition.partition, starts[partition], ends[partition]) for partition in moved],
         [counts.get(partition, 0) for partition in moved],
     )
-
-

@@ -64,9 +64,7 @@ class Pending:
         self.watermark_ms = 0
         self.evicted = 0
 
-    def bound(
-        self, *, count: int, size_bytes: int, seconds: float, orphan_count: int, orphan_seconds: float
-    ) -> None:
+    def bound(self, *, count: int, size_bytes: int, seconds: float, orphan_count: int, orphan_seconds: float) -> None:
         """Set the bounds; the next sweep applies them."""
         self._count = count
         self._bytes_limit = size_bytes
@@ -119,6 +117,8 @@ class Pending:
 
     def mark_learnt(self, identity: str, timestamp_ms: int) -> None:
         """Remember that an id's truth was learnt."""
+        # A mark that is set again moves to the end, so that the oldest stay first.
+        self._marks.pop(identity, None)
         self._marks[identity] = Entry(LEARNT, timestamp_ms, None)
 
     def forget(self, identity: str) -> None:
@@ -177,7 +177,12 @@ class Pending:
         arrays: dict[str, np.ndarray] = {}
         arrays["ids"], arrays["id_offsets"] = pack_names([identity for identity, _ in entries])
         arrays["timestamps"] = np.array([entry.timestamp_ms for _, entry in entries], np.int64)
-        for name, dtype in (("columns", np.int32), ("values", np.float32), ("slots", np.int32), ("generations", np.int64)):
+        for name, dtype in (
+            ("columns", np.int32),
+            ("values", np.float32),
+            ("slots", np.int32),
+            ("generations", np.int64),
+        ):
             parts = [getattr(instance, name) for instance in stored]
             arrays[name] = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
         for name, part in (("entry_offsets", "columns"), ("slot_offsets", "slots")):
@@ -185,7 +190,9 @@ class Pending:
             np.cumsum([getattr(instance, part).size for instance in stored], out=arrays[name][1:])
         marks = list(self._marks.items())
         arrays["marks"], arrays["mark_offsets"] = pack_names([identity for identity, _ in marks])
-        arrays["mark_states"] = np.array([[mark.status, mark.timestamp_ms] for _, mark in marks], np.int64).reshape(-1, 2)
+        arrays["mark_states"] = np.array([[mark.status, mark.timestamp_ms] for _, mark in marks], np.int64).reshape(
+            -1, 2
+        )
         orphans = [(identity, *orphan) for identity, orphan in self._orphans.items()]
         arrays["orphans"], arrays["orphan_offsets"] = pack_names([identity for identity, _, _ in orphans])
         arrays["orphan_topics"], arrays["orphan_topic_offsets"] = pack_names([record.topic for _, record, _ in orphans])

@@ -20,6 +20,10 @@ _logger = logging.getLogger(__name__)
 
 
 class _Job(NamedTuple):
+    lineage: str
+    task: int
+    seq: int
+    chain: str
     manifest: Mapping[str, Any]
     arrays: Mapping[str, np.ndarray]
 
@@ -35,7 +39,7 @@ class SnapshotWriter:
         self._group = group
         self._queue: Queue[_Job | None] = Queue(maxsize=1)
         self._busy = threading.Event()
-        self._written: dict[int, int] = {}
+        self._written: dict[int, tuple[str, str]] = {}
         self.failures = 0
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
         self._thread.start()
@@ -47,11 +51,15 @@ class SnapshotWriter:
 
     def take(self, task: Task) -> None:
         """Copy a task at its committed point and let it be written; waits while another one is."""
-        if self._written.get(task.number) == task.mark.seq or task.mark.seq == 0:
+        point = (task.lineage, task.mark.chain)
+        if self._written.get(task.number) == point or task.mark.seq == 0:
             return
-        self._written[task.number] = task.mark.seq
+        self._written[task.number] = point
         self._busy.set()
-        self._queue.put(_Job(manifest_of(task, self._group), copy_arrays(task.arrays())))
+        mark = task.mark
+        self._queue.put(
+            _Job(task.lineage, task.number, mark.seq, mark.chain, manifest_of(task), copy_arrays(task.arrays()))
+        )
 
     def close(self) -> None:
         """Write what was taken, then end the thread."""
@@ -60,18 +68,11 @@ class SnapshotWriter:
 
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
-            manifest = job.manifest
             try:
                 entry = self._store.save(
-                    self._group,
-                    manifest["lineage"],
-                    manifest["task"],
-                    manifest["seq"],
-                    manifest["chain"],
-                    job.arrays,
-                    manifest,
+                    self._group, job.lineage, job.task, job.seq, job.chain, job.arrays, job.manifest
                 )
-                self._store.prune(self._group, manifest["lineage"], manifest["task"])
+                self._store.prune(self._group, job.lineage, job.task)
                 _logger.info("snapshot written: %s (%d bytes)", entry.path, entry.size_bytes)
             except (SnapshotError, OSError) as error:
                 self.failures += 1

@@ -29,13 +29,15 @@ from streamlearn.telemetry.events import event_record
 
 _INSTANCE = b"i"
 _LABEL = b"l"
+_USABLE = frozenset((b"ok", b"duplicate_label", b"label_expired", b"unknown_instance"))
+"""Verdicts on records that are well formed, whatever became of them."""
 
 
 class CommitPart(NamedTuple):
     """Everything that one transaction holds of a task; it is sent again byte for byte when the outcome is unknown.
 
-    ``before`` and ``after`` are the marks of the committed point before and after; ``journal_places`` are the indices of
-    the journal's records within ``outputs``.
+    ``before`` and ``after`` are the marks of the committed point before and after; the last of ``outputs`` is the
+    journal's record of the batch.
     """
 
     task: int
@@ -43,13 +45,14 @@ class CommitPart(NamedTuple):
     positions: dict[TopicPartition, Committed]
     before: journal.Metadata
     after: journal.Metadata
-    journal_places: tuple[int, ...]
 
 
 class Applied(NamedTuple):
-    """What happened to the records of a batch, for metrics and views."""
+    """What happened to the records of a batch, for metrics and views; ``bad`` says of each record, in applied order,
+    whether it could not be read."""
 
     records: list[RawRecord]
+    bad: list[bool]
     outputs: list[OutputRecord]
     predicted: int
     learned: int
@@ -71,6 +74,9 @@ class Task:
         The partitions it reads, of instances and of labels.
     lineage:
         The model's identity.
+
+    ``positions`` are the offsets to apply next, ``mark`` the sequence and chain of the last batch, ``preamble`` the
+    journal's records that go before the next one.
     """
 
     def __init__(self, settings: Settings, number: int, partitions: Sequence[TopicPartition], lineage: str) -> None:
@@ -87,9 +93,11 @@ class Task:
             orphan_count=labels.orphan_count,
             orphan_seconds=labels.orphan_seconds,
         )
+        self.topics: dict[str, journal.TopicIdentity] = {}
         self.positions: dict[TopicPartition, int] = {}
         self.mark = journal.Metadata(0, journal.FIRST_CHAIN)
         self.journal_offset = -1
+        self.preamble: list[bytes] = []
 
     @property
     def behaviour(self) -> dict[str, Any]:
@@ -112,6 +120,11 @@ class Task:
             orphan_count=labels.orphan_count,
             orphan_seconds=labels.orphan_seconds,
         )
+
+    def lose(self, ranges: Sequence[journal.Range]) -> None:
+        """Go on behind ranges that the log no longer has."""
+        for lost in ranges:
+            self.positions[lost.of] = lost.end
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name."""
@@ -221,18 +234,12 @@ class Batch:
         self._learned += 1
         return -1
 
-    def run(self, chain_of: Sequence[bytes], *, outputs: bool) -> tuple[Applied, journal.BatchRecord]:
-        """Apply the records; the task's state is then at the next sequence number.
+    def run(self, *, outputs: bool) -> tuple[Applied, list[bytes]]:
+        """Apply the records, and return what happened and the journal's records of it.
 
-        Parameters
-        ----------
-        chain_of:
-            Journal records since the last batch, which the chain covers.
-        outputs:
-            Whether to make the output records; a replay does not need them.
+        The task's state is then at the next sequence number. A replay needs no ``outputs``.
         """
         task = self._task
-        lineage = task.lineage
         result = self._plan.run()
         for identity, operation in self._waiting:
             task.pending.place(identity, operation, result.stored(operation))
@@ -244,19 +251,20 @@ class Batch:
             journal.VERSION, task.number, task.mark.seq + 1, ranges, counts, self._crc, self._now
         )
         chain = journal.Chain(task.mark.chain)
-        for data in chain_of:
+        for data in task.preamble:
             chain.add(data)
         chain.add(journal.encode(body))
         chain.add(self._outcome(result))
         mark = journal.Metadata(body.seq, chain.value())
-        record = journal.BatchRecord(
-            body.v, body.task, body.seq, body.rng, body.n, body.crc, body.now, mark.chain
-        )
+        record = journal.BatchRecord(body.v, body.task, body.seq, body.rng, body.n, body.crc, body.now, mark.chain)
         task.positions = ends
         task.mark = mark
-        made = self._outputs(result, lineage) if outputs else []
+        journalled = [*task.preamble, journal.encode(record)]
+        task.preamble = []
+        made = self._outputs(result, task.lineage) if outputs else []
         applied = Applied(
             self._records,
+            [verdict not in _USABLE for _, verdict, _ in self._verdicts],
             made,
             len(self._instances),
             0 if self._settings.engine.frozen else self._learned,
@@ -264,7 +272,7 @@ class Batch:
             result.events,
             result.dropped,
         )
-        return applied, record
+        return applied, journalled
 
     def _outcome(self, result: PlanResult) -> bytes:
         """Return kind, verdict, label indices and scores of every row, little-endian."""

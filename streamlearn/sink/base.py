@@ -35,13 +35,9 @@ class Sink(Protocol):
     ) -> list[int]:
         """Write records and positions in one transaction; return the offset of each record.
 
-        Any exception leaves the outcome unknown: the caller calls `reopen`, which settles it, and reads the committed
-        positions.
+        Any exception leaves the outcome unknown: the caller calls `close`, then `open`, which settles it, and reads the
+        committed positions.
         """
-        ...
-
-    def reopen(self) -> None:
-        """Drop the connection and open a new one; afterwards nothing of the transaction before is open."""
         ...
 
     def publish(self, record: OutputRecord) -> None:

@@ -105,15 +105,6 @@ class KafkaSink:
         _check(futures)
         return [future.value.offset for future in futures]
 
-    def reopen(self) -> None:
-        self._drop()
-        self.open()
-
-    def _drop(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            _close(producer)
-
     def publish(self, record: OutputRecord) -> None:
         if self._publisher is None:
             self._publisher = KafkaProducer(
@@ -132,7 +123,9 @@ class KafkaSink:
         return count
 
     def close(self) -> None:
-        self._drop()
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            _close(producer)
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             _close(publisher)

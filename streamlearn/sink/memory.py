@@ -37,9 +37,6 @@ class MemorySink:
             self._log.committed[self._group, partition] = committed
         return offsets
 
-    def reopen(self) -> None:
-        self.is_open = True
-
     def publish(self, record: OutputRecord) -> None:
         self._append(record)
 

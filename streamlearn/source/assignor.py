@@ -24,12 +24,16 @@ class OneMemberAssignor(AbstractPartitionAssignor):
     @classmethod
     def assign(cls, cluster: Any, members: Any) -> dict[str, ConsumerProtocolAssignment]:
         """Return every member's partitions: all for the first, none for the others."""
-        ordered = sorted(members, key=lambda member: (member.group_instance_id is None, member.group_instance_id or member.member_id))
+        ordered = sorted(
+            members, key=lambda member: (member.group_instance_id is None, member.group_instance_id or member.member_id)
+        )
         owner = ordered[0].member_id
         topics = sorted({topic for member in members for topic in member.metadata.topics})
         everything = [(topic, sorted(cluster.partitions_for_topic(topic) or ())) for topic in topics]
         return {
-            member.member_id: ConsumerProtocolAssignment(cls.version, everything if member.member_id == owner else [], b"")
+            member.member_id: ConsumerProtocolAssignment(
+                cls.version, everything if member.member_id == owner else [], b""
+            )
             for member in members
         }
 
