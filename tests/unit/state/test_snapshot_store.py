@@ -158,7 +158,7 @@ def write_often(location: str, start) -> None:
 
 
 def test_two_writers_of_the_same_points_disturb_nobody(tmp_path):
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     start = context.Event()
     writers = [context.Process(target=write_often, args=(str(tmp_path), start)) for _ in range(2)]
     for writer in writers:
