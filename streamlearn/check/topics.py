@@ -1,0 +1,226 @@
+"""The topics that a run needs: which, with how many partitions and which settings, and what is wrong with those there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kafka import KafkaAdminClient
+from kafka import errors as kafka_errors
+from kafka.admin import ConfigResource
+
+from streamlearn.errors import RetryableError, TopicError
+from streamlearn.settings.connection import connection_options
+from streamlearn.settings.model import Settings
+
+INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
+_READ, _WRITE = "READ", "WRITE"
+_UNKNOWN_TOPIC, _NOT_AUTHORIZED = 3, 29
+_CREATE_MS = 10_000
+
+
+class NeededTopic(NamedTuple):
+    """A topic of a configuration: the setting that names it, what it is for, and what a run does with it."""
+
+    name: str
+    setting: str
+    role: str
+    operations: tuple[str, ...]
+
+
+class FoundTopic(NamedTuple):
+    """A topic as the brokers describe it."""
+
+    partitions: int
+    topic_id: str
+    operations: frozenset[str] | None
+    configs: Mapping[str, str]
+
+
+def needed_topics(settings: Settings) -> list[NeededTopic]:
+    """Return the topics of a configuration, inputs first."""
+    topics = settings.topics
+    needed = [NeededTopic(topics.instances, "topics.instances", INPUT, (_READ,))]
+    if topics.labels:
+        needed.append(NeededTopic(topics.labels, "topics.labels", INPUT, (_READ,)))
+    needed.append(NeededTopic(topics.predictions, "topics.predictions", OUTPUT, (_WRITE,)))
+    needed.append(NeededTopic(topics.events, "topics.events", OUTPUT, (_WRITE,)))
+    if topics.metrics:
+        needed.append(NeededTopic(topics.metrics, "topics.metrics", OUTPUT, (_WRITE,)))
+    needed.append(NeededTopic(topics.dead_letters, "topics.dead_letters", OUTPUT, (_WRITE,)))
+    needed.append(NeededTopic(settings.journal_topic, "topics.journal", JOURNAL, (_READ, _WRITE)))
+    return needed
+
+
+class Topics:
+    """Looks at the topics of a configuration, and makes those that are missing.
+
+    Parameters
+    ----------
+    settings:
+        The settings.
+
+    Raises
+    ------
+    RetryableError
+        When no broker answers.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.needed = needed_topics(settings)
+        try:
+            self._admin = KafkaAdminClient(**connection_options(settings))
+        except kafka_errors.KafkaError as error:
+            raise RetryableError(
+                f"no broker answers at {settings.kafka.bootstrap_servers} ({error}): start it, or set "
+                "kafka.bootstrap_servers"
+            ) from error
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._admin.close()
+
+    def found(self) -> dict[str, FoundTopic]:
+        """Return the topics that are there, by name."""
+        names = list(dict.fromkeys(topic.name for topic in self.needed))
+        found: dict[str, FoundTopic] = {}
+        for description in self._admin.describe_topics(names):
+            if description["error_code"] == _UNKNOWN_TOPIC:
+                continue
+            operations = description.get("authorized_operations")
+            found[description["name"]] = FoundTopic(
+                len(description["partitions"]),
+                str(description["topic_id"]),
+                frozenset() if description["error_code"] == _NOT_AUTHORIZED else operations and frozenset(operations),
+                self._configs(description["name"]) if description["error_code"] == 0 else {},
+            )
+        return found
+
+    def _configs(self, name: str) -> dict[str, str]:
+        try:
+            described = self._admin.describe_configs([ConfigResource("TOPIC", name, None)], config_filter="all")
+        except kafka_errors.KafkaError:
+            return {}
+        return {key: str(entry["value"]) for by_name in described.values() for key, entry in by_name[name].items()}
+
+    def problems(self) -> list[str]:
+        """Return what is wrong, a sentence each, with what to do; empty when a run may start."""
+        found = self.found()
+        problems = [
+            f"topic {topic.name} ({topic.setting}) does not exist: create it with `streamlearn topics create`, set "
+            "topics.create = true, or name another one"
+            for topic in self.needed
+            if topic.name not in found
+        ]
+        for topic in self.needed:
+            if topic.name in found:
+                problems.extend(self._problems_of(topic, found[topic.name]))
+        problems.extend(self._wrong_counts(found))
+        names = [topic.name for topic in self.needed]
+        problems.extend(
+            f"{name} is named by several of {', '.join(t.setting for t in self.needed if t.name == name)}: each needs its "
+            "own topic"
+            for name in sorted({name for name in names if names.count(name) > 1})
+        )
+        return problems
+
+    @staticmethod
+    def _problems_of(topic: NeededTopic, found: FoundTopic) -> list[str]:
+        problems = []
+        if found.operations is not None:
+            missing = [operation for operation in topic.operations if operation not in found.operations]
+            if missing:
+                verb = {"READ": "read", "WRITE": "written"}
+                problems.append(
+                    f"topic {topic.name} ({topic.setting}) may not be {' or '.join(verb[m] for m in missing)}: grant "
+                    f"this user {' and '.join(missing)} on it"
+                )
+        policy = found.configs.get("cleanup.policy", "delete")
+        if topic.role != OUTPUT and "compact" in policy:
+            problems.append(
+                f"topic {topic.name} ({topic.setting}) has cleanup.policy={policy}: compaction removes records that a "
+                "restore reads again; set it to delete"
+            )
+        return problems
+
+    def _wrong_counts(self, found: Mapping[str, FoundTopic]) -> list[str]:
+        topics = self._settings.topics
+        instances = found.get(topics.instances)
+        if instances is None:
+            return []
+        problems = []
+        labels = found.get(topics.labels)
+        if labels is not None and labels.partitions != instances.partitions:
+            problems.append(
+                f"{topics.labels} has {labels.partitions} partitions and {topics.instances} {instances.partitions}: both "
+                "need the same number, so that a label lies in its instance's partition"
+            )
+        journal = found.get(self._settings.journal_topic)
+        least = instances.partitions if self._settings.engine.scope == "partition" else 1
+        if journal is not None and journal.partitions < least:
+            problems.append(
+                f"{self._settings.journal_topic} has {journal.partitions} partitions, engine.scope = partition needs "
+                f"{least}, as {topics.instances} has"
+            )
+        return problems
+
+    def create(self, *, internal_only: bool = False) -> list[str]:
+        """Make the missing topics, or only the journal; return the names of those that were made.
+
+        The journal gets the partitions and the retention of the instances.
+
+        Raises
+        ------
+        TopicError
+            When a topic cannot be made.
+        """
+        found = self.found()
+        settings = self._settings.topics
+        instances = found.get(settings.instances)
+        partitions = instances.partitions if instances is not None else settings.partitions
+        wanted: dict[str, dict[str, Any]] = {}
+        for topic in self.needed:
+            if topic.name in found or (internal_only and topic.role != JOURNAL):
+                continue
+            configs = {"cleanup.policy": "delete"}
+            if topic.role == JOURNAL and instances is not None and "retention.ms" in instances.configs:
+                configs["retention.ms"] = instances.configs["retention.ms"]
+            wanted[topic.name] = {
+                "num_partitions": partitions,
+                "replication_factor": settings.replication,
+                "configs": configs,
+            }
+        if not wanted:
+            return []
+        try:
+            self._admin.create_topics(wanted, timeout_ms=_CREATE_MS, wait_for_metadata=True)
+        except kafka_errors.TopicAlreadyExistsError:
+            # Another worker of the group was quicker.
+            self._admin.wait_for_topics(list(wanted), timeout_ms=_CREATE_MS)
+        except kafka_errors.KafkaError as error:
+            raise TopicError(
+                f"cannot create {', '.join(wanted)}: {error}; create them by hand, or grant this user CREATE"
+            ) from error
+        return list(wanted)
+
+
+def prepare_topics(settings: Settings) -> None:
+    """Make what may be made, then check everything, before a run.
+
+    Raises
+    ------
+    TopicError
+        One line that names every problem.
+    RetryableError
+        When no broker answers.
+    """
+    topics = Topics(settings)
+    try:
+        if settings.topics.create or settings.topics.instances in topics.found():
+            topics.create(internal_only=not settings.topics.create)
+        problems = topics.problems()
+    finally:
+        topics.close()
+    if problems:
+        raise TopicError("; ".join(problems))

@@ -1,0 +1,64 @@
+"""A worker as a process: checks, compiled kernels, signals, metrics, then the engine on Kafka."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import threading
+from types import FrameType
+
+from streamlearn import __version__
+from streamlearn.check.topics import prepare_topics
+from streamlearn.engine.engine import Engine
+from streamlearn.engine.watchdog import Watchdog
+from streamlearn.settings.model import Settings
+from streamlearn.sink.kafka import KafkaSink
+from streamlearn.source.kafka import KafkaSource
+from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.stream_model import StreamModel
+
+_logger = logging.getLogger(__name__)
+
+COLLECT_AFTER_OBJECTS = 100_000
+
+
+def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False) -> None:
+    """Run a worker until SIGTERM, SIGINT, or the end of what was there at the start.
+
+    Raises
+    ------
+    StreamlearnError
+        When it cannot start or go on; what was committed is kept.
+    """
+    _logger.info("streamlearn %s, worker %s of group %s", __version__, settings.worker.name, settings.kafka.group_id)
+    prepare_topics(settings)
+    # Kernels are there before the group is joined: compiling would let the session time out.
+    StreamModel(settings).warm_up(_logger.info)
+    store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
+    watchdog = Watchdog()
+    engine = Engine(settings, KafkaSource(settings), KafkaSink(settings), store, watchdog=watchdog)
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        _logger.info("%s: finishing the batch at hand", signal.Signals(number).name)
+        engine.stop()
+
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS} if in_main_thread else {}
+    # A batch makes many short-lived objects: collecting after every 700 of them costs a tenth of the throughput.
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
+    watchdog.start()
+    try:
+        engine.run(stop_at_end=stop_at_end, leave=leave)
+    finally:
+        watchdog.stop()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    _logger.info("stopped")
+
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
