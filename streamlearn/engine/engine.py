@@ -393,6 +393,8 @@ class Engine:
         self.tasks.pop(number, None)
         self._unsettled = [part for part in self._unsettled if part.task != number]
         task = self.tasks[number] = self._maker.make(number, partitions)
+        if self._writer is not None and task.snapshot_seq == task.mark.seq:
+            self._writer.has(task)
         self._aligners[number] = Aligner(self._settings.topics.labels)
         for partition, offset in task.positions.items():
             self._source.seek(partition, offset)

@@ -164,6 +164,7 @@ class Restore:
         }
         task.topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
         task.mark = journal.Metadata(entry.seq, entry.chain)
+        task.snapshot_seq = entry.seq
         task.journal_offset = manifest["journal_offset"]
         if manifest["kernel"] != kernel_hash() and not tail:
             change = journal.ControlRecord(journal.VERSION, task.number, kernel=kernel_hash())
@@ -233,6 +234,10 @@ class Restore:
                     task.change(with_behaviour(self._settings, record.settings))
                 elif isinstance(record, journal.ControlRecord):
                     task.lose(record.lost)
+                    for lost in record.lost:
+                        behind = inputs.pop(lost.of, None)
+                        if behind is not None:
+                            behind.close()
                 task.preamble.append(entry.data)
         finally:
             for source in inputs.values():

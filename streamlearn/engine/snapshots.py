@@ -49,12 +49,15 @@ class SnapshotWriter:
         """Whether a snapshot is being written."""
         return self._busy.is_set()
 
+    def has(self, task: Task) -> None:
+        """Note that a task came from a snapshot of the point at which it stands."""
+        self._written[task.number] = _point(task)
+
     def take(self, task: Task) -> None:
         """Copy a task at its committed point and let it be written; waits while another one is."""
-        point = (task.lineage, task.mark.chain)
-        if self._written.get(task.number) == point or task.mark.seq == 0:
+        if self._written.get(task.number) == _point(task) or task.mark.seq == 0:
             return
-        self._written[task.number] = point
+        self._written[task.number] = _point(task)
         self._busy.set()
         mark = task.mark
         self._queue.put(
@@ -79,3 +82,7 @@ class SnapshotWriter:
                 _logger.error("snapshot not written, answers go on: %s", error)
             if self._queue.empty():
                 self._busy.clear()
+
+
+def _point(task: Task) -> tuple[str, str]:
+    return task.lineage, task.mark.chain

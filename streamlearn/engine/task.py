@@ -76,7 +76,7 @@ class Task:
         The model's identity.
 
     ``positions`` are the offsets to apply next, ``mark`` the sequence and chain of the last batch, ``preamble`` the
-    journal's records that go before the next one.
+    journal's records that go before the next one, ``snapshot_seq`` the sequence of the snapshot it came from.
     """
 
     def __init__(self, settings: Settings, number: int, partitions: Sequence[TopicPartition], lineage: str) -> None:
@@ -98,6 +98,7 @@ class Task:
         self.mark = journal.Metadata(0, journal.FIRST_CHAIN)
         self.journal_offset = -1
         self.preamble: list[bytes] = []
+        self.snapshot_seq = 0
 
     @property
     def behaviour(self) -> dict[str, Any]:

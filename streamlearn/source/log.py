@@ -1,13 +1,14 @@
 """A log in memory: topics, partitions, transactions and committed positions within one process.
 
-It is the transport of the demo and of embedded use. The memory source and sink of one log share it; one thread at a time
-may use them.
+It is the transport of the demo and of embedded use. The memory source and sink of one log share it; any thread may append
+while an engine runs.
 """
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.source.base import Committed, RawRecord, TopicPartition
 
@@ -25,6 +26,7 @@ class MemoryLog:
         self._records: dict[TopicPartition, list[RawRecord]] = {}
         self._partitions: dict[str, int] = {}
         self._ids: dict[str, str] = {}
+        self._appended = threading.Condition()
         self.committed: dict[tuple[str, TopicPartition], Committed] = {}
         for topic, partitions in (topics or {}).items():
             self.create(topic, partitions)
@@ -60,8 +62,15 @@ class MemoryLog:
         """Append a record and return its offset."""
         self.partitions(topic)
         records = self._records[TopicPartition(topic, partition)]
-        records.append(RawRecord(topic, partition, len(records), timestamp_ms, key, value, headers))
-        return len(records) - 1
+        with self._appended:
+            records.append(RawRecord(topic, partition, len(records), timestamp_ms, key, value, headers))
+            self._appended.notify_all()
+            return len(records) - 1
+
+    def wait(self, timeout_seconds: float, ready: Callable[[], bool]) -> None:
+        """Wait until something appended makes ``ready`` true, or the time is over."""
+        with self._appended:
+            self._appended.wait_for(ready, timeout_seconds)
 
     def read(self, partition: TopicPartition) -> list[RawRecord]:
         """Return the records of a partition; the list is the log's own and grows with it."""

@@ -52,6 +52,8 @@ class MemorySource:
         self._changes.append(AssignmentChange("assigned", owned, self._group))
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        if all(self.at_end(partition) for partition in self._positions):
+            self._log.wait(timeout_seconds, lambda: not all(self.at_end(partition) for partition in self._positions))
         polled: dict[TopicPartition, list[RawRecord]] = {}
         room = limit
         for partition, position in self._positions.items():

@@ -1,0 +1,288 @@
+"""Snapshots and the journal: resuming equals never having stopped, and whatever does not belong is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamlearn.engine import restore
+from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, TopicError, UsageError
+from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
+from tests.engine.world import JOURNAL, World, rows
+
+ROWS = rows(240)
+INSTANCES = TopicPartition("instances", 0)
+
+
+def snapshots(folder: Path) -> list[Path]:
+    """Return the snapshots, newest first."""
+    return sorted(folder.rglob("*.npz"), key=lambda path: -int(path.name.split("-")[0]))
+
+
+def run_in_parts(world: World, parts: int = 3) -> str:
+    """Feed the rows in parts, with a restart after each; return the last state's hash."""
+    size = len(ROWS) // parts
+    for part in range(parts):
+        for row in ROWS[part * size : (part + 1) * size]:
+            world.add(row)
+        engine = world.run()
+    return engine.tasks[0].model.state_hash()
+
+
+def uninterrupted(folder: Path) -> tuple[list[bytes], str]:
+    world = World(folder)
+    for row in ROWS:
+        world.add(row)
+    engine = world.run()
+    return world.predictions(), engine.tasks[0].model.state_hash()
+
+
+def test_resuming_equals_never_having_stopped(tmp_path: Path) -> None:
+    world = World(tmp_path / "parts")
+    state = run_in_parts(world)
+    assert (world.predictions(), state) == uninterrupted(tmp_path / "whole")
+
+
+def test_journal_alone_gives_the_same_state(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    state = run_in_parts(world)
+    shutil.rmtree(tmp_path)
+    answered = len(world.predictions())
+    assert world.run(store=False).tasks[0].model.state_hash() == state
+    assert len(world.predictions()) == answered
+
+
+def test_damaged_snapshot_is_refused_by_name_and_the_one_before_is_used(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path)
+    state = run_in_parts(world)
+    newest = snapshots(tmp_path)[0]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 3] ^= 1
+    newest.write_bytes(data)
+    assert world.run().tasks[0].model.state_hash() == state
+    assert f"snapshot refused: snapshot {newest}" in caplog.text or str(newest) in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seq", "chain", "reason"),
+    [
+        (None, "f" * 24, "has the chain ffffffffffffffffffffffff, committed is"),
+        (10_000, None, "is of sequence 10000, beyond the committed"),
+        (2, "f" * 24, "it belongs to another model"),
+    ],
+)
+def test_foreign_and_future_snapshots_are_refused_by_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, seq: int | None, chain: str | None, reason: str
+) -> None:
+    world = World(tmp_path)
+    state = run_in_parts(world)
+    newest = snapshots(tmp_path)[0]
+    manifest, arrays = read_snapshot(newest)
+    own = {key: manifest[key] for key in manifest if key not in ("format", "version", "arrays")}
+    own["seq"] = own["seq"] if seq is None else seq
+    own["chain"] = chain or own["chain"]
+    other = newest.with_name(f"{own['seq']}-{own['chain']}.npz")
+    for path in snapshots(tmp_path):
+        path.unlink()
+    write_snapshot(other, arrays, own)
+    assert world.run().tasks[0].model.state_hash() == state
+    assert f"{other}" in caplog.text
+    assert reason in caplog.text
+
+
+def test_altered_weight_is_detected_on_replay(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path)
+    state = run_in_parts(world)
+    older, newest = snapshots(tmp_path)[1], snapshots(tmp_path)[0]
+    newest.unlink()
+    manifest, arrays = read_snapshot(older)
+    name = max(
+        (name for name in arrays if name.startswith("model.learner") and arrays[name].dtype == np.float32),
+        key=lambda name: np.count_nonzero(arrays[name]),
+    )
+    altered = arrays[name].copy()
+    places = np.flatnonzero(altered)
+    altered.flat[places] = np.nextafter(altered.flat[places], np.float32(2))
+    own = {key: manifest[key] for key in manifest if key not in ("format", "version", "arrays")}
+    write_snapshot(older, {**arrays, name: altered}, own)
+    assert world.run().tasks[0].model.state_hash() == state
+    assert "the state was altered, or this machine computes other bits" in caplog.text
+
+
+def test_no_snapshot_and_a_journal_that_begins_later_stops_by_name(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    shutil.rmtree(tmp_path)
+    records = world.log.read(TopicPartition(JOURNAL, 0))
+    records[0] = records[0]._replace(value=records[1].value)
+    with pytest.raises(SnapshotError, match="no usable snapshot under .* no longer has the model's beginning"):
+        world.run()
+
+
+def test_changed_input_stops_the_replay(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    records = world.log.read(INSTANCES)
+    records[5] = records[5]._replace(value=json.dumps(ROWS[6]).encode())
+    with pytest.raises(JournalError, match="sequence 1: the input's values differ from those applied"):
+        world.run(store=False)
+
+
+def test_lost_input_stops_the_replay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+
+    def read_less(self: Any, end: int) -> list[RawRecord]:
+        records = self._records[self._position : end]
+        self._position = end
+        return [record for record in records if record.topic != "instances" or record.offset != 7]
+
+    monkeypatch.setattr("streamlearn.source.memory._MemoryReader.read_to", read_less)
+    with pytest.raises(OffsetLostError, match=r"instances\[0\] has 39 records in \[0, 40\), 40 were applied"):
+        world.run(store=False)
+
+
+def test_expired_offsets_stop_with_the_positions(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    world.log.committed.clear()
+    with pytest.raises(JournalError, match=r"no offsets are committed, .* 240\]\]: the group's offsets expired"):
+        world.run()
+
+
+def test_recreated_topic_is_a_new_lineage(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    world.log.create("instances")
+    world.log.committed.clear()
+    for row in ROWS[:50]:
+        world.add(row)
+    engine = world.run(lineage="b" * 16)
+    assert engine.tasks[0].lineage == "b" * 16
+    assert engine.tasks[0].mark.seq == 2
+    assert [record["id"] for record in world.journal() if record["type"] == "lineage"] == ["a" * 16, "b" * 16]
+    again = world.run(lineage="c" * 16)
+    assert again.tasks[0].lineage == "b" * 16
+    assert again.tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
+
+
+def test_recreated_topic_with_old_offsets_stops(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    world.log.create("instances")
+    for row in ROWS:
+        world.add(row)
+    with pytest.raises(TopicError, match="instances was recreated since the model began"):
+        world.run()
+
+
+def test_partition_growth_stops(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    old = world.log.read(INSTANCES)[:]
+    identity = world.log.topic_id("instances")
+    world.log.create("instances", 2)
+    world.log._ids["instances"] = identity
+    world.log.read(INSTANCES).extend(old)
+    with pytest.raises(TopicError, match=r"instances\[1\] has no committed offset, .* partitions were added"):
+        world.run()
+
+
+def test_lost_offsets_stop_by_name_or_are_skipped_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from streamlearn.source.base import Bounds
+    from streamlearn.source.memory import MemorySource
+
+    world = World(tmp_path)
+    run_in_parts(world)
+    for row in ROWS:
+        world.add(row)
+    bounds = MemorySource.bounds
+
+    def later(self: MemorySource, partitions: Any) -> Any:
+        return {p: Bounds(300, b.end) if p == INSTANCES else b for p, b in bounds(self, partitions).items()}
+
+    monkeypatch.setattr(MemorySource, "bounds", later)
+    with pytest.raises(OffsetLostError, match=r"instances\[0\] has the offsets \[300, 480\), to be read next is 240"):
+        world.run()
+    world.change(engine={"on_offset_lost": "earliest"})
+    engine = world.run()
+    assert len(world.predictions()) == 240 + 180
+    assert [record["lost"] for record in world.journal() if record["type"] == "control"] == [
+        [["instances", 0, 240, 300]]
+    ]
+    monkeypatch.setattr(MemorySource, "bounds", bounds)
+    shutil.rmtree(tmp_path)
+    assert world.run(store=False).tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
+
+
+def test_settings_that_change_are_journalled(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in ROWS[:120]:
+        world.add(row)
+    world.run()
+    world.change(learner={"rule": "hamming"}, engine={"frozen": True})
+    for row in ROWS[120:]:
+        world.add(row)
+    engine = world.run()
+    (change,) = (record for record in world.journal() if record["type"] == "settings")
+    assert (change["settings"]["learner.rule"], change["settings"]["engine.frozen"]) == ("hamming", True)
+    assert engine.tasks[0].model.learned == 120
+    assert b'"rule":"hamming"' in world.predictions()[-1]
+    shutil.rmtree(tmp_path)
+    again = world.run(store=False)
+    assert again.tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
+
+
+@pytest.mark.parametrize(
+    ("sections", "name"),
+    [
+        ({"learner": {"seed": 3}}, "learner.seed"),
+        ({"labels": {"maximum": 17}}, "labels.maximum"),
+        ({"labels": {"declared": ["x"]}}, "labels.declared"),
+        ({"features": {"hashed": True}}, "features.hashed"),
+    ],
+)
+def test_settings_that_a_model_cannot_change_are_refused_with_the_way_out(
+    tmp_path: Path, sections: dict[str, Any], name: str
+) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    world.change(**sections)
+    with pytest.raises(UsageError, match=rf"{name} is .* began with .* another kafka\.group_id"):
+        world.run()
+
+
+def test_another_release_goes_on_from_a_snapshot_at_the_end_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    state = run_in_parts(world)
+    newest = snapshots(tmp_path)[0]
+    monkeypatch.setattr(restore, "kernel_hash", lambda: "new")
+    assert world.run().tasks[0].model.state_hash() == state
+    world.add(ROWS[0])
+    world.run()
+    assert [record["kernel"] for record in world.journal() if record["type"] == "control"] == ["new"]
+    for path in snapshots(tmp_path):
+        if path != newest:
+            path.unlink()
+    newest.unlink(missing_ok=True)
+    with pytest.raises(SnapshotError, match="batches after it were made by another release"):
+        world.run()
+
+
+def test_foreign_offsets_are_refused(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    key = next(iter(world.log.committed))
+    world.log.committed[key] = world.log.committed[key]._replace(metadata="")
+    with pytest.raises(JournalError, match="the consumer group is used by another program"):
+        world.run()

@@ -1,0 +1,197 @@
+"""A log in memory, a seeded stream on it, and engines that fail where a test asks them to."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from streamlearn.engine.engine import Engine
+from streamlearn.engine.instruments import NoInstruments
+from streamlearn.settings.model import Settings
+from streamlearn.sink.base import OutputRecord
+from streamlearn.sink.memory import MemorySink
+from streamlearn.source.base import Committed, RawRecord, TopicPartition
+from streamlearn.source.log import MemoryLog
+from streamlearn.source.memory import MemorySource
+from streamlearn.state.snapshot_store import SnapshotStore
+
+GROUP = "group"
+JOURNAL = "group-journal"
+LABELS = ("news", "sport", "politics", "science")
+LINEAGE = "a" * 16
+START_NS = 1_700_000_000_000_000_000
+
+
+class Crash(BaseException):
+    """The process ends here: nothing in the engine may catch it."""
+
+
+class Faults:
+    """Raises an error at the n-th time that a point is passed.
+
+    Points: ``open``, ``before commit``, ``after commit``, ``poll``, ``read committed``, ``applied``, ``committed``.
+    """
+
+    def __init__(self, point: str = "", times: int = 1, error: Callable[[], BaseException] = Crash) -> None:
+        self._point = point
+        self._left = times
+        self._error = error
+        self.passed: dict[str, int] = {}
+
+    def at(self, point: str) -> None:
+        self.passed[point] = self.passed.get(point, 0) + 1
+        if point == self._point and self._left > 0:
+            self._left -= 1
+            if self._left == 0:
+                raise self._error()
+
+
+class FaultySink(MemorySink):
+    """A memory sink whose transactions fail where `Faults` says, and that keeps what it was asked to write."""
+
+    def __init__(self, log: MemoryLog, faults: Faults) -> None:
+        super().__init__(log, GROUP)
+        self._faults = faults
+        self.asked: list[list[OutputRecord]] = []
+
+    def open(self) -> None:
+        self._faults.at("open")
+        super().open()
+
+    def commit(
+        self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
+    ) -> list[int]:
+        self.asked.append(list(records))
+        self._faults.at("before commit")
+        offsets = super().commit(records, positions, token)
+        self._faults.at("after commit")
+        return offsets
+
+
+class FaultySource(MemorySource):
+    """A memory source that fails where `Faults` says."""
+
+    def __init__(self, log: MemoryLog, topics: Sequence[str], faults: Faults) -> None:
+        super().__init__(log, topics, GROUP)
+        self._faults = faults
+
+    def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        self._faults.at("poll")
+        return super().poll(timeout_seconds, limit)
+
+    def committed(self, partitions: Any) -> dict[TopicPartition, Committed | None]:
+        self._faults.at("read committed")
+        return super().committed(partitions)
+
+
+class FaultyInstruments(NoInstruments):
+    """Lets a fault happen between applying and committing, and after."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def applied(self, task: Any, applied: Any, learn_seconds: float) -> None:
+        self._faults.at("applied")
+
+    def committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+        self._faults.at("committed")
+
+
+class World:
+    """One log with inputs, and engines on it, one after the other, as restarts of one worker.
+
+    Parameters
+    ----------
+    folder:
+        Where snapshots lie.
+    partitions:
+        Of every input.
+    sections:
+        Settings that differ from the test's defaults, by section.
+    """
+
+    def __init__(self, folder: Path, *, partitions: int = 1, **sections: dict[str, Any]) -> None:
+        base: dict[str, dict[str, Any]] = {
+            "kafka": {"group_id": GROUP},
+            "engine": {"batch_seconds": 0.001, "batch_instances": 40},
+            "features": {"maximum": 64},
+            "labels": {"maximum": 16},
+        }
+        for name, values in sections.items():
+            base.setdefault(name, {}).update(values)
+        self.folder = folder
+        self._tree = base
+        self.settings = Settings.model_validate(base)
+        self.log = MemoryLog({"instances": partitions, JOURNAL: partitions})
+        if self.settings.topics.labels:
+            self.log.create(self.settings.topics.labels, partitions)
+        self._ticks = 0
+        self.sink: FaultySink
+
+    def change(self, **sections: dict[str, Any]) -> None:
+        """Change settings for the engines to come."""
+        for name, values in sections.items():
+            self._tree.setdefault(name, {}).update(values)
+        self.settings = Settings.model_validate(self._tree)
+
+    def clock(self) -> int:
+        """Return a time that moves by a second a call."""
+        self._ticks += 1
+        return START_NS + self._ticks * 1_000_000_000
+
+    def engine(self, faults: Faults | None = None, *, store: bool = True, lineage: str = LINEAGE) -> Engine:
+        """Return a worker that has just started."""
+        faults = faults or Faults()
+        topics = [topic for topic in (self.settings.topics.instances, self.settings.topics.labels) if topic]
+        self.sink = FaultySink(self.log, faults)
+        return Engine(
+            self.settings,
+            FaultySource(self.log, topics, faults),
+            self.sink,
+            SnapshotStore(str(self.folder)) if store else None,
+            instruments=FaultyInstruments(faults),
+            clock=self.clock,
+            lineage=lambda: lineage,
+        )
+
+    def run(self, faults: Faults | None = None, *, store: bool = True, lineage: str = LINEAGE) -> Engine:
+        """Run a worker to the end of the input and return it."""
+        engine = self.engine(faults, store=store, lineage=lineage)
+        engine.run(stop_at_end=True)
+        return engine
+
+    def add(self, value: Any, *, topic: str = "instances", partition: int = 0, timestamp_ms: int | None = None) -> int:
+        """Append an input: bytes as they are, anything else as JSON."""
+        data = value if value is None or isinstance(value, bytes) else json.dumps(value).encode()
+        moment = START_NS // 1_000_000 if timestamp_ms is None else timestamp_ms
+        return self.log.append(topic, partition, data, timestamp_ms=moment)
+
+    def read(self, topic: str) -> list[RawRecord]:
+        """Return a topic's records, partition after partition."""
+        return [r for p in range(self.log.partitions(topic)) for r in self.log.read(TopicPartition(topic, p))]
+
+    def predictions(self) -> list[bytes]:
+        """Return the predictions' bytes in order of partition and offset."""
+        return [record.value or b"" for record in self.read("predictions")]
+
+    def dead(self) -> list[tuple[str, bytes | None]]:
+        """Return reason and value of every dead letter."""
+        return [(dict(r.headers)["streamlearn.reason"].decode(), r.value) for r in self.read("dead-letters")]
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Return the journal's records."""
+        return [json.loads(record.value or b"") for record in self.read(JOURNAL)]
+
+
+def rows(count: int, seed: int = 7) -> list[dict[str, Any]]:
+    """Return seeded instances with labels that depend on their features."""
+    draw = random.Random(seed)
+    made = []
+    for number in range(count):
+        x = {f"f{i}": round(draw.uniform(-1, 1), 3) for i in range(6) if draw.random() < 0.7}
+        y = [label for place, label in enumerate(LABELS) if x.get(f"f{place}", -0.2) > 0.1]
+        made.append({"id": f"id{number}", "x": x, "y": y})
+    return made
