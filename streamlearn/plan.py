@@ -77,6 +77,7 @@ class Answer(NamedTuple):
     generations: list[int]
     slots: np.ndarray
     scores: np.ndarray
+    logits: np.ndarray
     chosen: int
     learned: int
 
@@ -119,13 +120,15 @@ class PlanResult:
         """Return probabilities, six decimals: the answer's labels first, then the best others."""
         answer = self._answers[op]
         names = answer.names
-        return {
-            names[slot]: score for slot, score in zip(answer.slots.tolist(), answer.scores.tolist(), strict=True)
-        }
+        return {names[slot]: score for slot, score in zip(answer.slots.tolist(), answer.scores.tolist(), strict=True)}
 
     def label_slots(self, op: int) -> np.ndarray:
         """Return int32 slots in the order of `scores`."""
         return self._answers[op].slots
+
+    def label_logits(self, op: int) -> np.ndarray:
+        """Return float32 logits, which the scores are rounded from, in the order of `scores`."""
+        return self._answers[op].logits
 
     def label_scores(self, op: int) -> np.ndarray:
         """Return float64 probabilities in the order of `scores`."""

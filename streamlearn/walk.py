@@ -126,7 +126,13 @@ class Walk:
             if entry.kind & PREDICT or not self._plan.operations[entry.operation].kind & PREDICT:
                 entries = slice(starts[place], starts[place + 1])
                 self.answers[entry.operation] = Answer(
-                    names, generations, answers.slots[entries], answers.scores[entries], chosen[place], learned[place]
+                    names,
+                    generations,
+                    answers.slots[entries],
+                    answers.scores[entries],
+                    answers.logits[entries],
+                    chosen[place],
+                    learned[place],
                 )
 
     def _score(self, segment: list[_Entry], operations: Operations) -> None:
@@ -184,7 +190,7 @@ class Walk:
         )
 
 
-_NO_ANSWER = Answer([], [], np.zeros(0, np.int32), np.zeros(0), 0, 0)
+_NO_ANSWER = Answer([], [], np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.float32), 0, 0)
 
 
 def _place_rows(encoded: EncodedRows, plan: Plan) -> Rows:

@@ -61,7 +61,7 @@ def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstan
     data = _checked(value, limits)
     try:
         raw = _instance_decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, data) from None
     if len(raw.x) > limits.features_per_record:
         raise RecordError(
@@ -81,7 +81,7 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     data = _checked(value, limits)
     try:
         raw = _label_decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, data) from None
     identity = _identity(raw.id, limits)
     truth = _truth(raw.y, limits)

@@ -41,7 +41,11 @@ class Aligner:
         self.buffered_bytes = 0
 
     def take(
-        self, limit: int, bytes_limit: int, waits: Callable[[RawRecord], bool] | None = None
+        self,
+        limit: int,
+        bytes_limit: int,
+        waits: Callable[[RawRecord], bool] | None = None,
+        goes_on: Callable[[TopicPartition], bool] | None = None,
     ) -> Iterator[RawRecord]:
         """Yield records in merged order, one after the other, as the caller asks for them.
 
@@ -52,6 +56,9 @@ class Aligner:
         waits:
             Says of a label record that it cannot be applied yet; asked when all records before it were yielded. Its
             partition then gives nothing more to this batch.
+        goes_on:
+            Says of a partition whose last buffered record was taken that the log has more of it. Taking ends there:
+            its next record may come before those of the others.
         """
         heads = {partition: buffer for partition, buffer in self._buffers.items() if buffer}
         taken = 0
@@ -71,9 +78,11 @@ class Aligner:
             self.buffered_bytes -= record_bytes
             taken += 1
             size += record_bytes
+            yield record
             if not buffer:
                 del heads[partition]
-            yield record
+                if heads and goes_on is not None and goes_on(partition):
+                    return
 
     def has(self, partition: TopicPartition) -> bool:
         """Return whether records of a partition are buffered."""

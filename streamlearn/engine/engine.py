@@ -190,12 +190,20 @@ class Engine:
         moment = time.monotonic()
         if self._gathering_since is None:
             self._gathering_since = moment
-        return (
+        if moment >= self._gathering_since + engine.batch_seconds:
+            return True
+        full = (
             buffered >= engine.batch_instances
             or sum(aligner.buffered_bytes for aligner in self._aligners.values()) >= engine.batch_bytes
-            or moment >= self._gathering_since + engine.batch_seconds
-            or (stop_at_end and self._at_end())
         )
+        if full:
+            # A partition that is behind may hold records that come before those at hand.
+            return not any(self._lags(task, p) for task in self.tasks.values() for p in task.partitions)
+        return stop_at_end and self._at_end()
+
+    def _lags(self, task: Task, partition: TopicPartition) -> bool:
+        """Return whether the log has records of a partition, and none are at hand."""
+        return not self._aligners[task.number].has(partition) and not self._source.at_end(partition)
 
     def _at_end(self) -> bool:
         return all(self._source.at_end(partition) for task in self.tasks.values() for partition in task.partitions)
@@ -253,13 +261,14 @@ class Engine:
         batch = Batch(task, self._clock())
 
         def waits(record: RawRecord) -> bool:
-            behind = any(
-                partition.topic != record.topic and not aligner.has(partition) and not self._source.at_end(partition)
-                for partition in task.partitions
-            )
+            behind = any(p.topic != record.topic and self._lags(task, p) for p in task.partitions)
             return behind and not batch.knows(record)
 
-        for record in aligner.take(engine.batch_instances, engine.batch_bytes, waits):
+        def goes_on(partition: TopicPartition) -> bool:
+            return in_order and not self._source.at_end(partition)
+
+        in_order = not any(self._lags(task, partition) for partition in task.partitions)
+        for record in aligner.take(engine.batch_instances, engine.batch_bytes, waits, goes_on):
             batch.add(record)
         if not len(batch):
             return None

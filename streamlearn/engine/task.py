@@ -276,14 +276,14 @@ class Batch:
         return applied, journalled
 
     def _outcome(self, result: PlanResult) -> bytes:
-        """Return kind, verdict, label indices and scores of every row, little-endian."""
+        """Return kind, verdict, label indices and logits of every row, little-endian."""
         parts: list[bytes] = []
         for kind, verdict, operation in self._verdicts:
             parts.append(kind)
             parts.append(verdict)
             if operation >= 0:
                 parts.append(result.label_slots(operation).astype("<i4", copy=False).tobytes())
-                parts.append(result.label_scores(operation).astype("<f8", copy=False).tobytes())
+                parts.append(result.label_logits(operation).astype("<f4", copy=False).tobytes())
         for _, error in self._dead:
             parts.append(error.code.encode())
         return b"\0".join(parts)

@@ -213,12 +213,11 @@ class Learner:
             np.zeros(count + 1, np.int64),
             np.zeros(room, np.int32),
             np.zeros(room),
+            np.zeros(room, np.float32),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
         )
-        buffer = EventBuffer(
-            np.zeros((EVENT_ROOM, 4), np.int64), np.zeros((EVENT_ROOM, 2)), np.zeros(1, np.int64)
-        )
+        buffer = EventBuffer(np.zeros((EVENT_ROOM, 4), np.int64), np.zeros((EVENT_ROOM, 2)), np.zeros(1, np.int64))
         events: list[LearnerEvent] = []
         position = 0
         reason = EVENTS_FULL
@@ -238,7 +237,11 @@ class Learner:
             worse = self._drain(buffer, events)
             if reason == OUTPUT_FULL:
                 needed = 2 * answers.slots.size + self.labels + self.scores_top
-                answers = answers._replace(slots=grown(answers.slots, needed), scores=grown(answers.scores, needed))
+                answers = answers._replace(
+                    slots=grown(answers.slots, needed),
+                    scores=grown(answers.scores, needed),
+                    logits=grown(answers.logits, needed),
+                )
             elif reason == STRUCTURE_DUE:
                 self._restructure(position - 1, worse, events)
         return answers, events

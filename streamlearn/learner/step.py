@@ -106,14 +106,15 @@ class Operations(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Results, a range per operation: ``starts`` int64[n + 1] into ``slots`` int32 and ``scores`` float64. The first
-    ``chosen`` int64[n] of a range are the answer's label set, best first; the best other labels follow. ``learned``
+    """Results, a range per operation: ``starts`` int64[n + 1] into ``slots`` int32, ``scores`` float64 and
+    ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's label set, best first; the best other labels follow. ``learned``
     int64[n] counts the rows learnt before the operation.
     """
 
     starts: np.ndarray
     slots: np.ndarray
     scores: np.ndarray
+    logits: np.ndarray
     chosen: np.ndarray
     learned: np.ndarray
 
@@ -129,9 +130,7 @@ class EventBuffer(NamedTuple):
 
 
 @kernel
-def predict_logits(
-    state: LearnerState, scratch: Scratch, columns: np.ndarray, values: np.ndarray, labels: int
-) -> None:
+def predict_logits(state: LearnerState, scratch: Scratch, columns: np.ndarray, values: np.ndarray, labels: int) -> None:
     """Fill ``scratch.logits`` [experts, labels] and ``scratch.mixed`` [labels] for one instance."""
     adagrad_predict_row(state.adagrad, columns, values, 0, labels, scratch.logits[ADAGRAD])
     constant_step_predict_row(state.constant_step, columns, values, 0, labels, scratch.logits[CONSTANT_STEP])
@@ -175,7 +174,8 @@ def _answer(
     others = best_labels(scratch.mixed, labels, allowed, scores_top, answers.slots[start + chosen :])
     end = start + chosen + others
     for place in range(start, end):
-        answers.scores[place] = probability(scratch.mixed[answers.slots[place]])
+        answers.logits[place] = scratch.mixed[answers.slots[place]]
+        answers.scores[place] = probability(answers.logits[place])
     answers.chosen[operation] = chosen
     answers.starts[operation + 1] = end
 

@@ -55,13 +55,12 @@ class MemorySource:
         if all(self.at_end(partition) for partition in self._positions):
             self._log.wait(timeout_seconds, lambda: not all(self.at_end(partition) for partition in self._positions))
         polled: dict[TopicPartition, list[RawRecord]] = {}
-        room = limit
+        share = max(1, limit // max(1, len(self._positions)))
         for partition, position in self._positions.items():
-            records = self._log.read(partition)[position : position + room]
+            records = self._log.read(partition)[position : position + share]
             if records:
                 polled[partition] = records
                 self._positions[partition] = position + len(records)
-                room -= len(records)
         return polled
 
     def changes(self) -> list[AssignmentChange]:

@@ -106,9 +106,7 @@ def test_programming_error_is_not_tried_again(tmp_path: Path) -> None:
         world.run(Faults("before commit", 1, ZeroDivisionError))
 
 
-def test_overtaken_worker_drops_its_part_and_restores(
-    tmp_path: Path, uninterrupted: tuple[list[bytes], str]
-) -> None:
+def test_overtaken_worker_drops_its_part_and_restores(tmp_path: Path, uninterrupted: tuple[list[bytes], str]) -> None:
     world = filled(tmp_path)
 
     class Overtaking(Faults):
