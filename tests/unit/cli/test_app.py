@@ -1,0 +1,75 @@
+"""The command line: light help, version, and what becomes of errors."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from streamlearn.cli.app import COMMANDS
+
+HEAVY = ("numba", "river", "pandas", "kafka", "matplotlib")
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streamlearn", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
+def test_help_loads_nothing_heavy(command: list[str]) -> None:
+    program = (
+        "import sys\nfrom streamlearn.cli.app import main\n"
+        f"sys.argv = ['streamlearn', *{command!r}, '--help']\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert "Usage" in done.stdout
+
+
+def test_version() -> None:
+    from streamlearn import __version__
+
+    done = _run("--version")
+    assert (done.returncode, done.stdout) == (0, f"streamlearn {__version__}\n")
+
+
+def test_a_wrong_setting_is_one_line_and_status_2() -> None:
+    done = _run("config", "check", "--set", "kafka.grup_id=x")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "kafka.group_id" in done.stderr
+
+
+def test_an_unknown_command_is_status_2() -> None:
+    assert _run("fly").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        ("UsageError('wrong')", 2),
+        ("StopError('gone\\nwrong')", 1),
+        ("OSError(28, 'disk full')", 1),
+        ("KeyboardInterrupt()", 130),
+    ],
+)
+def test_errors_end_with_their_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: str, status: int
+) -> None:
+    from streamlearn import errors
+    from streamlearn.cli import app as module
+
+    def fail(**_: object) -> None:
+        raise eval(error, {**vars(errors)})
+
+    monkeypatch.setattr(module, "app", fail)
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == status
+    assert capsys.readouterr().err.count("\n") == (0 if status == 130 else 1)

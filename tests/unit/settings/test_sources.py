@@ -1,0 +1,85 @@
+"""Settings: rising order, origins, and errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamlearn.errors import UsageError
+from streamlearn.settings.reference import markdown
+from streamlearn.settings.sources import keys, load_settings
+
+
+def test_later_sources_win_and_each_value_knows_its_origin(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('[kafka]\ngroup_id = "file"\nsession_timeout_ms = 7000\n[http]\nport = 1\n')
+    environment = {"STREAMLEARN_KAFKA__SESSION_TIMEOUT_MS": "8000", "STREAMLEARN_HTTP__PORT": "2"}
+    settings, origins = load_settings(file, ["http.port=3"], environment)
+    assert (settings.kafka.group_id, settings.kafka.session_timeout_ms, settings.http.port) == ("file", 8000, 3)
+    assert settings.journal_topic == "file-journal"
+    assert origins["kafka.group_id"] == str(file)
+    assert origins["kafka.session_timeout_ms"] == "environment STREAMLEARN_KAFKA__SESSION_TIMEOUT_MS"
+    assert origins["http.port"] == "--set http.port"
+    assert origins["http.host"] == "default"
+    assert list(origins) == keys()
+
+
+def test_values_are_toml_else_text() -> None:
+    overrides = ["labels.declared=a, b", "kafka.group_id=12", "log.json=true", "worker.name=true"]
+    settings = load_settings(None, overrides, {}).settings
+    assert settings.labels.declared == ("a", "b")
+    assert (settings.kafka.group_id, settings.log.json_lines, settings.worker.name) == ("12", True, "true")
+    assert load_settings(None, ['labels.declared=["x"]'], {}).settings.labels.declared == ("x",)
+
+
+def test_variables_of_an_orchestrator_are_no_settings() -> None:
+    environment = {"STREAMLEARN_KAFKA_PORT": "tcp://10.0.0.1:9092", "STREAMLEARN_KAFKA_SERVICE_HOST": "10.0.0.1"}
+    assert load_settings(None, (), environment) == load_settings(None, (), {})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "environment", "said"),
+    [
+        (["kafka.grup_id=x"], {}, "did you mean 'kafka.group_id'"),
+        ([], {"STREAMLEARN_KAKFA__GROUP_ID": "x"}, "did you mean 'kafka.group_id'"),
+        (["kafka.group_id"], {}, "section.key=value"),
+        (["http.port=seventy"], {}, "http.port from --set http.port"),
+        ([], {"STREAMLEARN_HTTP__PORT": ""}, "environment STREAMLEARN_HTTP__PORT"),
+        (["learner.rule=best"], {}, "top_k:K"),
+        (["learner.preset=huge"], {}, "learner.preset"),
+        (["engine.batch_seconds=nan"], {}, "engine.batch_seconds"),
+    ],
+)
+def test_wrong_settings_are_named(overrides: list[str], environment: dict[str, str], said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        load_settings(None, overrides, environment)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[kafka]\n\ngroup_id = \n", "line 3"),
+        ("[kafk]\n", "did you mean 'kafka'"),
+        ("port = 1\n", "did you mean 'port'"),
+        ("[http]\nprot = 1\n", "did you mean 'http.port'"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_place(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError) as raised:
+        load_settings(file, (), {})
+    assert str(file) in str(raised.value)
+    assert said in str(raised.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"absent\.toml"):
+        load_settings(tmp_path / "absent.toml", (), {})
+
+
+def test_the_page_of_settings_is_the_model() -> None:
+    page = Path(__file__).parents[3] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == markdown(), "write it anew: python -m streamlearn.settings.reference"
