@@ -76,7 +76,10 @@ class LabelTable:
     def knows_all(self, truth: Truth) -> bool:
         """Return whether every name of a truth has a slot."""
         slot_of = self._slot_of
-        return all(name in slot_of for name in truth)
+        for name in truth:  # noqa: SIM110 - a generator costs three times as much, once a row
+            if name not in slot_of:
+                return False
+        return True
 
     def resolve(self, truth: Truth, *, join: bool = True) -> ResolvedTruth:
         """Turn names into slots; names seen for the first time join in code-point order.
@@ -84,6 +87,12 @@ class LabelTable:
         With ``join`` false unknown names are left out and nothing changes.
         """
         complete = not isinstance(truth, Mapping)
+        if complete and self.knows_all(truth):
+            slots = sorted({self._slot_of[name] for name in truth})
+            if join:
+                for slot in slots:
+                    self.supports[slot] += 1
+            return ResolvedTruth(slots, [1] * len(slots), True, False, [], 0)
         signs = dict.fromkeys(truth, 1) if complete else {name: int(bool(sign)) for name, sign in truth.items()}
         slot_of = self._slot_of
         replaced: list[int] = []

@@ -6,6 +6,7 @@ clock and the state alone, so a replay gives the same.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from streamlearn.source.base import Committed, RawRecord, TopicPartition
 from streamlearn.stream_model import StreamModel
 from streamlearn.telemetry.events import event_record
 
+_LITTLE_ENDIAN = sys.byteorder == "little"
 _INSTANCE = b"i"
 _LABEL = b"l"
 _USABLE = frozenset((b"ok", b"duplicate_label", b"label_expired", b"unknown_instance"))
@@ -279,11 +281,12 @@ class Batch:
         """Return kind, verdict, label indices and logits of every row, little-endian."""
         parts: list[bytes] = []
         for kind, verdict, operation in self._verdicts:
-            parts.append(kind)
-            parts.append(verdict)
+            parts += (kind, verdict)
             if operation >= 0:
-                parts.append(result.label_slots(operation).astype("<i4", copy=False).tobytes())
-                parts.append(result.label_logits(operation).astype("<f4", copy=False).tobytes())
+                slots, logits = result.label_slots(operation), result.label_logits(operation)
+                if not _LITTLE_ENDIAN:
+                    slots, logits = slots.astype("<i4"), logits.astype("<f4")
+                parts += (slots.tobytes(), logits.tobytes())
         for _, error in self._dead:
             parts.append(error.code.encode())
         return b"\0".join(parts)
