@@ -176,9 +176,11 @@ class Learner:
             return
         self._make_label_room(labels)
         self.labels = labels
-        clusters = self.partition.cluster_count
+        clusters, version = self.partition.cluster_count, self.partition.version
         partition_know(self.partition.state, labels)
-        if self.partition.cluster_count != clusters:
+        if self.partition.version != version:
+            self._match_monitors()
+        elif self.partition.cluster_count != clusters:
             self.adwin.resize(self.partition.cluster_count)
         self._assemble()
         for label in range(first, labels):

@@ -210,6 +210,11 @@ class Partition:
         return int(tree_cluster_count(self.state.tree))
 
     @property
+    def version(self) -> int:
+        """How often labels have moved to another cluster; when it grows, clusters have new numbers."""
+        return int(self.state.clock[VERSION])
+
+    @property
     def tests(self) -> int:
         """Tests run so far."""
         return int(self.state.clock[TESTS])
