@@ -171,9 +171,13 @@ class TaskMaker:
             target = bound.start if choice == "earliest" else bound.end
             lost.append(journal.Range(partition.topic, partition.partition, position, target))
         if lost:
-            task.lose(lost)
-            task.preamble.append(journal.encode(journal.ControlRecord(journal.VERSION, task.number, lost)))
-            _logger.warning("task %d goes on without lost records: %s", task.number, lost)
+            self.give_up(task, lost)
+
+    def give_up(self, task: Task, lost: list[journal.Range]) -> None:
+        """Go on behind ranges that cannot be read, and let the journal say so."""
+        task.lose(lost)
+        task.preamble.append(journal.encode(journal.ControlRecord(journal.VERSION, task.number, lost)))
+        _logger.warning("task %d goes on without lost records: %s", task.number, lost)
 
 
 def _shown(positions: dict[TopicPartition, int]) -> str:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamlearn.engine import commit
+from streamlearn.engine import commit, journal
 from streamlearn.engine.align import Aligner
 from streamlearn.engine.assignment import TaskMaker
 from streamlearn.engine.instruments import Instruments, NoInstruments
@@ -28,7 +28,7 @@ from streamlearn.errors import (
 )
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord, Sink
-from streamlearn.source.base import AssignmentChange, Committed, RawRecord, Source, TopicPartition
+from streamlearn.source.base import AssignmentChange, Committed, CorruptInputError, RawRecord, Source, TopicPartition
 from streamlearn.state.snapshot_store import SnapshotStore
 
 _logger = logging.getLogger(__name__)
@@ -117,12 +117,14 @@ class Engine:
         self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
         try:
             self._source.open()
+            self._watchdog.unassigned(True)
             while not self._stopping.is_set() and not (stop_at_end and self._reached_ends()):
                 self._watchdog.turned()
                 self._step(stop_at_end)
                 self._snapshot()
             self._snapshot(final=True)
         finally:
+            self._watchdog.unassigned(False)
             if self._writer is not None:
                 self._writer.close()
             self._sink.close()
@@ -169,9 +171,27 @@ class Engine:
                 self._maker.check_kept(task)
             self._drop_polled()
             return {}
+        except CorruptInputError as error:
+            if self._settings.engine.on_offset_lost == "stop" or self._token is None:
+                raise
+            self._pass_over(error)
+            return {}
         except Exception as error:
             self._failed(error)
             return {}
+
+    def _pass_over(self, error: CorruptInputError) -> None:
+        """Apply what comes before a record that fails its checksum; then go on behind it."""
+        task = next((task for task in self.tasks.values() if error.partition in task.partitions), None)
+        if task is None or self._unsettled or self._assigned is not None:
+            self._drop_polled()
+            return
+        if self._aligners[task.number].has(error.partition):
+            self._turn()
+        else:
+            start = task.positions[error.partition]
+            self._maker.give_up(task, [journal.Range(*error.partition, start, max(start, error.offset) + 1)])
+        self._drop_polled()
 
     def _note(self, changes: list[AssignmentChange]) -> None:
         for change in changes:
@@ -245,10 +265,12 @@ class Engine:
     def _turn(self) -> None:
         """Apply one batch of every task that has records, and commit them together."""
         begun = time.monotonic()
-        parts = [part for number in sorted(self.tasks) if (part := self._apply(self.tasks[number])) is not None]
-        if not parts:
+        for number in sorted(self.tasks):
+            part = self._apply(self.tasks[number])
+            if part is not None:
+                self._unsettled.append(part)
+        if not self._unsettled:
             return
-        self._unsettled = parts
         applied = time.monotonic()
         if self._attempt(self._send):
             ended = time.monotonic()
@@ -321,6 +343,8 @@ class Engine:
 
     def _failed(self, error: Exception) -> None:
         """Let an error that may pass be tried again later; raise any other."""
+        if type(error).__module__.startswith("kafka.") and not _may_pass(error):
+            raise StopError(f"{type(error).__name__}: {error}") from error
         if not isinstance(error, RetryableError | OvertakenError | OSError) and not _may_pass(error):
             raise error
         self._failures += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
+from streamlearn.errors import StopError
+
 
 class TopicPartition(NamedTuple):
     """A partition of a topic."""
@@ -47,6 +49,18 @@ class AssignmentChange(NamedTuple):
     token: Any
 
 
+class CorruptInputError(StopError):
+    """The record at ``offset`` of ``partition`` fails its checksum; the source must be sought before the next poll."""
+
+    def __init__(self, partition: TopicPartition, offset: int, text: str) -> None:
+        super().__init__(
+            f"{partition.topic}[{partition.partition}] cannot be read at offset {offset}: {text}. Restore the partition "
+            "from another replica, or set engine.on_offset_lost to earliest or latest to go on behind the record"
+        )
+        self.partition = partition
+        self.offset = offset
+
+
 class RangeReader(Protocol):
     """Reads one partition's records again, in order."""
 
@@ -73,7 +87,15 @@ class Source(Protocol):
         ...
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
-        """Return records that follow each partition's position, at most ``limit``, and move the positions."""
+        """Return records that follow each partition's position, at most ``limit``, and move the positions.
+
+        Raises
+        ------
+        CorruptInputError
+            When a record fails its checksum.
+        OffsetLostError
+            When the log no longer has a partition's position.
+        """
         ...
 
     def changes(self) -> list[AssignmentChange]:

@@ -8,7 +8,9 @@ own thread), and the group's metadata taken only inside the callback (outside it
 from __future__ import annotations
 
 import contextlib
+import re
 import time
+from collections import deque
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -22,10 +24,11 @@ from streamlearn.errors import OffsetLostError, RetryableError, StopError, Topic
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.assignor import OneMemberAssignor
-from streamlearn.source.base import AssignmentChange, Bounds, Committed, RawRecord, TopicPartition
+from streamlearn.source.base import AssignmentChange, CorruptInputError, Bounds, Committed, RawRecord, TopicPartition
 
 READ_SILENCE_SECONDS = 60.0
 POLL_RECORDS = 5_000
+_PARTITION = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 CALL_MS = 15_000
 
 _READ_OPTIONS: dict[str, Any] = {
@@ -71,7 +74,7 @@ class KafkaSource:
         self._topics = [topic for topic in (topics.instances, topics.labels) if topic]
         self._consumer: KafkaConsumer | None = None
         self._admin: KafkaAdminClient | None = None
-        self._changes: list[AssignmentChange] = []
+        self._changes: deque[AssignmentChange] = deque()
 
     @property
     def consumer(self) -> KafkaConsumer:
@@ -116,9 +119,16 @@ class KafkaSource:
             # A group without offsets: the assignment has just come, and the engine seeks before the next poll.
             return {}
         except kafka_errors.CorruptRecordError as error:
+            named = _PARTITION.search(str(error))
+            if named is None:
+                raise StopError(f"a record fails its checksum: {error}") from error
+            partition = TopicPartition(named[1], int(named[2]))
+            offset = self.consumer.position(ClientPartition(*partition), timeout_ms=CALL_MS)
+            raise CorruptInputError(partition, offset or 0, str(error)) from error
+        except kafka_errors.FencedInstanceIdError as error:
             raise StopError(
-                f"a record fails its checksum: {error}; restore the partition from another replica, or move the "
-                "group's offset past the record"
+                f"another worker called {self._settings.worker.name} has joined group {self._settings.kafka.group_id}: "
+                "give each worker its own worker.name"
             ) from error
         except kafka_errors.OffsetOutOfRangeError as error:
             raise OffsetLostError(f"offsets to read are no longer kept: {error}") from error
@@ -141,19 +151,32 @@ class KafkaSource:
         }
 
     def changes(self) -> list[AssignmentChange]:
-        changes, self._changes = self._changes, []
+        # One by one: the client's thread may add another one at any moment.
+        changes = []
+        while self._changes:
+            changes.append(self._changes.popleft())
         return changes
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
-        self.consumer.seek(ClientPartition(*partition), offset)
+        # While partitions are being taken away, the assignment that follows seeks again.
+        with contextlib.suppress(kafka_errors.IllegalStateError):
+            self.consumer.seek(ClientPartition(*partition), offset)
 
     def at_end(self, partition: TopicPartition) -> bool:
         client = ClientPartition(*partition)
-        end = self.consumer.highwater(client)
-        return end is not None and self.consumer.position(client, timeout_ms=CALL_MS) >= end
+        try:
+            end = self.consumer.highwater(client)
+            position = self.consumer.position(client, timeout_ms=CALL_MS)
+        except kafka_errors.IllegalStateError:
+            # It is being taken away: nothing more of it will be polled.
+            return True
+        return end is not None and position is not None and position >= end
 
     def behind(self, partition: TopicPartition, offset: int) -> int:
-        end = self.consumer.highwater(ClientPartition(*partition))
+        try:
+            end = self.consumer.highwater(ClientPartition(*partition))
+        except kafka_errors.IllegalStateError:
+            return 0
         return 0 if end is None else max(0, end - offset)
 
     def partitions(self, topic: str) -> int:
@@ -185,17 +208,24 @@ class KafkaSource:
         return KafkaReader(self._settings, partition, start)
 
     def close(self, *, leave: bool) -> None:
-        with contextlib.suppress(kafka_errors.KafkaError):
-            if leave and self._consumer is not None:
-                self._leave()
-        for client in (self._consumer, self._admin):
-            if client is not None:
-                with contextlib.suppress(kafka_errors.KafkaError):
-                    if isinstance(client, KafkaConsumer):
-                        client.close(autocommit=False, timeout_ms=5_000)
-                    else:
-                        client.close()
-        self._consumer = self._admin = None
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with contextlib.suppress(kafka_errors.KafkaError):
+                consumer.close(autocommit=False, timeout_ms=5_000)
+            with contextlib.suppress(kafka_errors.KafkaError):
+                if leave or self._stand_by_waits():
+                    self._leave()
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            with contextlib.suppress(kafka_errors.KafkaError):
+                admin.close()
+
+    def _stand_by_waits(self) -> bool:
+        """Return whether another worker can take over at once, were it not for our reserved name."""
+        if self._settings.engine.scope != "topic":
+            return False
+        group = self.admin.describe_groups([self._settings.kafka.group_id])[self._settings.kafka.group_id]
+        return len(group["members"]) > 1
 
     def _leave(self) -> None:
         """Give the static name up; closing alone keeps it reserved for the session timeout."""

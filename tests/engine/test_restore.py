@@ -12,7 +12,8 @@ import pytest
 
 from streamlearn.engine import restore
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, TopicError, UsageError
-from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
+from streamlearn.source.memory import MemorySource
 from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
 from tests.engine.world import JOURNAL, World, rows
 
@@ -197,9 +198,6 @@ def test_partition_growth_stops(tmp_path: Path) -> None:
 
 
 def test_lost_offsets_stop_by_name_or_are_skipped_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from streamlearn.source.base import Bounds
-    from streamlearn.source.memory import MemorySource
-
     world = World(tmp_path)
     run_in_parts(world)
     for row in ROWS:
@@ -286,3 +284,28 @@ def test_foreign_offsets_are_refused(tmp_path: Path) -> None:
     world.log.committed[key] = world.log.committed[key]._replace(metadata="")
     with pytest.raises(JournalError, match="the consumer group is used by another program"):
         world.run()
+
+
+def test_corrupt_record_stops_or_is_passed_over_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    for row in ROWS[:100]:
+        world.add(row)
+    bad = 61
+    poll = MemorySource.poll
+
+    def polling(self: MemorySource, timeout_seconds: float, limit: int) -> Any:
+        position = self._positions.get(INSTANCES, 0)
+        if position == bad:
+            raise CorruptInputError(INSTANCES, bad, "checksum")
+        return poll(self, timeout_seconds, min(limit, bad - position) if position < bad else limit)
+
+    monkeypatch.setattr(MemorySource, "poll", polling)
+    with pytest.raises(CorruptInputError, match=r"instances\[0\] cannot be read at offset 61: checksum"):
+        world.run()
+    world.change(engine={"on_offset_lost": "earliest"})
+    engine = world.run()
+    offsets = [json.loads(value)["source"]["offset"] for value in world.predictions()]
+    assert offsets == [offset for offset in range(100) if offset != bad]
+    (control,) = (record for record in world.journal() if record["type"] == "control")
+    assert control["lost"] == [["instances", 0, bad, bad + 1]]
+    assert world.run(store=False).tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
