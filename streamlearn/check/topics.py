@@ -1,4 +1,4 @@
-"""The topics that a run needs: which, with how many partitions and which settings, and what is wrong with those there are."""
+"""The topics that a run needs: partitions, settings, and what is wrong with those there are."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ class Topics:
         problems.extend(self._wrong_counts(found))
         names = [topic.name for topic in self.needed]
         problems.extend(
-            f"{name} is named by several of {', '.join(t.setting for t in self.needed if t.name == name)}: each needs its "
+            f"{name} is named by several of {', '.join(t.setting for t in self.needed if t.name == name)}: "
+            "each needs its "
             "own topic"
             for name in sorted({name for name in names if names.count(name) > 1})
         )
@@ -153,7 +154,8 @@ class Topics:
         labels = found.get(topics.labels)
         if labels is not None and labels.partitions != instances.partitions:
             problems.append(
-                f"{topics.labels} has {labels.partitions} partitions and {topics.instances} {instances.partitions}: both "
+                f"{topics.labels} has {labels.partitions} partitions and {topics.instances} "
+                f"{instances.partitions}: both "
                 "need the same number, so that a label lies in its instance's partition"
             )
         journal = found.get(self._settings.journal_topic)

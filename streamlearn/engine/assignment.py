@@ -1,4 +1,4 @@
-"""Where a task comes from when its partitions are given to this worker: a new model, or the one that the journal tells of."""
+"""Where a task comes from when its partitions are assigned: a new model, or the one that the journal tells of."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ class TaskMaker:
             reached = [[moved.topic, moved.partition, moved.end] for moved in last.rng]
             raise JournalError(
                 f"task {number}: no offsets are committed, but {self._settings.journal_topic}[{number}] goes up to "
-                f"sequence {last.seq} at {reached}: the group's offsets expired or were deleted; set them back to these "
+                f"sequence {last.seq} at {reached}: the group's offsets expired or were deleted; set them back "
+                "to these "
                 "positions, or begin anew with another kafka.group_id"
             )
         task = Task(self._settings, number, partitions, self._lineage())
@@ -164,8 +165,10 @@ class TaskMaker:
                 continue
             if choice == "stop" or position > bound.end:
                 raise OffsetLostError(
-                    f"{partition.topic}[{partition.partition}] has the offsets [{bound.start}, {bound.end}), to be read "
-                    f"next is {position}: set engine.on_offset_lost to earliest or latest to go on without what was lost, "
+                    f"{partition.topic}[{partition.partition}] has the offsets [{bound.start}, {bound.end}), to be "
+                    "read "
+                    f"next is {position}: set engine.on_offset_lost to earliest or latest to go on without what was "
+                    "lost, "
                     "or begin a new model with another kafka.group_id"
                 )
             target = bound.start if choice == "earliest" else bound.end

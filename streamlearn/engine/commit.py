@@ -65,8 +65,10 @@ def read_mark(
         if None in marks and read >= NEVER_COMMITTED_READS:
             missing = ", ".join(f"{p.topic}[{p.partition}]" for p in sorted(committed) if committed[p] is None)
             raise TopicError(
-                f"{missing} has no committed offset, but the other partitions of the model have: partitions were added, "
-                "a topic was recreated or offsets were deleted. Keys hash elsewhere then: begin a new model with another "
+                f"{missing} has no committed offset, but the other partitions of the model have: partitions were "
+                "added, "
+                "a topic was recreated or offsets were deleted. Keys hash elsewhere then: begin a new model "
+                "with another "
                 "kafka.group_id"
             )
     else:

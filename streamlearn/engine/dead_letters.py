@@ -8,7 +8,6 @@ from streamlearn.records.dead_letter import HEADER_PREFIX
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import RawRecord
 
-
 POINTER_ABOVE_BYTES = 900_000
 """A dead letter with a larger value would not fit a broker's default record limit with our headers behind it."""
 
@@ -16,8 +15,8 @@ POINTER_ABOVE_BYTES = 900_000
 def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputRecord:
     """Return the dead letter of a record: its key, value and headers untouched, and headers of ours behind them.
 
-    A value too large to be written again stays where it is: the dead letter then has no value, and the header ``pointer``
-    says that topic, partition and offset name the original.
+    A value too large to be written again stays where it is: the dead letter then has no value, and the header
+    ``pointer`` says that topic, partition and offset name the original.
     """
     ours = {
         "topic": record.topic,

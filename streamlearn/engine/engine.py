@@ -329,7 +329,7 @@ class Engine:
         self._failures = 0
 
     def _attempt(self, work: Callable[[], None]) -> bool:
-        """Do what talks to the brokers; after a failure it stays to be done, and is repeated a bounded number of times."""
+        """Do what talks to the brokers; what fails stays to be done, and is repeated a bounded number of times."""
         try:
             work()
         except Exception as error:
@@ -458,6 +458,6 @@ _HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", 
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether the Kafka client raised an error that may pass, without importing the client for other transports."""
+    """Return whether the Kafka client raised an error that may pass; told by names, so that no client is imported."""
     kind = type(error)
     return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _HOPELESS)

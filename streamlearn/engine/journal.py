@@ -14,8 +14,8 @@ batch, and before the first batch after a change, are
     {"v": 1, "type": "settings", "task": 0, "settings": {...}}
     {"v": 1, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "kernel": "..."}
 
-``chain`` of a batch is BLAKE2b-96 over the previous chain, the records since (without ``chain``) and the outcome of every
-row in applied order, so that two states with equal chains took the same input to the same answers.
+``chain`` of a batch is BLAKE2b-96 over the previous chain, the records since (without ``chain``) and the outcome of
+every row in applied order, so that two states with equal chains took the same input to the same answers.
 """
 
 from __future__ import annotations

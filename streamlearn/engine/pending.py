@@ -1,8 +1,8 @@
 """Instances that wait for their truth, and labels that wait for their instance.
 
-Both are bounded by count, bytes and age, the oldest leaving first. An instance whose truth has come stays as a mark until
-its age limit, so that a second truth is told from an unknown id; so does one whose time is over. Ages are in event time:
-the largest timestamp applied, never above the journalled clock, minus the instance's timestamp.
+Both are bounded by count, bytes and age, the oldest leaving first. An instance whose truth has come stays as a mark
+until its age limit, so that a second truth is told from an unknown id; so does one whose time is over. Ages are in
+event time: the largest timestamp applied, never above the journalled clock, minus the instance's timestamp.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Pending:
         return None if mark is None else mark.status
 
     def wait(self, identity: str, timestamp_ms: int, instance: int) -> None:
-        """Let the instance of a plan's operation wait for its truth; one of the same id that waits already is replaced."""
+        """Let the instance of a plan's operation wait for its truth; it replaces one of the same id."""
         self.forget(identity)
         self._marks.pop(identity, None)
         self._entries[identity] = Entry(WAITING, timestamp_ms, instance)

@@ -1,7 +1,7 @@
 """Coming back: the newest snapshot that proves itself, and the journalled rows since, applied again without output.
 
-Every batch is checked: row counts, the values' CRC and the chain must be those of the journal. A state that differs in one
-bit of one weight gives another chain.
+Every batch is checked: row counts, the values' CRC and the chain must be those of the journal. A state that differs
+in one bit of one weight gives another chain.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ class Restore:
                 if isinstance(record, journal.BatchRecord):
                     if record.seq > committed.seq:
                         raise JournalError(
-                            f"task {task.number}: the journal goes up to sequence {record.seq}, committed is {committed}: "
-                            "the group's offsets were set back; begin anew with another kafka.group_id"
+                            f"task {task.number}: the journal goes up to sequence {record.seq}, but {committed} is "
+                            "committed: the group's offsets were set back; begin anew with another kafka.group_id"
                         )
                     rows += self._replay_batch(task, record, inputs, origin)
                     task.journal_offset = entry.offset

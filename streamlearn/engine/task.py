@@ -1,7 +1,7 @@
 """A task: one model with the instances that wait for their truth, and the positions up to which it has applied records.
 
-Its state only moves forward. `Batch` takes records in applied order; what it gives depends on the records, the journalled
-clock and the state alone, so a replay gives the same.
+Its state only moves forward. `Batch` takes records in applied order; what it gives depends on the records, the
+journalled clock and the state alone, so a replay gives the same.
 """
 
 from __future__ import annotations
@@ -294,7 +294,7 @@ class Batch:
     def _outputs(self, result: PlanResult, lineage: str) -> list[OutputRecord]:
         topics = self._settings.topics
         rule, preset = self._settings.learner.rule, self._settings.learner.preset
-        outputs = []
+        outputs: list[OutputRecord] = []
         for operation, identity, record in self._instances:
             value = encode_prediction(
                 identity,
@@ -310,8 +310,9 @@ class Batch:
                 record.offset,
             )
             outputs.append(OutputRecord(topics.predictions, record.partition, record.key, value))
-        for event in result.events:
-            outputs.append(OutputRecord(topics.events, 0, None, encode_event(event_record(event, self._now))))
-        for record, error in self._dead:
-            outputs.append(dead_letter(record, error, topics.dead_letters))
+        outputs.extend(
+            OutputRecord(topics.events, 0, None, encode_event(event_record(event, self._now)))
+            for event in result.events
+        )
+        outputs.extend(dead_letter(record, error, topics.dead_letters) for record, error in self._dead)
         return outputs

@@ -54,7 +54,8 @@ class CorruptInputError(StopError):
 
     def __init__(self, partition: TopicPartition, offset: int, text: str) -> None:
         super().__init__(
-            f"{partition.topic}[{partition.partition}] cannot be read at offset {offset}: {text}. Restore the partition "
+            f"{partition.topic}[{partition.partition}] cannot be read at offset {offset}: {text}. Restore "
+            "the partition "
             "from another replica, or set engine.on_offset_lost to earliest or latest to go on behind the record"
         )
         self.partition = partition

@@ -1,6 +1,7 @@
 """A source on Kafka: a static member of a consumer group that reads committed records only.
 
-The client's hazards that the rules here answer are named where they apply: no deserializers (a raising one makes ``poll``
+The client's hazards that the rules here answer are named where they apply: no deserializers (a raising one makes
+``poll``
 spin), no ``pause`` (a paused partition loses what was parked), listeners that only take notes (they run on the client's
 own thread), and the group's metadata taken only inside the callback (outside it runs ahead of the assignment).
 """
@@ -24,7 +25,7 @@ from streamlearn.errors import OffsetLostError, RetryableError, StopError, Topic
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.assignor import OneMemberAssignor
-from streamlearn.source.base import AssignmentChange, CorruptInputError, Bounds, Committed, RawRecord, TopicPartition
+from streamlearn.source.base import AssignmentChange, Bounds, Committed, CorruptInputError, RawRecord, TopicPartition
 
 READ_SILENCE_SECONDS = 60.0
 POLL_RECORDS = 5_000
@@ -265,7 +266,8 @@ class KafkaReader:
                 heard = time.monotonic()
             elif time.monotonic() - heard > READ_SILENCE_SECONDS:
                 raise RetryableError(
-                    f"{self._partition.topic}[{self._partition.partition}] gave nothing for {READ_SILENCE_SECONDS:.0f} s "
+                    f"{self._partition.topic}[{self._partition.partition}] gave nothing for "
+                    f"{READ_SILENCE_SECONDS:.0f} s "
                     f"at {self._position()}, though it is committed up to {end}"
                 )
             for record in polled.get(self._partition, ()):

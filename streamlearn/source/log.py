@@ -1,7 +1,7 @@
 """A log in memory: topics, partitions, transactions and committed positions within one process.
 
-It is the transport of the demo and of embedded use. The memory source and sink of one log share it; any thread may append
-while an engine runs.
+It is the transport of the demo and of embedded use. The memory source and sink of one log share it; any thread may
+append while an engine runs.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def test_too_large_a_share_of_bad_records_stops_with_nothing_lost(tmp_path: Path
         world.add(row)
     for _ in range(100):
         world.add(b"{bad")
-    with pytest.raises(TooManyBadRecordsError, match="11 of the last 20 records could not be used .*not_json"):
+    with pytest.raises(TooManyBadRecordsError, match=r"11 of the last 20 records could not be used .*not_json"):
         world.run()
     committed = next(iter(world.log.committed.values())).offset
     assert len(world.predictions()) + len(world.dead()) == committed

@@ -124,7 +124,7 @@ def test_no_snapshot_and_a_journal_that_begins_later_stops_by_name(tmp_path: Pat
     shutil.rmtree(tmp_path)
     records = world.log.read(TopicPartition(JOURNAL, 0))
     records[0] = records[0]._replace(value=records[1].value)
-    with pytest.raises(SnapshotError, match="no usable snapshot under .* no longer has the model's beginning"):
+    with pytest.raises(SnapshotError, match=r"no usable snapshot under .* no longer has the model's beginning"):
         world.run()
 
 
