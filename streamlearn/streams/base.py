@@ -1,0 +1,36 @@
+"""What a stream is: a name, what is known of it before the first row, and its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+Value = float | int | bool | str | None
+Features = Mapping[str, Value] | Sequence[Value]
+Truth = Sequence[str] | Mapping[str, bool]
+
+
+class StreamRow(NamedTuple):
+    """One instance: features by name or by position, its truth, and its id where the stream has ids."""
+
+    x: Features
+    y: Truth | None
+    id: str | None = None
+
+
+class Stream(Protocol):
+    """Instances in order, read row by row.
+
+    ``features`` and ``labels`` are the declared names, empty where nothing is declared.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def features(self) -> Sequence[str]: ...
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    def __iter__(self) -> Iterator[StreamRow]: ...

@@ -1,0 +1,56 @@
+"""Instance records, one JSON object a line: a file, a compressed file, or standard input."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO, ContextManager, cast
+
+from streamlearn.codec.decode import decode_instance
+from streamlearn.errors import RecordError, UsageError
+from streamlearn.settings.model import LimitSettings
+from streamlearn.streams.base import StreamRow
+
+
+class JsonLinesStream:
+    """The instances of a JSON Lines source; nothing is declared, labels join at first mention.
+
+    Parameters
+    ----------
+    path:
+        ``.jsonl`` or ``.jsonl.gz``; ``-`` is standard input.
+    limits:
+        What a record may ask for.
+    """
+
+    features: Sequence[str] = ()
+    labels: Sequence[str] = ()
+
+    def __init__(self, path: str, limits: LimitSettings | None = None) -> None:
+        self._path = path
+        self._limits = limits or LimitSettings()
+        self.name = "-" if path == "-" else Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
+
+    def _open(self) -> ContextManager[BinaryIO]:
+        if self._path == "-":
+            return nullcontext(sys.stdin.buffer)
+        try:
+            if self._path.endswith(".gz"):
+                return cast(ContextManager[BinaryIO], gzip.open(self._path, "rb"))
+            return Path(self._path).open("rb")
+        except OSError as error:
+            raise UsageError(f"{self._path}: {error.strerror or error}") from None
+
+    def __iter__(self) -> Iterator[StreamRow]:
+        number = 0
+        try:
+            with self._open() as file:
+                for number, line in enumerate(file, 1):
+                    if line.strip():
+                        instance = decode_instance(line.strip(), self._limits)
+                        yield StreamRow(instance.x, instance.y, instance.id)
+        except (RecordError, OSError, EOFError) as error:
+            raise UsageError(f"{self._path}, line {number}: {error}") from None

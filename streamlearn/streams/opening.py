@@ -1,0 +1,46 @@
+"""From the text that names a stream to the stream."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamlearn.errors import UsageError
+from streamlearn.streams.base import Stream
+
+
+def open_stream(spec: str, *, labels: str | None = None, seed: int = 0, instances: int | None = None) -> Stream:
+    """Return the stream that a text names.
+
+    Parameters
+    ----------
+    spec:
+        A file ``.arff``, ``.arff.gz``, ``.jsonl`` or ``.jsonl.gz``, ``-`` for JSON Lines on standard input, or
+        ``synthetic:NAME``.
+    labels:
+        Which attributes of an ARFF file are labels.
+    seed, instances:
+        Of a generator.
+
+    Raises
+    ------
+    UsageError
+        When there is no such stream.
+    """
+    if spec.startswith("synthetic:"):
+        from streamlearn.streams.synthetic import generator
+
+        return generator(spec.removeprefix("synthetic:"), seed=seed, instances=instances)
+    if spec == "-" or spec.endswith((".jsonl", ".jsonl.gz")):
+        from streamlearn.streams.jsonl import JsonLinesStream
+
+        if spec != "-" and not Path(spec).exists():
+            raise UsageError(f"{spec}: no such file")
+        return JsonLinesStream(spec)
+    if spec.endswith((".arff", ".arff.gz")):
+        from streamlearn.streams.arff import ArffStream
+
+        return ArffStream(Path(spec), labels)
+    raise UsageError(
+        f"{spec!r} is not a stream: name a file ending in .arff, .arff.gz, .jsonl or .jsonl.gz, "
+        "'-' for standard input, or synthetic:NAME"
+    )
