@@ -18,7 +18,8 @@ from streamlearn.stream_model import StreamModel
 
 
 class LabelSetPrediction(NamedTuple):
-    """An answer: ``labels``, the most probable first, and ``scores``, the probabilities of these and the best others."""
+    """An answer: ``labels``, the most probable first, and ``scores``, the probabilities of these and the best
+    others."""
 
     labels: list[str]
     scores: dict[str, float]
@@ -107,7 +108,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             )
         )
 
-    def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:
+    def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learn one instance.
 
         Parameters
@@ -135,12 +136,12 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             plan.predict_and_learn(x, y)
         plan.run()
 
-    def predict_one(self, x: Features) -> dict[str, bool]:
+    def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether the instance should carry it; empty before any label is known."""
         answer = set(self.predict(x).labels)
         return {name: name in answer for name in self._model.label_names}
 
-    def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:
+    def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label the probabilities of False and True."""
         return {name: {False: 1.0 - p, True: p} for name, p in self._model.probabilities(x).items()}
 
@@ -209,6 +210,6 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return True
 
     @classmethod
-    def _unit_test_params(cls) -> Iterable[dict[str, Any]]:
+    def _unit_test_params(cls) -> Iterable[dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         yield {}
         yield {"rule": "hamming", "labels": ("a", "b")}

@@ -17,7 +17,8 @@ class ModelEvent(NamedTuple):
     """Something that happened to the model at an operation.
 
     ``op`` is the operation's number in its plan, ``row`` the zero-based learnt row; ``name`` names the cluster by the
-    label of its lowest slot, or is empty for the whole model; ``before`` and ``after`` are means of the signal (nats a row for code length).
+    label of its lowest slot, or is empty for the whole model; ``before`` and ``after`` are means of the signal (nats a
+    row for code length).
     """
 
     op: int
@@ -83,7 +84,8 @@ class Answer(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Each operation's entries: ``columns`` int32 and ``values`` float32 from ``first`` to ``last`` int64[operations]."""
+    """Each operation's entries: ``columns`` int32 and ``values`` float32 from ``first`` to ``last``
+    int64[operations]."""
 
     columns: np.ndarray
     values: np.ndarray

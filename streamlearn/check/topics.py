@@ -1,3 +1,6 @@
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false
+# The stubs that come with the type checker describe an older client than the one installed.
 """The topics that a run needs: partitions, settings, and what is wrong with those there are."""
 
 from __future__ import annotations

@@ -25,13 +25,8 @@ def generate(
 
     stream = generator(name.removeprefix("synthetic:"), seed=seed, instances=instances)
     encode = msgspec.json.Encoder().encode
-    if str(out) == "-":
-        target = nullcontext(sys.stdout.buffer)
-    elif out.name.endswith(".gz"):
-        target = gzip.open(out, "wb")
-    else:
-        target = out.open("wb")
-    with target as file:
+    opened = gzip.open if out.name.endswith(".gz") else open
+    with nullcontext(sys.stdout.buffer) if str(out) == "-" else opened(out, "wb") as file:
         for row in stream:
             file.write(encode({"id": row.id, "x": row.x, "y": row.y}) + b"\n")
     known = ", ".join(f"{drift.what} at row {drift.row}" for drift in stream.drifts) or "none"

@@ -65,7 +65,8 @@ def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstan
         raise _explained(error, data) from None
     if len(raw.x) > limits.features_per_record:
         raise RecordError(
-            "too_many_features", f"x has {len(raw.x)} entries, limits.features_per_record is {limits.features_per_record}"
+            "too_many_features",
+            f"x has {len(raw.x)} entries, limits.features_per_record is {limits.features_per_record}",
         )
     return DecodedInstance(raw.x, _identity(raw.id, limits), _truth(raw.y, limits), raw.ts)
 

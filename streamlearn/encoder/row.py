@@ -175,9 +175,7 @@ class Encoder:
             if len(self._shapes) >= SHAPES_REMEMBERED:
                 del self._shapes[next(iter(self._shapes))]
             order = [position for _, _, position in entries]
-            self._shapes[key] = _Shape(
-                array("i", [column for column, _, _ in entries]), order, order == sorted(order)
-            )
+            self._shapes[key] = _Shape(array("i", [column for column, _, _ in entries]), order, order == sorted(order))
         return full
 
     @staticmethod

@@ -5,8 +5,8 @@ standardised with its running mean and deviation. Any other is *sparse*: it is d
 over the rows where it is set. Values are clipped to plus or minus 5, then the instance is scaled to unit norm. A column
 without history stands at plus or minus 1.
 
-Source: the running mean and deviation are Welford's (Technometrics 4(3), 1962); the two modes with hysteresis are our own
-rule, since multi-label streams mix bags of words and measurements.
+Source: the running mean and deviation are Welford's (Technometrics 4(3), 1962); the two modes with hysteresis are our
+own rule, since multi-label streams mix bags of words and measurements.
 """
 
 from __future__ import annotations

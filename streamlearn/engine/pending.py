@@ -193,7 +193,7 @@ class Pending:
         arrays["mark_states"] = np.array([[mark.status, mark.timestamp_ms] for _, mark in marks], np.int64).reshape(
             -1, 2
         )
-        orphans = [(identity, *orphan) for identity, orphan in self._orphans.items()]
+        orphans = [(identity, orphan.record, orphan.since_ms) for identity, orphan in self._orphans.items()]
         arrays["orphans"], arrays["orphan_offsets"] = pack_names([identity for identity, _, _ in orphans])
         arrays["orphan_topics"], arrays["orphan_topic_offsets"] = pack_names([record.topic for _, record, _ in orphans])
         arrays["orphan_places"] = np.array(

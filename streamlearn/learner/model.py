@@ -55,7 +55,7 @@ class LearnerEvent(NamedTuple):
     direction: str
     before: float
     after: float
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     since_row: int
     row: int
     action: str

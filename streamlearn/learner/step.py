@@ -107,8 +107,9 @@ class Operations(NamedTuple):
 
 class Answers(NamedTuple):
     """Results, a range per operation: ``starts`` int64[n + 1] into ``slots`` int32, ``scores`` float64 and
-    ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's label set, best first; the best other labels follow. ``learned``
-    int64[n] counts the rows learnt before the operation.
+    ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's
+    label set, best first; the best other labels follow. ``learned`` int64[n] counts the rows learnt before the
+    operation.
     """
 
     starts: np.ndarray
@@ -120,8 +121,8 @@ class Answers(NamedTuple):
 
 
 class EventBuffer(NamedTuple):
-    """Drift alarms: ``whole`` int64[n, 4] (operation, cluster or LABEL_SETS_READY, rows in the window, row) and ``real`` float64[n, 2]
-    (mean before, mean after); ``size`` int64[1].
+    """Drift alarms: ``whole`` int64[n, 4] (operation, cluster or LABEL_SETS_READY, rows in the window, row) and
+    ``real`` float64[n, 2] (mean before, mean after); ``size`` int64[1].
     """
 
     whole: np.ndarray

@@ -32,8 +32,12 @@ class Section(BaseModel):
 class KafkaSettings(Section):
     """How the brokers are reached."""
 
-    bootstrap_servers: str = _setting("localhost:9092", "Brokers to connect to first, host:port, comma-separated", min_length=1)
-    group_id: str = _setting("streamlearn", "Consumer group; also the prefix of transactional ids and snapshots", min_length=1)
+    bootstrap_servers: str = _setting(
+        "localhost:9092", "Brokers to connect to first, host:port, comma-separated", min_length=1
+    )
+    group_id: str = _setting(
+        "streamlearn", "Consumer group; also the prefix of transactional ids and snapshots", min_length=1
+    )
     session_timeout_ms: int = _setting(6_000, "A worker silent for so long loses its partitions", "ms", ge=1_000)
 
 
@@ -41,7 +45,9 @@ class WorkerSettings(Section):
     """This process among the group's workers."""
 
     name: str = _setting(
-        f"{socket.gethostname() or 'worker'}-0", "Name that stays the same over restarts and is unique in the group", min_length=1
+        f"{socket.gethostname() or 'worker'}-0",
+        "Name that stays the same over restarts and is unique in the group",
+        min_length=1,
     )
 
 
@@ -63,7 +69,9 @@ class TopicSettings(Section):
 class EngineSettings(Section):
     """How records are read, applied and committed."""
 
-    scope: Literal["topic", "partition"] = _setting("topic", "One model for the whole topic, or one for every partition")
+    scope: Literal["topic", "partition"] = _setting(
+        "topic", "One model for the whole topic, or one for every partition"
+    )
     start_from: Literal["earliest", "latest"] = _setting("earliest", "Where a group without committed offsets begins")
     on_offset_lost: Literal["stop", "earliest", "latest"] = _setting("stop", "What to do when offsets left retention")
     batch_seconds: float = _setting(0.1, "Longest time that a transaction gathers records", "seconds", gt=0, le=10)
@@ -107,7 +115,9 @@ class LabelSettings(Section):
 
     declared: Names = _setting((), "Labels known from the start, comma-separated")
     min_count: int = _setting(1, "Times a label must have been true before it is predicted", "instances", ge=0)
-    maximum: int = _setting(1_024, "Most labels; the least supported one below min_count leaves first", "labels", ge=1, le=4_096)
+    maximum: int = _setting(
+        1_024, "Most labels; the least supported one below min_count leaves first", "labels", ge=1, le=4_096
+    )
     orphan_seconds: float = _setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
     orphan_count: int = _setting(10_000, "Most labels that wait for their instances", "labels", ge=0)
     pending_seconds: float = _setting(604_800.0, "How long an instance waits for its labels", "seconds", ge=0)
@@ -125,12 +135,16 @@ class FeatureSettings(Section):
 class LimitSettings(Section):
     """What input may ask for."""
 
-    memory_bytes: int = _setting(2 << 30, "Largest memory that the models may grow to; more is refused at start", "bytes", ge=1)
+    memory_bytes: int = _setting(
+        2 << 30, "Largest memory that the models may grow to; more is refused at start", "bytes", ge=1
+    )
     record_bytes: int = _setting(1 << 20, "Largest record", "bytes", ge=1)
     labels_per_record: int = _setting(1_024, "Most labels in a record", "labels", ge=1)
     features_per_record: int = _setting(65_536, "Most features in a record", "features", ge=1)
     id_bytes: int = _setting(256, "Longest id", "bytes", ge=1)
-    bad_share: float = _setting(0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1)
+    bad_share: float = _setting(
+        0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1
+    )
     bad_window: int = _setting(1_000, "How many of the last records that share is of", "records", ge=1)
 
 

@@ -50,13 +50,16 @@ def markdown() -> str:
         "# Settings",
         "",
         "In rising order they come from the defaults, a TOML file (`--config`), the environment",
-        "(`STREAMLEARN_<SECTION>__<KEY>`) and `--set section.key=value`. `streamlearn config show` prints the ones in force.",
+        "(`STREAMLEARN_<SECTION>__<KEY>`) and `--set section.key=value`.",
+        "`streamlearn config show` prints the ones in force.",
         "",
         "| setting | default | unit | meaning |",
         "|---|---|---|---|",
     ]
     for row in described(load_settings(environment={})):
-        default = "this host's name and `-0`" if row.name == "worker.name" else f"`{row.shown()}`" if row.shown() else ""
+        default = (
+            "this host's name and `-0`" if row.name == "worker.name" else f"`{row.shown()}`" if row.shown() else ""
+        )
         lines.append(f"| `{row.name}` | {default} | {row.unit} | {row.meaning} |")
     return "\n".join(lines) + "\n"
 

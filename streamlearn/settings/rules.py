@@ -13,8 +13,8 @@ RULES = ("subset", "hamming", "top_k:K", "threshold:P")
 class Rule:
     """A decision rule.
 
-    ``kind`` is ``subset``, ``hamming``, ``top_k`` or ``threshold``; ``count`` is K of ``top_k:K``; ``threshold`` is P of
-    ``threshold:P``, a probability.
+    ``kind`` is ``subset``, ``hamming``, ``top_k`` or ``threshold``; ``count`` is K of ``top_k:K``; ``threshold`` is P
+    of ``threshold:P``, a probability.
     """
 
     kind: str

@@ -15,7 +15,12 @@ from streamlearn.errors import UsageError
 from streamlearn.settings.model import Section, Settings
 
 PREFIX = "STREAMLEARN_"
-RESERVED = ("STREAMLEARN_CACHE_DIR", "STREAMLEARN_DATASETS", "STREAMLEARN_REQUIRE_BROKER", "STREAMLEARN_REQUIRE_PROMTOOL")
+RESERVED = (
+    "STREAMLEARN_CACHE_DIR",
+    "STREAMLEARN_DATASETS",
+    "STREAMLEARN_REQUIRE_BROKER",
+    "STREAMLEARN_REQUIRE_PROMTOOL",
+)
 
 
 class LoadedSettings(NamedTuple):

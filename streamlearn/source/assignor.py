@@ -1,3 +1,6 @@
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false
+# The stubs that come with the type checker describe an older client than the one installed.
 """An assignor that gives every partition to one member: the active worker of scope ``topic``.
 
 Static members come first, by the name that stays the same over restarts, so the same worker is active again when it

@@ -1,3 +1,6 @@
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# pyright: reportIncompatibleMethodOverride=false
+# The stubs that come with the type checker describe an older client than the one installed.
 """A source on Kafka: a static member of a consumer group that reads committed records only.
 
 The client's hazards that the rules here answer are named where they apply: no deserializers (a raising one makes

@@ -1,8 +1,8 @@
 """Multi-label ARFF files as MULAN and MEKA write them, read row by row.
 
-Dense and sparse rows may stand in one file. Names and values may be quoted with ' or " and escaped with a backslash, and
-may be the same attribute in the XML file without the escapes. A nominal value is a text, ``?`` is missing; a value that a
-sparse row leaves out is 0, or a nominal attribute's first value.
+Dense and sparse rows may stand in one file. Names and values may be quoted with ' or " and escaped with a backslash,
+and may be the same attribute in the XML file without the escapes. A nominal value is a text, ``?`` is missing; a value
+that a sparse row leaves out is 0, or a nominal attribute's first value.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ class ArffStream:
                     f"{self._path}: which attributes are labels? There is no {beside.name} beside it and no -C in the "
                     "relation's name: give --labels a count (negative: the last ones), names, or an XML file"
                 )
-            labels = meka[1]
+            labels = str(meka[1])
         if re.fullmatch(r"[+-]?\d+", labels.strip()):
             number = int(labels)
             if number == 0 or abs(number) > count:
@@ -174,7 +174,8 @@ class ArffStream:
             try:
                 for _ in range(self._data_line):
                     next(file)
-                for number, line in enumerate(file, self._data_line + 1):
+                for line in file:
+                    number += 1
                     text = line.strip()
                     if not text or text.startswith("%"):
                         continue
@@ -189,9 +190,7 @@ class ArffStream:
                 raise self._fault(number, str(error)) from None
 
     def _dense(self, fields: list[str]) -> StreamRow:
-        x: list[float | str | None] = []
-        for place in self._feature_places:
-            x.append(self._value(place, fields[place]))
+        x = [self._value(place, fields[place]) for place in self._feature_places]
         return StreamRow(x, self._truth(dict(enumerate(fields))))
 
     def _sparse(self, text: str) -> StreamRow:

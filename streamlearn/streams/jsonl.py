@@ -5,9 +5,9 @@ from __future__ import annotations
 import gzip
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, ContextManager, cast
+from typing import BinaryIO, cast
 
 from streamlearn.codec.decode import decode_instance
 from streamlearn.errors import RecordError, UsageError
@@ -34,12 +34,12 @@ class JsonLinesStream:
         self._limits = limits or LimitSettings()
         self.name = "-" if path == "-" else Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
 
-    def _open(self) -> ContextManager[BinaryIO]:
+    def _open(self) -> AbstractContextManager[BinaryIO]:
         if self._path == "-":
             return nullcontext(sys.stdin.buffer)
         try:
             if self._path.endswith(".gz"):
-                return cast(ContextManager[BinaryIO], gzip.open(self._path, "rb"))
+                return cast(AbstractContextManager[BinaryIO], gzip.open(self._path, "rb"))
             return Path(self._path).open("rb")
         except OSError as error:
             raise UsageError(f"{self._path}: {error.strerror or error}") from None
@@ -48,7 +48,8 @@ class JsonLinesStream:
         number = 0
         try:
             with self._open() as file:
-                for number, line in enumerate(file, 1):
+                for line in file:
+                    number += 1
                     if line.strip():
                         instance = decode_instance(line.strip(), self._limits)
                         yield StreamRow(instance.x, instance.y, instance.id)

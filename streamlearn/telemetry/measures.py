@@ -1,12 +1,12 @@
 """Prequential measures of emitted label sets: over the whole stream, and over windows of a fixed number of rows.
 
 Subset accuracy, example F1 and example Jaccard are means over rows with a complete truth; an empty answer to an empty
-truth has F1 and Jaccard 1. Hamming loss is the mean over rows of the share of wrong labels among those whose truth is known
-at that row. Micro F1 and macro F1 come from counts over known pairs of row and label; macro F1 is the mean over all labels
-known, 0 for a label with neither truth nor answer.
+truth has F1 and Jaccard 1. Hamming loss is the mean over rows of the share of wrong labels among those whose truth is
+known at that row. Micro F1 and macro F1 come from counts over known pairs of row and label; macro F1 is the mean over
+all labels known, 0 for a label with neither truth nor answer.
 
-Source: Gama, Sebastiao and Rodrigues, *On evaluating stream learning algorithms* (Machine Learning 90, 2013), prequential
-evaluation; the measures are those of Madjarov et al. (Pattern Recognition 45(9), 2012).
+Source: Gama, Sebastiao and Rodrigues, *On evaluating stream learning algorithms* (Machine Learning 90, 2013),
+prequential evaluation; the measures are those of Madjarov et al. (Pattern Recognition 45(9), 2012).
 """
 
 from __future__ import annotations

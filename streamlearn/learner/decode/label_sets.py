@@ -1,8 +1,8 @@
 """The pool of label sets seen so far: bounded, decayed, and decoded by posterior with their joint prior.
 
 The set S that maximises  sum of log p over S + sum of log(1 - p) over the others + a PMI(S)  is chosen, with
-PMI(S) = log P(S) - sum over S of log r - sum over the others of log(1 - r), P(S) the set's decayed share of the rows and r
-the labels' decayed rates. Terms that all sets share drop out, so a set's score is a log c_S + sum over S of
+PMI(S) = log P(S) - sum over S of log r - sum over the others of log(1 - r), P(S) the set's decayed share of the rows
+and r the labels' decayed rates. Terms that all sets share drop out, so a set's score is a log c_S + sum over S of
 (logit p - a logit r): no logarithm per set.
 
 a = 1 is Bayes' rule for posteriors that are independent given the instance; a = .5 was best over all measured streams.
@@ -32,15 +32,16 @@ LEAST_ROWS = 50.0
 
 
 class LabelSetsState(NamedTuple):
-    """``members`` int32[CAPACITY, LONGEST] ascending slots; ``length`` int64, ``code`` int64 (a hash), ``count`` float64
-    and ``log_count`` float64 [CAPACITY]; ``size`` int64[1]; ``weights`` float64[2]: the increment of the next row, and the
-    total of all rows; ``labels`` float64[labels], the labels' counts. Counts are in units of the growing increment.
+    """``members`` int32[CAPACITY, LONGEST] ascending slots; ``length`` int64, ``code`` int64 (a hash), ``count``
+    float64 and ``log_count`` float64 [CAPACITY]; ``size`` int64[1]; ``weights`` float64[2]: the increment of the next
+    row, and the total of all rows; ``labels`` float64[labels], the labels' counts. Counts are in units of the growing
+    increment.
     """
 
     members: np.ndarray
     length: np.ndarray
     code: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # pyright: ignore[reportIncompatibleMethodOverride]
     log_count: np.ndarray
     size: np.ndarray
     weights: np.ndarray
@@ -77,7 +78,7 @@ def label_sets_decode_row(state: LabelSetsState, logits: np.ndarray, labels: int
 
 
 @kernel
-def _find(state: LabelSetsState, members: np.ndarray, code: int) -> int:
+def _find(state: LabelSetsState, members: np.ndarray, code: int | np.int64) -> int:
     for index in range(state.size[0]):
         if state.code[index] == code and state.length[index] == members.size:
             same = True
@@ -105,7 +106,8 @@ def _place_for_new(state: LabelSetsState) -> int:
 
 @kernel
 def label_sets_learn_row(state: LabelSetsState, members: np.ndarray) -> None:
-    """Count one complete row's label set, ``members`` int32 ascending slots; a set beyond LONGEST counts its labels only.
+    """Count one complete row's label set, ``members`` int32 ascending slots; a set beyond LONGEST counts its labels
+    only.
 
     When the pool is full the set with the smallest count leaves, the lowest index of equals.
     """

@@ -1,8 +1,8 @@
 """Who is watched for drift: the loss of every top-level cluster of labels.
 
 A cluster's loss on a row is 1 minus the probability that the mixture gave to the row's true labels within the cluster,
-the labels taken as independent; it lies in [0, 1] and does not depend on the decision rule. Labels whose truth is unknown
-are left out, and a cluster of which nothing is known is not updated.
+the labels taken as independent; it lies in [0, 1] and does not depend on the decision rule. Labels whose truth is
+unknown are left out, and a cluster of which nothing is known is not updated.
 """
 
 from __future__ import annotations

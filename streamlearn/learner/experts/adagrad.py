@@ -1,7 +1,8 @@
 """Logistic regression per label with AdaGrad steps and a damped start: the slow linear expert.
 
-Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 12, 2011), diagonal form. The accumulator starts at
-``START`` instead of near zero, which damps the first steps: the largest gain of any single expert in our measurements.
+Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 12, 2011), diagonal form. The accumulator starts
+at ``START`` instead of near zero, which damps the first steps: the largest gain of any single expert in our
+measurements.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _ONE = np.float32(1.0)
 
 
 class AdaGradState(NamedTuple):
-    """``weight`` and ``squared`` float32[columns, labels], labels contiguous; ``bias``, ``bias_squared`` float32[labels].
+    """``weight`` and ``squared`` float32[columns, labels], labels contiguous; ``bias``, ``bias_squared``
+    float32[labels].
 
     ``squared`` holds the sum of squared gradients without its start, so that untouched memory is zero.
     """

@@ -92,9 +92,7 @@ class ConstantStep:
     def grow(self, features: int, labels: int) -> None:
         """Make room for ``features`` columns and ``labels`` labels; new labels start at the bias."""
         weight, bias = self.state
-        self.state = ConstantStepState(
-            grown(grown(weight, labels, axis=1), features), grown(bias, labels, float(BIAS))
-        )
+        self.state = ConstantStepState(grown(grown(weight, labels, axis=1), features), grown(bias, labels, float(BIAS)))
 
     def retire(self, label: int) -> None:
         """Empty a slot: weights and bias go back to their start."""

@@ -11,7 +11,7 @@ CONTEXTS = 2 * SUPPORT_LEVELS
 
 
 @kernel
-def support_context(positives: int, was_on: int) -> int:
+def support_context(positives: int, was_on: int | np.int64) -> int:
     """Return 2 min(7, floor(log2(1 + positives))) + was_on: how well a label is known, and whether it was just true.
 
     ``positives`` counts the rows in which the label was learnt as true; ``was_on`` is 1 when it was true in the row
@@ -22,4 +22,4 @@ def support_context(positives: int, was_on: int) -> int:
     while rest > 1 and level < SUPPORT_LEVELS - 1:
         rest >>= 1
         level += 1
-    return 2 * level + was_on
+    return 2 * level + int(was_on)

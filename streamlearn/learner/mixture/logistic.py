@@ -1,10 +1,10 @@
 """Logistic mixing: one logit per label from the experts' logits, by weights that follow their own log loss.
 
-Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Two weight sets look at them: A, shared by
-all labels of one context (`contexts.support_context`), and C, the label's own. z_A = A[context] . x and z_C = C[label] . x
-are clipped to plus or minus 10, and z = F_A z_A + F_C z_C, clipped likewise, with F chosen by A's context. Each set follows
-the gradient of its own log loss with AdaGrad (accumulators from 1): step .1, F step .02. Gradients of A and F are summed
-over the row's labels and applied once a row, C's per label.
+Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Two weight sets look at them: A, shared
+by all labels of one context (`contexts.support_context`), and C, the label's own. z_A = A[context] . x and z_C =
+C[label] . x are clipped to plus or minus 10, and z = F_A z_A + F_C z_C, clipped likewise, with F chosen by A's context.
+Each set follows the gradient of its own log loss with AdaGrad (accumulators from 1): step .1, F step .02. Gradients of
+A and F are summed over the row's labels and applied once a row, C's per label.
 
 Source: Mattern, *Mixing Strategies in Data Compression* (DCC 2012), logistic mixing with selected weight sets.
 """
@@ -110,7 +110,8 @@ def mixer_learn_row(
     truth: np.ndarray,
     labels: int,
 ) -> None:
-    """Take one step from what `mixer_predict_row` left in ``scratch`` and ``mixed``; unknown labels (-1) do not count."""
+    """Take one step from what `mixer_predict_row` left in ``scratch`` and ``mixed``; unknown labels (-1) do not
+    count."""
     experts = logits.shape[0]
     scratch.shared_gradient[:] = _ZERO
     scratch.final_gradient[:] = _ZERO
