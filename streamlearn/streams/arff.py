@@ -18,7 +18,7 @@ from streamlearn.errors import UsageError
 from streamlearn.streams.base import StreamRow
 
 _TOKEN = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^\s,{}'"]+))""")
-_FIELD = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|([^,]*?))\s*(?:,|$)""")
+_FIELD = re.compile(r"""\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|((?!['"])[^,]*?))\s*(?:,|$)""")
 _ESCAPE = re.compile(r"\\(.)")
 _MEKA_LABELS = re.compile(r"-C\s+(-?\d+)")
 _NUMERIC = ("numeric", "real", "integer")

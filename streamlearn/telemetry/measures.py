@@ -192,6 +192,10 @@ class Measures:
         """Return the measures of the last full window, or of the first one while it fills; None below 30 rows."""
         return self._values(LATEST if self._state.scored[LATEST] else CURRENT, LEAST_ROWS)
 
+    def window_at_end(self) -> dict[str, float | None]:
+        """Return the measures of the last full window, of however few rows."""
+        return self._values(LATEST, 1)
+
     def window_current(self) -> dict[str, float | None]:
         """Return the measures of the window that is filling, of however few rows."""
         return self._values(CURRENT, 1)

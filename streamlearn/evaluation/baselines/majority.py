@@ -1,0 +1,31 @@
+"""The naive baseline that always answers the most frequent label set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from streamlearn.streams.base import Features, Truth
+
+
+def positives(y: Truth) -> list[str]:
+    """Return the names that a truth says are true."""
+    return [name for name, sign in y.items() if sign] if isinstance(y, Mapping) else list(y)
+
+
+class MajorityLabelSet:
+    """Answers the label set learnt most often so far; the one learnt first among equals."""
+
+    def __init__(self) -> None:
+        self._counts: dict[frozenset[str], int] = {}
+        self._best: frozenset[str] = frozenset()
+
+    def predict(self, x: Features) -> list[str]:
+        """Return the most frequent label set, sorted."""
+        return sorted(self._best)
+
+    def learn(self, x: Features, y: Truth) -> None:
+        """Count a label set."""
+        labels = frozenset(positives(y))
+        self._counts[labels] = self._counts.get(labels, 0) + 1
+        if self._counts[labels] > self._counts.get(self._best, 0):
+            self._best = labels

@@ -1,0 +1,248 @@
+"""Prequential evaluation: every instance is predicted, scored, then learnt, from the first row to the last."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from streamlearn.encoder.labels import LabelTable
+from streamlearn.errors import UsageError
+from streamlearn.evaluation.baselines.catalogue import OURS, RowLearner, baseline
+from streamlearn.settings.model import Settings
+from streamlearn.settings.rules import Rule
+from streamlearn.stream_model import StreamModel
+from streamlearn.streams.base import Stream, StreamRow
+from streamlearn.telemetry.measures import Measures
+
+BATCH_ROWS = 500
+
+
+class AnsweredRow(NamedTuple):
+    """What a learner answered to a row, before it learnt it."""
+
+    row: int
+    labels: list[str]
+    scores: dict[str, float]
+    seen: int
+    learned: int
+
+
+class Report(NamedTuple):
+    """The result of one stream; `as_json` is the object that `evaluate --json` writes."""
+
+    stream: str
+    learner: str
+    preset: str
+    rule: str
+    seed: int
+    instances: int
+    features: int
+    labels: int
+    seconds: float
+    measures: dict[str, float | None]
+    windows: list[dict[str, Any]]
+
+    @property
+    def instances_per_second(self) -> float:
+        """Rows over the seconds of predicting, scoring and learning."""
+        return self.instances / self.seconds if self.seconds > 0 else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        values = self._asdict()
+        values["seconds"] = round(self.seconds, 6)
+        measures, windows = values.pop("measures"), values.pop("windows")
+        return {
+            **values,
+            "instances_per_second": round(self.instances_per_second, 1),
+            "measures": measures,
+            "windows": windows,
+        }
+
+
+class _Runner(Protocol):
+    """Takes rows in order and keeps the measures."""
+
+    measures: Measures
+    seconds: float
+
+    def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]: ...
+
+    def sizes(self) -> tuple[int, int]: ...
+
+
+class _Ours:
+    """Our learner; rows go to it in batches, which changes no result."""
+
+    def __init__(self, settings: Settings, stream: Stream) -> None:
+        self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
+        self._model.warm_up()
+        self.measures = self._model.measures
+        self.seconds = 0.0
+
+    def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
+        begun = time.perf_counter()
+        plan = self._model.plan()
+        for row in rows:
+            if row.y is None:
+                plan.predict(row.x)
+            else:
+                plan.predict_and_learn(row.x, row.y)
+        result = plan.run()
+        self.seconds += time.perf_counter() - begun
+        return [
+            AnsweredRow(first + op, result.labels(op), result.scores(op), result.seen(op), result.learned(op))
+            for op in range(len(rows))
+        ]
+
+    def sizes(self) -> tuple[int, int]:
+        return self._model.feature_count, len(self._model.label_names)
+
+
+class _Baseline:
+    """Any other learner, row by row, with the same measures."""
+
+    def __init__(self, learner: RowLearner, settings: Settings, stream: Stream) -> None:
+        self._learner = learner
+        declared = [*settings.labels.declared, *stream.labels]
+        self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
+        self._features: set[str] = set(stream.features)
+        self._learned = 0
+        # The scoring kernel compiles here, outside the seconds that are counted.
+        self.measures = Measures(settings.measures.window, 1)
+        self._score([], StreamRow({}, {}))
+        self.measures = Measures(settings.measures.window, self._labels.count)
+        self.seconds = 0.0
+
+    def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
+        answered = []
+        for number, row in enumerate(rows, first):
+            begun = time.perf_counter()
+            labels = self._learner.predict(row.x)
+            answered.append(AnsweredRow(number, list(labels), {}, number, self._learned))
+            if row.y is not None:
+                self._score(labels, row)
+                self._learner.learn(row.x, row.y)
+                self._learned += 1
+            self.seconds += time.perf_counter() - begun
+            if isinstance(row.x, dict):
+                self._features.update(row.x)
+        return answered
+
+    def _score(self, labels: Sequence[str], row: StreamRow) -> None:
+        assert row.y is not None
+        truth = self._labels.resolve(row.y)
+        self.measures.grow(self._labels.count)
+        emitted = [slot for name in labels if (slot := self._labels.find(name)) is not None]
+        self.measures.score_rows(
+            np.array([0, len(emitted)], np.int64),
+            np.array(emitted, np.int32),
+            np.array([0, len(truth.slots)], np.int64),
+            np.array(truth.slots, np.int32),
+            np.array(truth.signs, np.int8),
+            np.array([truth.complete], np.int8),
+            np.array([self._labels.count], np.int32),
+        )
+
+    def sizes(self) -> tuple[int, int]:
+        return len(self._features), self._labels.count
+
+
+def evaluate_stream(
+    stream: Stream,
+    settings: Settings,
+    *,
+    learner: str = OURS,
+    limit: int | None = None,
+    progress: Callable[[int, dict[str, float | None]], None] | None = None,
+    answered: Callable[[AnsweredRow, StreamRow], None] | None = None,
+) -> Report:
+    """Evaluate a learner on a stream.
+
+    Parameters
+    ----------
+    stream:
+        Its declared labels are known to the learner from row 0; other labels join at first mention.
+    settings:
+        Of the learner, and ``measures.window``.
+    learner:
+        ``streamlearn`` or the name of a baseline.
+    limit:
+        Rows at most.
+    progress:
+        Called with the rows so far and the measures of the window.
+    answered:
+        Called with every answer and its row, in order.
+
+    Returns
+    -------
+    Report; its seconds are those of predicting, scoring and learning, without compiling and reading.
+
+    Raises
+    ------
+    UsageError
+        When the learner does not exist or the stream cannot be read.
+    """
+    settings = _wide_enough(settings, stream)
+    runner: _Runner = _Ours(settings, stream) if learner == OURS else _Baseline(baseline(learner), settings, stream)
+    window = settings.measures.window
+    windows: list[dict[str, Any]] = []
+    count = 0
+    for rows in _batches(stream, limit, window):
+        for answer, row in zip(runner.run(rows, count), rows, strict=True):
+            if answered is not None:
+                answered(answer, row)
+        count += len(rows)
+        if count % window == 0:
+            windows.append({"from": count - window, "to": count, "measures": runner.measures.window_at_end()})
+        if progress is not None:
+            progress(count, runner.measures.window_latest())
+    if count % window:
+        begin = count - count % window
+        windows.append({"from": begin, "to": count, "measures": runner.measures.window_current()})
+    features, labels = runner.sizes()
+    return Report(
+        stream.name,
+        learner,
+        settings.learner.preset,
+        str(Rule.parse(settings.learner.rule)) if learner == OURS else "",
+        settings.learner.seed,
+        count,
+        features,
+        labels,
+        runner.seconds,
+        runner.measures.whole(),
+        windows,
+    )
+
+
+def _wide_enough(settings: Settings, stream: Stream) -> Settings:
+    """Return settings whose feature bound fits what the stream declares, so that a small stream asks for little."""
+    if not stream.features:
+        return settings
+    needed = max(len(stream.features) * 4, 1024)
+    bound = max(needed, len(stream.features)) if needed < settings.features.maximum else settings.features.maximum
+    if len(stream.features) > settings.features.maximum:
+        raise UsageError(
+            f"{stream.name} has {len(stream.features)} features, features.maximum is {settings.features.maximum}: "
+            "raise it with --set features.maximum=N"
+        )
+    features = settings.features.model_copy(update={"maximum": bound})
+    return settings.model_copy(update={"features": features})
+
+
+def _batches(stream: Stream, limit: int | None, window: int) -> Iterator[list[StreamRow]]:
+    """Yield rows in batches that end where windows end."""
+    rows = itertools.islice(iter(stream), limit)
+    taken = 0
+    while True:
+        size = min(BATCH_ROWS, window - taken % window)
+        batch = list(itertools.islice(rows, size))
+        if not batch:
+            return
+        taken += len(batch)
+        yield batch

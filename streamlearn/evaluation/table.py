@@ -1,0 +1,46 @@
+"""Reports as a table in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from streamlearn.evaluation.prequential import Report
+
+_COLUMNS = {
+    "subset_accuracy": "subset",
+    "hamming_loss": "Hamming",
+    "example_f1": "example F1",
+    "example_jaccard": "Jaccard",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+}
+
+
+def report_table(reports: Sequence[Report]) -> Table:
+    """Return one row a report, and their means when there are several."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("stream", overflow="fold")
+    for name in ("instances", "features", "labels", *_COLUMNS.values(), "instances/s"):
+        table.add_column(name, justify="right")
+    for report in reports:
+        table.add_row(
+            report.stream,
+            f"{report.instances:,}",
+            f"{report.features:,}",
+            f"{report.labels:,}",
+            *(_shown(report.measures[name]) for name in _COLUMNS),
+            f"{report.instances_per_second:,.0f}",
+        )
+    if len(reports) > 1:
+        means = []
+        for name in _COLUMNS:
+            values = [value for report in reports if (value := report.measures[name]) is not None]
+            means.append(_shown(sum(values) / len(values) if values else None))
+        table.add_row("mean", "", "", "", *means, "", style="bold")
+    return table
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

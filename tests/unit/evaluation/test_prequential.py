@@ -1,0 +1,82 @@
+"""Prequential evaluation: what it writes, that batches change nothing, and the naive baselines."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from streamlearn.cli.app import app
+from streamlearn.evaluation import prequential
+from streamlearn.evaluation.prequential import evaluate_stream
+from streamlearn.records.prediction import Prediction
+from streamlearn.settings.model import Settings
+from streamlearn.streams.synthetic import generator
+from tests.datasets import dataset
+
+MEASURES = {"subset_accuracy", "hamming_loss", "example_f1", "example_jaccard", "micro_f1", "macro_f1"}
+
+
+def test_the_files_are_as_documented(tmp_path: Path) -> None:
+    report, predictions = tmp_path / "r.jsonl", tmp_path / "p.jsonl"
+    report.write_text("left over\n")
+    arguments = ["evaluate", "synthetic:drifting", "synthetic:stationary", "--limit", "1250", "--window", "500"]
+    result = CliRunner().invoke(app, [*arguments, "--json", str(report), "--predictions", str(predictions)])
+    assert result.exit_code == 0, result.output
+    objects = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [set(each) for each in objects] == 2 * [
+        {
+            "stream", "learner", "preset", "rule", "seed", "instances", "features", "labels", "seconds",
+            "instances_per_second", "measures", "windows",
+        }
+    ]  # fmt: skip
+    first = objects[0]
+    assert (first["learner"], first["preset"], first["rule"], first["instances"]) == (
+        "streamlearn", "default", "subset", 1250,
+    )  # fmt: skip
+    assert set(first["measures"]) == MEASURES
+    assert [(each["from"], each["to"]) for each in first["windows"]] == [(0, 500), (500, 1000), (1000, 1250)]
+    whole = first["measures"]["subset_accuracy"]
+    weighted = sum((each["to"] - each["from"]) * each["measures"]["subset_accuracy"] for each in first["windows"])
+    assert weighted / 1250 == pytest.approx(whole)
+    records = [Prediction.model_validate_json(line) for line in predictions.read_bytes().splitlines()]
+    assert [record.id for record in records] == 2 * [str(row) for row in range(1250)]
+
+
+def test_batches_change_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = generator("drifting", seed=2, instances=700)
+    together = evaluate_stream(stream, Settings())
+    monkeypatch.setattr(prequential, "BATCH_ROWS", 7)
+    apart = evaluate_stream(stream, Settings())
+    assert apart.measures == together.measures
+    assert apart.windows == together.windows
+
+
+def test_the_learner_beats_the_naive_baselines() -> None:
+    stream = generator("drifting", seed=0, instances=3_000)
+    results = {
+        name: evaluate_stream(stream, Settings(), learner=name).measures["example_f1"] or 0.0
+        for name in ("streamlearn", "majority", "last")
+    }
+    assert results["streamlearn"] > 0.85
+    assert max(results["majority"], results["last"]) < 0.6
+
+
+def test_the_last_label_set_on_a_sorted_stream() -> None:
+    from streamlearn.streams import open_stream
+
+    stream = open_stream(str(dataset("scene")))
+    sets = [row.y for row in stream]
+    repeated = sum(before == after for before, after in zip([[], *sets], sets, strict=False))
+    report = evaluate_stream(stream, Settings(), learner="last")
+    assert report.measures["subset_accuracy"] == pytest.approx(repeated / len(sets))
+
+
+@pytest.mark.parametrize(("name", "least"), [("emotions", 0.26), ("slashdot", 0.40), ("medical", 0.54)])
+def test_real_streams_stay_as_accurate_as_they_were(name: str, least: float) -> None:
+    from streamlearn.streams import open_stream
+
+    report = evaluate_stream(open_stream(str(dataset(name))), Settings())
+    assert (report.measures["subset_accuracy"] or 0.0) > least
