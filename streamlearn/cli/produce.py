@@ -1,0 +1,52 @@
+"""``streamlearn produce``: a stream's instances onto a topic."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def produce(
+    stream: Annotated[
+        str, typer.Argument(metavar="STREAM", help="A file .arff[.gz] or .jsonl[.gz], -, or synthetic:NAME.")
+    ],
+    topic: Annotated[str, typer.Option("--topic", help="Topic of the instances.")],
+    bootstrap: Annotated[str, typer.Option("--bootstrap", help="Brokers, host:port.")] = "localhost:9092",
+    rate: Annotated[
+        float | None,
+        typer.Option("--rate", min=0.001, help="Instances a second; else as fast as it goes.", show_default=False),
+    ] = None,
+    labels_topic: Annotated[
+        str | None, typer.Option("--labels-topic", help="Send labels here, apart from instances.", show_default=False)
+    ] = None,
+    label_delay: Annotated[
+        int, typer.Option("--label-delay", min=0, help="Labels follow so many instances later.")
+    ] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Instances at most.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of a generator.")] = 0,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", help="Which ARFF attributes are labels: a count, names, an XML file.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based row."""
+    from streamlearn.streams import open_stream
+    from streamlearn.streams.producing import send_stream
+
+    opened = open_stream(stream, labels=labels, seed=seed, instances=limit)
+    sent = send_stream(
+        opened,
+        bootstrap=bootstrap,
+        topic=topic,
+        labels_topic=labels_topic,
+        label_delay=label_delay,
+        rate=rate,
+        limit=limit,
+    )
+    typer.echo(
+        f"{sent.instances:,} instances to {topic}"
+        + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")
+    )

@@ -1,0 +1,47 @@
+"""``streamlearn topics``: the topics that a configuration needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(name="topics", help="Create and check the topics that a configuration needs.", no_args_is_help=True)
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
+]
+
+
+@app.command("create")
+def create(config: Config = None, overrides: Overrides = None) -> None:
+    """Create the topics that are missing, with the right partitions and retention."""
+    from streamlearn.check.topics import Topics
+    from streamlearn.settings.sources import load_settings
+
+    topics = Topics(load_settings(config, overrides or ()).settings)
+    try:
+        created = topics.create()
+    finally:
+        topics.close()
+    typer.echo(f"created: {', '.join(created)}" if created else "nothing is missing")
+
+
+@app.command("check")
+def check(config: Config = None, overrides: Overrides = None) -> None:
+    """Check the topics; one line a fault, and exit status 2, when something is wrong."""
+    from streamlearn.check.topics import Topics
+    from streamlearn.settings.sources import load_settings
+
+    topics = Topics(load_settings(config, overrides or ()).settings)
+    try:
+        problems = topics.problems()
+    finally:
+        topics.close()
+    for problem in problems:
+        typer.echo(problem, err=True)
+    if problems:
+        raise typer.Exit(2)
+    typer.echo("the topics are right")
