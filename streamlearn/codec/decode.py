@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -11,14 +12,16 @@ import msgspec
 from streamlearn.errors import RecordError
 from streamlearn.settings.model import LimitSettings
 
-Value = float | int | bool | str | None
+Value = float | bool | str | None
 Truth = list[str] | dict[str, bool]
 
 _SHOWN = 60
+_DIGITS = 300
+"""An integer with more digits than this may be beyond the range of float64."""
 
 
 class DecodedInstance(msgspec.Struct, frozen=True, gc=False):
-    """An instance; ``y`` is None when there is no truth."""
+    """An instance; ``y`` is None when there is no truth. Numbers of ``x`` are float64, whole ones too."""
 
     x: dict[str, Value] | list[float | None]
     id: str | None = None
@@ -56,7 +59,7 @@ def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstan
     ------
     RecordError
         ``empty_value``, ``too_large``, ``not_utf8``, ``not_json``, ``wrong_type``, ``missing_field``, ``not_finite``,
-        ``too_many_labels``, ``too_many_features`` or ``id_too_long``.
+        ``too_many_labels``, ``too_many_features``, ``name_too_long`` or ``id_too_long``.
     """
     data = _checked(value, limits)
     try:
@@ -68,6 +71,10 @@ def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstan
             "too_many_features",
             f"x has {len(raw.x)} entries, limits.features_per_record is {limits.features_per_record}",
         )
+    if len(data) > limits.name_bytes:
+        if isinstance(raw.x, dict):
+            _check_names(raw.x, "x", limits)
+        _check_names(raw.y, "y", limits)
     return DecodedInstance(raw.x, _identity(raw.id, limits), _truth(raw.y, limits), raw.ts)
 
 
@@ -85,6 +92,8 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, data) from None
     identity = _identity(raw.id, limits)
+    if len(data) > limits.name_bytes:
+        _check_names(raw.y, "y", limits)
     truth = _truth(raw.y, limits)
     if truth is None:
         raise RecordError("wrong_type", "y is {}: an empty object names no label; [] is the empty truth")
@@ -100,6 +109,19 @@ def _checked(value: bytes | None, limits: LimitSettings) -> bytes:
             "too_large", f"the record has {len(value)} bytes, limits.record_bytes is {limits.record_bytes}"
         )
     return value
+
+
+def _check_names(names: Collection[str] | None, where: str, limits: LimitSettings) -> None:
+    """Refuse names that are too long; a record no longer than one name may be needs no look."""
+    if not names or max(map(len, names)) * 4 <= limits.name_bytes:
+        return
+    for name in names:
+        length = len(name.encode("utf-8"))
+        if length > limits.name_bytes:
+            raise RecordError(
+                "name_too_long",
+                f"the name {_shown(name)} in {where} has {length} bytes, limits.name_bytes is {limits.name_bytes}",
+            )
 
 
 def _identity(identity: str | int | None, limits: LimitSettings) -> str | None:
@@ -135,53 +157,64 @@ def _explained(error: Exception, data: bytes) -> RecordError:
     if isinstance(error, RecursionError):
         return RecordError("not_json", "the record is nested too deeply")
     message = str(error)
-    if not isinstance(error, msgspec.ValidationError):
+    refused = isinstance(error, msgspec.ValidationError)
+    if refused and "out of range" in message and message.endswith("`$.id`"):
+        return RecordError("id_too_long", "id is a number out of range; write a long id as text")
+    if not refused or "out of range" in message:
         try:
-            found = json.loads(text)
+            found = _read(text)
+            where = _not_finite(found)
+            if where is not None:
+                return RecordError("not_finite", f"{_shown(where)} is not a finite number")
+            json.dumps(found, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            message = "a text holds half a surrogate pair"
         except (ValueError, RecursionError):
-            return RecordError("not_json", f"{message}: {_shown(text)}")
-        where = _not_finite(found, "$")
-        if where is not None:
-            return RecordError("not_finite", f"{where} is not a finite number")
-        return RecordError("not_json", f"{message}: {_shown(text)}")
-    if "out of range" in message.lower():
-        return RecordError("not_finite", message)
+            pass
+        return RecordError("not_finite", message) if refused else RecordError("not_json", f"{message}: {_shown(text)}")
     code = "missing_field" if "missing required field" in message else "wrong_type"
     return RecordError(code, f"{message}{_value_at(text, message)}")
 
 
-def _not_finite(value: Any, where: str) -> str | None:
-    """Return the path of the first number that is NaN or infinite."""
-    if isinstance(value, float):
-        return None if math.isfinite(value) else where
-    if isinstance(value, dict):
-        parts = ((f"{where}.{key}", item) for key, item in value.items())
-    elif isinstance(value, list):
-        parts = ((f"{where}[{place}]", item) for place, item in enumerate(value))
-    else:
-        return None
-    for path, item in parts:
-        found = _not_finite(item, path)
-        if found is not None:
-            return found
+def _read(text: str) -> Any:
+    """Return JSON read leniently: NaN and infinities are numbers, and so is an integer of any length."""
+    return json.loads(text, parse_int=lambda digits: float(digits) if len(digits) > _DIGITS else int(digits))
+
+
+def _not_finite(record: Any) -> str | None:
+    """Return the path of the first number that is NaN or infinite, at whatever depth."""
+    waiting = [("$", record)]
+    while waiting:
+        where, value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            return where
+        if isinstance(value, dict):
+            waiting.extend([(f"{where}.{key}", item) for key, item in value.items()][::-1])
+        elif isinstance(value, list):
+            waiting.extend([(f"{where}[{place}]", item) for place, item in enumerate(value)][::-1])
     return None
 
 
 def _value_at(text: str, message: str) -> str:
-    """Return the offending value of a message like "... - at `$.y[0]`", or of the first wrong entry of an object."""
+    """Return the offending value of a message like "... - at `$.y[0]`", and its name where the path has ``[...]``."""
     _, found, path = message.partition(" - at `$")
     if not found:
         return ""
+    path = path.rstrip("`")
+    within, entry, _ = path.partition("[...]")
+    name = ""
     try:
-        value = json.loads(text)
-        for step in path.rstrip("`").replace("]", "").replace("[", ".").split("."):
-            if step == "...":
-                break
+        value = _read(text)
+        for step in within.replace("]", "").replace("[", ".").split("."):
             if step:
                 value = value[int(step)] if isinstance(value, list) else value[step]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        if entry:
+            right = bool if within == ".y" else (float, int, str, type(None))
+            name, value = next((name, item) for name, item in value.items() if not isinstance(item, right))
+            name = f"{_shown(name)} is "
+    except (ValueError, KeyError, IndexError, TypeError, StopIteration, RecursionError):
         return ""
-    return f": {_shown(json.dumps(value))}"
+    return f": {name}{_shown(json.dumps(value))}"
 
 
 def _shown(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from streamlearn.settings.rules import Rule
 
@@ -49,6 +49,9 @@ class WorkerSettings(Section):
         "Name that stays the same over restarts and is unique in the group",
         min_length=1,
     )
+
+
+_TOPIC_ROLES = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 
 
 class TopicSettings(Section):
@@ -142,6 +145,7 @@ class LimitSettings(Section):
     labels_per_record: int = _setting(1_024, "Most labels in a record", "labels", ge=1)
     features_per_record: int = _setting(65_536, "Most features in a record", "features", ge=1)
     id_bytes: int = _setting(256, "Longest id", "bytes", ge=1)
+    name_bytes: int = _setting(1_024, "Longest name of a feature or label", "bytes", ge=1)
     bad_share: float = _setting(
         0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1
     )
@@ -179,6 +183,20 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     measures: MeasureSettings = MeasureSettings()
     log: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Settings:
+        topics = self.topics
+        used = {name: getattr(topics, name) for name in _TOPIC_ROLES} | {"journal": self.journal_topic}
+        for name, topic in used.items():
+            for other, taken in used.items():
+                if other == name:
+                    break
+                if topic and topic == taken:
+                    raise ValueError(
+                        f"topics.{name} and topics.{other} are both {topic!r}; give each a topic of its own"
+                    )
+        return self
 
     @property
     def journal_topic(self) -> str:

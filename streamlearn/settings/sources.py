@@ -7,7 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 from pydantic import ValidationError
 
@@ -135,12 +135,17 @@ def _overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
 
 
 def _value(name: str, text: str) -> Any:
-    """Return what a text means for a setting: text settings take it as it is, others as TOML."""
+    """Return what a text means for a setting.
+
+    A text setting takes it as it is, a list that does not begin with ``[`` as comma-separated text, others as TOML.
+    """
     section, _, key = name.partition(".")
     model = sections().get(section)
     if model is not None:
         for field_name, field in model.model_fields.items():
-            if (field.alias or field_name) == key and field.annotation is str:
+            if (field.alias or field_name) != key:
+                continue
+            if field.annotation is str or (get_origin(field.annotation) is tuple and not text.startswith("[")):
                 return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -153,7 +158,10 @@ def _explained(error: ValidationError, origins: Mapping[str, str]) -> str:
     for fault in error.errors():
         name = ".".join(str(part) for part in fault["loc"][:2])
         message = str(fault["msg"]).removeprefix("Value error, ")
-        origin = origins.get(name, "")
+        origin = origins.get(name)
+        if origin is None:
+            faults.append(message)
+            continue
         shown = f" (value {fault['input']!r})" if "learner.rule" not in message else ""
         faults.append(f"{name} from {origin}: {message}{shown}")
     return "; ".join(faults)

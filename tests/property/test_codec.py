@@ -10,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamlearn.codec.decode import decode_instance, decode_label
-from streamlearn.codec.encode import encode_prediction
+from streamlearn.codec.encode import encode_event, encode_metrics, encode_prediction
 from streamlearn.errors import RecordError
+from streamlearn.records.event import Event, EventPoint
 from streamlearn.records.instance import Instance
 from streamlearn.records.label import Label
+from streamlearn.records.metrics import Metrics
 from streamlearn.records.prediction import Prediction
 from streamlearn.settings.model import LimitSettings
 
 LIMITS = LimitSettings()
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)
 SCALAR = st.one_of(
-    st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), TEXT
+    st.none(), st.booleans(), st.integers(-(10**330), 10**330), st.floats(allow_nan=False, allow_infinity=False), TEXT
 )
 ANY = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
 X = st.dictionaries(TEXT, SCALAR, max_size=4) | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4)
@@ -79,3 +81,41 @@ def test_predictions_are_read_back(identity: str, labels: list[str], scores: dic
     assert (read.id, read.labels, read.scores, list(read.scores)) == (identity, labels, scores, list(scores))
     assert (read.model.seen, read.source.offset, read.source.topic) == (count, count, "t")
     assert json.loads(value) == read.model_dump()
+
+
+@given(TEXT, st.floats(0, 1), st.integers(0, 2**53))
+def test_events_are_read_back(name: str, mean: float, row: int) -> None:
+    event = Event(
+        kind="drift",
+        at=EventPoint(row=row, now_ns=row),
+        scope="cluster",
+        name=name,
+        signal="loss",
+        direction="worse",
+        before=mean,
+        after=mean,
+        n=row,
+        since_row=row,
+        action="retest",
+    )
+    value = encode_event(event.model_dump())
+    assert Event.model_validate_json(value) == event
+    assert list(json.loads(value)) == list(Event.model_fields)
+
+
+@given(TEXT, st.none() | st.floats(0, 1), st.integers(0, 2**53))
+def test_metrics_are_read_back(lineage: str, measure: float | None, count: int) -> None:
+    metrics = Metrics(
+        task=0,
+        lineage=lineage,
+        now_ns=count,
+        seen=count,
+        learned=count,
+        labels=3,
+        features=4,
+        clusters=1,
+        pending=0,
+        window={"micro_f1": measure},
+        whole={"micro_f1": measure},
+    )
+    assert Metrics.model_validate_json(encode_metrics(metrics.model_dump())) == metrics

@@ -8,7 +8,7 @@ from streamlearn.codec.decode import decode_instance, decode_label
 from streamlearn.errors import RecordError
 from streamlearn.settings.model import LimitSettings
 
-LIMITS = LimitSettings(record_bytes=500, labels_per_record=2, features_per_record=3, id_bytes=8)
+LIMITS = LimitSettings(record_bytes=500, labels_per_record=2, features_per_record=3, id_bytes=8, name_bytes=20)
 
 
 def test_every_kind_of_value_is_kept() -> None:
@@ -34,11 +34,25 @@ def test_what_says_nothing_is_no_truth(text: str, truth: object) -> None:
         (b'{"x": {}', "not_json", '{"x": {}'),
         (b'{"x": {"a": NaN}}', "not_finite", "$.x.a"),
         (b'{"x": [1, -Infinity]}', "not_finite", "$.x[1]"),
-        (b'{"x": {"a": 1e999}}', "not_finite", ""),
+        (b'{"x": {"a": 1e999}}', "not_finite", "$.x.a"),
+        (b'{"x": {"a": ' + b"9" * 400 + b"}}", "not_finite", "$.x.a"),
+        (b'{"x": [' + b"9" * 400 + b"]}", "not_finite", "$.x[0]"),
+        (b'{"x": {"a": 1}, "other": [NaN]}', "not_finite", "$.other[0]"),
+        (b'{"x": {"\\ud800": NaN}}', "not_finite", "$.x.?"),
+        (b'{"other": ' + b"[" * 200 + b"]" * 200 + b', "x": {"a": NaN}}', "not_finite", "$.x.a"),
         (b"[]", "wrong_type", "object"),
         (b'{"x": "seven"}', "wrong_type", '"seven"'),
         (b'{"x": {}, "y": ["n", 3]}', "wrong_type", "$.y[1]"),
-        (b'{"x": {}, "y": {"n": 1}}', "wrong_type", "$.y"),
+        (b'{"x": {}, "y": {"m": true, "n": 1}}', "wrong_type", "n is 1"),
+        (b'{"x": {"a": 1, "b[0]": {"c": 2}}}', "wrong_type", 'b[0] is {"c": 2}'),
+        (b'{"x": {}, "y": ["\\ud800"]}', "not_json", "half a surrogate pair"),
+        (b'{"x": {"\\udfff": 1}}', "not_json", "half a surrogate pair"),
+        (b'\xef\xbb\xbf{"x": {}}', "not_json", "byte 0"),
+        (b'{"x": {}} {}', "not_json", "trailing"),
+        (b'{"x": {}, "id": ' + b"1" * 400 + b"}", "id_too_long", "limits.id_bytes is 8"),
+        (b'{"x": {"' + b"n" * 21 + b'": 1}}', "name_too_long", "in x has 21 bytes, limits.name_bytes is 20"),
+        (b'{"x": {}, "y": ["' + b"n" * 21 + b'"]}', "name_too_long", "in y has 21 bytes"),
+        (b'{"x": {}, "y": {"' + "ü".encode() * 11 + b'": true}}', "name_too_long", "in y has 22 bytes"),
         (b'{"x": {}, "id": 1.5}', "wrong_type", "1.5"),
         (b'{"id": "a"}', "missing_field", "`x`"),
         (b'{"x": {}, "y": ["a", "b", "c"]}', "too_many_labels", "limits.labels_per_record is 2"),
@@ -52,7 +66,7 @@ def test_bad_instances_have_code_place_and_value(value: bytes | None, code: str,
     with pytest.raises(RecordError) as raised:
         decode_instance(value, LIMITS)
     assert (raised.value.code, said in raised.value.text) == (code, True), raised.value
-    assert len(raised.value.text) < 250
+    assert len(raised.value.text.encode()) < 250
 
 
 @pytest.mark.parametrize(
@@ -63,12 +77,42 @@ def test_bad_instances_have_code_place_and_value(value: bytes | None, code: str,
         (b'{"id": null, "y": []}', "wrong_type"),
         (b'{"id": "a", "y": null}', "wrong_type"),
         (b'{"id": "a", "y": {}}', "wrong_type"),
+        (b'{"id": "a", "y": ["' + b"n" * 21 + b'"]}', "name_too_long"),
     ],
 )
 def test_bad_labels(value: bytes, code: str) -> None:
     with pytest.raises(RecordError) as raised:
         decode_label(value, LIMITS)
     assert raised.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (b'{"x": {"' + b"k" * 100_000 + b'": NaN}}', "not_finite"),
+        (b'{"x": {"' + b"k" * 100_000 + b'": []}}', "wrong_type"),
+        (b'{"x": {"' + b"k" * 100_000 + b'": 1}}', "name_too_long"),
+        (b'{"x": {}, "id": ' + b"1" * 100_000 + b"}", "id_too_long"),
+        (b'{"other": ' + b"[" * 50_000 + b"]" * 50_000 + b', "x": {}}', "not_json"),
+        (b'{"other": ' + b"[" * 700 + b"]" * 700 + b', "x": {"a": NaN}}', "not_finite"),
+    ],
+)
+def test_a_huge_record_is_refused_in_few_words(value: bytes, code: str) -> None:
+    with pytest.raises(RecordError) as raised:
+        decode_instance(value, LimitSettings())
+    assert raised.value.code == code
+    assert len(raised.value.text.encode()) < 250
+
+
+def test_the_last_of_equal_names_counts_and_a_list_may_repeat_itself() -> None:
+    instance = decode_instance(b'{"id": "a", "id": "b", "x": {"f": 1, "f": 2}, "y": ["n", "n"]}', LIMITS)
+    assert (instance.id, instance.x, instance.y) == ("b", {"f": 2.0}, ["n", "n"])
+
+
+def test_names_at_the_limit_are_kept() -> None:
+    name = "ü" * 10
+    assert decode_instance(f'{{"x": {{"{name}": 1}}, "y": ["{name}"]}}'.encode(), LIMITS).y == [name]
+    assert decode_label(f'{{"id": 1, "y": {{"{name}": true}}}}'.encode(), LIMITS).y == {name: True}
 
 
 def test_labels() -> None:

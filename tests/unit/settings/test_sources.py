@@ -31,6 +31,8 @@ def test_values_are_toml_else_text() -> None:
     assert settings.labels.declared == ("a", "b")
     assert (settings.kafka.group_id, settings.log.json_lines, settings.worker.name) == ("12", True, "true")
     assert load_settings(None, ['labels.declared=["x"]'], {}).settings.labels.declared == ("x",)
+    assert load_settings(None, ["labels.declared=2024"], {}).settings.labels.declared == ("2024",)
+    assert load_settings(None, ["topics.labels=", "topics.metrics="], {}).settings.topics.labels == ""
 
 
 def test_variables_of_an_orchestrator_are_no_settings() -> None:
@@ -49,6 +51,8 @@ def test_variables_of_an_orchestrator_are_no_settings() -> None:
         (["learner.rule=best"], {}, "top_k:K"),
         (["learner.preset=huge"], {}, "learner.preset"),
         (["engine.batch_seconds=nan"], {}, "engine.batch_seconds"),
+        (["topics.predictions=instances"], {}, "topics.predictions and topics.instances are both 'instances'"),
+        (["topics.labels=streamlearn-journal"], {}, "topics.journal and topics.labels are both"),
     ],
 )
 def test_wrong_settings_are_named(overrides: list[str], environment: dict[str, str], said: str) -> None:
