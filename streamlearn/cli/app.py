@@ -24,6 +24,13 @@ INTERRUPTED_STATUS = 130
 class _LazyGroup(TyperGroup):
     """Finds commands by module name, so that only the one that is called is imported."""
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("streamlearn: interrupted", err=True)
+            sys.exit(INTERRUPTED_STATUS)
+
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
 
@@ -75,8 +82,6 @@ def main() -> None:
         _end(error, USAGE_STATUS)
     except (StreamlearnError, OSError) as error:
         _end(error, FAILURE_STATUS)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED_STATUS)
 
 
 def _end(error: Exception, status: int) -> None:
