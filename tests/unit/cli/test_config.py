@@ -1,0 +1,69 @@
+"""``streamlearn config``: every setting shown, wrong ones named."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamlearn.cli.app import main
+from streamlearn.settings.sources import keys
+
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["streamlearn", "config", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return int(ended.value.code or 0)
+
+
+def test_show_json_has_every_setting_with_its_origin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[snapshot]\nkeep = 7\n")
+    monkeypatch.setenv("STREAMLEARN_HTTP__PORT", "9000")
+    assert _run(monkeypatch, "show", "--json", "--config", str(file), "--set", "labels.declared=a,b") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == keys()
+    assert (rows["snapshot.keep"]["value"], rows["snapshot.keep"]["origin"]) == (7, str(file))
+    assert (rows["http.port"]["value"], rows["http.port"]["origin"]) == (9000, "environment STREAMLEARN_HTTP__PORT")
+    assert (rows["labels.declared"]["value"], rows["labels.declared"]["origin"]) == (
+        ["a", "b"],
+        "--set labels.declared",
+    )
+    assert (rows["kafka.session_timeout_ms"]["unit"], rows["log.json"]["origin"]) == ("ms", "default")
+    assert all(row["meaning"] for row in rows.values())
+
+
+def test_show_prints_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "show", "--set", "engine.frozen=true") == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert set(keys()) <= set(lines)
+    assert lines["engine.frozen"][1:4] == ["true", "--set", "engine.frozen"]
+
+
+def test_check_says_that_the_settings_are_right(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, "check") == 0
+    assert "right" in capsys.readouterr().out
+
+
+def test_check_names_the_file_and_line_that_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[http]\nport = \n")
+    assert _run(monkeypatch, "check", "--config", str(file)) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert str(file) in said
+    assert "line 2" in said
