@@ -8,15 +8,20 @@ import signal
 import threading
 from types import FrameType
 
+from prometheus_client import CollectorRegistry
+
 from streamlearn import __version__
 from streamlearn.check.topics import prepare_topics
 from streamlearn.engine.engine import Engine
+from streamlearn.engine.telemetry import EngineInstruments
 from streamlearn.engine.watchdog import Watchdog
 from streamlearn.settings.model import Settings
 from streamlearn.sink.kafka import KafkaSink
 from streamlearn.source.kafka import KafkaSource
 from streamlearn.state.snapshot_store import SnapshotStore
 from streamlearn.stream_model import StreamModel
+from streamlearn.telemetry.http import ServiceServer
+from streamlearn.telemetry.registry import ServiceMetrics
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +42,17 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
     StreamModel(settings).warm_up(_logger.info)
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     watchdog = Watchdog()
-    engine = Engine(settings, KafkaSource(settings), KafkaSink(settings), store, watchdog=watchdog)
+    metrics = ServiceMetrics(CollectorRegistry())
+    sink = KafkaSink(settings)
+    instruments = EngineInstruments(metrics, settings, sink.publish)
+    engine = Engine(settings, KafkaSource(settings), sink, store, instruments=instruments, watchdog=watchdog)
+    server: ServiceServer | None = None
+    if settings.http.enabled:
+        server = ServiceServer(
+            settings.http.host, settings.http.port, metrics.registry, watchdog.healthy, instruments.ready
+        )
+        server.start()
+        _logger.info("metrics and health at %s", server.url)
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         _logger.info("%s: finishing the batch at hand", signal.Signals(number).name)
@@ -54,6 +69,8 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
         engine.run(stop_at_end=stop_at_end, leave=leave)
     finally:
         watchdog.stop()
+        if server is not None:
+            server.close()
         gc.set_threshold(*thresholds)
         gc.unfreeze()
         for number, handler in handlers.items():

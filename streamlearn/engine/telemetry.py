@@ -1,0 +1,116 @@
+"""The engine's instruments: what happens becomes metrics, and records on the metrics topic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from streamlearn.codec.encode import encode_metrics
+from streamlearn.engine.task import Applied, Task
+from streamlearn.records.metrics import Metrics
+from streamlearn.settings.model import Settings
+from streamlearn.sink.base import OutputRecord
+from streamlearn.telemetry.registry import ServiceMetrics
+
+
+class EngineInstruments:
+    """Counts for Prometheus, and publishes the measures of every task from time to time.
+
+    Parameters
+    ----------
+    metrics:
+        The metrics.
+    settings:
+        ``topics.metrics`` and ``measures.interval_seconds`` are read.
+    publish:
+        Writes a record outside transactions.
+    clock:
+        Nanoseconds since the epoch.
+    monotonic:
+        Seconds, for the interval.
+    """
+
+    def __init__(
+        self,
+        metrics: ServiceMetrics,
+        settings: Settings,
+        publish: Callable[[OutputRecord], None],
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._topic = settings.topics.metrics
+        self._interval = settings.measures.interval_seconds
+        self._publish = publish
+        self._clock = clock
+        self._monotonic = monotonic
+        self._published = monotonic()
+        self._role = "starting"
+
+    def ready(self) -> str | None:
+        """Return None for a worker that holds a role, else what it is doing."""
+        return None if self._role in ("active", "stand-by") else self._role
+
+    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
+        metrics = self._metrics
+        metrics.records["predicted"].inc(applied.predicted)
+        metrics.records["learned"].inc(applied.learned)
+        metrics.records["dead_letter"].inc(len(applied.dead))
+        for error in applied.dead:
+            metrics.count_reason(error.code)
+        for event in applied.events:
+            metrics.events[event.kind].inc()
+        for reason, count in applied.dropped.items():
+            metrics.dropped[reason].inc(count)
+        metrics.learn_seconds.observe(learn_seconds)
+
+    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
+        metrics = self._metrics
+        metrics.batch_seconds.observe(batch_seconds)
+        metrics.commit_seconds.observe(commit_seconds)
+        metrics.labels.set(sum(len(task.model.label_names) for task in tasks.values()))
+        metrics.features.set(sum(task.model.feature_count for task in tasks.values()))
+        metrics.clusters.set(sum(task.model.cluster_count for task in tasks.values()))
+        metrics.pending.set(sum(task.pending.waiting for task in tasks.values()))
+        metrics.orphans.set(sum(task.pending.orphans for task in tasks.values()))
+        due = self._monotonic() >= self._published + self._interval
+        if due:
+            self._published = self._monotonic()
+            if len(tasks) == 1:
+                (task,) = tasks.values()
+                metrics.set_measures(task.model.measures.window_latest(), task.model.measures.whole())
+            if self._topic:
+                for task in tasks.values():
+                    self._publish(self._record(task))
+
+    def _record(self, task: Task) -> OutputRecord:
+        model = task.model
+        record = Metrics(
+            task=task.number,
+            lineage=task.lineage,
+            now_ns=self._clock(),
+            seen=model.observed,
+            learned=model.learned,
+            labels=len(model.label_names),
+            features=model.feature_count,
+            clusters=model.cluster_count,
+            pending=task.pending.waiting,
+            window=model.measures.window_latest(),
+            whole=model.measures.whole(),
+        )
+        return OutputRecord(self._topic, task.number, None, encode_metrics(record.model_dump()))
+
+    def role(self, role: str, tasks: Mapping[int, Task]) -> None:
+        self._role = role
+        self._metrics.set_role(role)
+
+    def restored(self, rows: int) -> None:
+        self._metrics.restored_rows.set(rows)
+
+    def lag(self, records: int, seconds: float) -> None:
+        self._metrics.lag_records.set(records)
+        self._metrics.lag_seconds.set(seconds)
+
+    def snapshot_failures(self, count: int) -> None:
+        self._metrics.snapshot_failures.set(count)

@@ -1,0 +1,102 @@
+"""Every metric of the service, declared in one place on a registry that is passed in.
+
+No metric has a label or feature of the stream as a Prometheus label: their number is not bounded by us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from streamlearn import __version__
+from streamlearn.telemetry.measures import NAMES
+
+PREFIX = "streamlearn"
+OUTCOMES = ("predicted", "learned", "dead_letter")
+EVENT_KINDS = ("drift", "partition", "label", "tree", "features")
+REASONS = (
+    "not_utf8",
+    "not_json",
+    "wrong_type",
+    "missing_field",
+    "not_finite",
+    "too_large",
+    "too_many_labels",
+    "too_many_features",
+    "id_too_long",
+    "empty_value",
+    "corrupt_record",
+    "unknown_instance",
+    "label_expired",
+    "duplicate_label",
+    "duplicate_id",
+    "other",
+)
+DROPPED = ("nan", "infinite", "features_full", "labels_full")
+ROLES = ("restoring", "active", "stand-by")
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class ServiceMetrics:
+    """The metrics of one worker.
+
+    Parameters
+    ----------
+    registry:
+        Where they are declared; two workers in one process need two.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        def counter(name: str, text: str, label: str, values: tuple[str, ...]) -> dict[str, Counter]:
+            metric = Counter(f"{PREFIX}_{name}", text, [label], registry=registry)
+            return {value: metric.labels(value) for value in values}
+
+        def histogram(name: str, text: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}_seconds", text, registry=registry, buckets=_SECONDS)
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, registry=registry)
+
+        def gauges(name: str, text: str, label: str, values: tuple[str, ...]) -> dict[str, Gauge]:
+            metric = Gauge(f"{PREFIX}_{name}", text, [label], registry=registry)
+            return {value: metric.labels(value) for value in values}
+
+        self.records = counter("records_total", "Records by what became of them.", "outcome", OUTCOMES)
+        self.events = counter("events_total", "Events of the model by kind.", "kind", EVENT_KINDS)
+        self.dead_letters = counter("dead_letters_total", "Dead letters by reason.", "reason", REASONS)
+        self.dropped = counter("dropped_values_total", "Values that were left out, by reason.", "reason", DROPPED)
+        self.batch_seconds = histogram("batch", "From the first record of a batch being applied to its commit.")
+        self.learn_seconds = histogram("learn", "Predicting and learning a batch.")
+        self.commit_seconds = histogram("commit", "Committing a batch.")
+        self.lag_records = gauge("lag_records", "Offsets that are not applied yet.")
+        self.lag_seconds = gauge("lag_seconds", "Age of the last applied record while there is lag.")
+        self.labels = gauge("labels", "Labels known.")
+        self.features = gauge("features", "Features known.")
+        self.clusters = gauge("clusters", "Top-level clusters of labels.")
+        self.pending = gauge("pending_instances", "Instances that wait for their labels.")
+        self.orphans = gauge("orphan_labels", "Labels that wait for their instance.")
+        self.restored_rows = gauge("restored_rows", "Rows applied again by the last restore.")
+        self.snapshot_failures = gauge("snapshot_failures", "Snapshots that could not be written since the start.")
+        self.window = gauges("window_measure", "Prequential measure over the last full window.", "measure", NAMES)
+        self.whole = gauges("whole_measure", "Prequential measure over the whole stream.", "measure", NAMES)
+        self.roles = gauges("role", "1 for the role that the worker has.", "role", ROLES)
+        build = Gauge(f"{PREFIX}_build_info", "The release.", ["version"], registry=registry)
+        build.labels(__version__).set(1)
+
+    def count_reason(self, reason: str) -> None:
+        """Count a dead letter."""
+        self.dead_letters[reason if reason in self.dead_letters else "other"].inc()
+
+    def set_measures(self, window: Mapping[str, float | None], whole: Mapping[str, float | None]) -> None:
+        """Set the measures; one that rests on too few rows is NaN."""
+        for gauges, values in ((self.window, window), (self.whole, whole)):
+            for name, value in values.items():
+                gauges[name].set(float("nan") if value is None else value)
+
+    def set_role(self, role: str) -> None:
+        """Set the worker's role."""
+        for name, gauge in self.roles.items():
+            gauge.set(1 if name == role else 0)
