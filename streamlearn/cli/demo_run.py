@@ -1,0 +1,162 @@
+"""The demo's engine: a log in memory goes in, files come out, a view watches."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import typer
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from streamlearn.cli.demo_summary import summary
+from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
+from streamlearn.engine.engine import Engine
+from streamlearn.engine.instruments import NoInstruments
+from streamlearn.engine.task import Applied, Task
+from streamlearn.engine.telemetry import EngineInstruments
+from streamlearn.errors import UsageError
+from streamlearn.settings.model import EngineSettings, KafkaSettings, MeasureSettings, Settings
+from streamlearn.sink.file import FileSink
+from streamlearn.source.log import MemoryLog
+from streamlearn.source.memory import MemorySource
+from streamlearn.stream_model import StreamModel
+from streamlearn.streams.base import StreamRow
+from streamlearn.streams.synthetic import generator
+from streamlearn.telemetry.http import ServiceServer
+from streamlearn.telemetry.registry import ServiceMetrics
+
+GROUP = "streamlearn-demo"
+BATCH_INSTANCES = 200
+WINDOW = 500
+EVERY_BATCH_SECONDS = 1e-6
+INTERRUPTED_STATUS = 130
+
+
+class _Answer(msgspec.Struct):
+    labels: list[str]
+
+
+class _Watcher(NoInstruments):
+    """Passes what happens on to the metrics and the view, and keeps the committed answers."""
+
+    def __init__(self, metrics: EngineInstruments, view: DemoView, settings: Settings) -> None:
+        self._metrics = metrics
+        self._view = view
+        self._predictions = settings.topics.predictions
+        self._decode = msgspec.json.Decoder(_Answer).decode
+        self._applied: list[Applied] = []
+        self.answers: list[list[str]] = []
+
+    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
+        self._metrics.applied(task, applied, learn_seconds)
+        self._applied.append(applied)
+
+    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
+        self._metrics.committed(tasks, batch_seconds, commit_seconds)
+        events = []
+        for applied in self._applied:
+            events.extend(applied.events)
+            self.answers.extend(
+                self._decode(output.value or b"").labels
+                for output in applied.outputs
+                if output.topic == self._predictions
+            )
+        self._applied.clear()
+        model = tasks[0].model
+        self._view.update(Progress(len(self.answers), model.measures.window_latest(), model.clusters(), events))
+
+    def role(self, role: str, tasks: Mapping[int, Task]) -> None:
+        self._metrics.role(role, tasks)
+
+    def lag(self, records: int, seconds: float) -> None:
+        self._metrics.lag(records, seconds)
+
+
+def run_demo(instances: int, seed: int, out: Path | None) -> None:
+    """Run the demo to its end and print its summary.
+
+    Raises
+    ------
+    UsageError
+        When ``out`` is there and not an empty folder.
+    typer.Exit
+        With status 130, when it was interrupted.
+    """
+    folder = _folder(out)
+    console = Console(highlight=False)
+    settings = Settings(
+        kafka=KafkaSettings(group_id=GROUP),
+        engine=EngineSettings(batch_instances=BATCH_INSTANCES),
+        measures=MeasureSettings(window=WINDOW, interval_seconds=EVERY_BATCH_SECONDS),
+    )
+    live = console.is_terminal and not console.is_dumb_terminal
+    if live:
+        with console.status("kernels") as status:
+            StreamModel(settings).warm_up(status.update)
+    else:
+        StreamModel(settings).warm_up(lambda text: console.print(text, markup=False))
+    stream = generator("drifting", seed=seed, instances=instances)
+    rows = list(stream)
+    view = (LiveView if live else PlainView)(console, stream)
+    answers, interrupted = _engine_run(settings, rows, folder, view)
+    console.print(summary(stream, rows, answers))
+    topics = settings.topics
+    names = ", ".join(f"{topic}.jsonl" for topic in (topics.predictions, topics.events, topics.metrics))
+    console.print(f"{len(answers):,} answers; {names} are in {folder}", markup=False, soft_wrap=True)
+    if interrupted:
+        console.print(f"interrupted after {len(answers):,} of {instances:,} instances; what is done is kept")
+        raise typer.Exit(INTERRUPTED_STATUS)
+
+
+def _engine_run(
+    settings: Settings, rows: list[StreamRow], folder: Path, view: DemoView
+) -> tuple[list[list[str]], bool]:
+    """Return the answers in order, and whether the run was interrupted."""
+    log = _filled(settings.topics.instances, rows)
+    topics = settings.topics
+    sink = FileSink(folder, (topics.predictions, topics.events, topics.metrics), log, GROUP)
+    registry = CollectorRegistry()
+    metrics = EngineInstruments(ServiceMetrics(registry), settings, sink.publish)
+    watcher = _Watcher(metrics, view, settings)
+    engine = Engine(settings, MemorySource(log, [topics.instances], GROUP), sink, instruments=watcher)
+    interrupted = threading.Event()
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        engine.stop()
+
+    server = ServiceServer(settings.http.host, settings.http.port, registry, lambda: None, metrics.ready)
+    handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    server.start()
+    try:
+        with view.shown(f"{server.url}/metrics"):
+            engine.run(stop_at_end=True)
+    finally:
+        server.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return watcher.answers, interrupted.is_set() and len(watcher.answers) < len(rows)
+
+
+def _filled(topic: str, rows: list[StreamRow]) -> MemoryLog:
+    """Return a log that holds the rows as instances with inline labels."""
+    log = MemoryLog()
+    encode = msgspec.json.Encoder().encode
+    for row in rows:
+        log.append(topic, 0, encode({"id": row.id, "x": row.x, "y": row.y}))
+    return log
+
+
+def _folder(out: Path | None) -> Path:
+    if out is not None:
+        if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+            raise UsageError(f"--out {out} is there already and not an empty folder: name a new one")
+        return out
+    names = (Path("streamlearn-demo" if number == 1 else f"streamlearn-demo-{number}") for number in count(1))
+    return next(path for path in names if not path.exists())
