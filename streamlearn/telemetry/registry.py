@@ -25,6 +25,7 @@ REASONS = (
     "too_many_labels",
     "too_many_features",
     "id_too_long",
+    "name_too_long",
     "empty_value",
     "corrupt_record",
     "unknown_instance",

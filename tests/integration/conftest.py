@@ -1,0 +1,63 @@
+"""A real broker for the tests that need one: Apache Kafka, by the script that people use, one for each test run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.service import Service
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.broker)
+
+
+def _free_pair() -> int:
+    """Return a port that is free together with the next one, which the controller takes."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return port
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a broker and give its address."""
+    missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
+    required = os.environ.get("STREAMLEARN_REQUIRE_BROKER")
+    advice = "the broker tests need Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)"
+    if missing and not required:
+        pytest.skip(f"{' and '.join(missing)} missing: {advice}")
+    folder, port = tmp_path_factory.mktemp("broker"), _free_pair()
+    where = ["--port", str(port), "--folder", str(folder)]
+    started = subprocess.run([SCRIPT, "start", *where], capture_output=True, text=True, check=False, timeout=240)
+    if started.returncode == 4 and not required:
+        pytest.skip(f"{started.stderr.strip()}: {advice}")
+    if started.returncode != 0:
+        pytest.fail(f"the broker did not start: {started.stderr}")
+    yield f"127.0.0.1:{port}"
+    subprocess.run([SCRIPT, "stop", *where], capture_output=True, check=False, timeout=60)
+
+
+@pytest.fixture
+def service(broker: str, tmp_path: Path) -> Iterator[Service]:
+    """A service with topics and a group of its own; its workers are killed at the end."""
+    made = Service(broker, f"t{uuid.uuid4().hex[:8]}", tmp_path)
+    yield made
+    made.kill_all()

@@ -1,0 +1,143 @@
+"""The command line as a user runs it against a broker, and an independent reader of what comes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.structs import TopicPartition
+
+TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
+
+
+class Service:
+    """Topics, a group and workers of one test.
+
+    Parameters
+    ----------
+    broker:
+        Its address.
+    name:
+        Prefix of every topic, and the group.
+    folder:
+        For snapshots and logs.
+    """
+
+    def __init__(self, broker: str, name: str, folder: Path) -> None:
+        self.broker = broker
+        self.name = name
+        self._folder = folder
+        self._workers: list[subprocess.Popen[bytes]] = []
+
+    def topic(self, role: str) -> str:
+        return f"{self.name}-{role.replace('_', '-')}"
+
+    def settings(self, *, labels: bool = False, worker: str = "w0", more: Sequence[str] = ()) -> list[str]:
+        values = {
+            "kafka.bootstrap_servers": self.broker,
+            "kafka.group_id": self.name,
+            "worker.name": worker,
+            "snapshot.location": str(self._folder / f"{self.name}-snapshots"),
+            "snapshot.interval_seconds": "1",
+            "http.enabled": "false",
+            **{f"topics.{role}": self.topic(role) for role in TOPICS},
+        }
+        if not labels:
+            values["topics.labels"] = ""
+        arguments = []
+        for text in [*(f"{name}={value}" for name, value in values.items()), *more]:
+            arguments += ["--set", text]
+        return arguments
+
+    def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; it must succeed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "streamlearn", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"{arguments} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done
+
+    def create_topics(self, **options: Any) -> None:
+        self.command("topics", "create", *self.settings(**options))
+        self.command("topics", "check", *self.settings(**options))
+
+    def start(self, *arguments: str, worker: str = "w0", **options: Any) -> subprocess.Popen[bytes]:
+        """Start a worker."""
+        log = (self._folder / f"{self.name}-{worker}-{len(self._workers)}.log").open("wb")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlearn", "run", *arguments, *self.settings(worker=worker, **options)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=os.environ,
+        )
+        log.close()
+        self._workers.append(process)
+        return process
+
+    def kill_all(self) -> None:
+        for process in self._workers:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted(self._folder.glob("*.log")))
+
+    def produce_raw(self, role: str, values: Sequence[bytes]) -> None:
+        producer = KafkaProducer(bootstrap_servers=self.broker, linger_ms=5)
+        futures = [producer.send(self.topic(role), value=value) for value in values]
+        producer.flush(timeout=30)
+        for future in futures:
+            future.get(timeout=1)
+        producer.close(timeout=5)
+
+    def read(self, role: str) -> list[Any]:
+        """Return all committed records of a topic, by a consumer that knows nothing of ours."""
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.broker,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+        )
+        try:
+            topic = self.topic(role)
+            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+            consumer.assign(partitions)
+            consumer.seek_to_beginning(*partitions)
+            ends = consumer.end_offsets(partitions)
+            records: list[Any] = []
+            while any(consumer.position(partition) < ends[partition] for partition in partitions):
+                for polled in consumer.poll(timeout_ms=200).values():
+                    records.extend(polled)
+            return records
+        finally:
+            consumer.close()
+
+    def predictions(self) -> list[dict[str, Any]]:
+        return [json.loads(record.value) for record in self.read("predictions")]
+
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+        """Wait until a condition holds; the workers' logs explain when it does not."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
+
+
+def comparable(prediction: dict[str, Any]) -> dict[str, Any]:
+    """Return a prediction without what names the run: its lineage and topic."""
+    return {
+        **prediction,
+        "model": {**prediction["model"], "lineage": ""},
+        "source": {**prediction["source"], "topic": ""},
+    }
