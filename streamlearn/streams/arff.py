@@ -119,7 +119,7 @@ class ArffStream:
                     f"{self._path}: which attributes are labels? There is no {beside.name} beside it and no -C in the "
                     "relation's name: give --labels a count (negative: the last ones), names, or an XML file"
                 )
-            labels = meka[1]
+            labels = str(meka[1])
         labels = labels.strip()
         if re.fullmatch(r"[+-]?\d+", labels):
             number = int(labels)

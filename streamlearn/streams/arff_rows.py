@@ -94,7 +94,7 @@ class RowReader:
         for index, text_value in entries:
             place = int(index) if index.isdecimal() else -1
             if not 0 <= place < count:
-                raise ValueError(f"index {index!r} of {count} attributes, which are counted from 0")
+                raise ValueError(f"{index!r} is not an index of {count} attributes, counted from 0")
             if is_label[place]:
                 given[place] = text_value
             elif is_numeric[place]:

@@ -21,7 +21,8 @@ class StreamRow(NamedTuple):
 class Stream(Protocol):
     """Instances in order, read row by row.
 
-    ``features`` and ``labels`` are the declared names, empty where nothing is declared.
+    ``features`` and ``labels`` are the declared names, empty where nothing is declared; ``columns`` is how many numbers
+    the declared features can become, one a feature and one a value of a nominal feature, 0 where nothing is declared.
     """
 
     @property
@@ -32,5 +33,8 @@ class Stream(Protocol):
 
     @property
     def labels(self) -> Sequence[str]: ...
+
+    @property
+    def columns(self) -> int: ...
 
     def __iter__(self) -> Iterator[StreamRow]: ...

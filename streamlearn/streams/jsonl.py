@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -28,6 +29,7 @@ class JsonLinesStream:
 
     features: Sequence[str] = ()
     labels: Sequence[str] = ()
+    columns = 0
 
     def __init__(self, path: str, limits: LimitSettings | None = None) -> None:
         self._path = path
@@ -48,10 +50,11 @@ class JsonLinesStream:
         number = 0
         try:
             with self._open() as file:
-                for line in file:
+                # A line is never read further than a record may be long.
+                while line := file.readline(self._limits.record_bytes + 2):
                     number += 1
-                    if line.strip():
-                        instance = decode_instance(line.strip(), self._limits)
+                    if not line.isspace():
+                        instance = decode_instance(line.rstrip(b"\r\n"), self._limits)
                         yield StreamRow(instance.x, instance.y, instance.id)
-        except (RecordError, OSError, EOFError) as error:
+        except (RecordError, OSError, EOFError, zlib.error) as error:
             raise UsageError(f"{self._path}, line {number}: {error}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from streamlearn.streams.synthetic.topics import LABELS, Drift, TopicStream, World, new_labels, new_world
+from streamlearn.streams.synthetic.topics import LABELS, TOPICS, Drift, TopicStream, World, new_labels, new_world
 
 PERIOD = 4_000
 APPEARS = 6_000
@@ -38,5 +38,8 @@ class Drifting(TopicStream):
                     world.words, world.sensors = fresh.words, fresh.sensors
             if row == APPEARS:
                 world.visible = LABELS
+                # The drift is promised, so a label that no topic drew joins one.
+                if not any(LABELS - 1 in labels for labels in world.labels):
+                    world.labels[random.randrange(TOPICS)].append(LABELS - 1)
             yield world
             row += 1

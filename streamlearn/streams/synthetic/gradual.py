@@ -18,7 +18,7 @@ class Gradual(TopicStream):
 
     @property
     def drifts(self) -> list[Drift]:
-        return [Drift(row, row + LASTS, "dependencies") for row in range(PERIOD, self.instances, PERIOD)]
+        return [Drift(row, row + LASTS, "dependencies and features") for row in range(PERIOD, self.instances, PERIOD)]
 
     def worlds(self, random: Random) -> Iterator[World]:
         old = new = new_world(random)

@@ -21,7 +21,7 @@ class Drift(NamedTuple):
 
     row: int
     complete: int
-    what: Literal["dependencies", "features", "label appears"]
+    what: Literal["dependencies", "features", "dependencies and features", "label appears"]
 
 
 @dataclass(slots=True)
@@ -84,6 +84,7 @@ class TopicStream:
     name = "topics"
     features: Sequence[str] = ()
     labels: Sequence[str] = ()
+    columns = 0
 
     def __init__(self, seed: int, instances: int) -> None:
         self.seed = seed

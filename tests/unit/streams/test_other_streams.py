@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from streamlearn.errors import UsageError
+from streamlearn.settings.model import LimitSettings
 from streamlearn.streams import open_stream
+from streamlearn.streams.jsonl import JsonLinesStream
 from streamlearn.streams.synthetic import GENERATORS, generator
 
 
@@ -27,6 +31,26 @@ def test_a_bad_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"x": {}}\n{"x": 3}\n')
     with pytest.raises(UsageError, match=r"a\.jsonl, line 2: wrong_type"):
+        list(open_stream(str(path)))
+
+
+def test_standard_input_is_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"x": {"f": 1}, "y": {"n": false}}')))
+    assert [(row.x, row.y) for row in open_stream("-")] == [({"f": 1.0}, {"n": False})]
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"x": {}, "pad": "' + b" " * 2_000 + b'"}\n{"x": {}}\n')
+    stream = JsonLinesStream(str(path), LimitSettings(record_bytes=1_000))
+    with pytest.raises(UsageError, match=r"a\.jsonl, line 1: too_large"):
+        list(stream)
+
+
+def test_a_broken_compressed_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"x": {"f": 1}}\n' * 100)[:-30] + b"\x00" * 30)
+    with pytest.raises(UsageError, match=r"a\.jsonl\.gz, line \d+: "):
         list(open_stream(str(path)))
 
 
@@ -54,6 +78,37 @@ def test_the_demo_stream_drifts_where_it_says() -> None:
     rows = list(stream)
     seen = [{name for row in rows[start : start + 1_000] for name in row.y or ()} for start in (5_000, 6_000)]
     assert seen[1] - seen[0] == {"label_09"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_label_appears_whatever_the_seed(seed: int) -> None:
+    rows = list(generator("drifting", seed=seed, instances=7_000))
+    with_it = [number for number, row in enumerate(rows) if "label_09" in (row.y or ())]
+    assert 6_000 <= with_it[0] < 6_100
+    assert len(with_it) > 100
+
+
+def test_each_sudden_drift_changes_what_it_says_and_nothing_else() -> None:
+    rows = list(generator("drifting", seed=5, instances=12_000))
+
+    def sets(start: int) -> set[frozenset[str]]:
+        """Return the frequent label sets of a thousand rows."""
+        counts = Counter(frozenset(row.y or ()) for row in rows[start : start + 1_000])
+        return {labels for labels, count in counts.items() if count > 60}
+
+    def means(start: int) -> dict[str, float]:
+        """Return in what share of a thousand rows each word occurs."""
+        counts = Counter(name for row in rows[start : start + 1_000] for name in row.x if name.startswith("word"))
+        return {name: count / 1_000 for name, count in counts.items()}
+
+    def moved(before: int, after: int) -> float:
+        old, new = means(before), means(after)
+        return max(abs(old.get(name, 0.0) - new.get(name, 0.0)) for name in {*old, *new})
+
+    assert len(sets(3_000) & sets(4_000)) < 0.3 * len(sets(4_000)), "other label sets at row 4,000"
+    assert moved(3_000, 4_000) < 0.07, "the same words at row 4,000"
+    assert sets(7_000) == sets(8_000), "the same label sets at row 8,000"
+    assert moved(7_000, 8_000) > 0.12, "other words at row 8,000"
 
 
 def test_generate_writes_what_the_stream_gives(tmp_path: Path) -> None:
