@@ -16,12 +16,45 @@ def evaluate(
             help="A file .arff, .arff.gz, .jsonl or .jsonl.gz, - for JSON Lines on standard input, or synthetic:NAME.",
         ),
     ],
-    learner: Annotated[str, typer.Option("--learner", help="streamlearn, majority or last.")] = "streamlearn",
-    preset: Annotated[str, typer.Option("--preset", help="Which parts learn: default.")] = "default",
-    rule: Annotated[str, typer.Option("--rule", help="subset, hamming, top_k:K or threshold:P.")] = "subset",
+    learner: Annotated[
+        str,
+        typer.Option(
+            "--learner",
+            help="streamlearn; or a naive baseline: majority (most frequent label set), last (label set of the row "
+            "before).",
+        ),
+    ] = "streamlearn",
+    preset: Annotated[
+        str | None,
+        typer.Option("--preset", help="Which parts learn: default. Sets learner.preset.", show_default=False),
+    ] = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            "--rule",
+            help="subset (default), hamming, top_k:K or threshold:P. Sets learner.rule.",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Instances at most.", show_default=False)] = None,
-    window: Annotated[int, typer.Option("--window", min=1, help="Instances of a window.")] = 1_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the learner and of generators.")] = 0,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            "--window",
+            min=1,
+            help="Instances of a window (default 1000). Sets measures.window.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            min=0,
+            help="Seed of the learner and of generators (default 0). Sets learner.seed.",
+            show_default=False,
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -45,37 +78,35 @@ def evaluate(
     """Predict, score, then learn every instance of each stream, and print the measures.
 
     Seconds and rates are those of predicting, scoring and learning, without compiling and without reading the stream.
+    Flags go before --set, which goes before the environment (STREAMLEARN_SECTION__KEY).
     """
     import json
     from contextlib import ExitStack
 
     from rich.console import Console
 
+    from streamlearn.cli.output import opened_to_write
     from streamlearn.codec.encode import encode_prediction
-    from streamlearn.evaluation.baselines import baseline
+    from streamlearn.evaluation.baselines import OURS, baseline
     from streamlearn.evaluation.prequential import AnsweredRow, evaluate_stream
-    from streamlearn.evaluation.table import report_table
+    from streamlearn.evaluation.table import print_reports
     from streamlearn.settings.sources import load_settings
     from streamlearn.streams import StreamRow, open_stream
 
-    if learner != "streamlearn":
+    if learner != OURS:
         baseline(learner)
-    settings = load_settings(
-        None,
-        [
-            *(overrides or ()),
-            f"learner.preset={preset}",
-            f"learner.rule={rule}",
-            f"learner.seed={seed}",
-            f"measures.window={window}",
-        ],
-    ).settings
-    opened = [(spec, open_stream(spec, labels=labels, seed=seed)) for spec in streams]
+    asked = {"learner.preset": preset, "learner.rule": rule, "learner.seed": seed, "measures.window": window}
+    flags = [f"{key}={value}" for key, value in asked.items() if value is not None]
+    settings = load_settings(None, [*(overrides or ()), *flags]).settings
+    chosen = settings.learner
+    opened = [(spec, open_stream(spec, labels=labels, seed=chosen.seed, instances=limit)) for spec in streams]
     console = Console(stderr=True)
     reports = []
     with ExitStack() as stack:
-        lines = stack.enter_context(json_file.open("w", encoding="utf-8")) if json_file is not None else None
-        records = stack.enter_context(predictions.open("wb")) if predictions is not None else None
+        lines = stack.enter_context(opened_to_write(json_file)) if json_file is not None else None
+        records = stack.enter_context(opened_to_write(predictions)) if predictions is not None else None
+        # Printed on the way out, so that an interrupt or a broken file still shows what is done.
+        stack.callback(lambda: print_reports(reports))
         for spec, stream in opened:
 
             def write(answer: AnsweredRow, row: StreamRow, spec: str = spec) -> None:
@@ -85,9 +116,9 @@ def evaluate(
                             str(answer.row),
                             answer.labels,
                             answer.scores,
-                            rule,
+                            chosen.rule if learner == OURS else learner,
                             "",
-                            preset,
+                            chosen.preset,
                             answer.seen,
                             answer.learned,
                             spec,
@@ -107,6 +138,5 @@ def evaluate(
                 report = evaluate_stream(stream, settings, learner=learner, limit=limit, progress=show, answered=write)
             reports.append(report)
             if lines is not None:
-                lines.write(json.dumps(report.as_json()) + "\n")
+                lines.write(json.dumps(report.as_json()).encode() + b"\n")
                 lines.flush()
-    Console().print(report_table(reports))

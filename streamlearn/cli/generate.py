@@ -15,18 +15,17 @@ def generate(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal streams.")] = 0,
 ) -> None:
     """Write a built-in stream with known drift as JSON Lines, one instance record a line."""
-    import gzip
     import sys
     from contextlib import nullcontext
 
     import msgspec
 
+    from streamlearn.cli.output import opened_to_write
     from streamlearn.streams.synthetic import generator
 
     stream = generator(name.removeprefix("synthetic:"), seed=seed, instances=instances)
     encode = msgspec.json.Encoder().encode
-    opened = gzip.open if out.name.endswith(".gz") else open
-    with nullcontext(sys.stdout.buffer) if str(out) == "-" else opened(out, "wb") as file:
+    with nullcontext(sys.stdout.buffer) if str(out) == "-" else opened_to_write(out) as file:
         for row in stream:
             file.write(encode({"id": row.id, "x": row.x, "y": row.y}) + b"\n")
     known = ", ".join(f"{drift.what} at row {drift.row}" for drift in stream.drifts) or "none"

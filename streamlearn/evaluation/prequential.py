@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,10 +15,11 @@ from streamlearn.evaluation.baselines.catalogue import OURS, RowLearner, baselin
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.stream_model import StreamModel
-from streamlearn.streams.base import Stream, StreamRow
+from streamlearn.streams.base import Features, Stream, StreamRow
 from streamlearn.telemetry.measures import Measures
 
 BATCH_ROWS = 500
+LEAST_COLUMNS = 1_024
 
 
 class AnsweredRow(NamedTuple):
@@ -110,7 +111,8 @@ class _Baseline:
         self._learner = learner
         declared = [*settings.labels.declared, *stream.labels]
         self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
-        self._features: set[str] = set(stream.features)
+        self._declared = bool(stream.features)
+        self._features: set[str] = set()
         self._learned = 0
         # The scoring kernel compiles here, outside the seconds that are counted.
         self.measures = Measures(settings.measures.window, 1)
@@ -129,8 +131,8 @@ class _Baseline:
                 self._learner.learn(row.x, row.y)
                 self._learned += 1
             self.seconds += time.perf_counter() - begun
-            if isinstance(row.x, dict):
-                self._features.update(row.x)
+            if not self._declared:
+                self._features.update(_column_names(row.x))
         return answered
 
     def _score(self, labels: Sequence[str], row: StreamRow) -> None:
@@ -205,6 +207,8 @@ def evaluate_stream(
         begin = count - count % window
         windows.append({"from": begin, "to": count, "measures": runner.measures.window_current()})
     features, labels = runner.sizes()
+    if stream.features:
+        features = len(stream.features)
     return Report(
         stream.name,
         learner,
@@ -220,17 +224,24 @@ def evaluate_stream(
     )
 
 
+def _column_names(x: Features) -> Iterator[str]:
+    """Yield the names that an instance's values have as columns: a text gives one of its own."""
+    named = x.items() if isinstance(x, Mapping) else ((str(position), value) for position, value in enumerate(x))
+    for name, value in named:
+        if value is not None:
+            yield f"{name}={value}" if isinstance(value, str) else name
+
+
 def _wide_enough(settings: Settings, stream: Stream) -> Settings:
     """Return settings whose feature bound fits what the stream declares, so that a small stream asks for little."""
-    if not stream.features:
+    if not stream.columns or settings.features.hashed:
         return settings
-    needed = max(len(stream.features) * 4, 1024)
-    bound = max(needed, len(stream.features)) if needed < settings.features.maximum else settings.features.maximum
-    if len(stream.features) > settings.features.maximum:
+    if stream.columns > settings.features.maximum:
         raise UsageError(
-            f"{stream.name} has {len(stream.features)} features, features.maximum is {settings.features.maximum}: "
-            "raise it with --set features.maximum=N"
+            f"{stream.name} has {len(stream.features)} features, which take {stream.columns} columns, but "
+            f"features.maximum is {settings.features.maximum}: raise it with --set features.maximum={stream.columns}"
         )
+    bound = min(max(stream.columns, LEAST_COLUMNS), settings.features.maximum)
     features = settings.features.model_copy(update={"maximum": bound})
     return settings.model_copy(update={"features": features})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 
 from streamlearn.evaluation.prequential import Report
@@ -16,6 +17,16 @@ _COLUMNS = {
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
 }
+
+
+LEAST_WIDTH = 110
+"""Columns of text that the table needs; a narrower terminal breaks its lines instead of losing digits."""
+
+
+def print_reports(reports: Sequence[Report]) -> None:
+    """Print the table on standard output; nothing when there is no report."""
+    if reports:
+        Console(width=max(Console().width, LEAST_WIDTH)).print(report_table(reports))
 
 
 def report_table(reports: Sequence[Report]) -> Table:
