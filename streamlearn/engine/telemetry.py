@@ -60,9 +60,9 @@ class EngineInstruments:
         for error in applied.dead:
             metrics.count_reason(error.code)
         for event in applied.events:
-            metrics.events[event.kind].inc()
+            metrics.count_event(event.kind)
         for reason, count in applied.dropped.items():
-            metrics.dropped[reason].inc(count)
+            metrics.count_dropped(reason, count)
         metrics.learn_seconds.observe(learn_seconds)
 
     def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:

@@ -19,7 +19,7 @@ _COLUMNS = {
 }
 
 
-LEAST_WIDTH = 110
+LEAST_WIDTH = 120
 """Columns of text that the table needs; a narrower terminal breaks its lines instead of losing digits."""
 
 

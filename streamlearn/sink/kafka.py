@@ -24,6 +24,7 @@ from streamlearn.source.base import Committed, TopicPartition
 
 FLUSH_SECONDS = 9.0
 CLOSE_SECONDS = 3.0
+PUBLISH_BOOTSTRAP_MS = 1_000
 
 PRODUCER_OPTIONS: dict[str, Any] = {
     "metrics_enabled": False,
@@ -106,11 +107,13 @@ class KafkaSink:
         return [future.value.offset for future in futures]
 
     def publish(self, record: OutputRecord) -> None:
-        if self._publisher is None:
-            self._publisher = KafkaProducer(
-                **connection_options(self._settings), linger_ms=50, max_block_ms=1_000, allow_auto_create_topics=False
-            )
+        # Measures may be lost, and never hold up answers: a broker that is away is no reason to wait or to stop.
         with contextlib.suppress(kafka_errors.KafkaError):
+            if self._publisher is None:
+                options = {**connection_options(self._settings), "bootstrap_timeout_ms": PUBLISH_BOOTSTRAP_MS}
+                self._publisher = KafkaProducer(
+                    **options, linger_ms=50, max_block_ms=1_000, allow_auto_create_topics=False
+                )
             self._publisher.send(
                 record.topic, value=record.value, key=record.key, headers=list(record.headers), partition=None
             )

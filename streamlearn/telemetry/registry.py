@@ -14,7 +14,7 @@ from streamlearn.telemetry.measures import NAMES
 
 PREFIX = "streamlearn"
 OUTCOMES = ("predicted", "learned", "dead_letter")
-EVENT_KINDS = ("drift", "partition", "label", "tree", "features")
+EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "other")
 REASONS = (
     "not_utf8",
     "not_json",
@@ -34,7 +34,7 @@ REASONS = (
     "duplicate_id",
     "other",
 )
-DROPPED = ("nan", "infinite", "features_full", "labels_full")
+DROPPED = ("nan", "infinite", "features_full", "labels_full", "other")
 ROLES = ("restoring", "active", "stand-by")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -84,12 +84,21 @@ class ServiceMetrics:
         self.window = gauges("window_measure", "Prequential measure over the last full window.", "measure", NAMES)
         self.whole = gauges("whole_measure", "Prequential measure over the whole stream.", "measure", NAMES)
         self.roles = gauges("role", "1 for the role that the worker has.", "role", ROLES)
+        self.set_measures(dict.fromkeys(NAMES), dict.fromkeys(NAMES))
         build = Gauge(f"{PREFIX}_build_info", "The release.", ["version"], registry=registry)
         build.labels(__version__).set(1)
 
     def count_reason(self, reason: str) -> None:
         """Count a dead letter."""
-        self.dead_letters[reason if reason in self.dead_letters else "other"].inc()
+        _known(self.dead_letters, reason).inc()
+
+    def count_event(self, kind: str) -> None:
+        """Count an event of the model."""
+        _known(self.events, kind).inc()
+
+    def count_dropped(self, reason: str, count: int) -> None:
+        """Count values that were left out."""
+        _known(self.dropped, reason).inc(count)
 
     def set_measures(self, window: Mapping[str, float | None], whole: Mapping[str, float | None]) -> None:
         """Set the measures; one that rests on too few rows is NaN."""
@@ -101,3 +110,8 @@ class ServiceMetrics:
         """Set the worker's role."""
         for name, gauge in self.roles.items():
             gauge.set(1 if name == role else 0)
+
+
+def _known(children: Mapping[str, Counter], value: str) -> Counter:
+    """Return the child of a value, or the one for all others."""
+    return children.get(value, children["other"])

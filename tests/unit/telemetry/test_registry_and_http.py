@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import subprocess
@@ -40,6 +41,12 @@ def test_an_unknown_reason_counts_as_other(metrics: ServiceMetrics) -> None:
     metrics.count_reason("never heard of")
     assert metrics.registry.get_sample_value("streamlearn_dead_letters_total", {"reason": "other"}) == 1
     assert set(metrics.dead_letters) == set(REASONS)
+
+
+def test_measures_say_nothing_before_there_are_any(metrics: ServiceMetrics) -> None:
+    value = metrics.registry.get_sample_value("streamlearn_whole_measure", {"measure": "hamming_loss"})
+    assert value is not None
+    assert math.isnan(value)
 
 
 def test_two_workers_in_one_process_do_not_clash() -> None:
