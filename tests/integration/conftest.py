@@ -36,23 +36,45 @@ def _free_pair() -> int:
             return port
 
 
+class Broker:
+    """The broker of the test run; it may be stopped and started again, and keeps its data."""
+
+    def __init__(self, port: int, folder: Path) -> None:
+        self.address = f"127.0.0.1:{port}"
+        self._where = ["--port", str(port), "--folder", str(folder)]
+
+    def start(self) -> subprocess.CompletedProcess[str]:
+        return self._call("start")
+
+    def stop(self) -> subprocess.CompletedProcess[str]:
+        return self._call("stop")
+
+    def _call(self, action: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([SCRIPT, action, *self._where], capture_output=True, text=True, check=False, timeout=240)
+
+
 @pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a broker and give its address."""
+def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """Start the broker."""
     missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
     required = os.environ.get("STREAMLEARN_REQUIRE_BROKER")
     advice = "the broker tests need Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)"
     if missing and not required:
         pytest.skip(f"{' and '.join(missing)} missing: {advice}")
-    folder, port = tmp_path_factory.mktemp("broker"), _free_pair()
-    where = ["--port", str(port), "--folder", str(folder)]
-    started = subprocess.run([SCRIPT, "start", *where], capture_output=True, text=True, check=False, timeout=240)
+    broker = Broker(_free_pair(), tmp_path_factory.mktemp("broker"))
+    started = broker.start()
     if started.returncode == 4 and not required:
         pytest.skip(f"{started.stderr.strip()}: {advice}")
     if started.returncode != 0:
         pytest.fail(f"the broker did not start: {started.stderr}")
-    yield f"127.0.0.1:{port}"
-    subprocess.run([SCRIPT, "stop", *where], capture_output=True, check=False, timeout=60)
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def broker(broker_process: Broker) -> str:
+    """Return the broker's address."""
+    return broker_process.address
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.structs import TopicPartition
 
 TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
@@ -102,7 +102,28 @@ class Service:
             future.get(timeout=1)
         producer.close(timeout=5)
 
+    def partitions(self, topic: str) -> int:
+        consumer = KafkaConsumer(bootstrap_servers=self.broker)
+        try:
+            return len(consumer.partitions_for_topic(topic))
+        finally:
+            consumer.close()
+
+    def committed(self, partitions: Sequence[tuple[str, int]]) -> dict[tuple[str, int], tuple[int, str]]:
+        """Return the group's committed offsets and their metadata."""
+        admin = KafkaAdminClient(bootstrap_servers=self.broker)
+        try:
+            offsets = admin.list_group_offsets(self.name)[self.name]
+        finally:
+            admin.close()
+        found = {(place.topic, place.partition): (entry.offset, entry.metadata) for place, entry in offsets.items()}
+        return {place: found[tuple(place)] for place in partitions}
+
     def read(self, role: str) -> list[Any]:
+        """Return all committed records of a role's topic."""
+        return self.read_topic(self.topic(role))
+
+    def read_topic(self, topic: str) -> list[Any]:
         """Return all committed records of a topic, by a consumer that knows nothing of ours."""
         consumer = KafkaConsumer(
             bootstrap_servers=self.broker,
@@ -111,7 +132,6 @@ class Service:
             auto_offset_reset="earliest",
         )
         try:
-            topic = self.topic(role)
             partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
             consumer.assign(partitions)
             consumer.seek_to_beginning(*partitions)

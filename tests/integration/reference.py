@@ -1,0 +1,80 @@
+"""A single uninterrupted run over the journal of another one, and what must hold between journal, input and outputs.
+
+The records are read by consumers that know nothing of the group; the model that answers them never stops, restores or
+rebalances. What it gives must be, byte for byte, what the workers committed between them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from streamlearn.engine import journal
+from streamlearn.engine.align import merged
+from streamlearn.engine.task import Batch, Task
+from streamlearn.settings.model import Settings
+from streamlearn.settings.sources import load_settings
+from streamlearn.source.base import RawRecord, TopicPartition
+from tests.integration.service import Service
+
+
+def settings_of(service: Service, *, labels: bool, more: Sequence[str] = ()) -> Settings:
+    arguments = service.settings(labels=labels, more=more)
+    return load_settings(None, arguments[1::2], {}).settings
+
+
+def raw(service: Service, topic: str) -> list[RawRecord]:
+    return [
+        RawRecord(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)
+        for r in service.read_topic(topic)
+    ]
+
+
+def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> None:
+    """Apply the journalled ranges in the journalled order and compare every output."""
+    topics = settings.topics
+    inputs: dict[TopicPartition, list[RawRecord]] = defaultdict(list)
+    for topic in filter(None, (topics.instances, topics.labels)):
+        for record in raw(service, topic):
+            inputs[TopicPartition(topic, record.partition)].append(record)
+    written: dict[str, dict[int, list[bytes | None]]] = {}
+    for topic in (topics.predictions, topics.events, topics.dead_letters):
+        written[topic] = defaultdict(list)
+        for record in raw(service, topic):
+            written[topic][record.partition].append(record.value)
+    partitions = {topic: service.partitions(topic) for topic in written}
+    expected: dict[str, dict[int, list[bytes | None]]] = {topic: defaultdict(list) for topic in written}
+    tasks: dict[int, Task] = {}
+    for entry in raw(service, settings.journal_topic):
+        record = journal.decode(entry.value, f"{entry.offset}")
+        if isinstance(record, journal.LineageRecord):
+            assert record.task not in tasks, "a second model was begun"
+            task = tasks[record.task] = Task(
+                settings, record.task, [TopicPartition(p.topic, p.partition) for p in record.positions], record.id
+            )
+            task.positions = {TopicPartition(p.topic, p.partition): p.offset for p in record.positions}
+            task.preamble.append(entry.value or b"")
+            continue
+        assert isinstance(record, journal.BatchRecord)
+        task = tasks[record.task]
+        rows: dict[TopicPartition, list[RawRecord]] = {}
+        for moved, count in zip(record.rng, record.n, strict=True):
+            assert task.positions[moved.of] == moved.start, f"the journal's ranges leave a gap: {record}"
+            rows[moved.of] = [r for r in inputs[moved.of] if moved.start <= r.offset < moved.end]
+            assert len(rows[moved.of]) == count
+        ordered = merged(rows, topics.labels)
+        assert zlib.crc32(b"".join(r.value or b"" for r in ordered)) == record.crc
+        batch = Batch(task, record.now)
+        for row in ordered:
+            batch.add(row)
+        applied, _ = batch.run(outputs=True)
+        assert task.mark == journal.Metadata(record.seq, record.chain), f"another chain at {record}"
+        for output in applied.outputs:
+            expected[output.topic][output.partition % partitions[output.topic]].append(output.value)
+    assert written == expected
+    for task in tasks.values():
+        committed = service.committed(list(task.positions))
+        assert committed == {p: (offset, str(task.mark)) for p, offset in task.positions.items()}, (
+            "the committed offsets are not those of the journal's last record"
+        )

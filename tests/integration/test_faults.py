@@ -1,0 +1,132 @@
+"""Workers killed and brokers away, with several partitions and labels on their own topic: as one uninterrupted run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from random import Random
+
+from kafka import KafkaProducer
+
+from tests.integration.conftest import Broker
+from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
+from tests.integration.service import Service
+
+PARTITIONS = ["topics.partitions=3"]
+
+
+def instance(row: int) -> bytes:
+    return json.dumps({"id": f"r{row}", "x": {"f": row % 7, f"w{row % 4}": 1, f"v{row % 3}": 0.5}}).encode()
+
+
+def truth(row: int) -> bytes:
+    return json.dumps({"id": f"r{row}", "y": [f"label{row % 4}", f"other{row % 3}"]}).encode()
+
+
+def produce(service: Service, count: int, seed: int) -> int:
+    """Send instances, and labels that come late, out of order, twice, never, or for nobody; return the instances."""
+    draw = Random(seed)
+    producer = KafkaProducer(bootstrap_servers=service.broker, linger_ms=5)
+    waiting: list[tuple[int, int]] = []
+    futures = []
+    for row in range(count):
+        key = f"r{row}".encode()
+        poison = b"{" if draw.random() < 0.01 else None
+        futures.append(producer.send(service.topic("instances"), value=poison or instance(row), key=key))
+        if draw.random() < 0.8:
+            waiting.append((row + draw.randrange(0, 400), row))
+        for due, labelled in [entry for entry in waiting if entry[0] <= row]:
+            waiting.remove((due, labelled))
+            futures.extend(
+                producer.send(service.topic("labels"), value=truth(labelled), key=f"r{labelled}".encode())
+                for _ in range(2 if draw.random() < 0.02 else 1)
+            )
+    producer.flush(timeout=30)
+    for future in futures:
+        future.get(timeout=1)
+    producer.close(timeout=5)
+    return count
+
+
+def answered_once(service: Service, count: int) -> None:
+    answers = [(each["source"]["partition"], each["source"]["offset"]) for each in service.predictions()]
+    dead = [dict(record.headers) for record in service.read("dead_letters")]
+    poison = [
+        (int(headers["streamlearn.partition"]), int(headers["streamlearn.offset"]))
+        for headers in dead
+        if headers["streamlearn.topic"] == service.topic("instances").encode()
+    ]
+    given = [(record.partition, record.offset) for record in service.read("instances")]
+    assert len(given) == count
+    assert sorted(answers + poison) == sorted(given), f"not each exactly once\n{service.logs()}"
+
+
+def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterrupted_run(service: Service) -> None:
+    more = [*PARTITIONS, "engine.batch_instances=150"]
+    service.create_topics(labels=True, more=more)
+    count = produce(service, 6_000, seed=11)
+    draw = Random(12)
+    for _ in range(10):
+        process = service.start(labels=True, more=more)
+        before = len(service.read("predictions"))
+        goal = min(count - 200, before + draw.randrange(1, 400))
+        service.wait("answers before the kill", lambda goal=goal: len(service.read("predictions")) >= goal)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    process = service.start("--stop-at-end", labels=True, more=more)
+    assert process.wait(timeout=120) == 0, service.logs()
+    answered_once(service, count)
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
+
+
+def test_a_broker_stopped_and_started_under_load_loses_and_doubles_nothing(
+    service: Service, broker_process: Broker
+) -> None:
+    more = [*PARTITIONS, "engine.batch_instances=100"]
+    service.create_topics(labels=True, more=more)
+    count = produce(service, 4_000, seed=21)
+    process = service.start(labels=True, more=more)
+    for goal in (300, 1_200):
+        service.wait("answers before the stop", lambda goal=goal: len(service.read("predictions")) >= goal)
+        stopped = threading.Thread(target=broker_process.stop)
+        stopped.start()
+        stopped.join()
+        assert process.poll() is None, service.logs()
+        started = broker_process.start()
+        assert started.returncode == 0, started.stderr
+    dead = service.topic("dead_letters")
+    service.wait(
+        "every instance to be answered",
+        lambda: (
+            process.poll() is not None
+            or len(service.read("predictions"))
+            + len([1 for record in service.read_topic(dead) if record.value == b"{"])
+            >= count
+        ),
+        seconds=120,
+    )
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0, service.logs()
+    answered_once(service, count)
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
+
+
+def test_a_worker_stopped_beyond_its_session_cannot_commit(service: Service) -> None:
+    more = ["kafka.session_timeout_ms=2000", "engine.batch_instances=100"]
+    service.create_topics(more=more)
+    send = ("produce", "synthetic:drifting", "--topic", service.topic("instances"), "--bootstrap", service.broker)
+    service.command(*send, "--limit", "3000")
+    first = service.start(worker="w0", more=more)
+    service.wait("the first worker's answers", lambda: len(service.read("predictions")) >= 200)
+    first.send_signal(signal.SIGSTOP)
+    second = service.start(worker="w1", more=more)
+    service.wait("the second worker's answers", lambda: len(service.read("predictions")) >= 3_000)
+    first.send_signal(signal.SIGCONT)
+    service.command(*send, "--limit", "500")
+    service.wait("answers after the first came back", lambda: len(service.read("predictions")) >= 3_500)
+    for process in (second, first):
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    answered_once(service, 3_500)
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=False, more=more))
