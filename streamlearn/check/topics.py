@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -168,6 +169,14 @@ class Topics:
                 f"{self._settings.journal_topic} has {journal.partitions} partitions, engine.scope = partition needs "
                 f"{least}, as {topics.instances} has"
             )
+        if journal is not None:
+            kept, needed = _retention(journal.configs), _retention(instances.configs)
+            if kept < needed:
+                shown = "without limit" if needed == math.inf else f"{needed:.0f} ms"
+                problems.append(
+                    f"{self._settings.journal_topic} keeps records for {kept:.0f} ms (retention.ms), "
+                    f"{topics.instances} {shown}: a restore reads both again; keep the journal at least as long"
+                )
         return problems
 
     def create(self, *, internal_only: bool = False) -> list[str]:
@@ -208,6 +217,12 @@ class Topics:
                 f"cannot create {', '.join(wanted)}: {error}; create them by hand, or grant this user CREATE"
             ) from error
         return list(wanted)
+
+
+def _retention(configs: Mapping[str, str]) -> float:
+    """Return how many milliseconds a topic keeps its records; infinite without a limit, or where it is not told."""
+    value = float(configs.get("retention.ms", "-1"))
+    return math.inf if value < 0 else value
 
 
 def prepare_topics(settings: Settings) -> None:

@@ -1,0 +1,226 @@
+"""The client's hazards on a real broker, and the rule that answers each."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.structs import TopicPartition as ClientPartition
+
+from streamlearn.engine.commit import read_mark
+from streamlearn.errors import OvertakenError, RetryableError
+from streamlearn.settings.model import Settings
+from streamlearn.sink.base import OutputRecord
+from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
+from streamlearn.source import kafka as source_module
+from streamlearn.source.base import AssignmentChange, Committed, TopicPartition
+from streamlearn.source.kafka import KafkaSource
+from tests.integration.reference import settings_of
+from tests.integration.service import Service
+
+PARTITIONS = ["topics.partitions=2", "engine.scope=partition"]
+MARK = "1:" + "a" * 24
+
+
+class Member:
+    """A source in the group, polled until what a test waits for has happened."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.source = KafkaSource(settings)
+        self.source.open()
+        self.changes: list[AssignmentChange] = []
+
+    @property
+    def token(self) -> Any:
+        return next((c.token for c in reversed(self.changes) if c.kind == "assigned"), None)
+
+    @property
+    def owned(self) -> tuple[TopicPartition, ...]:
+        return self.changes[-1].partitions if self.changes and self.changes[-1].kind == "assigned" else ()
+
+    def poll(self, seconds: float = 0.02) -> list[Any]:
+        polled = self.source.poll(seconds, 100)
+        changes = self.source.changes()
+        self.changes.extend(changes)
+        for partition in self.owned if changes else ():
+            self.source.seek(partition, 0)
+        return [] if changes else [record for records in polled.values() for record in records]
+
+
+def until(condition: Callable[[], bool], *members: Member, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        for member in members:
+            member.poll()
+
+
+@pytest.fixture
+def two(service: Service) -> tuple[Settings, Settings]:
+    """Give the settings of two workers over two partitions."""
+    service.create_topics(more=PARTITIONS)
+    first, second = (
+        settings_of(service, labels=False, more=[*PARTITIONS, f"worker.name={name}", "kafka.session_timeout_ms=3000"])
+        for name in ("w0", "w1")
+    )
+    return first, second
+
+
+def test_a_commit_shows_the_generation_of_the_assignment_not_a_later_one(two: tuple[Settings, Settings]) -> None:
+    """Between join and sync the client's metadata is already the next generation's, the assignment still the old."""
+    first = Member(two[0])
+    until(lambda: len(first.owned) == 2, first)
+    before = first.token
+    second = Member(two[1])
+    until(lambda: len(first.owned) == 1 and len(second.owned) == 1, first, second)
+    assert first.token.generation_id > before.generation_id
+    sink = KafkaSink(two[0])
+    sink.open()
+    lost = second.owned[0]
+    with pytest.raises(Exception, match=r"(?i)generation|rebalance|member|commit"):
+        sink.commit([], {lost: Committed(1, MARK)}, before)
+    sink.close()
+    assert first.source.committed([lost]) == {lost: None}, "the old generation's commit must not be accepted"
+    for member in (first, second):
+        member.source.close(leave=True)
+
+
+def test_no_commit_without_a_membership(two: tuple[Settings, Settings]) -> None:
+    member = Member(two[0])
+    until(lambda: bool(member.owned), member)
+    sink = KafkaSink(two[0])
+    sink.open()
+    for token in (None, member.token._replace(generation_id=-1), member.token._replace(member_id="")):
+        with pytest.raises(OvertakenError, match="membership"):
+            sink.commit([], {member.owned[0]: Committed(1, MARK)}, token)
+    sink.close()
+    member.source.close(leave=True)
+
+
+def test_a_first_join_survives_short_polls(two: tuple[Settings, Settings]) -> None:
+    """Without the topics' metadata before the first poll, a join stalls when a poll ends between join and sync."""
+    for attempt in range(4):
+        settings = two[0].model_copy(
+            update={"kafka": two[0].kafka.model_copy(update={"group_id": f"{two[0].kafka.group_id}-{attempt}"})}
+        )
+        member = Member(settings)
+        deadline = time.monotonic() + 10
+        while not member.owned:
+            assert time.monotonic() < deadline, "the join stalled"
+            member.poll(0.005)
+        member.source.close(leave=True)
+
+
+class _Halves:
+    """Committed offsets whose halves straddle another worker's commit for a while."""
+
+    def __init__(self, torn: int) -> None:
+        self._torn = torn
+
+    def committed(self, partitions: Any) -> dict[TopicPartition, Committed]:
+        self._torn -= 1
+        first, second = partitions
+        newer = Committed(9, "2:" + "b" * 24)
+        return {first: newer, second: Committed(5, MARK) if self._torn >= 0 else newer}
+
+
+def test_two_halves_are_read_until_they_agree() -> None:
+    halves = [TopicPartition("instances", 0), TopicPartition("labels", 0)]
+    mark, positions = read_mark(_Halves(3), halves)  # type: ignore[arg-type]
+    assert mark is not None
+    assert (mark.seq, set(positions.values())) == (2, {9})
+    with pytest.raises(RetryableError, match="different marks"):
+        read_mark(_Halves(10**6), halves)  # type: ignore[arg-type]
+
+
+def test_nothing_is_lost_when_the_position_is_set_back_with_records_parked(
+    service: Service, two: tuple[Settings, Settings]
+) -> None:
+    """Pausing would leave a half-drained partition's records parked for ever; the source seeks instead."""
+    values = [b"%d" % number for number in range(1_000)]
+    service.produce_raw("instances", values)
+    member = Member(two[0])
+    until(lambda: len(member.owned) == 2, member)
+    half: list[Any] = []
+    while len(half) < 150:
+        half.extend(member.poll())
+    for partition in member.owned:
+        member.source.seek(partition, 0)
+    again: list[Any] = []
+    deadline = time.monotonic() + 20
+    while len(again) < len(values):
+        assert time.monotonic() < deadline, f"{len(again)} of {len(values)} came again"
+        again.extend(member.poll())
+    assert sorted(int(record.value) for record in again) == list(range(len(values)))
+    member.source.close(leave=True)
+
+
+def test_the_engine_never_pauses_a_partition() -> None:
+    text = "".join(path.read_text() for path in sorted(Path(source_module.__file__).parents[1].rglob("*.py")))
+    assert ".pause(" not in text
+
+
+def test_back_to_back_transactions_do_not_wait_for_the_long_backoff(
+    service: Service, two: tuple[Settings, Settings]
+) -> None:
+    """The coordinator is still ending the last transaction: the client retries after its backoff, 100 ms by default."""
+    member = Member(two[0])
+    until(lambda: len(member.owned) == 2, member)
+    sink = KafkaSink(two[0])
+    sink.open()
+    times = []
+    for number in range(12):
+        begun = time.perf_counter()
+        record = OutputRecord(service.topic("predictions"), 0, None, b"%d" % number)
+        sink.commit([record], {member.owned[0]: Committed(number + 1, MARK)}, member.token)
+        times.append(time.perf_counter() - begun)
+    assert statistics.median(times[2:]) < 0.08
+    sink.close()
+    member.source.close(leave=True)
+
+
+def test_a_thrown_away_producer_leaks_no_offsets(service: Service, two: tuple[Settings, Settings]) -> None:
+    """An aborted producer's offsets would go into its next transaction; the sink's next producer is another one."""
+    member = Member(two[0])
+    until(lambda: len(member.owned) == 2, member)
+    first, second = member.owned
+    sink = KafkaSink(two[0])
+    sink.open()
+    with pytest.raises(Exception, match=r"(?i)generation|rebalance|member|commit"):
+        sink.commit(
+            [], {first: Committed(7, MARK)}, member.token._replace(generation_id=member.token.generation_id + 5)
+        )
+    sink.close()
+    sink.open()
+    sink.commit([], {second: Committed(3, MARK)}, member.token)
+    assert member.source.committed([first, second]) == {first: None, second: Committed(3, MARK)}
+    sink.close()
+    member.source.close(leave=True)
+
+
+def test_an_open_transaction_of_a_predecessor_is_aborted_when_a_successor_opens(
+    service: Service, two: tuple[Settings, Settings]
+) -> None:
+    sink = KafkaSink(two[0])
+    orphan = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=sink.transactional_id)
+    orphan.init_transactions()
+    orphan.begin_transaction()
+    orphan.send(service.topic("predictions"), value=b"never committed", partition=0).get(timeout=10)
+    begun = time.monotonic()
+    sink.open()
+    reader = KafkaConsumer(bootstrap_servers=service.broker, isolation_level="read_committed")
+    place = ClientPartition(service.topic("predictions"), 0)
+    reader.assign([place])
+    assert reader.end_offsets([place])[place] >= 2, "the abort marker lies behind the aborted record"
+    assert time.monotonic() - begun < 5
+    reader.close()
+    assert service.read("predictions") == []
+    with pytest.raises(Exception, match=r"(?i)fenced|epoch|transaction"):
+        orphan.commit_transaction()
+    orphan.close(timeout=2)
+    sink.close()
