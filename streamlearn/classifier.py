@@ -68,7 +68,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self,
         preset: str = "default",
         rule: str = "subset",
-        labels: Sequence[str] = (),
+        labels: Sequence[str] | None = None,
         seed: int = 0,
         scores_top: int = 5,
         minimum_count: int = 1,
@@ -98,7 +98,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                         "scores_top": self.scores_top,
                     },
                     "labels": {
-                        "declared": list(self.labels),
+                        "declared": list(self.labels or ()),
                         "min_count": self.minimum_count,
                         "maximum": self.maximum_labels,
                     },
@@ -202,7 +202,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def _parameters(self) -> dict[str, Any]:
         parameters = dict(self._get_params())
-        parameters["labels"] = list(self.labels)
+        parameters["labels"] = None if self.labels is None else list(self.labels)
         return parameters
 
     @property

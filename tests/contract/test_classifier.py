@@ -1,0 +1,91 @@
+"""The embedded classifier's contract: pure predictions, any batch size, cold start, growth, save and load, clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from streamlearn import LabelHierarchyClassifier
+from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.streams.synthetic import generator
+
+ROWS = list(generator("drifting", seed=1, instances=400))
+
+
+@pytest.fixture
+def learnt() -> LabelHierarchyClassifier:
+    model = LabelHierarchyClassifier(maximum_features=1024)
+    model.learn_many([row.x for row in ROWS], [row.y or [] for row in ROWS])
+    return model
+
+
+def test_predictions_change_nothing(learnt: LabelHierarchyClassifier) -> None:
+    before = learnt.state_hash()
+    for row in ROWS[:250]:
+        learnt.predict_one(row.x)
+        learnt.predict_proba_one({**row.x, "never seen": 1.0})
+        learnt.predict(row.x, rule="hamming")
+        learnt.predict_one({"colour": "red", "never seen": 2.0})
+    assert learnt.state_hash() == before
+
+
+@pytest.mark.parametrize("size", [1, 7, 150])
+def test_any_batch_size_gives_the_same_bits(learnt: LabelHierarchyClassifier, size: int) -> None:
+    model = LabelHierarchyClassifier(maximum_features=1024)
+    for start in range(0, len(ROWS), size):
+        rows = ROWS[start : start + size]
+        if size == 1:
+            model.learn_one(rows[0].x, rows[0].y or [])
+        else:
+            model.learn_many([row.x for row in rows], [row.y or [] for row in rows])
+    assert model.state_hash() == learnt.state_hash()
+    together = learnt.predict_many([row.x for row in ROWS[:50]])
+    assert together == [learnt.predict(row.x) for row in ROWS[:50]]
+
+
+def test_before_any_learning_and_without_features() -> None:
+    model = LabelHierarchyClassifier(maximum_features=1024)
+    assert model.predict_one({"a": 1}) == {}
+    assert model.predict_proba_one({"a": 1}) == {}
+    assert model.predict({}).labels == []
+    model.learn_one({}, set())
+    model.learn_one({}, {"a"})
+    assert set(model.predict_one({})) == {"a"}
+
+
+def test_rivers_dictionaries_and_probabilities() -> None:
+    model = LabelHierarchyClassifier(maximum_features=1024)
+    for _ in range(60):
+        model.learn_one({"f": 1}, {"a": True, "b": False})
+        model.learn_one({"g": 1}, {"a": False, "b": True})
+    assert model.predict_one({"f": 1}) == {"a": True, "b": False}
+    probabilities = model.predict_proba_one({"f": 1})
+    assert set(probabilities) == {"a", "b"}
+    assert all(sum(each.values()) == pytest.approx(1.0) for each in probabilities.values())
+    assert probabilities["a"][True] > 0.7 > 0.3 > probabilities["b"][True]
+
+
+def test_save_and_load_go_on_as_if_never_stopped(learnt: LabelHierarchyClassifier, tmp_path: Path) -> None:
+    learnt.save(tmp_path / "model.npz")
+    loaded = LabelHierarchyClassifier.load(tmp_path / "model.npz")
+    assert loaded.state_hash() == learnt.state_hash()
+    for model in (learnt, loaded):
+        model.learn_one({"word_01": 1, "new word": 2.0}, {"a new label"})
+    assert loaded.state_hash() == learnt.state_hash()
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "model.npz").read_bytes()[:-100])
+    with pytest.raises(SnapshotError, match=r"broken\.npz"):
+        LabelHierarchyClassifier.load(tmp_path / "broken.npz")
+
+
+def test_a_clone_has_the_parameters_and_learnt_nothing(learnt: LabelHierarchyClassifier) -> None:
+    clone = learnt.clone()
+    assert clone.maximum_features == 1024
+    assert clone.learned == 0
+
+
+def test_wrong_parameters_are_refused() -> None:
+    with pytest.raises(UsageError, match="top_k:K"):
+        LabelHierarchyClassifier().predict({}, rule="best")
+    with pytest.raises(UsageError, match="memory"):
+        LabelHierarchyClassifier(memory_bytes=1_000_000)
