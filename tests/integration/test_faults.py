@@ -82,7 +82,7 @@ def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterr
 
 
 @pytest.mark.xfail(
-    reason="a transaction left open in the offsets topic by a stopping broker can keep the committed offsets unreadable",
+    reason="a transaction left open in the offsets topic by a stopping broker can keep committed offsets unreadable",
     strict=False,
 )
 def test_a_broker_stopped_and_started_under_load_loses_and_doubles_nothing(
