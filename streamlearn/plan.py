@@ -9,6 +9,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features
+from streamlearn.learner.entries import Entries
 from streamlearn.learner.step import LEARN, PREDICT
 from streamlearn.settings.rules import Rule
 
@@ -38,19 +39,24 @@ class ModelEvent(NamedTuple):
 class StoredInstance(NamedTuple):
     """An encoded instance with the answer it got, kept until its truth arrives.
 
-    ``columns`` int32 and ``values`` float32 are the entries as scaled when it was predicted; ``slots`` int32 and
-    ``generations`` int64 the labels that were answered.
+    ``columns`` int32, ``values``, ``rarity_weighted`` float32 and ``bins`` uint8 are its entries as scaled when it was
+    predicted; ``recent_columns`` int32 and ``recent_values`` float32 what was known of recent label sets then;
+    ``slots`` int32 and ``generations`` int64 the labels that were answered.
     """
 
     columns: np.ndarray
     values: np.ndarray
+    rarity_weighted: np.ndarray
+    bins: np.ndarray
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
     slots: np.ndarray
     generations: np.ndarray
 
     @property
     def nbytes(self) -> int:
         """Bytes that the arrays hold."""
-        return self.columns.nbytes + self.values.nbytes + self.slots.nbytes + self.generations.nbytes
+        return sum(array.nbytes for array in self)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
@@ -62,79 +68,108 @@ class StoredInstance(NamedTuple):
         return cls(*(np.array(arrays[name]) for name in cls._fields))
 
 
-class Operation(NamedTuple):
-    """What a plan asks for: ``instance`` is an index into the plan's instances, or -1 - index into the stored ones."""
+class Answered(NamedTuple):
+    """The answers of a stretch of rows, with the names and generations that slots had then.
 
-    kind: int
-    instance: int
-    truth: Truth | None
-    rule: Rule
-
-
-class Answer(NamedTuple):
-    """One operation's slice of a walk's answers, with the names and generations that its slots had."""
+    Row i has the entries ``starts[i]`` to ``starts[i + 1]`` of ``slots``, ``scores`` and of the arrays ``slot_array``
+    int32 and ``logits`` float32; the first ``chosen[i]`` are its label set. ``learned`` counts the rows learnt before
+    it. ``recent_starts``, ``recent_columns`` and ``recent_values`` are as in `learner.step.Answers`.
+    """
 
     names: list[str]
     generations: list[int]
-    slots: np.ndarray
-    scores: np.ndarray
+    starts: list[int]
+    slots: list[int]
+    scores: list[float]
+    chosen: list[int]
+    learned: list[int]
+    slot_array: np.ndarray
     logits: np.ndarray
-    chosen: int
-    learned: int
+    recent_starts: np.ndarray
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
 
 
 class Rows(NamedTuple):
-    """Each operation's entries: ``columns`` int32 and ``values`` float32 from ``first`` to ``last``
-    int64[operations]."""
+    """Each operation's entries, from ``first`` to ``last`` int64[operations]."""
 
-    columns: np.ndarray
-    values: np.ndarray
+    entries: Entries
     first: np.ndarray
     last: np.ndarray
 
 
 class PlanResult:
-    """What a plan's operations gave; operations are numbered as the plan numbered them."""
+    """What a plan's operations gave; operations are numbered as the plan numbered them.
+
+    ``stretch`` and ``place`` say where each operation's answer is: in which of ``answered``, and which row of it.
+    """
 
     def __init__(
         self,
-        answers: list[Answer],
+        answered: list[Answered],
+        stretch: list[int],
+        place: list[int],
         seen: list[int],
         rows: Rows,
         events: list[ModelEvent],
         dropped: dict[str, int],
     ) -> None:
-        self._answers = answers
+        self._answered = answered
+        self._stretch = stretch
+        self._place = place
         self._seen = seen
         self._rows = rows
+        self._bytes: list[tuple[memoryview, memoryview]] = []
         self.events = events
         self.dropped = dropped
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._place)
 
     def labels(self, op: int) -> list[str]:
         """Return the answer's label set, the most probable first."""
-        answer = self._answers[op]
-        return [answer.names[slot] for slot in answer.slots[: answer.chosen].tolist()]
+        answered, place = self._answered[self._stretch[op]], self._place[op]
+        first = answered.starts[place]
+        names = answered.names
+        return [names[slot] for slot in answered.slots[first : first + answered.chosen[place]]]
 
     def scores(self, op: int) -> dict[str, float]:
         """Return probabilities, six decimals: the answer's labels first, then the best others."""
-        answer = self._answers[op]
-        names = answer.names
-        return {names[slot]: score for slot, score in zip(answer.slots.tolist(), answer.scores.tolist(), strict=True)}
+        answered, place = self._answered[self._stretch[op]], self._place[op]
+        first, last = answered.starts[place : place + 2]
+        names = answered.names
+        return dict(zip([names[slot] for slot in answered.slots[first:last]], answered.scores[first:last], strict=True))
+
+    def outcome(self, op: int) -> bytes:
+        """Return slots int32 and logits float32, little-endian, in the order of `scores`."""
+        if not self._bytes:
+            self._bytes = [
+                (
+                    answered.slot_array.astype("<i4", copy=False).data.cast("B"),
+                    answered.logits.astype("<f4").data.cast("B"),
+                )
+                for answered in self._answered
+            ]
+        stretch, place = self._stretch[op], self._place[op]
+        starts = self._answered[stretch].starts
+        slots, logits = self._bytes[stretch]
+        first, last = 4 * starts[place], 4 * starts[place + 1]
+        return slots[first:last].tobytes() + logits[first:last].tobytes()
 
     def label_slots(self, op: int) -> np.ndarray:
         """Return int32 slots in the order of `scores`."""
-        return self._answers[op].slots
+        answered, place = self._answered[self._stretch[op]], self._place[op]
+        return answered.slot_array[answered.starts[place] : answered.starts[place + 1]]
 
     def label_logits(self, op: int) -> np.ndarray:
         """Return float32 logits, which the scores are rounded from, in the order of `scores`."""
-        return self._answers[op].logits
+        answered, place = self._answered[self._stretch[op]], self._place[op]
+        return answered.logits[answered.starts[place] : answered.starts[place + 1]]
 
     def label_scores(self, op: int) -> np.ndarray:
         """Return float64 probabilities in the order of `scores`."""
-        return self._answers[op].scores
+        answered, place = self._answered[self._stretch[op]], self._place[op]
+        return np.array(answered.scores[answered.starts[place] : answered.starts[place + 1]])
 
     def seen(self, op: int) -> int:
         """Return the instances observed before this operation."""
@@ -142,31 +177,49 @@ class PlanResult:
 
     def learned(self, op: int) -> int:
         """Return the rows learnt before this operation."""
-        return self._answers[op].learned
+        return self._answered[self._stretch[op]].learned[self._place[op]]
 
     def stored(self, op: int) -> StoredInstance:
         """Return the encoded instance with its answer, to wait for a truth that comes later."""
-        answer = self._answers[op]
-        slots = answer.slots[: answer.chosen].copy()
-        generations = np.array([answer.generations[slot] for slot in slots.tolist()], np.int64)
-        rows = self._rows
-        entries = slice(int(rows.first[op]), int(rows.last[op]))
-        return StoredInstance(rows.columns[entries].copy(), rows.values[entries].copy(), slots, generations)
+        answered, place = self._answered[self._stretch[op]], self._place[op]
+        start = answered.starts[place]
+        slots = answered.slot_array[start : start + answered.chosen[place]].copy()
+        generations = np.array([answered.generations[slot] for slot in slots.tolist()], np.int64)
+        entries = slice(int(self._rows.first[op]), int(self._rows.last[op]))
+        recent = slice(int(answered.recent_starts[place]), int(answered.recent_starts[place + 1]))
+        columns, values, rarity_weighted, bins = (view[entries].copy() for view in self._rows.entries)
+        return StoredInstance(
+            columns,
+            values,
+            rarity_weighted,
+            bins,
+            answered.recent_columns[recent].copy(),
+            answered.recent_values[recent].copy(),
+            slots,
+            generations,
+        )
 
 
 class Plan:
-    """Operations to apply in order; nothing happens before `run`, which may be called once."""
+    """Operations to apply in order; nothing happens before `run`, which may be called once.
+
+    An operation has a ``kind``, the ``instance`` that it is about (an index into ``instances``, or -1 - index into
+    ``late``), a truth or None, and a rule or None for the plan's own.
+    """
 
     def __init__(self, run: Callable[[Plan], PlanResult], rule: Rule, frozen: bool) -> None:
         self._run = run
-        self._rule = rule
+        self.rule = rule
         self.frozen = frozen
         self.instances: list[Features] = []
         self.late: list[StoredInstance] = []
-        self.operations: list[Operation] = []
+        self.kinds: list[int] = []
+        self.places: list[int] = []
+        self.truths: list[Truth | None] = []
+        self.rules: list[Rule | None] = []
 
     def __len__(self) -> int:
-        return len(self.operations)
+        return len(self.kinds)
 
     def predict(self, x: Features, rule: Rule | None = None) -> int:
         """Answer an instance and observe it; return the operation's number."""
@@ -180,9 +233,13 @@ class Plan:
         return self._add(PREDICT | LEARN, x, truth, rule)
 
     def _add(self, kind: int, x: Features, truth: Truth | None, rule: Rule | None) -> int:
-        self.operations.append(Operation(kind, len(self.instances), truth, rule or self._rule))
+        number = len(self.kinds)
+        self.kinds.append(kind)
+        self.places.append(len(self.instances))
+        self.truths.append(truth)
+        self.rules.append(rule)
         self.instances.append(x)
-        return len(self.operations) - 1
+        return number
 
     def learn(self, instance: StoredInstance | int, truth: Truth) -> int:
         """Learn a truth that came after its answer; return the operation's number.
@@ -190,12 +247,15 @@ class Plan:
         ``instance`` is what `PlanResult.stored` gave, or the number of a `predict` of this plan.
         """
         if isinstance(instance, int):
-            place = self.operations[instance].instance
+            place = self.places[instance]
         else:
             self.late.append(instance)
             place = -len(self.late)
-        self.operations.append(Operation(LEARN, place, truth, self._rule))
-        return len(self.operations) - 1
+        self.kinds.append(LEARN)
+        self.places.append(place)
+        self.truths.append(truth)
+        self.rules.append(None)
+        return len(self.kinds) - 1
 
     def run(self) -> PlanResult:
         """Apply the operations and return what they gave."""

@@ -126,11 +126,11 @@ class StreamModel:
         for reason, count in dropped.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
         seen = []
-        for operation in plan.operations:
+        for kind in plan.kinds:
             seen.append(observed)
-            if operation.kind & PREDICT and not plan.frozen:
+            if kind & PREDICT and not plan.frozen:
                 observed += 1
-        return PlanResult(walk.answers, seen, walk.rows, walk.events, dropped)
+        return PlanResult(walk.answered, walk.stretch, walk.place, seen, walk.rows, walk.events, dropped)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name: for snapshots and for the hash."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from array import array
 
 import numpy as np
 
-from streamlearn.encoder.labels import LabelTable
+from streamlearn.encoder.labels import LabelTable, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
 from streamlearn.learner.decode import rules
+from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner, LearnerEvent
 from streamlearn.learner.step import LEARN, PREDICT, Answers, Operations
-from streamlearn.plan import Answer, ModelEvent, Plan, Rows
+from streamlearn.plan import Answered, ModelEvent, Plan, Rows
+from streamlearn.settings.rules import Rule
 from streamlearn.telemetry.measures import Measures
 
 _RULE_CODES = {
@@ -22,14 +24,29 @@ _RULE_CODES = {
 }
 
 
-class _Entry(NamedTuple):
-    """A row of the segment that is being gathered."""
+class _Stretch:
+    """Rows that are gathered to be walked in one go: the operation of each, its kind and its truth in slots."""
 
-    operation: int
-    kind: int
-    slots: list[int]
-    signs: list[int]
-    complete: bool
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.kinds: list[int] = []
+        self.complete: list[bool] = []
+        self.sizes: list[int] = []
+        self.slots = array("i")
+        self.signs = array("b")
+
+    def add(self, number: int, kind: int, truth: ResolvedTruth | None) -> None:
+        """Append a row; one that only predicts has no truth."""
+        self.numbers.append(number)
+        self.kinds.append(kind)
+        if truth is None:
+            self.complete.append(False)
+            self.sizes.append(0)
+        else:
+            self.complete.append(truth.complete)
+            self.sizes.append(len(truth.slots))
+            self.slots.extend(truth.slots)
+            self.signs.extend(truth.signs)
 
 
 class Walk:
@@ -48,36 +65,48 @@ class Walk:
         self._plan = plan
         self.rows = _place_rows(encoded, plan)
         self.refused = 0
-        self.answers: list[Answer] = [_NO_ANSWER] * len(plan.operations)
+        self.answered: list[Answered] = []
+        self.stretch = [-1] * len(plan)
+        self.place = [-1] * len(plan)
         self.events: list[ModelEvent] = []
         self._predicted_by: dict[int, int] = {}
-        self._segment: list[_Entry] = []
+        self._gathered = _Stretch()
 
     def go(self) -> None:
         """Apply all operations."""
-        table = self._labels
-        segment = self._segment
-        for number, operation in enumerate(self._plan.operations):
-            kind = operation.kind
-            truth = operation.truth
-            if kind & PREDICT:
-                self._predicted_by[operation.instance] = number
+        table, plan = self._labels, self._plan
+        joins = not plan.frozen
+        for number, (kind, instance, truth) in enumerate(zip(plan.kinds, plan.places, plan.truths, strict=True)):
             if truth is None:
-                segment.append(_Entry(number, PREDICT, [], [], False))
+                self._predicted_by[instance] = number
+                self._add(number, PREDICT, None)
                 continue
-            joins = not self._plan.frozen
-            if joins and not table.knows_all(truth):
+            if not kind & PREDICT and self._is_gathered(instance):
+                # What its answer knew of recent label sets is there only when it has been walked.
+                self._flush()
+            if joins and not table.knows_all(truth) and table.may_join(truth):
                 # The answer is given before the truth is known, so its names join after it.
                 if kind & PREDICT:
-                    segment.append(_Entry(number, PREDICT, [], [], False))
+                    self._add(number, PREDICT, None)
                     kind = LEARN
                 self._flush()
             resolved = table.resolve(truth, join=joins)
             if resolved.joined:
                 self._restructure(resolved.replaced)
             self.refused += resolved.refused
-            segment.append(_Entry(number, kind, resolved.slots, resolved.signs, resolved.complete))
+            self._add(number, kind, resolved)
         self._flush()
+
+    def _is_gathered(self, instance: int) -> bool:
+        predicted_by = self._predicted_by.get(instance)
+        return predicted_by is not None and self.stretch[predicted_by] == len(self.answered)
+
+    def _add(self, number: int, kind: int, truth: ResolvedTruth | None) -> None:
+        gathered = self._gathered
+        if self.stretch[number] < 0:
+            self.stretch[number] = len(self.answered)
+            self.place[number] = len(gathered.numbers)
+        gathered.add(number, kind, truth)
 
     def _restructure(self, replaced: list[int]) -> None:
         for slot in replaced:
@@ -88,94 +117,136 @@ class Walk:
 
     def _flush(self) -> None:
         """Let the learner walk the rows gathered so far, then score what they learnt."""
-        segment = self._segment[:]
-        self._segment.clear()
-        if not segment:
+        gathered = self._gathered
+        if not gathered.numbers:
             return
+        self._gathered = _Stretch()
+        operations = self._operations(gathered)
+        answers, events = self._learner.walk(operations)
+        self.answered.append(
+            Answered(
+                self._labels.names,
+                self._labels.generations,
+                answers.starts.tolist(),
+                answers.slots[: answers.starts[-1]].tolist(),
+                answers.scores[: answers.starts[-1]].tolist(),
+                answers.chosen.tolist(),
+                answers.learned.tolist(),
+                answers.slots,
+                answers.logits,
+                answers.recent_starts,
+                answers.recent_columns,
+                answers.recent_values,
+            )
+        )
+        self._score(gathered, operations, answers)
+        self.events.extend(self._named(event, gathered) for event in events)
+
+    def _operations(self, gathered: _Stretch) -> Operations:
         plan, rows = self._plan, self.rows
-        numbers = np.array([entry.operation for entry in segment], np.int64)
-        kinds = np.array([entry.kind for entry in segment], np.uint8)
-        truth_starts = np.zeros(len(segment) + 1, np.int64)
-        np.cumsum([len(entry.slots) for entry in segment], out=truth_starts[1:])
-        rule_of = [plan.operations[entry.operation].rule for entry in segment]
+        count = len(gathered.numbers)
+        numbers = np.array(gathered.numbers, np.int64)
+        kinds = np.array(gathered.kinds, np.uint8)
+        truth_starts = np.zeros(count + 1, np.int64)
+        np.cumsum(gathered.sizes, out=truth_starts[1:])
+        rule, rule_count, rule_threshold = _coded(plan.rule)
         operations = Operations(
             kinds & np.uint8(PREDICT) if plan.frozen else kinds,
             rows.first[numbers],
             rows.last[numbers],
-            rows.columns,
-            rows.values,
+            rows.entries,
             truth_starts,
-            np.array([slot for entry in segment for slot in entry.slots], np.int32),
-            np.array([sign for entry in segment for sign in entry.signs], np.int8),
-            np.array([entry.complete for entry in segment], np.uint8),
-            np.array([_RULE_CODES[rule.kind] for rule in rule_of], np.int64),
-            np.array([rule.count for rule in rule_of], np.int64),
-            np.array([rule.threshold for rule in rule_of], np.float64),
+            np.frombuffer(gathered.slots, np.int32) if gathered.slots else np.zeros(0, np.int32),
+            np.frombuffer(gathered.signs, np.int8) if gathered.signs else np.zeros(0, np.int8),
+            np.array(gathered.complete, np.uint8),
+            np.full(count, rule, np.int64),
+            np.full(count, rule_count, np.int64),
+            np.full(count, rule_threshold),
+            *self._recent(gathered),
         )
-        answers, events = self._learner.walk(operations)
-        self._keep_answers(segment, answers)
-        self._score(segment, operations)
-        self.events.extend(self._named(event, segment) for event in events)
+        for place, number in enumerate(gathered.numbers):
+            own = plan.rules[number]
+            if own is not None:
+                coded = _coded(own)
+                operations.rule[place], operations.rule_count[place], operations.rule_threshold[place] = coded
+        return operations
 
-    def _keep_answers(self, segment: list[_Entry], answers: Answers) -> None:
-        names, generations = self._labels.names, self._labels.generations
-        starts = answers.starts.tolist()
-        chosen = answers.chosen.tolist()
-        learned = answers.learned.tolist()
-        for place, entry in enumerate(segment):
-            if entry.kind & PREDICT or not self._plan.operations[entry.operation].kind & PREDICT:
-                entries = slice(starts[place], starts[place + 1])
-                self.answers[entry.operation] = Answer(
-                    names,
-                    generations,
-                    answers.slots[entries],
-                    answers.scores[entries],
-                    answers.logits[entries],
-                    chosen[place],
-                    learned[place],
-                )
+    def _recent(self, gathered: _Stretch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what late truths' answers knew of recent label sets, a range per row; empty for other rows."""
+        starts = np.zeros(len(gathered.numbers) + 1, np.int64)
+        columns: list[np.ndarray] = [np.zeros(0, np.int32)]
+        values: list[np.ndarray] = [np.zeros(0, np.float32)]
+        for place, (number, kind) in enumerate(zip(gathered.numbers, gathered.kinds, strict=True)):
+            if kind != LEARN:
+                continue
+            instance = self._plan.places[number]
+            if instance < 0:
+                stored = self._plan.late[-instance - 1]
+                columns.append(stored.recent_columns)
+                values.append(stored.recent_values)
+            else:
+                predicted_by = self._predicted_by.get(instance, number)
+                answered, row = self.answered[self.stretch[predicted_by]], self.place[predicted_by]
+                recent = slice(int(answered.recent_starts[row]), int(answered.recent_starts[row + 1]))
+                columns.append(answered.recent_columns[recent])
+                values.append(answered.recent_values[recent])
+            starts[place + 1] = columns[-1].size
+        np.cumsum(starts, out=starts)
+        return starts, np.concatenate(columns), np.concatenate(values)
 
-    def _score(self, segment: list[_Entry], operations: Operations) -> None:
+    def _score(self, gathered: _Stretch, operations: Operations, answers: Answers) -> None:
         """Give the measures every row whose truth is there, beside what was answered."""
-        places = [place for place, entry in enumerate(segment) if entry.kind & LEARN]
-        if not places:
+        kinds = np.array(gathered.kinds, np.uint8)
+        places = np.flatnonzero(kinds & LEARN)
+        if not places.size:
             return
-        emitted = [self._emitted(segment[place].operation) for place in places]
-        emitted_starts = np.zeros(len(places) + 1, np.int64)
-        np.cumsum([slots.size for slots in emitted], out=emitted_starts[1:])
+        if (kinds[places] & PREDICT).all():
+            sizes = answers.chosen[places]
+            emitted_starts = np.zeros(places.size + 1, np.int64)
+            np.cumsum(sizes, out=emitted_starts[1:])
+            skipped = answers.starts[places] - emitted_starts[:-1]
+            emitted = answers.slots[np.arange(emitted_starts[-1]) + np.repeat(skipped, sizes)]
+        else:
+            parts = [self._emitted(gathered.numbers[place]) for place in places.tolist()]
+            emitted_starts = np.zeros(places.size + 1, np.int64)
+            np.cumsum([slots.size for slots in parts], out=emitted_starts[1:])
+            emitted = np.concatenate(parts).astype(np.int32)
         # Rows that only predict have no truth, so the truth's ranges stay as they are.
         truth_starts = np.concatenate([operations.truth_starts[:1], operations.truth_starts[1:][places]])
         self._measures.score_rows(
             emitted_starts,
-            np.concatenate(emitted).astype(np.int32),
+            emitted,
             truth_starts,
             operations.truth_slots,
             operations.truth_signs,
             operations.complete[places].astype(np.int8),
-            np.full(len(places), self._labels.count, np.int32),
+            np.full(places.size, self._labels.count, np.int32),
         )
 
     def _emitted(self, number: int) -> np.ndarray:
         """Return the slots answered for an operation's instance that still belong to the same labels."""
-        operation = self._plan.operations[number]
-        if operation.instance < 0:
-            stored = self._plan.late[-operation.instance - 1]
-            now = [self._labels.generations[slot] for slot in stored.slots.tolist()]
-            return stored.slots[stored.generations == np.array(now, np.int64)]
-        answer = self.answers[self._predicted_by[operation.instance]]
-        slots = answer.slots[: answer.chosen]
-        if answer.generations is self._labels.generations:
-            return slots
-        kept = [answer.generations[slot] == self._labels.generations[slot] for slot in slots.tolist()]
-        return slots[np.array(kept, np.bool_)]
+        instance = self._plan.places[number]
+        if instance < 0:
+            stored = self._plan.late[-instance - 1]
+            slots, then = stored.slots, stored.generations.tolist()
+        else:
+            number = self._predicted_by.get(instance, number)
+            answered, place = self.answered[self.stretch[number]], self.place[number]
+            start = answered.starts[place]
+            slots = answered.slot_array[start : start + answered.chosen[place]]
+            if answered.generations is self._labels.generations:
+                return slots
+            then = [answered.generations[slot] for slot in slots.tolist()]
+        now = [self._labels.generations[slot] for slot in slots.tolist()]
+        return slots[np.array(then, np.int64) == np.array(now, np.int64)]
 
-    def _named(self, event: LearnerEvent, segment: list[_Entry]) -> ModelEvent:
+    def _named(self, event: LearnerEvent, gathered: _Stretch) -> ModelEvent:
         name = ""
         if event.cluster >= 0 and event.slot < self._labels.count:
             others = event.size - 1
             name = self._labels.names[event.slot] + (f" and {others} more" if others else "")
         return ModelEvent(
-            op=segment[event.operation].operation,
+            op=gathered.numbers[event.operation],
             row=event.row,
             kind=event.kind,
             scope="cluster" if event.cluster >= 0 else "model",
@@ -190,7 +261,8 @@ class Walk:
         )
 
 
-_NO_ANSWER = Answer([], [], np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.float32), 0, 0)
+def _coded(rule: Rule) -> tuple[int, int, float]:
+    return _RULE_CODES[rule.kind], rule.count, rule.threshold
 
 
 def _place_rows(encoded: EncodedRows, plan: Plan) -> Rows:
@@ -200,11 +272,13 @@ def _place_rows(encoded: EncodedRows, plan: Plan) -> Rows:
     late_starts = np.zeros(sizes.size + 1, np.int64)
     np.cumsum(sizes, out=late_starts[1:])
     starts = np.concatenate([encoded.starts[:-1], encoded.columns.size + late_starts])
-    place = np.array([operation.instance for operation in plan.operations], np.int64)
+    place = np.array(plan.places, np.int64)
     place = np.where(place >= 0, place, encoded.starts.size - 2 - place)
-    if not late:
-        columns, values = encoded.columns, encoded.values
-    else:
-        columns = np.concatenate([encoded.columns, *(instance.columns for instance in late)])
-        values = np.concatenate([encoded.values, *(instance.values for instance in late)])
-    return Rows(columns, values, starts[place], starts[place + 1])
+    entries = Entries(encoded.columns, encoded.values, encoded.rarity_weighted, encoded.bins)
+    if late:
+        views = (
+            np.concatenate([view, *(getattr(instance, name) for instance in late)])
+            for name, view in zip(Entries._fields, entries, strict=True)
+        )
+        entries = Entries(*views)
+    return Rows(entries, starts[place], starts[place + 1])

@@ -12,6 +12,8 @@ from streamlearn.state.arrays import pack_names, unpack_names
 
 Truth = Mapping[str, bool] | Collection[str]
 
+_NONE_REPLACED: list[int] = []
+
 
 class ResolvedTruth(NamedTuple):
     """A truth in slots.
@@ -81,6 +83,15 @@ class LabelTable:
                 return False
         return True
 
+    def may_join(self, truth: Truth) -> bool:
+        """Return whether a name of a truth that has no slot would get one."""
+        if len(self.names) < self.maximum:
+            return True
+        return any(
+            self.supports[slot] < self.minimum_support and self.names[slot] not in truth
+            for slot in range(self.declared, len(self.names))
+        )
+
     def resolve(self, truth: Truth, *, join: bool = True) -> ResolvedTruth:
         """Turn names into slots; names seen for the first time join in code-point order.
 
@@ -88,11 +99,12 @@ class LabelTable:
         """
         complete = not isinstance(truth, Mapping)
         if complete and self.knows_all(truth):
-            slots = sorted({self._slot_of[name] for name in truth})
+            slot_of, supports = self._slot_of, self.supports
+            slots = sorted({slot_of[name] for name in truth})
             if join:
                 for slot in slots:
-                    self.supports[slot] += 1
-            return ResolvedTruth(slots, [1] * len(slots), True, False, [], 0)
+                    supports[slot] += 1
+            return ResolvedTruth(slots, [1] * len(slots), True, False, _NONE_REPLACED, 0)
         signs = dict.fromkeys(truth, 1) if complete else {name: int(bool(sign)) for name, sign in truth.items()}
         slot_of = self._slot_of
         replaced: list[int] = []

@@ -21,12 +21,15 @@ class EncodedRows(NamedTuple):
     """Instances as compressed sparse rows, each sorted by column.
 
     ``starts`` int64[rows + 1]; ``columns`` int32[entries]; ``values`` float32[entries], the unit-norm instance u;
-    ``dropped`` counts refused entries by reason.
+    ``rarity_weighted`` float32[entries], the unit-norm instance v; ``bins`` uint8[entries]; ``dropped`` counts refused
+    entries by reason.
     """
 
     starts: np.ndarray
     columns: np.ndarray
     values: np.ndarray
+    rarity_weighted: np.ndarray
+    bins: np.ndarray
     dropped: dict[str, int]
 
 
@@ -83,9 +86,11 @@ class Encoder:
         start_array = np.frombuffer(starts, np.int64)
         column_array = np.frombuffer(columns, np.int32).copy() if columns else np.zeros(0, np.int32)
         raw_array = np.frombuffer(values, np.float64) if values else np.zeros(0)
-        out = np.zeros(column_array.size, np.float32)
+        out = np.empty(column_array.size, np.float32)
+        weighted = np.empty(column_array.size, np.float32)
+        bins = np.empty(column_array.size, np.uint8)
         refused = np.zeros(2, np.int64)
-        encode_rows(self.scaling.state, start_array, column_array, raw_array, observe, out, refused)
+        encode_rows(self.scaling.state, start_array, column_array, raw_array, observe, out, weighted, bins, refused)
         dropped = {
             reason: int(count)
             for reason, count in (("nan", refused[0]), ("infinite", refused[1]), ("features_full", full))
@@ -97,8 +102,8 @@ class Encoder:
             np.cumsum(keep, out=kept_before[1:])
             start_array = kept_before[start_array]
             column_array = column_array[keep]
-            out = out[keep]
-        return EncodedRows(start_array, column_array, out, dropped)
+            out, weighted, bins = out[keep], weighted[keep], bins[keep]
+        return EncodedRows(start_array, column_array, out, weighted, bins, dropped)
 
     def _gather(self, instance: Features, columns: array, values: array, observe: bool) -> int:
         """Append one instance's sorted columns and raw values; return how many entries found no room."""

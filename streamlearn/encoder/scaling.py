@@ -5,8 +5,15 @@ standardised with its running mean and deviation. Any other is *sparse*: it is d
 over the rows where it is set. Values are clipped to plus or minus 5, then the instance is scaled to unit norm. A column
 without history stands at plus or minus 1.
 
+Two more views of the same entries come with it. The *rarity-weighted* instance multiplies each scaled value by
+ln((i + 2)/(df + 1) + 1), i the rows observed before and df those with an entry of the column, and has unit norm as
+well: for neighbours and for the linear expert that learns rare features faster. *Bins* are for trees: an entry of a
+sparse column that is not zero is in bin 1; one of a dense column in bin 0 to 3, by the edges -1.5, 0 and 1.5 of its
+scaled value; an absent entry counts as bin 0.
+
 Source: the running mean and deviation are Welford's (Technometrics 4(3), 1962); the two modes with hysteresis are our
-own rule, since multi-label streams mix bags of words and measurements.
+own rule, since multi-label streams mix bags of words and measurements. The rarity weight is a smoothed inverse document
+frequency (Salton and Buckley, Information Processing & Management 24(5), 1988).
 """
 
 from __future__ import annotations
@@ -17,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import log32
 from streamlearn.errors import SnapshotError
 from streamlearn.state.growth import grown
 
@@ -26,6 +34,9 @@ BECOMES_SPARSE = 0.45
 
 UNSEEN_COLUMN = -1
 DROPPED_COLUMN = -2
+
+LOW_EDGE = -1.5
+HIGH_EDGE = 1.5
 
 
 class ScalingState(NamedTuple):
@@ -52,16 +63,15 @@ def scaled_value(state: ScalingState, column: int, value: float) -> float:
     if column == UNSEEN_COLUMN or state.present[column] == 0.0:
         return 1.0 if value > 0.0 else (-1.0 if value < 0.0 else 0.0)
     if state.dense[column]:
-        variance = state.deviations[column] / state.present[column]
-        if variance <= 0.0:
+        if state.deviations[column] <= 0.0:
             return 0.0
-        scaled = (value - state.mean[column]) / np.sqrt(variance)
+        scaled = (value - state.mean[column]) * np.sqrt(state.present[column] / state.deviations[column])
     else:
         if value == 0.0:
             return 0.0
         if state.set[column] == 0.0:
             return 1.0 if value > 0.0 else -1.0
-        scaled = value / np.sqrt(state.squares[column] / state.set[column])
+        scaled = value * np.sqrt(state.set[column] / state.squares[column])
     return min(max(scaled, -CLIP), CLIP)
 
 
@@ -77,12 +87,19 @@ def observe_value(state: ScalingState, column: int, value: float) -> None:
     if value != 0.0:
         state.set[column] += 1.0
         state.squares[column] += value * value
-    density = state.set[column] / (state.rows[0] - state.first[column] + 1.0)
+    rows = state.rows[0] - state.first[column] + 1.0
     if state.dense[column]:
-        if density < BECOMES_SPARSE:
+        if state.set[column] < BECOMES_SPARSE * rows:
             state.dense[column] = 0
-    elif density > BECOMES_DENSE:
+    elif state.set[column] > BECOMES_DENSE * rows:
         state.dense[column] = 1
+
+
+@kernel
+def _bin(state: ScalingState, column: int, scaled: float) -> int:
+    if column == UNSEEN_COLUMN or not state.dense[column]:
+        return 1 if scaled != 0.0 else 0
+    return int(scaled > LOW_EDGE) + int(scaled > 0.0) + int(scaled > HIGH_EDGE)
 
 
 @kernel
@@ -93,6 +110,8 @@ def encode_rows(
     raw: np.ndarray,
     observe: bool,
     out: np.ndarray,
+    rarity_weighted: np.ndarray,
+    bins: np.ndarray,
     dropped: np.ndarray,
 ) -> None:
     """Walk rows in order: scale each with the statistics before it, then observe it.
@@ -100,8 +119,9 @@ def encode_rows(
     Parameters
     ----------
     starts: int64[rows + 1]; columns: int32[entries], sorted within a row, changed to ``DROPPED_COLUMN`` where the value
-    is refused; raw: float64[entries]; observe: whether rows enter the statistics; out: float32[entries], the unit-norm
-    instance; dropped: int64[2], counts NaN and infinite entries.
+    is refused; raw: float64[entries]; observe: whether rows enter the statistics; out,
+    rarity_weighted: float32[entries], the unit-norm instances; bins: uint8[entries]; dropped: int64[2], counts NaN and
+    infinite entries.
     """
     for row in range(starts.size - 1):
         first = starts[row]
@@ -109,22 +129,34 @@ def encode_rows(
         square = 0.0
         for entry in range(first, last):
             value = raw[entry]
+            column = columns[entry]
+            out[entry] = 0.0
+            rarity_weighted[entry] = 1.0
+            bins[entry] = 0
             if not (abs(value) <= 1e150):
                 dropped[0 if value != value else 1] += 1
                 columns[entry] = DROPPED_COLUMN
-                out[entry] = 0.0
                 continue
-            scaled = scaled_value(state, columns[entry], value)
+            scaled = scaled_value(state, column, value)
+            bins[entry] = _bin(state, column, scaled)
             square += scaled * scaled
             out[entry] = scaled
+            frequency = 0.0 if column == UNSEEN_COLUMN else state.present[column]
+            rarity_weighted[entry] = (state.rows[0] + 2.0) / (frequency + 1.0) + 1.0
+            if observe:
+                observe_value(state, column, value)
+        for entry in range(first, last):
+            rarity_weighted[entry] = out[entry] * log32(rarity_weighted[entry])
         if square > 0.0:
-            norm = np.sqrt(square)
+            rarity_square = 0.0
             for entry in range(first, last):
-                out[entry] = out[entry] / norm
+                rarity_square += np.float64(rarity_weighted[entry]) * np.float64(rarity_weighted[entry])
+            factor = 1.0 / np.sqrt(square)
+            rarity_factor = 1.0 / np.sqrt(rarity_square)
+            for entry in range(first, last):
+                out[entry] = out[entry] * factor
+                rarity_weighted[entry] = rarity_weighted[entry] * rarity_factor
         if observe:
-            for entry in range(first, last):
-                if columns[entry] >= 0:
-                    observe_value(state, columns[entry], raw[entry])
             state.rows[0] += 1.0
 
 

@@ -20,6 +20,30 @@ from streamlearn.state.arrays import pack_names, unpack_names
 WAITING, LEARNT, EXPIRED = 0, 1, 2
 _ENTRY_BYTES = 200
 
+_STORED = {
+    "columns": np.int32,
+    "values": np.float32,
+    "rarity_weighted": np.float32,
+    "bins": np.uint8,
+    "recent_columns": np.int32,
+    "recent_values": np.float32,
+    "slots": np.int32,
+    "generations": np.int64,
+}
+"""The arrays of a stored instance, in its order."""
+_EDGES = {"entry_offsets": "columns", "recent_offsets": "recent_columns", "slot_offsets": "slots"}
+"""Where one instance's part ends, and an array that has it."""
+_EDGES_OF = {
+    "columns": "entry_offsets",
+    "values": "entry_offsets",
+    "rarity_weighted": "entry_offsets",
+    "bins": "entry_offsets",
+    "recent_columns": "recent_offsets",
+    "recent_values": "recent_offsets",
+    "slots": "slot_offsets",
+    "generations": "slot_offsets",
+}
+
 
 class Entry(NamedTuple):
     """An id's state: WAITING with its instance, or LEARNT or EXPIRED without."""
@@ -177,15 +201,10 @@ class Pending:
         arrays: dict[str, np.ndarray] = {}
         arrays["ids"], arrays["id_offsets"] = pack_names([identity for identity, _ in entries])
         arrays["timestamps"] = np.array([entry.timestamp_ms for _, entry in entries], np.int64)
-        for name, dtype in (
-            ("columns", np.int32),
-            ("values", np.float32),
-            ("slots", np.int32),
-            ("generations", np.int64),
-        ):
+        for name, dtype in _STORED.items():
             parts = [getattr(instance, name) for instance in stored]
             arrays[name] = np.concatenate(parts).astype(dtype) if parts else np.zeros(0, dtype)
-        for name, part in (("entry_offsets", "columns"), ("slot_offsets", "slots")):
+        for name, part in _EDGES.items():
             arrays[name] = np.zeros(len(stored) + 1, np.int64)
             np.cumsum([getattr(instance, part).size for instance in stored], out=arrays[name][1:])
         marks = list(self._marks.items())
@@ -234,16 +253,12 @@ class Pending:
         self._marks.clear()
         self._orphans.clear()
         self.bytes = 0
-        entry_edges, slot_edges = arrays["entry_offsets"].tolist(), arrays["slot_offsets"].tolist()
+        edges_of = {name: arrays[name].tolist() for name in _EDGES}
         timestamps = arrays["timestamps"].tolist()
         for place, identity in enumerate(unpack_names(arrays["ids"], arrays["id_offsets"])):
-            entry = slice(entry_edges[place], entry_edges[place + 1])
-            slots = slice(slot_edges[place], slot_edges[place + 1])
+            within = {name: slice(*edges[place : place + 2]) for name, edges in edges_of.items()}
             instance = StoredInstance(
-                np.array(arrays["columns"][entry]),
-                np.array(arrays["values"][entry]),
-                np.array(arrays["slots"][slots]),
-                np.array(arrays["generations"][slots]),
+                *(np.array(arrays[name][within[_EDGES_OF[name]]], dtype) for name, dtype in _STORED.items())
             )
             self._entries[identity] = Entry(WAITING, timestamps[place], instance)
             self.bytes += instance.nbytes + _ENTRY_BYTES

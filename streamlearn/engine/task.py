@@ -6,7 +6,6 @@ journalled clock and the state alone, so a replay gives the same.
 
 from __future__ import annotations
 
-import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,7 +27,6 @@ from streamlearn.source.base import Committed, RawRecord, TopicPartition
 from streamlearn.stream_model import StreamModel
 from streamlearn.telemetry.events import event_record
 
-_LITTLE_ENDIAN = sys.byteorder == "little"
 _INSTANCE = b"i"
 _LABEL = b"l"
 _USABLE = frozenset((b"ok", b"duplicate_label", b"label_expired", b"unknown_instance"))
@@ -162,8 +160,7 @@ class Batch:
         self._verdicts: list[tuple[bytes, bytes, int]] = []
         self._dead: list[tuple[RawRecord, RecordError]] = []
         self._crc = 0
-        self._counts: dict[TopicPartition, int] = {}
-        self._ends: dict[TopicPartition, int] = dict(task.positions)
+        self._spans: dict[tuple[str, int], list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -179,9 +176,11 @@ class Batch:
     def add(self, record: RawRecord) -> None:
         """Plan the next record."""
         self._records.append(record)
-        partition = TopicPartition(record.topic, record.partition)
-        self._counts[partition] = self._counts.get(partition, 0) + 1
-        self._ends[partition] = record.offset + 1
+        span = self._spans.get((record.topic, record.partition))
+        if span is None:
+            span = self._spans[record.topic, record.partition] = [0, 0]
+        span[0] += 1
+        span[1] = record.offset + 1
         self._crc = zlib.crc32(record.value or b"", self._crc)
         self._task.pending.advance(record.timestamp_ms, self._now)
         is_label = record.topic == self._settings.topics.labels
@@ -248,8 +247,13 @@ class Batch:
             task.pending.place(identity, operation, result.stored(operation))
         for record in task.pending.sweep():
             self._dead.append((record, RecordError("unknown_instance", "no instance of this id came in time")))
-        starts, ends = task.positions, self._ends
-        ranges, counts = journal.ranges_of(starts, ends, self._counts)
+        ends = dict(task.positions)
+        applied_of: dict[TopicPartition, int] = {}
+        for (topic, number), (count, end) in self._spans.items():
+            partition = TopicPartition(topic, number)
+            applied_of[partition] = count
+            ends[partition] = end
+        ranges, counts = journal.ranges_of(task.positions, ends, applied_of)
         body = journal.BatchRecord(
             journal.VERSION, task.number, task.mark.seq + 1, ranges, counts, self._crc, self._now
         )
@@ -283,10 +287,7 @@ class Batch:
         for kind, verdict, operation in self._verdicts:
             parts += (kind, verdict)
             if operation >= 0:
-                slots, logits = result.label_slots(operation), result.label_logits(operation)
-                if not _LITTLE_ENDIAN:
-                    slots, logits = slots.astype("<i4"), logits.astype("<f4")
-                parts += (slots.tobytes(), logits.tobytes())
+                parts.append(result.outcome(operation))
         for _, error in self._dead:
             parts.append(error.code.encode())
         return b"\0".join(parts)

@@ -218,6 +218,9 @@ class Learner:
             np.zeros(room, np.float32),
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
+            np.zeros(count + 1, np.int64),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.float32),
         )
         buffer = EventBuffer(np.zeros((EVENT_ROOM, 4), np.int64), np.zeros((EVENT_ROOM, 2)), np.zeros(1, np.int64))
         events: list[LearnerEvent] = []

@@ -20,6 +20,7 @@ from streamlearn.learner.decode.label_sets import (
 from streamlearn.learner.decode.rules import best_labels, decide_row, probability
 from streamlearn.learner.drift.adwin import AdwinState
 from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
+from streamlearn.learner.entries import Entries
 from streamlearn.learner.experts.adagrad import AdaGradState, adagrad_learn_row, adagrad_predict_row
 from streamlearn.learner.experts.constant_step import (
     ConstantStepState,
@@ -85,17 +86,17 @@ class Scratch(NamedTuple):
 class Operations(NamedTuple):
     """Rows to walk, in order.
 
-    ``kind`` uint8[n] of PREDICT and LEARN; the instance is ``columns`` int32 and ``values`` float32 from ``first`` to
-    ``last`` int64[n]; the truth is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts``
-    int64[n + 1], ``complete`` uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in
-    `decode.rules`.
+    ``kind`` uint8[n] of PREDICT and LEARN; the instance is ``entries`` from ``first`` to ``last`` int64[n]; the truth
+    is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts`` int64[n + 1], ``complete``
+    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.rules`. A row that only
+    learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values`` float32 from
+    ``recent_starts`` int64[n + 1].
     """
 
     kind: np.ndarray
     first: np.ndarray
     last: np.ndarray
-    columns: np.ndarray
-    values: np.ndarray
+    entries: Entries
     truth_starts: np.ndarray
     truth_slots: np.ndarray
     truth_signs: np.ndarray
@@ -103,13 +104,17 @@ class Operations(NamedTuple):
     rule: np.ndarray
     rule_count: np.ndarray
     rule_threshold: np.ndarray
+    recent_starts: np.ndarray
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
 
 
 class Answers(NamedTuple):
     """Results, a range per operation: ``starts`` int64[n + 1] into ``slots`` int32, ``scores`` float64 and
     ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's
     label set, best first; the best other labels follow. ``learned`` int64[n] counts the rows learnt before the
-    operation.
+    operation. What a row that only predicts knew of recent label sets is in ``recent_columns`` int32 and
+    ``recent_values`` float32 from ``recent_starts`` int64[n + 1].
     """
 
     starts: np.ndarray
@@ -118,6 +123,9 @@ class Answers(NamedTuple):
     logits: np.ndarray
     chosen: np.ndarray
     learned: np.ndarray
+    recent_starts: np.ndarray
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
 
 
 class EventBuffer(NamedTuple):
@@ -204,8 +212,8 @@ def _learn(
         if operations.truth_signs[place] == 1:
             scratch.members[members] = slot
             members += 1
-    columns = operations.columns[operations.first[operation] : operations.last[operation]]
-    values = operations.values[operations.first[operation] : operations.last[operation]]
+    columns = operations.entries.columns[operations.first[operation] : operations.last[operation]]
+    values = operations.entries.values[operations.first[operation] : operations.last[operation]]
     worse = monitors_learn_row(
         state.adwin,
         scratch.monitors,
@@ -279,8 +287,8 @@ def step(
         if events.size[0] + clusters + 1 > events.whole.shape[0]:
             return operation, EVENTS_FULL
         answers.learned[operation] = state.counters[0]
-        columns = operations.columns[operations.first[operation] : operations.last[operation]]
-        values = operations.values[operations.first[operation] : operations.last[operation]]
+        columns = operations.entries.columns[operations.first[operation] : operations.last[operation]]
+        values = operations.entries.values[operations.first[operation] : operations.last[operation]]
         predict_logits(state, scratch, columns, values, labels)
         if kind & PREDICT:
             _answer(state, scratch, operations, answers, operation, labels, scores_top, minimum_support)

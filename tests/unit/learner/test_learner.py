@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streamlearn.learner.decode.rules import SUBSET
 from streamlearn.learner.drift.adwin import WIDTH
+from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
 from streamlearn.learner.partition.clusters import PERIOD, SINCE
 from streamlearn.learner.step import LEARN, PREDICT, Operations
@@ -35,14 +36,15 @@ def operations_of(rows: list[Row]) -> Operations:
     """Return rows as the arrays that a walk takes."""
     lengths = [len(row.x) for row in rows]
     last = np.cumsum(lengths, dtype=np.int64)
+    columns = np.array([column for row in rows for column in sorted(row.x)], np.int32)
+    values = np.array([row.x[column] for row in rows for column in sorted(row.x)], np.float32)
     known = [[(s, y) for s, y in enumerate(row.truth) if y == 1 or (y == 0 and not row.complete)] for row in rows]
     starts = np.concatenate([[0], np.cumsum([len(pairs) for pairs in known])]).astype(np.int64)
     return Operations(
         np.array([row.kind for row in rows], np.uint8),
         last - np.array(lengths, np.int64),
         last,
-        np.array([column for row in rows for column in sorted(row.x)], np.int32),
-        np.array([row.x[column] for row in rows for column in sorted(row.x)], np.float32),
+        Entries(columns, values, values, (values > 0).astype(np.uint8)),
         starts,
         np.array([slot for pairs in known for slot, _ in pairs], np.int32),
         np.array([sign for pairs in known for _, sign in pairs], np.int8),
@@ -50,6 +52,9 @@ def operations_of(rows: list[Row]) -> Operations:
         np.full(len(rows), SUBSET, np.int64),
         np.zeros(len(rows), np.int64),
         np.zeros(len(rows)),
+        np.zeros(len(rows) + 1, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.float32),
     )
 
 
