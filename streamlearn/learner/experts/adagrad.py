@@ -1,8 +1,8 @@
-"""Logistic regression per label with AdaGrad steps and a damped start: the slow linear expert.
+"""Logistic regression per label with AdaGrad steps and a damped start: the slow linear experts.
 
 Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 12, 2011), diagonal form. The accumulator starts
-at ``START`` instead of near zero, which damps the first steps: the largest gain of any single expert in our
-measurements.
+at ``start`` instead of near zero, which damps the first steps: the largest gain of any single expert in our
+measurements. Step and start are numbers of the state, so that owners that differ in them share one compiled kernel.
 """
 
 from __future__ import annotations
@@ -17,25 +17,30 @@ from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.arrays import load_label_columns, load_labels
 from streamlearn.state.growth import grown
 
-STEP = np.float32(1.0)
-START = np.float32(0.1)
+STEP = 1.0
+START = 0.1
 BIAS = np.float32(-2.0)
 CLIP = np.float32(15.0)
+LANES = 8
+"""Loops over labels run to a multiple of this: a rest shorter than a vector register would cost as much as the others
+together."""
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
 class AdaGradState(NamedTuple):
     """``weight`` and ``squared`` float32[columns, labels], labels contiguous; ``bias``, ``bias_squared``
-    float32[labels].
+    float32[labels]; ``constants`` float32[2]: the step, and the start of every sum of squared gradients.
 
-    ``squared`` holds the sum of squared gradients without its start, so that untouched memory is zero.
+    ``squared`` and ``bias_squared`` hold the sums without their start, so that untouched memory is zero. There is room
+    for a multiple of LANES labels; spare ones stay zero.
     """
 
     weight: np.ndarray
     squared: np.ndarray
     bias: np.ndarray
     bias_squared: np.ndarray
+    constants: np.ndarray
 
 
 @kernel
@@ -70,23 +75,30 @@ def adagrad_learn_row(
     """Take one step for every known label.
 
     ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] are the row's own;
-    ``gradient`` float32[labels] is scratch.
+    ``gradient`` float32 is scratch: labels rounded up to a multiple of LANES.
     """
+    step = state.constants[0]
+    start = state.constants[1]
     for label in range(labels):
         probability = _ONE / (_ONE + exp32(-logits[label]))
         gradient[label] = _ZERO if truth[label] < 0 else probability - np.float32(truth[label])
     for label in range(labels):
         slope = gradient[label]
-        state.bias_squared[label] += slope * slope
-        state.bias[label] -= STEP * slope / np.sqrt(START + state.bias_squared[label])
+        squared = state.bias_squared[label] + slope * slope
+        state.bias_squared[label] = squared
+        state.bias[label] -= step * slope / np.sqrt(start + squared)
+    # Spare labels get a gradient of zero, which leaves their zeros as they are.
+    padded = min((labels + LANES - 1) // LANES * LANES, gradient.size)
+    for label in range(labels, padded):
+        gradient[label] = _ZERO
     for entry in range(columns.size):
         column = np.int64(columns[entry])
         value = values[entry]
-        for label in range(labels):
+        for label in range(padded):
             slope = gradient[label] * value
             squared = state.squared[column, label] + slope * slope
             state.squared[column, label] = squared
-            state.weight[column, label] -= STEP * slope / np.sqrt(START + squared)
+            state.weight[column, label] -= step * slope / np.sqrt(start + squared)
 
 
 @kernel
@@ -97,24 +109,34 @@ def adagrad_begin_label(state: AdaGradState, label: int, bias: float) -> None:
 
 
 class AdaGrad:
-    """Owns the weights of the AdaGrad logistic regressions."""
+    """Owns the weights of AdaGrad logistic regressions.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    step:
+        The factor of every step.
+    start:
+        Where the sum of squared gradients starts, above 0: the larger, the smaller the first steps.
+    """
+
+    def __init__(self, step: float = STEP, start: float = START) -> None:
         self.state = AdaGradState(
             np.zeros((0, 0), np.float32),
             np.zeros((0, 0), np.float32),
             np.full(0, BIAS, np.float32),
             np.zeros(0, np.float32),
+            np.array([step, start], np.float32),
         )
 
     def grow(self, features: int, labels: int) -> None:
         """Make room for ``features`` columns and ``labels`` labels; new labels start at the bias."""
-        weight, squared, bias, bias_squared = self.state
+        weight, squared, bias, bias_squared, constants = self.state
         self.state = AdaGradState(
             grown(grown(weight, labels, axis=1), features),
             grown(grown(squared, labels, axis=1), features),
             grown(bias, labels, float(BIAS)),
             grown(bias_squared, labels),
+            constants,
         )
 
     def retire(self, label: int) -> None:
@@ -125,7 +147,7 @@ class AdaGrad:
         self.state.bias_squared[label] = 0
 
     def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
-        """Return the state of the columns and labels in use, by name."""
+        """Return the state of the columns and labels in use, by name; the constants are settings, not learnt."""
         return {
             "weight": self.state.weight[:features, :labels],
             "squared": self.state.squared[:features, :labels],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,16 +26,13 @@ from streamlearn.learner.experts.constant_step import (
 from tests.naive.logistic import LogisticLabel
 
 COLUMNS = 6
-KINDS = {
-    "adagrad": (AdaGrad, adagrad_predict_row, adagrad_learn_row, adagrad_begin_label, 1.0, 0.1),
-    "constant_step": (
-        ConstantStep,
-        constant_step_predict_row,
-        constant_step_learn_row,
-        constant_step_begin_label,
-        2.0,
-        None,
-    ),
+ADAGRAD = (adagrad_predict_row, adagrad_learn_row, adagrad_begin_label)
+CONSTANT_STEP = (constant_step_predict_row, constant_step_learn_row, constant_step_begin_label)
+KINDS: dict[str, tuple[Any, ...]] = {
+    "adagrad": (AdaGrad, *ADAGRAD, 1.0, 0.1),
+    "adagrad_damped": (partial(AdaGrad, 1.0, 1.0), *ADAGRAD, 1.0, 1.0),
+    "adagrad_wide": (partial(AdaGrad, 2.0, 0.3), *ADAGRAD, 2.0, 0.3),
+    "constant_step": (ConstantStep, *CONSTANT_STEP, 2.0, None),
 }
 
 instances = st.dictionaries(st.integers(0, COLUMNS - 1), st.floats(-1.0, 1.0, width=32), max_size=COLUMNS)
@@ -60,7 +60,7 @@ class Kernels:
 
     def learn(self, x: dict[int, float], truth: list[int]) -> None:
         logits = self.predict(x)
-        scratch = np.zeros(self.labels, np.float32)
+        scratch = np.full(-(-self.labels // 8) * 8, np.nan, np.float32)
         signs = np.array(truth[: self.labels], np.int8)
         self.learn_row(self.owner.state, *entries(x), signs, logits, self.labels, scratch)
 
@@ -114,6 +114,27 @@ def test_an_unknown_truth_leaves_the_bits_of_its_label(kind):
         np.testing.assert_array_equal(array[..., [0, 2]], before[name][..., [0, 2]], err_msg=name)
         if name != "squared":
             assert not np.array_equal(array[..., 1], before[name][..., 1])
+
+
+def test_the_default_step_and_start():
+    np.testing.assert_array_equal(AdaGrad().state.constants, AdaGrad(1.0, 0.1).state.constants)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_spare_room_stays_empty_and_changes_nothing(kind):
+    ours, roomy = Kernels(kind, 3), Kernels(kind, 3)
+    roomy.owner.grow(COLUMNS + 20, 40)
+    for i in range(30):
+        x = {i % COLUMNS: -0.8, (i * i) % COLUMNS: 0.6}
+        np.testing.assert_array_equal(ours.predict(x), roomy.predict(x))
+        ours.learn(x, [i % 2, -1, i % 3 == 0])
+        roomy.learn(x, [i % 2, -1, i % 3 == 0])
+    for name, array in ours.owner.arrays(COLUMNS, 3).items():
+        np.testing.assert_array_equal(roomy.owner.arrays(COLUMNS, 3)[name], array, err_msg=name)
+    for name, array in roomy.owner.arrays(COLUMNS + 20, 40).items():
+        fresh = type(roomy.owner)()
+        fresh.grow(COLUMNS + 20, 40)
+        np.testing.assert_array_equal(array[..., 3:], fresh.arrays(COLUMNS + 20, 40)[name][..., 3:], err_msg=name)
 
 
 @pytest.mark.parametrize("kind", KINDS)
