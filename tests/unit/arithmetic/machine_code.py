@@ -21,6 +21,15 @@ from streamlearn.arithmetic import kernel_cache
 from streamlearn.arithmetic.compile import KernelDispatcher, kernel
 from streamlearn.arithmetic.exp_log import exp64
 from streamlearn.learner.drift.page_hinkley import PageHinkley
+from streamlearn.learner.experts.burst import (
+    FEATURES_AT_MOST,
+    Burst,
+    burst_begin_label,
+    burst_features,
+    burst_learn_row,
+    burst_predict_row,
+)
+from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
@@ -66,6 +75,32 @@ def example_model() -> StreamModel:
     return model
 
 
+def example_experts() -> list[str]:
+    """Return the hashes of naive Bayes, burst and their logits after a stream of 21 labels and 12 columns."""
+    labels, features = 21, 12
+    generator = random.Random(7)
+    bayes, burst = NaiveBayes(), Burst()
+    bayes.grow(features, labels)
+    burst.grow(labels)
+    burst_begin_label(burst.state, 3, -4.0)
+    before, values = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
+    logits, scratch = np.zeros((2, 24), np.float32), np.zeros(24, np.float32)
+    for _ in range(400):
+        topic = generator.randrange(4)
+        columns = np.array(sorted(generator.sample(range(topic, features), 5)), np.int32)
+        u = np.array([generator.gauss(0.3, 0.3) for _ in columns], np.float32)
+        truth = np.array([generator.random() < 0.2 + 0.4 * (label == topic) for label in range(labels)], np.int8)
+        size = burst_features(burst.state, labels, before, values)
+        burst_predict_row(burst.state, before[:size], values[:size], labels, logits[0])
+        naive_bayes_predict_row(bayes.state, columns, u, features, labels, scratch, logits[1])
+        burst_learn_row(burst.state, before[:size], values[:size], truth, logits[0], labels, scratch)
+        naive_bayes_learn_row(bayes.state, columns, u, np.flatnonzero(truth).astype(np.int32))
+    return [
+        *(state_hash(arrays) for arrays in (bayes.arrays(features, labels), burst.arrays(labels))),
+        state_hash({"logits": logits}),
+    ]
+
+
 def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
@@ -99,6 +134,7 @@ def main() -> None:
     foreign(np.ones(4), np.ones(4), np.zeros(1))
     report = {
         "hash": model.state_hash(),
+        "experts": example_experts(),
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,
         "clusters": model.cluster_count,

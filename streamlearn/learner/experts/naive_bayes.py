@@ -1,0 +1,136 @@
+"""Naive Bayes without a prior: how much more often a label's rows hold the instance's features than all rows do.
+
+The logit is z_l = sum over j of |u_j| ln[((c_jl + 3 q_j) / (t_l + 3)) / q_j] with q_j = (c_j + .1) / (t + .1 D): c_j
+and t are sums of |u| over all learnt rows, c_jl and t_l over the rows with the label, D is the number of columns in
+use. It is computed as sum of |u_j| ln(1 + c_jl / (3 q_j)) - (sum of |u_j|) ln(1 + t_l / 3): the same, with a logarithm
+of 1 wherever a label and a column never met.
+
+Source: McCallum and Nigam, *A Comparison of Event Models for Naive Bayes Text Classification* (AAAI-98 workshop), the
+multinomial model with real-valued counts; each label's distribution is smoothed by the overall one, and the label's
+prior is left to the mixture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import log32
+from streamlearn.learner.arrays import load_label_columns, load_labels, load_whole
+from streamlearn.state.growth import grown
+
+LABEL_SMOOTHING = 3.0
+COLUMN_SMOOTHING = 0.1
+CLIP = np.float32(15.0)
+LANES = 8
+"""Loops over labels run to a multiple of this where there is room: a short rest would cost as much as the others."""
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_THIRD = 1.0 / LABEL_SMOOTHING
+
+
+class NaiveBayesState(NamedTuple):
+    """Sums of |u|, float64: ``pairs`` [columns, labels], labels contiguous; ``columns`` [columns]; ``labels``
+    [labels]; ``total`` [1].
+    """
+
+    pairs: np.ndarray
+    columns: np.ndarray
+    labels: np.ndarray
+    total: np.ndarray
+
+
+@kernel
+def naive_bayes_predict_row(
+    state: NaiveBayesState,
+    columns: np.ndarray,
+    values: np.ndarray,
+    features: int,
+    labels: int,
+    ratio: np.ndarray,
+    out: np.ndarray,
+) -> None:
+    """Write the logits, clipped to [-15, 15], to ``out`` float32[labels].
+
+    ``columns`` int32 and ``values`` float32 are one instance's entries; ``features`` counts the columns that learnt
+    rows have used; ``ratio`` float32 is scratch, as large as ``out``. A label that was never true, or only in empty
+    rows, has logit 0. Of a longer ``out`` the places up to the next multiple of LANES are written too.
+    """
+    padded = min((labels + LANES - 1) // LANES * LANES, out.size)
+    for label in range(padded):
+        out[label] = _ZERO
+    everything = state.total[0] + COLUMN_SMOOTHING * features
+    length = _ZERO
+    for entry in range(columns.size):
+        column = np.int64(columns[entry])
+        weight = abs(values[entry])
+        length += weight
+        scale = _THIRD * (everything / (state.columns[column] + COLUMN_SMOOTHING))
+        # A loop of its own: beside float64 the logarithms would run with half as many lanes.
+        for label in range(padded):
+            ratio[label] = _ONE + np.float32(scale * state.pairs[column, label])
+        for label in range(padded):
+            out[label] += weight * log32(ratio[label])
+    for label in range(labels):
+        logit = out[label] - length * log32(_ONE + np.float32(_THIRD * state.labels[label]))
+        out[label] = min(max(logit, -CLIP), CLIP)
+
+
+@kernel
+def naive_bayes_learn_row(state: NaiveBayesState, columns: np.ndarray, values: np.ndarray, members: np.ndarray) -> None:
+    """Count one row; ``members`` int32 are its known positives."""
+    length = 0.0
+    for entry in range(columns.size):
+        column = np.int64(columns[entry])
+        weight = np.float64(abs(values[entry]))
+        length += weight
+        state.columns[column] += weight
+        for place in range(members.size):
+            state.pairs[column, members[place]] += weight
+    state.total[0] += length
+    for place in range(members.size):
+        state.labels[members[place]] += length
+
+
+class NaiveBayes:
+    """Owns the sums of the naive Bayes expert; a label that joins has zeros already, and with them logit 0."""
+
+    def __init__(self) -> None:
+        self.state = NaiveBayesState(np.zeros((0, 0)), np.zeros(0), np.zeros(0), np.zeros(1))
+
+    def grow(self, features: int, labels: int) -> None:
+        """Make room for ``features`` columns and ``labels`` labels."""
+        pairs, columns, of_labels, total = self.state
+        self.state = NaiveBayesState(
+            grown(grown(pairs, labels, axis=1), features), grown(columns, features), grown(of_labels, labels), total
+        )
+
+    def retire(self, label: int) -> None:
+        """Empty a slot: the label's sums go back to zero; sums over all rows stay."""
+        self.state.pairs[:, label] = 0
+        self.state.labels[label] = 0
+
+    def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
+        """Return the sums of the columns and labels in use, by name."""
+        return {
+            "pairs": self.state.pairs[:features, :labels],
+            "columns": self.state.columns[:features],
+            "labels": self.state.labels[:labels],
+            "total": self.state.total,
+        }
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
+        """Take the sums over; raises `SnapshotError` when a shape differs."""
+        self.grow(features, labels)
+        load_label_columns(self.state.pairs, arrays["pairs"], features, labels)
+        load_labels(self.state.columns, arrays["columns"], features)
+        load_labels(self.state.labels, arrays["labels"], labels)
+        load_whole(self.state.total, arrays["total"])
+
+    @staticmethod
+    def bytes_bound(features: int, labels: int) -> int:
+        """Return the largest size in bytes with that many columns and labels."""
+        return 8 * (features + 1) * (labels + 1)

@@ -1,0 +1,27 @@
+"""Naive Bayes from the whole history of learnt rows, term by term."""
+
+from __future__ import annotations
+
+import math
+
+
+def logit(
+    history: list[tuple[dict[int, float], set[int]]], x: dict[int, float], label: int, features: int | None = None
+) -> float:
+    """Return sum of |x_j| ln[((c_jl + 3 q_j) / (t_l + 3)) / q_j], q_j = (c_j + .1) / (t + .1 D), clipped to 15.
+
+    ``history`` holds the learnt rows' instances and known positives; ``features`` is D, by default the columns in them.
+    """
+    if features is None:
+        features = len({column for row, _ in history for column in row})
+    if features == 0:
+        return 0.0
+    total = sum(abs(value) for row, _ in history for value in row.values())
+    total_label = sum(abs(value) for row, members in history if label in members for value in row.values())
+    z = 0.0
+    for column, value in x.items():
+        count = sum(abs(row.get(column, 0.0)) for row, _ in history)
+        count_label = sum(abs(row.get(column, 0.0)) for row, members in history if label in members)
+        q = (count + 0.1) / (total + 0.1 * features)
+        z += abs(value) * math.log((count_label + 3.0 * q) / (total_label + 3.0) / q)
+    return min(max(z, -15.0), 15.0)
