@@ -69,9 +69,8 @@ class NodeStates(NamedTuple):
     active: np.ndarray
 
 
-def fresh_states(tree: TreeState) -> NodeStates:
-    """Return the states of nodes that have seen nothing."""
-    nodes = int(tree.size[NODES])
+def fresh_states(nodes: int) -> NodeStates:
+    """Return the states of this many nodes that have seen nothing."""
     return NodeStates(
         np.zeros((nodes, MAXIMUM_PATTERNS), np.int32),
         np.zeros((nodes, MAXIMUM_PATTERNS)),
@@ -118,29 +117,41 @@ def find_pattern(states: NodeStates, node: int) -> int:
 
 
 @kernel
+def child_rate(states: NodeStates, node: int, child: int, children: int) -> float:
+    """Return the decayed share of the node's visits with this one of its children active, within its bounds."""
+    increment = states.increment[node]
+    count = states.child_weight[node, child] / increment
+    rate = (count + 0.5 / np.float64(children)) / (states.visits[node] / increment + 1.0)
+    return min(max(rate, RATE_LOWEST), RATE_HIGHEST)
+
+
+@kernel
+def node_escape(states: NodeStates, node: int) -> float:
+    """Return the probability that the node codes by independent children: 1 while it knows no pattern."""
+    if states.pattern_count[node] == 0:
+        return 1.0
+    increment = states.increment[node]
+    return min(ESCAPE_HIGHEST, (states.novel[node] / increment + 0.5) / (states.visits[node] / increment + 1.0))
+
+
+@kernel
 def node_probability(tree: TreeState, states: NodeStates, node: int) -> float:
     """Return the probability of the node's current mask: pooled patterns and independent children, by the escape.
 
     A node that knows no pattern codes by independent children alone. Below the root the empty mask cannot occur, and
     the independent part is divided by the chance that it is not empty.
     """
-    increment = states.increment[node]
-    visits = states.visits[node] / increment + 1.0
     children = tree.child_count[node]
     mask = states.mask[node]
-    prior = 0.5 / np.float64(children)
     independent = 1.0
     empty = 1.0
     for b in range(children):
-        rate = (states.child_weight[node, b] / increment + prior) / visits
-        rate = min(max(rate, RATE_LOWEST), RATE_HIGHEST)
+        rate = child_rate(states, node, b, children)
         independent *= rate if (mask >> b) & 1 else 1.0 - rate
         empty *= 1.0 - rate
     if node != tree.size[ROOT]:
         independent /= 1.0 - empty
-    if states.pattern_count[node] == 0:
-        return independent
-    escape = min(ESCAPE_HIGHEST, (states.novel[node] / increment + 0.5) / visits)
+    escape = node_escape(states, node)
     k = find_pattern(states, node)
     pooled = states.pattern_weight[node, k] / states.pattern_total[node] if k >= 0 else 0.0
     return (1.0 - escape) * pooled + escape * independent
@@ -186,26 +197,32 @@ def add_pattern(states: NodeStates, node: int) -> int:
 
 
 @kernel
+def update_node(tree: TreeState, states: NodeStates, node: int) -> int:
+    """Learn the node's current mask, clear it, and return the place of its pattern."""
+    states.increment[node] /= VISIT_DECAY
+    if states.increment[node] > RENORMALISE_ABOVE:
+        renormalise_node(states, node)
+    increment = states.increment[node]
+    k = find_pattern(states, node)
+    if k < 0:
+        k = add_pattern(states, node)
+        states.novel[node] += increment
+    states.pattern_weight[node, k] += increment
+    states.pattern_total[node] += increment
+    states.visits[node] += increment
+    mask = states.mask[node]
+    for b in range(tree.child_count[node]):
+        if (mask >> b) & 1:
+            states.child_weight[node, b] += increment
+    states.mask[node] = 0
+    return k
+
+
+@kernel
 def update_row(tree: TreeState, states: NodeStates, active: int) -> None:
     """Learn from the label set that ``activate_row`` has set, and clear the masks."""
     for i in range(active):
-        node = states.active[i]
-        states.increment[node] /= VISIT_DECAY
-        if states.increment[node] > RENORMALISE_ABOVE:
-            renormalise_node(states, node)
-        increment = states.increment[node]
-        k = find_pattern(states, node)
-        if k < 0:
-            k = add_pattern(states, node)
-            states.novel[node] += increment
-        states.pattern_weight[node, k] += increment
-        states.pattern_total[node] += increment
-        states.visits[node] += increment
-        mask = states.mask[node]
-        for b in range(tree.child_count[node]):
-            if (mask >> b) & 1:
-                states.child_weight[node, b] += increment
-        states.mask[node] = 0
+        update_node(tree, states, int(states.active[i]))
 
 
 @kernel
@@ -278,7 +295,7 @@ def compare(
     coded = []
     for tree in (candidate, current):
         log_probability = np.zeros(n)
-        code_rows(tree, fresh_states(tree), offsets, members, split, log_probability)
+        code_rows(tree, fresh_states(int(tree.size[NODES])), offsets, members, split, log_probability)
         coded.append(log_probability)
     mean, standard_error = mean_gain(*coded)
     return mean, standard_error, n

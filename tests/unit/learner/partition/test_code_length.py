@@ -20,6 +20,7 @@ from streamlearn.learner.partition.code_length import (
     mean_gain,
     update_row,
 )
+from streamlearn.learner.partition.tree import NODES
 from tests.naive import code_length as naive
 from tests.unit.learner.partition.trees import build
 
@@ -69,7 +70,7 @@ def test_compare_equals_twin_when_patterns_are_forgotten(labels):
 def test_probabilities_of_all_label_sets_sum_to_one(shape, learnt):
     rng = np.random.default_rng(learnt)
     tree = build(shape)
-    states = fresh_states(tree)
+    states = fresh_states(int(tree.size[NODES]))
     for _ in range(learnt):
         row = np.sort(rng.choice(8, rng.integers(0, 4), replace=False)).astype(np.int32)
         update_row(tree, states, activate_row(tree, states, row))
@@ -85,7 +86,7 @@ def test_probabilities_of_all_label_sets_sum_to_one(shape, learnt):
 
 def test_renormalising_changes_nothing():
     tree = build(PAIRS)
-    plain, scaled = fresh_states(tree), fresh_states(tree)
+    plain, scaled = fresh_states(int(tree.size[NODES])), fresh_states(int(tree.size[NODES]))
     rng = np.random.default_rng(0)
     for i in range(300):
         row = np.sort(rng.choice(8, rng.integers(0, 4), replace=False)).astype(np.int32)
