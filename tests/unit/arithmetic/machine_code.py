@@ -20,6 +20,9 @@ import streamlearn
 from streamlearn.arithmetic import kernel_cache
 from streamlearn.arithmetic.compile import KernelDispatcher, kernel
 from streamlearn.arithmetic.exp_log import exp64
+from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
+from streamlearn.learner.decode.pool_scores import learned_pool_marginals, learned_pool_score_row
+from streamlearn.learner.decode.pooled_sets import label_set_code
 from streamlearn.learner.drift.page_hinkley import PageHinkley
 from streamlearn.learner.experts.burst import (
     FEATURES_AT_MOST,
@@ -101,6 +104,29 @@ def example_experts() -> list[str]:
     ]
 
 
+def example_pool() -> LearnedPool:
+    """Return a pool of label sets after rows with neighbours, new sets and a label that leaves."""
+    generator = np.random.default_rng(3)
+    labels = 12
+    pool = LearnedPool()
+    pool.grow(labels)
+    positives = np.zeros(labels, np.int64)
+    marginals = np.zeros(labels, np.float32)
+    for _ in range(300):
+        members = np.sort(generator.choice(labels, generator.integers(0, 6), replace=False)).astype(np.int32)
+        code = np.full(2, label_set_code(members, 0, members.size), np.int64)
+        starts = np.arange(3) * members.size
+        logits = generator.normal(-1.0, 2.0, labels).astype(np.float32)
+        around = code, np.ones(2), starts, np.tile(members, 2)
+        learned_pool_score_row(pool.state, pool.scratch, logits, labels, *around)
+        learned_pool_marginals(pool.state, pool.scratch, labels, marginals)
+        positives[members] += 1
+        learned_pool_learn_row(pool.state, pool.scratch, members, labels, positives)
+    pool.retire(3)
+    pool.load_arrays(pool.arrays(labels), labels)
+    return pool
+
+
 def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
@@ -135,6 +161,7 @@ def main() -> None:
     report = {
         "hash": model.state_hash(),
         "experts": example_experts(),
+        "learned_pool": state_hash(example_pool().arrays(12)),
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,
         "clusters": model.cluster_count,

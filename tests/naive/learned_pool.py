@@ -1,0 +1,115 @@
+"""The learned pool decode with counts that are really decayed, and every feature by its whole formula."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+DECAY = 0.9995
+BURST_DECAY = 0.8
+SETS = 1000
+LONGEST = 64
+LabelSet = frozenset[int]
+
+
+class LearnedPool:
+    """The pooled sets with their counts, and theta; ``score`` looks, ``learn`` learns from what it saw."""
+
+    def __init__(self) -> None:
+        self.rows = 0.0
+        self.novel = 0.0
+        self.burst_rows = 0.0
+        self.since = 0
+        self.sets: dict[LabelSet, float] = {}
+        self.bursts: dict[LabelSet, float] = {}
+        self.labels: dict[int, float] = {}
+        self.positives: dict[int, int] = {}
+        self.prior_logits: dict[int, float] = {}
+        self.theta = [1.0, 0.5, 0.0, 0.1]
+        self.squared = [1.0] * 4
+        self.phi: dict[LabelSet, list[float]] = {}
+
+    def score(self, logits: Sequence[float], neighbours: Sequence[tuple[LabelSet, float]]) -> dict[LabelSet, float]:
+        """Return theta . phi of every pooled set; neighbours are label sets with their weights."""
+        total = sum(weight for _, weight in neighbours)
+        votes: dict[LabelSet, float] = {}
+        for members, weight in neighbours:
+            if total > 0.0:
+                votes[members] = votes.get(members, 0.0) + weight / (total / len(neighbours))
+        k = sum(votes.values())
+        self.phi = {}
+        for members, count in self.sets.items():
+            share = count / self.rows
+            f = self.bursts.get(members, 0.0)
+            self.phi[members] = [
+                sum(min(max(logits[label], -7.0), 7.0) for label in members),
+                math.log(share) - sum(self.prior_logits.get(label, 0.0) for label in members),
+                math.log((f + share) / (self.burst_rows + 1.0) / share),
+                math.log((votes.get(members, 0.0) + share) / (k + 1.0) / share),
+            ]
+        return {
+            members: sum(t * x for t, x in zip(self.theta, features, strict=True))
+            for members, features in self.phi.items()
+        }
+
+    def posterior(self, scores: dict[LabelSet, float]) -> dict[LabelSet, float]:
+        """Return the softmax of the scores."""
+        largest = max(scores.values())
+        weights = {members: math.exp(score - largest) for members, score in scores.items()}
+        total = sum(weights.values())
+        return {members: weight / total for members, weight in weights.items()}
+
+    def log_sum(self, scores: dict[LabelSet, float]) -> float:
+        """Return the logarithm of the sum of exp(score)."""
+        largest = max(scores.values())
+        return largest + math.log(sum(math.exp(score - largest) for score in scores.values()))
+
+    def escape(self) -> float:
+        """Return the chance that the next row's set is not in the pool."""
+        return min(max((self.novel + 0.5) / (self.rows + 1.0), 1e-4), 0.999)
+
+    def learn(self, row: set[int], scores: dict[LabelSet, float]) -> None:
+        """Learn one complete row that was just scored."""
+        key = frozenset(row)
+        if key in self.sets:
+            posterior = self.posterior(scores)
+            for i in range(4):
+                mean = sum(posterior[members] * features[i] for members, features in self.phi.items())
+                slope = self.phi[key][i] - mean
+                self.squared[i] += slope * slope
+                self.theta[i] += 0.05 * slope / math.sqrt(self.squared[i])
+        self.rows = self.rows * DECAY + 1.0
+        self.novel = self.novel * DECAY + (key not in self.sets)
+        self.burst_rows = self.burst_rows * BURST_DECAY + 1.0
+        self.labels = {label: count * DECAY for label, count in self.labels.items()}
+        self.sets = {members: count * DECAY for members, count in self.sets.items()}
+        bursts = {members: count * BURST_DECAY for members, count in self.bursts.items()}
+        self.bursts = {members: count for members, count in bursts.items() if count >= 1e-6}
+        for label in row:
+            self.labels[label] = self.labels.get(label, 0.0) + 1.0
+            self.positives[label] = self.positives.get(label, 0) + 1
+        if len(key) <= LONGEST:
+            if key not in self.sets and len(self.sets) == SETS:
+                rarest = min(self.sets, key=lambda members: self.sets[members])
+                del self.sets[rarest]
+                self.bursts.pop(rarest, None)
+            self.sets[key] = self.sets.get(key, 0.0) + 1.0
+            self.bursts[key] = self.bursts.get(key, 0.0) + 1.0
+        self.since += 1
+        if self.since >= 1 + math.floor(self.rows / 64):
+            self.since = 0
+            self.prior_logits = {label: self.prior_logit(label) for label in self.labels}
+
+    def prior_logit(self, label: int) -> float:
+        """Return the logit of a label's share of the rows, 0 before 5 positives."""
+        if self.positives.get(label, 0) < 5:
+            return 0.0
+        rate = min(max(self.labels[label] / self.rows, 0.0005), 0.999)
+        return math.log(rate / (1.0 - rate))
+
+    def retire(self, label: int) -> None:
+        """Forget a label and the sets that hold it."""
+        for table in (self.labels, self.positives, self.prior_logits):
+            table.pop(label, None)
+        self.sets = {members: count for members, count in self.sets.items() if label not in members}
+        self.bursts = {members: count for members, count in self.bursts.items() if label not in members}
