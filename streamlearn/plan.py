@@ -69,21 +69,20 @@ class StoredInstance(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The answers of a stretch of rows, with the names and generations that slots had then.
+    """The answers of a stretch of rows, with the ``generations`` that slots had then.
 
-    Row i has the entries ``starts[i]`` to ``starts[i + 1]`` of ``slots``, ``scores`` and of the arrays ``slot_array``
-    int32 and ``logits`` float32; the first ``chosen[i]`` are its label set. ``learned`` counts the rows learnt before
-    it. ``recent_starts``, ``recent_columns`` and ``recent_values`` are as in `learner.step.Answers`.
+    Row i has the entries ``starts[i]`` to ``starts[i + 1]`` of ``names``, ``scores`` and of the arrays ``slots`` int32
+    and ``logits`` float32; the first ``chosen[i]`` are its label set. ``learned`` counts the rows learnt before it.
+    ``recent_starts``, ``recent_columns`` and ``recent_values`` are as in `learner.step.Answers`.
     """
 
     names: list[str]
     generations: list[int]
     starts: list[int]
-    slots: list[int]
     scores: list[float]
     chosen: list[int]
     learned: list[int]
-    slot_array: np.ndarray
+    slots: np.ndarray
     logits: np.ndarray
     recent_starts: np.ndarray
     recent_columns: np.ndarray
@@ -119,47 +118,43 @@ class PlanResult:
         self._place = place
         self._seen = seen
         self._rows = rows
-        self._bytes: list[tuple[memoryview, memoryview]] = []
         self.events = events
         self.dropped = dropped
 
     def __len__(self) -> int:
         return len(self._place)
 
-    def labels(self, op: int) -> list[str]:
-        """Return the answer's label set, the most probable first."""
+    def answer(self, op: int) -> tuple[list[str], dict[str, float]]:
+        """Return the answer's label set, the most probable first, and probabilities, six decimals: those of its labels,
+        then those of the best others."""
         answered, place = self._answered[self._stretch[op]], self._place[op]
         first = answered.starts[place]
-        names = answered.names
-        return [names[slot] for slot in answered.slots[first : first + answered.chosen[place]]]
+        last = answered.starts[place + 1]
+        names = answered.names[first:last]
+        return names[: answered.chosen[place]], dict(zip(names, answered.scores[first:last], strict=True))
+
+    def labels(self, op: int) -> list[str]:
+        """Return the answer's label set, the most probable first."""
+        return self.answer(op)[0]
 
     def scores(self, op: int) -> dict[str, float]:
-        """Return probabilities, six decimals: the answer's labels first, then the best others."""
-        answered, place = self._answered[self._stretch[op]], self._place[op]
-        first, last = answered.starts[place : place + 2]
-        names = answered.names
-        return dict(zip([names[slot] for slot in answered.slots[first:last]], answered.scores[first:last], strict=True))
+        """Return the probabilities of `answer`."""
+        return self.answer(op)[1]
 
-    def outcome(self, op: int) -> bytes:
-        """Return slots int32 and logits float32, little-endian, in the order of `scores`."""
-        if not self._bytes:
-            self._bytes = [
-                (
-                    answered.slot_array.astype("<i4", copy=False).data.cast("B"),
-                    answered.logits.astype("<f4").data.cast("B"),
-                )
-                for answered in self._answered
-            ]
-        stretch, place = self._stretch[op], self._place[op]
-        starts = self._answered[stretch].starts
-        slots, logits = self._bytes[stretch]
-        first, last = 4 * starts[place], 4 * starts[place + 1]
-        return slots[first:last].tobytes() + logits[first:last].tobytes()
+    def outcome(self) -> bytes:
+        """Return how many entries each answer has, their slots int32 and their logits float32, little-endian, in the
+        order in which rows were applied."""
+        parts: list[bytes] = []
+        for answered in self._answered:
+            parts.append(np.array(answered.starts, "<i8").tobytes())
+            parts.append(answered.slots.astype("<i4", copy=False).tobytes())
+            parts.append(answered.logits.astype("<f4", copy=False).tobytes())
+        return b"".join(parts)
 
     def label_slots(self, op: int) -> np.ndarray:
         """Return int32 slots in the order of `scores`."""
         answered, place = self._answered[self._stretch[op]], self._place[op]
-        return answered.slot_array[answered.starts[place] : answered.starts[place + 1]]
+        return answered.slots[answered.starts[place] : answered.starts[place + 1]]
 
     def label_logits(self, op: int) -> np.ndarray:
         """Return float32 logits, which the scores are rounded from, in the order of `scores`."""
@@ -183,7 +178,7 @@ class PlanResult:
         """Return the encoded instance with its answer, to wait for a truth that comes later."""
         answered, place = self._answered[self._stretch[op]], self._place[op]
         start = answered.starts[place]
-        slots = answered.slot_array[start : start + answered.chosen[place]].copy()
+        slots = answered.slots[start : start + answered.chosen[place]].copy()
         generations = np.array([answered.generations[slot] for slot in slots.tolist()], np.int64)
         entries = slice(int(self._rows.first[op]), int(self._rows.last[op]))
         recent = slice(int(answered.recent_starts[place]), int(answered.recent_starts[place + 1]))

@@ -81,6 +81,11 @@ class Walk:
                 self._predicted_by[instance] = number
                 self._add(number, PREDICT, None)
                 continue
+            if kind & PREDICT:
+                known = table.known(truth, count=joins)
+                if known is not None:
+                    self._add(number, kind, known)
+                    continue
             if not kind & PREDICT and self._is_gathered(instance):
                 # What its answer knew of recent label sets is there only when it has been walked.
                 self._flush()
@@ -123,17 +128,18 @@ class Walk:
         self._gathered = _Stretch()
         operations = self._operations(gathered)
         answers, events = self._learner.walk(operations)
+        names = self._labels.names
+        slots = answers.slots[: answers.starts[-1]]
         self.answered.append(
             Answered(
-                self._labels.names,
+                [names[slot] for slot in slots.tolist()],
                 self._labels.generations,
                 answers.starts.tolist(),
-                answers.slots[: answers.starts[-1]].tolist(),
-                answers.scores[: answers.starts[-1]].tolist(),
+                answers.scores[: slots.size].tolist(),
                 answers.chosen.tolist(),
                 answers.learned.tolist(),
-                answers.slots,
-                answers.logits,
+                slots,
+                answers.logits[: slots.size],
                 answers.recent_starts,
                 answers.recent_columns,
                 answers.recent_values,
@@ -233,7 +239,7 @@ class Walk:
             number = self._predicted_by.get(instance, number)
             answered, place = self.answered[self.stretch[number]], self.place[number]
             start = answered.starts[place]
-            slots = answered.slot_array[start : start + answered.chosen[place]]
+            slots = answered.slots[start : start + answered.chosen[place]]
             if answered.generations is self._labels.generations:
                 return slots
             then = [answered.generations[slot] for slot in slots.tolist()]

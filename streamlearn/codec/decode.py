@@ -20,36 +20,34 @@ _DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
 
 
-class DecodedInstance(msgspec.Struct, frozen=True, gc=False):
+class DecodedInstance(msgspec.Struct, gc=False):
     """An instance; ``y`` is None when there is no truth. Numbers of ``x`` are float64, whole ones too."""
 
     x: dict[str, Value] | list[float | None]
     id: str | None = None
     y: Truth | None = None
-    ts: Any = None
+    ts: str | int | float | None = None
 
 
-class DecodedLabel(msgspec.Struct, frozen=True, gc=False):
+class DecodedLabel(msgspec.Struct, gc=False):
     """A truth that came apart from its instance."""
 
     id: str
     y: Truth
 
 
-class _RawInstance(msgspec.Struct, gc=False):
-    x: dict[str, Value] | list[float | None]
-    id: str | int | None = None
-    y: Truth | None = None
-    ts: str | int | float | None = None
+class _AnyIdInstance(DecodedInstance, gc=False):
+    """As it is written: the id may be a whole number, until decoding makes it text."""
+
+    id: str | int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-class _RawLabel(msgspec.Struct, gc=False):
-    id: str | int
-    y: Truth
+class _AnyIdLabel(DecodedLabel, gc=False, kw_only=True):
+    id: str | int  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
-_instance_decoder = msgspec.json.Decoder(_RawInstance)
-_label_decoder = msgspec.json.Decoder(_RawLabel)
+_instance_decoder = msgspec.json.Decoder(_AnyIdInstance)
+_label_decoder = msgspec.json.Decoder(_AnyIdLabel)
 
 
 def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstance:
@@ -63,19 +61,23 @@ def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstan
     """
     data = _checked(value, limits)
     try:
-        raw = _instance_decoder.decode(data)
+        instance = _instance_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, data) from None
-    if len(raw.x) > limits.features_per_record:
+    if len(instance.x) > limits.features_per_record:
         raise RecordError(
             "too_many_features",
-            f"x has {len(raw.x)} entries, limits.features_per_record is {limits.features_per_record}",
+            f"x has {len(instance.x)} entries, limits.features_per_record is {limits.features_per_record}",
         )
     if len(data) > limits.name_bytes:
-        if isinstance(raw.x, dict):
-            _check_names(raw.x, "x", limits)
-        _check_names(raw.y, "y", limits)
-    return DecodedInstance(raw.x, _identity(raw.id, limits), _truth(raw.y, limits), raw.ts)
+        if isinstance(instance.x, dict):
+            _check_names(instance.x, "x", limits)
+        _check_names(instance.y, "y", limits)
+    if instance.id is not None:
+        instance.id = _identity(instance.id, limits)
+    if instance.y is not None:
+        instance.y = _truth(instance.y, limits)
+    return instance
 
 
 def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
@@ -88,17 +90,15 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     """
     data = _checked(value, limits)
     try:
-        raw = _label_decoder.decode(data)
+        label = _label_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, data) from None
-    identity = _identity(raw.id, limits)
+    label.id = _identity(label.id, limits)
     if len(data) > limits.name_bytes:
-        _check_names(raw.y, "y", limits)
-    truth = _truth(raw.y, limits)
-    if truth is None:
+        _check_names(label.y, "y", limits)
+    if _truth(label.y, limits) is None:
         raise RecordError("wrong_type", "y is {}: an empty object names no label; [] is the empty truth")
-    assert identity is not None
-    return DecodedLabel(identity, truth)
+    return label
 
 
 def _checked(value: bytes | None, limits: LimitSettings) -> bytes:
@@ -124,9 +124,7 @@ def _check_names(names: Collection[str] | None, where: str, limits: LimitSetting
             )
 
 
-def _identity(identity: str | int | None, limits: LimitSettings) -> str | None:
-    if identity is None:
-        return None
+def _identity(identity: str | int, limits: LimitSettings) -> str:
     text = identity if isinstance(identity, str) else str(identity)
     if len(text) * 4 > limits.id_bytes and len(text.encode("utf-8", "surrogatepass")) > limits.id_bytes:
         raise RecordError(
@@ -137,9 +135,7 @@ def _identity(identity: str | int | None, limits: LimitSettings) -> str | None:
     return text
 
 
-def _truth(truth: Truth | None, limits: LimitSettings) -> Truth | None:
-    if truth is None:
-        return None
+def _truth(truth: Truth, limits: LimitSettings) -> Truth | None:
     if len(truth) > limits.labels_per_record:
         raise RecordError(
             "too_many_labels",

@@ -12,7 +12,7 @@ from streamlearn.state.arrays import pack_names, unpack_names
 
 Truth = Mapping[str, bool] | Collection[str]
 
-_NONE_REPLACED: list[int] = []
+TRUTHS_REMEMBERED = 4096
 
 
 class ResolvedTruth(NamedTuple):
@@ -53,6 +53,7 @@ class LabelTable:
         self.generations: list[int] = []
         self.supports: list[int] = []
         self._slot_of: dict[str, int] = {}
+        self._remembered: dict[tuple[str, ...], ResolvedTruth] = {}
         for name in dict.fromkeys(declared):
             if len(self.names) < maximum:
                 self._append(name)
@@ -83,6 +84,26 @@ class LabelTable:
                 return False
         return True
 
+    def known(self, truth: Truth, *, count: bool) -> ResolvedTruth | None:
+        """Return a complete truth in slots when every name has one, else None; with ``count`` it is a row learnt."""
+        if isinstance(truth, Mapping):
+            return None
+        key = tuple(truth)
+        resolved = self._remembered.get(key)
+        if resolved is None:
+            if not self.knows_all(key):
+                return None
+            slots = sorted({self._slot_of[name] for name in key})
+            resolved = ResolvedTruth(slots, [1] * len(slots), True, False, [], 0)
+            if len(self._remembered) >= TRUTHS_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = resolved
+        if count:
+            supports = self.supports
+            for slot in resolved.slots:
+                supports[slot] += 1
+        return resolved
+
     def may_join(self, truth: Truth) -> bool:
         """Return whether a name of a truth that has no slot would get one."""
         if len(self.names) < self.maximum:
@@ -97,14 +118,10 @@ class LabelTable:
 
         With ``join`` false unknown names are left out and nothing changes.
         """
+        found = self.known(truth, count=join)
+        if found is not None:
+            return found
         complete = not isinstance(truth, Mapping)
-        if complete and self.knows_all(truth):
-            slot_of, supports = self._slot_of, self.supports
-            slots = sorted({slot_of[name] for name in truth})
-            if join:
-                for slot in slots:
-                    supports[slot] += 1
-            return ResolvedTruth(slots, [1] * len(slots), True, False, _NONE_REPLACED, 0)
         signs = dict.fromkeys(truth, 1) if complete else {name: int(bool(sign)) for name, sign in truth.items()}
         slot_of = self._slot_of
         replaced: list[int] = []
@@ -146,6 +163,7 @@ class LabelTable:
         self.generations[leaving] += 1
         self.supports[leaving] = 0
         self._slot_of[name] = leaving
+        self._remembered.clear()
         replaced.append(leaving)
         return leaving
 
@@ -172,3 +190,4 @@ class LabelTable:
         self.supports = [int(value) for value in arrays["supports"]]
         self.declared = int(arrays["declared"][0])
         self._slot_of = {name: slot for slot, name in enumerate(names)}
+        self._remembered.clear()

@@ -29,8 +29,8 @@ from streamlearn.telemetry.events import event_record
 
 _INSTANCE = b"i"
 _LABEL = b"l"
-_USABLE = frozenset((b"ok", b"duplicate_label", b"label_expired", b"unknown_instance"))
-"""Verdicts on records that are well formed, whatever became of them."""
+_WELL_FORMED = frozenset(("duplicate_label", "label_expired", "unknown_instance"))
+"""Reasons for dead letters of records that can be read."""
 
 
 class CommitPart(NamedTuple):
@@ -157,7 +157,8 @@ class Batch:
         self._instances: list[tuple[int, str, RawRecord]] = []
         self._learned = 0
         self._waiting: list[tuple[str, int]] = []
-        self._verdicts: list[tuple[bytes, bytes, int]] = []
+        self._verdicts: list[bytes] = []
+        self._bad: list[bool] = []
         self._dead: list[tuple[RawRecord, RecordError]] = []
         self._crc = 0
         self._spans: dict[tuple[str, int], list[int]] = {}
@@ -185,15 +186,19 @@ class Batch:
         self._task.pending.advance(record.timestamp_ms, self._now)
         is_label = record.topic == self._settings.topics.labels
         try:
-            operation = self._label(record) if is_label else self._instance(record)
-            verdict = b"ok"
+            if is_label:
+                self._label(record)
+            else:
+                self._instance(record)
         except RecordError as error:
             self._dead.append((record, error))
-            operation = -1
-            verdict = error.code.encode()
-        self._verdicts.append((_LABEL if is_label else _INSTANCE, verdict, operation))
+            self._verdicts.append((_LABEL if is_label else _INSTANCE) + error.code.encode())
+            self._bad.append(error.code not in _WELL_FORMED)
+        else:
+            self._verdicts.append(_LABEL if is_label else _INSTANCE)
+            self._bad.append(False)
 
-    def _instance(self, record: RawRecord) -> int:
+    def _instance(self, record: RawRecord) -> None:
         instance = decode_instance(record.value, self._settings.limits)
         identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
         pending = self._task.pending if self._settings.topics.labels else None
@@ -216,9 +221,8 @@ class Batch:
                     self._label(orphan)
                 except RecordError as error:
                     self._dead.append((orphan, error))
-        return operation
 
-    def _label(self, record: RawRecord) -> int:
+    def _label(self, record: RawRecord) -> None:
         label = decode_label(record.value, self._settings.limits)
         pending = self._task.pending
         status = pending.status(label.id)
@@ -227,14 +231,13 @@ class Batch:
             if leaving is not None:
                 reason = "duplicate_label" if leaving is record else "unknown_instance"
                 self._dead.append((leaving, RecordError(reason, f"no room or no use for a label of {label.id!r}")))
-            return -1
+            return
         if status == LEARNT:
             raise RecordError("duplicate_label", f"the truth of {label.id!r} was learnt before")
         if status == EXPIRED:
             raise RecordError("label_expired", f"{label.id!r} no longer waits: its time or its room was over")
         self._plan.learn(pending.take(label.id), label.y)
         self._learned += 1
-        return -1
 
     def run(self, *, outputs: bool) -> tuple[Applied, list[bytes]]:
         """Apply the records, and return what happened and the journal's records of it.
@@ -271,7 +274,7 @@ class Batch:
         made = self._outputs(result, task.lineage) if outputs else []
         applied = Applied(
             self._records,
-            [verdict not in _USABLE for _, verdict, _ in self._verdicts],
+            self._bad,
             made,
             len(self._instances),
             0 if self._settings.engine.frozen else self._learned,
@@ -282,15 +285,9 @@ class Batch:
         return applied, journalled
 
     def _outcome(self, result: PlanResult) -> bytes:
-        """Return kind, verdict, label indices and logits of every row, little-endian."""
-        parts: list[bytes] = []
-        for kind, verdict, operation in self._verdicts:
-            parts += (kind, verdict)
-            if operation >= 0:
-                parts.append(result.outcome(operation))
-        for _, error in self._dead:
-            parts.append(error.code.encode())
-        return b"\0".join(parts)
+        """Return kind and verdict of every record, what became of late ones, and every answer's slots and logits."""
+        parts = self._verdicts + [error.code.encode() for _, error in self._dead]
+        return b"\0".join([*parts, result.outcome()])
 
     def _outputs(self, result: PlanResult, lineage: str) -> list[OutputRecord]:
         topics = self._settings.topics
@@ -299,8 +296,7 @@ class Batch:
         for operation, identity, record in self._instances:
             value = encode_prediction(
                 identity,
-                result.labels(operation),
-                result.scores(operation),
+                *result.answer(operation),
                 rule,
                 lineage,
                 preset,
