@@ -1,0 +1,102 @@
+"""Thresholds equal those of a twin that keeps every row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamlearn.errors import SnapshotError
+from streamlearn.learner.decode.thresholds import Thresholds, thresholds_choose, thresholds_learn_row
+from streamlearn.state.arrays import state_hash
+from tests.naive.thresholds import Thresholds as NaiveThresholds
+
+
+def a_row(rng: np.random.Generator, labels: int, unknown: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+    truth = (rng.random(labels) < np.linspace(0.0, 0.5, labels)).astype(np.int8)
+    p = 1.0 / (1.0 + np.exp(-rng.normal(2.0 * truth - 1.5, 1.5)))
+    p[rng.random(labels) < 0.05] = rng.integers(2)
+    truth[rng.random(labels) < unknown] = -1
+    return p.astype(np.float32), truth
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), labels=st.sampled_from([0, 1, 5]), unknown=st.sampled_from([0.0, 0.4, 1.0]))
+def test_equal_to_twin(seed, labels, unknown):
+    rng = np.random.default_rng(seed)
+    owner, twin = Thresholds(), NaiveThresholds(labels)
+    owner.grow(labels)
+    for row in range(100):
+        if row == 40:
+            labels += 1
+            owner.grow(labels)
+            twin.join()
+        p, truth = a_row(rng, labels, unknown)
+        thresholds_learn_row(owner.state, p, truth, labels)
+        twin.learn(p.tolist(), [None if on < 0 else bool(on) for on in truth])
+        np.testing.assert_allclose(owner.state.threshold[:labels], twin.thresholds, rtol=1e-6)
+
+
+def test_many_labels_take_turns():
+    rng = np.random.default_rng(2)
+    owner, twin = Thresholds(), NaiveThresholds(70)
+    owner.grow(70)
+    for _ in range(3):
+        p, truth = a_row(rng, 70)
+        thresholds_learn_row(owner.state, p, truth, 70)
+        twin.learn(p.tolist(), [None if on < 0 else bool(on) for on in truth])
+        np.testing.assert_allclose(owner.state.threshold[:70], twin.thresholds, rtol=1e-6)
+    assert len(set(twin.thresholds)) > 2
+
+
+def test_the_threshold_finds_the_best_f1():
+    rng = np.random.default_rng(3)
+    owner = Thresholds()
+    owner.grow(1)
+    for _ in range(2_000):
+        on = rng.random() < 0.2
+        p = np.float32(rng.uniform(0.3, 0.6) if on else rng.uniform(0.0, 0.35))
+        thresholds_learn_row(owner.state, np.array([p]), np.array([on], np.int8), 1)
+    assert 0.3 <= owner.state.threshold[0] <= 0.35
+
+
+def test_choice_reaches_the_threshold_and_is_allowed():
+    owner = Thresholds()
+    owner.grow(3)
+    chosen = np.full(3, 7, np.uint8)
+    p = np.array([0.5, 0.499, 0.9], np.float32)
+    thresholds_choose(owner.state, p, 3, np.array([1, 1, 0], np.uint8), chosen)
+    assert chosen.tolist() == [1, 0, 0]
+
+
+def test_growth_is_not_state_and_snapshots_go_on():
+    rng = np.random.default_rng(4)
+    owner, roomy, restored = Thresholds(), Thresholds(), Thresholds()
+    owner.grow(6)
+    roomy.grow(64)
+    rows = [a_row(rng, 6) for _ in range(60)]
+    for i, (p, truth) in enumerate(rows):
+        if i == 30:
+            restored.load_arrays({name: array.copy() for name, array in owner.arrays(6).items()}, 6)
+        for each in (owner, roomy, *([restored] if i >= 30 else [])):
+            thresholds_learn_row(each.state, p, truth, 6)
+    assert state_hash(owner.arrays(6)) == state_hash(roomy.arrays(6)) == state_hash(restored.arrays(6))
+    assert sum(array.nbytes for array in owner.arrays(6).values()) <= Thresholds.bytes_bound(6)
+    with pytest.raises(SnapshotError):
+        restored.load_arrays(owner.arrays(5), 6)
+
+
+def test_a_retired_label_uses_the_common_curve():
+    rng = np.random.default_rng(5)
+    owner, other = Thresholds(), Thresholds()
+    for each in (owner, other):
+        each.grow(3)
+    for _ in range(100):
+        p, truth = a_row(rng, 2, 0.0)
+        for each in (owner, other):
+            thresholds_learn_row(each.state, np.append(p, p[:1] * 0), np.append(truth, np.int8(-1)), 3)
+    owner.retire(1)
+    assert owner.state.counts[1].tolist() == other.state.counts[2].tolist()
+    other.retire(2)
+    assert owner.state.threshold[1] == other.state.threshold[2]
