@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 from river import base
 
 from streamlearn.encoder.row import Features
@@ -192,13 +194,23 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             When the file is not such a snapshot, is broken, or comes from a newer format.
         """
         with Path(path).open("rb") as file:
-            manifest, arrays = read_snapshot(file)
-        parameters = manifest.get("classifier")
-        if not isinstance(parameters, dict):
-            raise SnapshotError(f"{path} is a snapshot, but not of a classifier: read it with `streamlearn run`")
+            parameters, arrays = _read(file, str(path))
         classifier = cls(**parameters)
         classifier._model.load_arrays(arrays)
         return classifier
+
+    def __getstate__(self) -> dict[str, bytes]:
+        """Return the classifier as the bytes that `save` writes, for `copy.deepcopy` and for river's tools."""
+        file = io.BytesIO()
+        write_snapshot(file, self._model.arrays(), {"classifier": self._parameters()})
+        return {"snapshot": file.getvalue()}
+
+    def __setstate__(self, state: Mapping[str, bytes]) -> None:
+        parameters, arrays = _read(io.BytesIO(state["snapshot"]), "the copied state")
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        self._model = self._new_model()
+        self._model.load_arrays(arrays)
 
     def _parameters(self) -> dict[str, Any]:
         parameters = dict(self._get_params())
@@ -213,3 +225,14 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     def _unit_test_params(cls) -> Iterable[dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         yield {}
         yield {"rule": "hamming", "labels": ("a", "b")}
+
+
+def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the parameters and the state of a saved classifier."""
+    manifest, arrays = read_snapshot(file, name)
+    parameters = manifest.get("classifier")
+    if not isinstance(parameters, dict):
+        raise SnapshotError(f"{name} is a snapshot, but not of a classifier: read it with `streamlearn run`")
+    if parameters.get("labels") is not None:
+        parameters["labels"] = tuple(parameters["labels"])
+    return parameters, arrays
