@@ -19,11 +19,13 @@ from streamlearn.errors import SnapshotError
 from streamlearn.learner.arrays import load_labels, load_whole
 from streamlearn.learner.decode.pool_scores import (
     BURST_ROWS,
+    FEATURES,
     INCREMENT,
     NOVEL,
     NUMBERS,
     RESULTS,
     ROWS,
+    SLOPES,
     SQUARED,
     THETA,
     UNREFRESHED,
@@ -69,42 +71,33 @@ _ONE = np.float32(1.0)
 
 
 @kernel
-def _climb(state: LearnedPoolState, feature: int, slope: float) -> None:
-    numbers = state.numbers
-    numbers[SQUARED + feature] += slope * slope
-    numbers[THETA + feature] += STEP * slope / np.sqrt(numbers[SQUARED + feature])
-
-
-@kernel
 def _learn_weights(state: LearnedPoolState, scratch: LearnedPoolScratch, place: int) -> None:
     """Move theta towards the pooled set at ``place``."""
     sets = state.sets
+    numbers = state.numbers
     weights = scratch.weights
     total = scratch.results[WEIGHTS]
     size = sets.longer[0]
     products = scratch.scores
     for other in range(size):
         products[other] = weights[other] * scratch.sums[other]
-    sums = np.float64(scratch.sums[place]) - halved_sum(products, size) / total
+    slopes = scratch.results[SLOPES:]
+    slopes[0] = np.float64(scratch.sums[place]) - halved_sum(products, size) / total
     for other in range(size):
         products[other] = weights[other] * (sets.log_counts[other] - sets.prior_sums[other])
-    prior = np.float64(sets.log_counts[place] - sets.prior_sums[place]) - halved_sum(products, size) / total
-    burst = 0.0
+    slopes[1] = np.float64(sets.log_counts[place] - sets.prior_sums[place]) - halved_sum(products, size) / total
+    slopes[2] = 0.0
     for at in range(sets.burst_size[0]):
         other = sets.burst_places[at]
-        burst -= np.float64(weights[other] * scratch.bursts[at]) / total
-        if other == place:
-            burst += np.float64(scratch.bursts[at])
-    agreement = 0.0
+        slopes[2] += np.float64(scratch.bursts[at]) * ((1.0 if other == place else 0.0) - weights[other] / total)
+    slopes[3] = 0.0
     for at in range(np.int64(scratch.results[VOTED])):
         other = scratch.voted[at]
-        agreement -= np.float64(weights[other] * scratch.agreement[at]) / total
-        if other == place:
-            agreement += np.float64(scratch.agreement[at])
-    _climb(state, 0, sums)
-    _climb(state, 1, prior)
-    _climb(state, 2, burst)
-    _climb(state, 3, agreement)
+        slopes[3] += np.float64(scratch.agreement[at]) * ((1.0 if other == place else 0.0) - weights[other] / total)
+    for feature in range(FEATURES):
+        slope = slopes[feature]
+        numbers[SQUARED + feature] += slope * slope
+        numbers[THETA + feature] += STEP * slope / np.sqrt(numbers[SQUARED + feature])
 
 
 @kernel
@@ -164,10 +157,10 @@ def learned_pool_learn_row(
         int64[labels], the rows in which each label was learnt as true.
     """
     sets = state.sets
-    code = label_set_code(members, 0, members.size)
+    code = label_set_code(members, np.int64(0), members.size)
     place = -1
     if members.size <= LONGEST:
-        place = find_set(sets, members, 0, members.size, code)
+        place = find_set(sets, members, np.int64(0), members.size, code)
     if place >= 0:
         _learn_weights(state, scratch, place)
     _count_row(state, members, place < 0)

@@ -46,7 +46,8 @@ LOG_POOLED = 2
 LOG_NOVEL = 3
 WEIGHTS = 4
 VOTED = 5
-RESULTS = 6
+SLOPES = 6
+RESULTS = SLOPES + FEATURES
 
 LEAST_WEIGHT = np.float32(1e-6)
 _ZERO = np.float32(0.0)
@@ -70,7 +71,8 @@ class LearnedPoolScratch(NamedTuple):
     set's; ``bursts`` float32[BURST_ROOM], ln(1 + f_S / pi_S) of the sets in the burst list; ``votes`` float64[ROOM];
     ``voted`` int64[ROOM] and ``agreement`` float32[ROOM], the sets that neighbours voted for and their
     ln(1 + k_S / pi_S); ``results`` float64[RESULTS]: the best set's posterior within the pool, the log-sum of the
-    scores with their common terms, ln(1 - e), ln e, the sum of ``weights``, and how many sets were voted for.
+    scores with their common terms, ln(1 - e), ln e, the sum of ``weights``, how many sets were voted for,
+    and, of the row learnt last, the slope of each feature's weight.
     """
 
     values: np.ndarray

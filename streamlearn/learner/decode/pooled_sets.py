@@ -170,7 +170,7 @@ def insert_set(sets: PooledSets, members: np.ndarray, code: int | np.int64) -> i
 @kernel
 def decay_bursts(sets: PooledSets) -> None:
     """Let one complete row pass: burst counts decay, those below the floor are forgotten."""
-    burst = 0
+    burst = np.int64(0)
     while burst < sets.burst_size[0]:
         sets.burst_counts[burst] *= BURST_DECAY
         if sets.burst_counts[burst] < BURST_FLOOR:
