@@ -54,7 +54,7 @@ class PooledSets(NamedTuple):
 
 
 @kernel
-def label_set_code(members: np.ndarray, first: int, last: int) -> np.int64:
+def label_set_code(members: np.ndarray, first: int | np.int64, last: int | np.int64) -> np.int64:
     """Return the 64-bit hash of the label set ``members[first:last]`` int32, ascending."""
     code = np.int64(last - first)
     for place in range(first, last):
@@ -63,7 +63,9 @@ def label_set_code(members: np.ndarray, first: int, last: int) -> np.int64:
 
 
 @kernel
-def find_set(sets: PooledSets, members: np.ndarray, first: int, last: int, code: int | np.int64) -> int:
+def find_set(
+    sets: PooledSets, members: np.ndarray, first: int | np.int64, last: int | np.int64, code: int | np.int64
+) -> int:
     """Return the place of the label set ``members[first:last]`` with that code, -1 when it is not there."""
     place = sets.heads[code & np.int64(BUCKETS - 1)]
     while place >= 0:
@@ -108,7 +110,7 @@ def _move(sets: PooledSets, place: int, target: int) -> None:
 
 
 @kernel
-def _forget_burst(sets: PooledSets, burst: int) -> None:
+def _forget_burst(sets: PooledSets, burst: int | np.int64) -> None:
     """Take an entry out of the burst list; the last one takes its place."""
     last = sets.burst_size[0] - 1
     sets.links[BURST, sets.burst_places[burst]] = -1
