@@ -10,7 +10,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from river import base, checks
@@ -36,7 +36,7 @@ ON_DATA = {
 def instances(count: int) -> list[tuple[dict[str, Any], dict[str, bool]]]:
     """Return instances with river's dictionaries of truth, at least four features each."""
     rows = islice((row for row in generator("drifting", seed=3, instances=10_000) if len(row.x) >= 4), count)
-    found = [(dict(row.x), list(row.y or [])) for row in rows]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    found: list[tuple[Any, list[str]]] = [(dict(cast(Any, row.x)), list(row.y or [])) for row in rows]
     names = sorted({name for _, truth in found for name in truth})
     return [(x, {name: name in truth for name in names}) for x, truth in found]
 
@@ -97,7 +97,7 @@ def test_river_s_default_answer_follows_the_probabilities() -> None:
     for x, y in rows:
         model.learn_one(x, y)
     for x, _ in rows[:50]:
-        assert base.MultiLabelClassifier.predict_one(model, x) == model.predict_one(x)
+        assert base.MultiLabelClassifier.predict_one(model, cast(Any, x)) == model.predict_one(x)
 
 
 def test_a_copy_goes_on_alone() -> None:
