@@ -1,0 +1,182 @@
+"""The joint decode: the learned pool and the cluster tree as one posterior over label sets, and the answer from it.
+
+A label set is one of the pool's with probability 1 - e, by the pool's scores, or any set at all with probability e, by
+the tree; e is the pool's escape probability. So the posterior has two parts, whose weights are (1 - e) times the sum
+over the pooled sets and e times the sum over the tree's, and a label's marginal is the mean of its marginals in both.
+Half of the prior is in both sums, the escape stays whole, or the posterior would lose its calibration.
+
+From the posterior come the candidates of `decode.utility`, and the marginals for the rules that decide label by label.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import exp32, exp64
+from streamlearn.learner.decode.cluster_tree import ClusterTreeState, cluster_tree_log_prior
+from streamlearn.learner.decode.pool_scores import (
+    LOG_NOVEL,
+    LOG_POOLED,
+    LearnedPoolScratch,
+    LearnedPoolState,
+    learned_pool_marginals,
+)
+from streamlearn.learner.decode.pool_scores import LOG_SUM as POOL_LOG_SUM
+from streamlearn.learner.decode.pool_scores import POSTERIOR as POOL_POSTERIOR
+from streamlearn.learner.decode.pooled_sets import LENGTH, find_set, label_set_code
+from streamlearn.learner.decode.tree_inference import LOG_SUM as TREE_LOG_SUM
+from streamlearn.learner.decode.tree_inference import TreeScratch, tree_infer_row, tree_log_score, tree_scratch
+from streamlearn.learner.decode.utility import (
+    CANDIDATES,
+    F1_SET,
+    POOL_SET,
+    TREE_SET,
+    Candidates,
+    candidates,
+    f1_set,
+    sum_marginals,
+    utility_predict_set,
+)
+from streamlearn.learner.partition.tree import TreeState
+
+TREE_SHARE, EMPTY, EXPECTED_SIZE = 0, 1, 2
+_ONE = np.float32(1.0)
+
+
+class JointScratch(NamedTuple):
+    """Memory of one row, never state.
+
+    Attributes
+    ----------
+    tree
+        Of the pass over the tree.
+    pool_marginals
+        float32[labels], the labels' probabilities within the pool.
+    marginals
+        float32[labels], the labels' joint probabilities q.
+    probabilities
+        float32[labels], the labels' own probabilities p.
+    candidates
+        The candidates of the utility decision.
+    result
+        float64[3]: the probability TREE_SHARE that the set is not from the pool, the probability EMPTY of the empty
+        set, and the EXPECTED_SIZE of the set.
+    """
+
+    tree: TreeScratch
+    pool_marginals: np.ndarray
+    marginals: np.ndarray
+    probabilities: np.ndarray
+    candidates: Candidates
+    result: np.ndarray
+
+
+def joint_scratch(labels: int) -> JointScratch:
+    """Return the memory for ``labels`` label slots."""
+    return JointScratch(
+        tree_scratch(labels),
+        np.zeros(labels, np.float32),
+        np.zeros(labels, np.float32),
+        np.zeros(labels, np.float32),
+        candidates(labels),
+        np.zeros(3),
+    )
+
+
+@kernel
+def _posterior(
+    pool: LearnedPoolState,
+    pooled: LearnedPoolScratch,
+    state: ClusterTreeState,
+    tree: TreeState,
+    scratch: JointScratch,
+    members: np.ndarray,
+) -> float:
+    """Return the joint probability of a label set, int32[k] ascending."""
+    size = members.size
+    score = tree_log_score(scratch.tree, cluster_tree_log_prior(state, tree, members), members, size)
+    share = scratch.result[TREE_SHARE]
+    probability = share * exp64(score - scratch.tree.result[TREE_LOG_SUM])
+    place = find_set(pool.sets, members, 0, size, label_set_code(members, 0, size))
+    if place >= 0:
+        probability += (1.0 - share) * np.float64(pooled.weights[place]) * pooled.results[POOL_POSTERIOR]
+    return probability
+
+
+@kernel
+def _keep_allowed(proposed: Candidates, candidate: int, allowed: np.ndarray) -> None:
+    kept = 0
+    for place in range(proposed.size[candidate]):
+        member = proposed.members[candidate, place]
+        if allowed[member]:
+            proposed.members[candidate, kept] = member
+            kept += 1
+    proposed.size[candidate] = kept
+
+
+@kernel
+def joint_predict_row(
+    pool: LearnedPoolState,
+    pooled: LearnedPoolScratch,
+    best: int,
+    state: ClusterTreeState,
+    tree: TreeState,
+    scratch: JointScratch,
+    logits: np.ndarray,
+    labels: int,
+    allowed: np.ndarray,
+) -> None:
+    """Fill ``marginals``, ``probabilities``, ``candidates`` and ``result`` of ``scratch``.
+
+    Parameters
+    ----------
+    pool, pooled, best
+        The learned pool after `learned_pool_score_row` has scored this row and returned ``best``.
+    state, tree
+        The partition's current tree, which holds all ``labels``, and what its nodes know.
+    scratch
+        Room for at least ``labels`` label slots.
+    logits
+        float32[labels], the mixed logits.
+    labels
+        Labels as of the row.
+    allowed
+        uint8[labels], 1 for a label that may be predicted; the others leave every candidate.
+    """
+    proposed = scratch.candidates
+    result = scratch.result
+    marginals = scratch.marginals
+    proposed.size[TREE_SET] = tree_infer_row(
+        state, tree, scratch.tree, logits, pool.prior_logits, labels, marginals, proposed.members[TREE_SET]
+    )
+    tree_log_sum = scratch.tree.result[TREE_LOG_SUM]
+    learned_pool_marginals(pool, pooled, labels, scratch.pool_marginals)
+    pool_log_sum = pooled.results[POOL_LOG_SUM] + pooled.results[LOG_POOLED]
+    result[TREE_SHARE] = 1.0 / (1.0 + exp64(pool_log_sum - pooled.results[LOG_NOVEL] - tree_log_sum))
+    if best < 0:
+        result[TREE_SHARE] = 1.0
+    share = np.float32(result[TREE_SHARE])
+    for label in range(labels):
+        marginals[label] = share * marginals[label] + (_ONE - share) * scratch.pool_marginals[label]
+        scratch.probabilities[label] = _ONE / (_ONE + exp32(-logits[label]))
+    result[EXPECTED_SIZE] = sum_marginals(marginals, labels)
+    result[EMPTY] = _posterior(pool, pooled, state, tree, scratch, proposed.members[F1_SET, :0])
+
+    proposed.size[POOL_SET] = -1
+    if best >= 0:
+        proposed.size[POOL_SET] = pool.sets.links[LENGTH, best]
+        for place in range(proposed.size[POOL_SET]):
+            proposed.members[POOL_SET, place] = pool.sets.members[place, best]
+    proposed.size[F1_SET] = f1_set(
+        marginals, labels, result[EXPECTED_SIZE], result[EMPTY], allowed, proposed.members[F1_SET]
+    )
+    for candidate in range(CANDIDATES):
+        if proposed.size[candidate] < 0:
+            continue
+        _keep_allowed(proposed, candidate, allowed)
+        members = proposed.members[candidate, : proposed.size[candidate]]
+        posterior = _posterior(pool, pooled, state, tree, scratch, members)
+        utility_predict_set(proposed, candidate, marginals, result[EXPECTED_SIZE], result[EMPTY], posterior)
