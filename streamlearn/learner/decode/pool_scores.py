@@ -23,7 +23,7 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32, log32, log64
-from streamlearn.learner.decode.pooled_sets import LENGTH, PooledSets, find_set, sum_members
+from streamlearn.learner.decode.pooled_sets import LENGTH, LONGEST, PooledSets, find_set, label_set_code, sum_members
 
 LOGIT_CLIP = np.float32(7.0)
 LEAST_ESCAPE = 1e-4
@@ -46,7 +46,8 @@ LOG_POOLED = 2
 LOG_NOVEL = 3
 WEIGHTS = 4
 VOTED = 5
-SLOPES = 6
+EMPTY = 6
+SLOPES = 7
 RESULTS = SLOPES + FEATURES
 
 LEAST_WEIGHT = np.float32(1e-6)
@@ -71,8 +72,8 @@ class LearnedPoolScratch(NamedTuple):
     set's; ``bursts`` float32[BURST_ROOM], ln(1 + f_S / pi_S) of the sets in the burst list; ``votes`` float64[ROOM];
     ``voted`` int64[ROOM] and ``agreement`` float32[ROOM], the sets that neighbours voted for and their
     ln(1 + k_S / pi_S); ``results`` float64[RESULTS]: the best set's posterior within the pool, the log-sum of the
-    scores with their common terms, ln(1 - e), ln e, the sum of ``weights``, how many sets were voted for,
-    and, of the row learnt last, the slope of each feature's weight.
+    scores with their common terms, ln(1 - e), ln e, the sum of ``weights``, how many sets were voted for, the empty
+    set's posterior within the pool, and, of the row learnt last, the slope of each feature's weight.
     """
 
     values: np.ndarray
@@ -205,6 +206,7 @@ def learned_pool_score_row(
         results[LOG_SUM] = -np.inf
         results[WEIGHTS] = 0.0
         results[VOTED] = 0.0
+        results[EMPTY] = 0.0
         return -1
     values = scratch.values
     for label in range(labels):
@@ -237,6 +239,8 @@ def learned_pool_score_row(
         scores[place] = weights[place]
     results[WEIGHTS] = halved_sum(scores, size)
     results[POSTERIOR] = 1.0 / results[WEIGHTS]
+    empty = sets.longer[1]
+    results[EMPTY] = weights[empty] / results[WEIGHTS] if empty < size else 0.0
     results[LOG_SUM] = (
         np.float64(top)
         + log64(results[WEIGHTS])
@@ -264,3 +268,13 @@ def learned_pool_marginals(
             continue
         for at in range(state.sets.links[LENGTH, place]):
             marginals[state.sets.members[at, place]] += weight * share
+
+
+@kernel
+def learned_pool_posterior(state: LearnedPoolState, scratch: LearnedPoolScratch, members: np.ndarray) -> float:
+    """Return the probability within the pool of a label set, ``members`` int32 ascending, from the row scored last."""
+    size = np.int64(members.size)
+    if size > LONGEST:
+        return 0.0
+    place = find_set(state.sets, members, np.int64(0), size, label_set_code(members, np.int64(0), size))
+    return scratch.weights[place] / scratch.results[WEIGHTS] if place >= 0 else 0.0

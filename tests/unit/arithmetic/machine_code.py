@@ -21,7 +21,11 @@ from streamlearn.arithmetic import kernel_cache
 from streamlearn.arithmetic.compile import KernelDispatcher, kernel
 from streamlearn.arithmetic.exp_log import exp64
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
-from streamlearn.learner.decode.pool_scores import learned_pool_marginals, learned_pool_score_row
+from streamlearn.learner.decode.pool_scores import (
+    learned_pool_marginals,
+    learned_pool_posterior,
+    learned_pool_score_row,
+)
 from streamlearn.learner.decode.pooled_sets import label_set_code
 from streamlearn.learner.drift.page_hinkley import PageHinkley
 from streamlearn.learner.experts.burst import (
@@ -120,6 +124,7 @@ def example_pool() -> LearnedPool:
         around = code, np.ones(2), starts, np.tile(members, 2)
         learned_pool_score_row(pool.state, pool.scratch, logits, labels, *around)
         learned_pool_marginals(pool.state, pool.scratch, labels, marginals)
+        learned_pool_posterior(pool.state, pool.scratch, members)
         positives[members] += 1
         learned_pool_learn_row(pool.state, pool.scratch, members, labels, positives)
     pool.retire(3)
