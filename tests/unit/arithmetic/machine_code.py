@@ -37,6 +37,15 @@ from streamlearn.learner.experts.burst import (
     burst_predict_row,
 )
 from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
+from streamlearn.learner.experts.neighbours import (
+    NEIGHBOURS,
+    Neighbours,
+    neighbours_label_sets,
+    neighbours_learn_row,
+    neighbours_predict_row,
+    neighbours_search_row,
+    neighbours_similarity_context,
+)
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
@@ -132,6 +141,34 @@ def example_pool() -> LearnedPool:
     return pool
 
 
+def example_neighbours() -> list[str]:
+    """Return the hashes of the neighbours' window, which a label leaves, and of its answers."""
+    generator = np.random.default_rng(11)
+    labels, features = 9, 30
+    owner = Neighbours()
+    owner.grow(features, labels)
+    slow = np.full(labels, 0.1)
+    logits = np.zeros((2, labels), np.float32)
+    codes, weights = np.zeros(NEIGHBOURS, np.int64), np.zeros(NEIGHBOURS)
+    starts, sets = np.zeros(NEIGHBOURS + 1, np.int64), np.zeros(NEIGHBOURS * labels, np.int32)
+    contexts = 0
+    for row in range(400):
+        share = 0.1 + 0.8 * (np.arange(features) % 5 == 0)
+        columns = np.flatnonzero(generator.random(features) < share).astype(np.int32)
+        v = generator.normal(0.1, 0.3, columns.size).astype(np.float32)
+        truth = (generator.random(labels) < 0.3).astype(np.int8)
+        neighbours_search_row(owner.state, owner.scratch, columns, v)
+        neighbours_predict_row(owner.state, owner.scratch, slow, labels, logits[0], logits[1])
+        neighbours_label_sets(owner.state, owner.scratch, codes, weights, starts, sets)
+        contexts += neighbours_similarity_context(owner.scratch)
+        members = np.flatnonzero(truth == 1).astype(np.int32)
+        neighbours_learn_row(owner.state, columns, v, truth, members, row % 5 != 0, labels)
+    answers = {"logits": logits, "codes": codes, "weights": weights, "contexts": np.array([contexts])}
+    owner.retire(3)
+    owner.load_arrays(owner.arrays(), features, labels)
+    return [state_hash(owner.arrays()), state_hash(answers)]
+
+
 def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
@@ -166,6 +203,7 @@ def main() -> None:
     report = {
         "hash": model.state_hash(),
         "experts": example_experts(),
+        "neighbours": example_neighbours(),
         "learned_pool": state_hash(example_pool().arrays(12)),
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,

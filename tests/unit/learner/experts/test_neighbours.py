@@ -1,0 +1,360 @@
+"""The neighbours' votes equal a comparison with every row of the window, whatever way its rows are stored."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamlearn.errors import SnapshotError
+from streamlearn.learner.decode.pooled_sets import label_set_code
+from streamlearn.learner.experts.neighbour_index import COUNT, SLOTS, SPREAD
+from streamlearn.learner.experts.neighbour_window import (
+    CODE,
+    ENTRIES,
+    HELD_ENTRIES,
+    HELD_KNOWN,
+    KNOWN,
+    ROWS,
+    WINDOW,
+)
+from streamlearn.learner.experts.neighbours import (
+    NEIGHBOURS,
+    SIMILARITY_CONTEXTS,
+    Neighbours,
+    neighbours_label_sets,
+    neighbours_learn_row,
+    neighbours_predict_row,
+    neighbours_search_row,
+    neighbours_similarity_context,
+)
+from tests.naive import neighbours as naive
+
+Instance = dict[int, float]
+
+
+def arrays_of(x: Instance) -> tuple[np.ndarray, np.ndarray]:
+    columns = sorted(x)
+    return np.array(columns, np.int32), np.array([x[column] for column in columns], np.float32)
+
+
+def unit(x: Instance) -> Instance:
+    norm = sum(value * value for value in x.values()) ** 0.5
+    return {column: value / norm for column, value in x.items()} if norm else x
+
+
+class Pair:
+    """The window and its twin, fed with the same rows."""
+
+    def __init__(self, features: int, labels: int, room: int = 1) -> None:
+        self.features, self.labels = features, labels
+        self.owner = Neighbours()
+        self.owner.grow(room * features, room * labels)
+        self.naive = naive.Neighbours()
+
+    def learn(self, x: Instance, truth: dict[int, int], complete: bool = True, *, twin: bool = True) -> None:
+        signs = np.full(self.labels, 0 if complete else -1, np.int8)
+        for label, sign in truth.items():
+            signs[label] = sign
+        members = np.array(sorted(label for label, sign in truth.items() if sign == 1), np.int32)
+        neighbours_learn_row(self.owner.state, *arrays_of(x), signs, members, complete, self.labels)
+        if twin:
+            self.naive.learn(x, truth, complete)
+
+    def search(self, x: Instance) -> tuple[list[int], list[float]]:
+        neighbours_search_row(self.owner.state, self.owner.scratch, *arrays_of(x))
+        found = int(self.owner.scratch.found[0])
+        return self.owner.scratch.row[:found].tolist(), self.owner.scratch.similarity[:found].tolist()
+
+    def logits(self, slow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        wide, close = np.full((2, self.labels), np.nan, np.float32)
+        neighbours_predict_row(self.owner.state, self.owner.scratch, slow, self.labels, wide, close)
+        return wide, close
+
+    def check_search(self, x: Instance) -> list[tuple[np.float32, naive.Row]]:
+        rows, similarities = self.search(x)
+        expected = self.naive.search(x)
+        assert similarities == [float(s) for s, _ in expected]
+        assert rows == [row.number % WINDOW for _, row in expected]
+        weights = self.owner.scratch.weight[:, : len(rows)]
+        assert weights[0].tolist() == [float(naive.wide_weight(s)) for s, _ in expected]
+        assert weights[1].tolist() == [float(naive.close_weight(s)) for s, _ in expected]
+        assert neighbours_similarity_context(self.owner.scratch) == naive.context(expected)
+        return expected
+
+    def check(self, x: Instance, slow: np.ndarray) -> None:
+        expected = self.check_search(x)
+        wide, close = self.logits(slow)
+        for label in range(self.labels):
+            assert wide[label] == pytest.approx(naive.vote(expected, label, slow[label], True), abs=2e-4)
+            assert close[label] == pytest.approx(naive.vote(expected, label, slow[label], False), abs=2e-4)
+
+
+def generated(generator: random.Random, features: int, kind: str) -> Instance:
+    """Return an instance; few values, so that there are many ties."""
+    chance = {"sparse": 0.05, "mixed": 0.15, "dense": 1.0}[kind]
+    x: Instance = {}
+    for column in range(features):
+        often = 0.8 if kind == "mixed" and column % 5 == 0 else chance
+        if generator.random() < often:
+            x[column] = generator.choice((-1.0, -0.5, 0.0, 0.5, 1.0, 1.0, 2.0))
+    return unit(x)
+
+
+def truth_of(generator: random.Random, labels: int) -> tuple[dict[int, int], bool]:
+    if generator.random() < 0.3:
+        return {label: generator.randrange(2) for label in range(labels) if generator.random() < 0.5}, False
+    return {label: 1 for label in range(labels) if generator.random() < 0.3}, True
+
+
+@pytest.mark.parametrize("kind", ["sparse", "mixed", "dense"])
+@pytest.mark.parametrize(("features", "labels"), [(40, 5), (3, 1)])
+def test_search_and_votes_equal_twin(kind, features, labels):
+    generator = random.Random(features)
+    pair = Pair(features, labels)
+    slow = np.array([generator.random() for _ in range(labels)])
+    for row in range(420):
+        x = generated(generator, features, kind) if row % 13 else {}
+        if row % 5 == 0:
+            pair.check(x, slow)
+        pair.learn(x, *truth_of(generator, labels))
+    if features == 40:
+        assert (pair.owner.state.inverted.columns[:, SPREAD] > 0).any() == (kind != "sparse")
+
+
+rows_of_instances = st.lists(
+    st.tuples(
+        st.dictionaries(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 0.25, 1.0]), max_size=6),
+        st.dictionaries(st.integers(0, 3), st.integers(0, 1), max_size=4),
+        st.booleans(),
+    ),
+    max_size=70,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows_of_instances, x=st.dictionaries(st.integers(0, 5), st.floats(-1, 1, width=32), max_size=6))
+def test_any_rows_equal_twin(rows, x):
+    pair = Pair(6, 4)
+    for instance, truth, complete in rows:
+        pair.learn(unit(instance), truth, complete)
+    pair.check(unit(x), np.array([0.001, 0.2, 0.5, 0.99]))
+
+
+def test_without_neighbours_the_rate_answers():
+    pair = Pair(4, 3)
+    slow = np.array([0.05, 0.5, 0.00001])
+    expected = np.log([0.05 / 0.95, 1.0, 0.0005 / 0.9995])
+    for x in ({}, {0: 1.0}):
+        assert pair.search(x) == ([], [])
+        assert neighbours_similarity_context(pair.owner.scratch) == 0
+        np.testing.assert_allclose(pair.logits(slow), [expected, expected], atol=1e-4)
+    pair.learn({1: 1.0}, {0: 1})
+    assert pair.search({0: 1.0, 1: -1.0}) == ([], [])
+    np.testing.assert_allclose(pair.logits(slow), [expected, expected], atol=1e-4)
+
+
+def test_a_label_that_no_neighbour_knows_gets_its_rate():
+    pair = Pair(2, 3)
+    pair.learn({0: 1.0}, {0: 1, 1: 0}, False)
+    pair.search({0: 1.0})
+    wide, close = pair.logits(np.array([0.3, 0.3, 0.3]))
+    for logits in (wide, close):
+        assert logits[0] > 0.3
+        assert logits[1] < np.log(0.3 / 0.7) - 0.3
+        assert logits[2] == pytest.approx(np.log(0.3 / 0.7), abs=1e-5)
+
+
+def test_complete_rows_are_negative_for_a_late_label_and_partial_ones_unknown():
+    pair = Pair(1, 2)
+    pair.owner.grow(1, 8)
+    pair.learn({0: 1.0}, {0: 1})
+    pair.labels = 3
+    pair.check({0: 1.0}, np.array([0.2, 0.2, 0.2]))
+    assert pair.logits(np.array([0.2, 0.2, 0.2]))[0][2] < np.log(0.2 / 0.8) - 0.3
+    pair.learn({0: 1.0}, {1: 1}, False)
+    pair.check({0: 1.0}, np.array([0.2, 0.2, 0.2]))
+
+
+@pytest.mark.parametrize(("s", "expected"), [(0.09, 0), (0.11, 1), (0.5, 5), (0.95, 9), (0.971, 10), (1.0, 10)])
+def test_similarity_contexts(s, expected):
+    pair = Pair(2, 1)
+    pair.learn({0: s, 1: (1 - s * s) ** 0.5}, {})
+    pair.search({0: 1.0})
+    assert neighbours_similarity_context(pair.owner.scratch) == expected
+    assert expected < SIMILARITY_CONTEXTS
+
+
+def test_of_equal_rows_the_most_recent_are_found_first():
+    pair = Pair(1, 1)
+    for _ in range(WINDOW + 700):
+        pair.learn({0: 1.0}, {}, twin=False)
+    rows, similarities = pair.search({0: 1.0})
+    assert rows == [(WINDOW + 700 - 1 - age) % WINDOW for age in range(NEIGHBOURS)]
+    assert similarities == [1.0] * NEIGHBOURS
+
+
+def test_rows_beyond_the_window_leave():
+    generator = random.Random(4)
+    pair = Pair(30, 3)
+    for row in range(WINDOW + 900):
+        pair.learn(generated(generator, 30, "mixed" if row % 1000 < 700 else "sparse"), *truth_of(generator, 3))
+    assert int(pair.owner.state.cursor[ROWS]) == WINDOW
+    for kind in ("sparse", "mixed", "dense") * 2:
+        pair.check(generated(generator, 30, kind), np.array([0.1, 0.4, 0.01]))
+
+
+def test_wide_rows_push_out_by_entries_and_the_ring_follows():
+    generator = np.random.default_rng(2)
+    pair = Pair(5_000, 2)
+    for row in range(700):
+        pair.learn({row % 11: 0.8, 11 + row % 3: 0.6}, {row % 2: 1})
+    wide = generator.normal(size=(100, 5_000)).astype(np.float32) / 70
+    for row in range(90):
+        pair.learn({column: float(value) for column, value in enumerate(wide[row])}, {0: 1})
+    state = pair.owner.state
+    kept = int(state.cursor[ROWS])
+    assert kept == 80
+    assert int(state.cursor[HELD_ENTRIES]) <= ENTRIES
+    assert int(state.inverted.cursor[SLOTS]) <= 4 * kept
+    pair.check({column: float(value) for column, value in enumerate(wide[95])}, np.array([0.1, 0.4]))
+
+
+def test_known_labels_are_bounded():
+    labels = 5_000
+    pair = Pair(3, labels)
+    truth = dict.fromkeys(range(labels), 0)
+    for row in range(45):
+        pair.learn({row % 3: 1.0}, {**truth, row: 1}, False)
+    state = pair.owner.state
+    assert int(state.cursor[ROWS]) == KNOWN // labels
+    assert int(state.cursor[HELD_KNOWN]) == KNOWN
+    pair.check({0: 0.6, 1: 0.8}, np.full(labels, 0.2))
+
+
+def test_a_row_that_cannot_fit_is_not_kept():
+    pair = Pair(3, 2)
+    pair.learn({0: 1.0}, {1: 1})
+    columns, values = np.zeros(ENTRIES + 1, np.int32), np.ones(ENTRIES + 1, np.float32)
+    nothing = np.zeros(0, np.int32)
+    neighbours_learn_row(pair.owner.state, columns, values, np.zeros(2, np.int8), nothing, True, 2)
+    unknown = np.zeros(KNOWN + 1, np.int8)
+    neighbours_learn_row(pair.owner.state, columns[:1], values[:1], unknown, nothing, False, KNOWN + 1)
+    assert pair.search({0: 1.0}) == ([0], [1.0])
+
+
+def filled(rows: int = 300, labels: int = 6, room: int = 1) -> tuple[Pair, random.Random]:
+    generator = random.Random(rows)
+    pair = Pair(20, labels, room)
+    for _ in range(rows):
+        pair.learn(generated(generator, 20, "mixed"), *truth_of(generator, labels))
+    return pair, generator
+
+
+def test_a_retired_label_gets_no_vote():
+    pair, generator = filled()
+    held = int(pair.owner.state.cursor[HELD_KNOWN])
+    pair.owner.retire(2)
+    pair.naive.retire(2)
+    assert int(pair.owner.state.cursor[HELD_KNOWN]) == sum(row.known for row in pair.naive.rows) < held
+    slow = np.full(6, 0.3)
+    for _ in range(20):
+        pair.check(generated(generator, 20, "mixed"), slow)
+        pair.learn(generated(generator, 20, "mixed"), *truth_of(generator, 6))
+    for row in pair.naive.rows:
+        members = np.array(sorted(row.positives), np.int32)
+        assert pair.owner.state.rows[row.number, CODE] == label_set_code(members, 0, members.size)
+
+
+def test_retiring_in_an_empty_window():
+    pair = Pair(2, 2)
+    pair.owner.retire(1)
+    assert pair.owner.arrays()["known"].size == 0
+
+
+def test_label_sets_of_complete_neighbours():
+    pair, generator = filled()
+    x = generated(generator, 20, "mixed")
+    complete = [(s, row) for s, row in pair.check_search(x) if row.complete]
+    codes, weights = np.zeros(NEIGHBOURS, np.int64), np.zeros(NEIGHBOURS)
+    starts, members = np.zeros(NEIGHBOURS + 1, np.int64), np.zeros(NEIGHBOURS * 6, np.int32)
+    size = neighbours_label_sets(pair.owner.state, pair.owner.scratch, codes, weights, starts, members)
+    assert 0 < size == len(complete) < NEIGHBOURS
+    for i, (s, row) in enumerate(complete):
+        assert members[starts[i] : starts[i + 1]].tolist() == sorted(row.positives)
+        assert codes[i] == label_set_code(members, starts[i], starts[i + 1])
+        assert weights[i] == naive.wide_weight(s)
+
+
+def answers(pair: Pair, x: Instance) -> tuple[list[int], list[float], bytes, bytes]:
+    rows, similarities = pair.search(x)
+    wide, close = pair.logits(np.full(pair.labels, 0.1))
+    return rows, similarities, wide.tobytes(), close.tobytes()
+
+
+@pytest.mark.parametrize("rows", [0, 1, 300])
+def test_snapshot_round_trip_and_room_change_nothing(rows):
+    pair, generator = filled(rows)
+    roomy, _ = filled(rows, room=3)
+    restored = Pair(20, 6)
+    restored.owner.load_arrays({name: array.copy() for name, array in pair.owner.arrays().items()}, 20, 6)
+    for _ in range(250):
+        x = generated(generator, 20, "mixed")
+        assert answers(pair, x) == answers(restored, x) == answers(roomy, x)
+        truth = truth_of(generator, 6)
+        for each in (pair, restored, roomy):
+            each.learn(x, *truth, twin=False)
+    for each in (restored, roomy):
+        for name, array in pair.owner.arrays().items():
+            np.testing.assert_array_equal(each.owner.arrays()[name], array)
+
+
+def test_a_snapshot_after_many_rows_answers_the_same():
+    generator = random.Random(9)
+    pair = Pair(20, 2)
+    for _ in range(WINDOW + 1_500):
+        pair.learn(generated(generator, 20, "mixed"), {0: 1}, twin=False)
+    restored = Pair(20, 2)
+    restored.owner.load_arrays(pair.owner.arrays(), 20, 2)
+    for _ in range(40):
+        x = generated(generator, 20, "mixed")
+        assert pair.search(x)[1] == restored.search(x)[1]
+        pair.learn(x, {1: 1}, twin=False)
+        restored.learn(x, {1: 1}, twin=False)
+    for name, array in pair.owner.arrays().items():
+        np.testing.assert_array_equal(restored.owner.arrays()[name], array)
+
+
+@pytest.mark.parametrize("name", ["rows", "columns", "values", "known"])
+def test_a_misfit_is_refused(name):
+    pair, _ = filled()
+    arrays = pair.owner.arrays()
+    with pytest.raises(SnapshotError, match="neighbours' window"):
+        Neighbours().load_arrays({**arrays, name: arrays[name][:-1]}, 20, 6)
+    with pytest.raises(SnapshotError, match="20 columns"):
+        Neighbours().load_arrays({**arrays, "columns": arrays["columns"] + 20}, 20, 6)
+    with pytest.raises(SnapshotError, match="6 labels"):
+        Neighbours().load_arrays({**arrays, "known": arrays["known"] + 6}, 20, 6)
+
+
+def test_columns_are_stored_again_when_they_come_and_go():
+    """Every column is spread, runs empty and comes back, many times: nothing leaks and nothing stays behind."""
+    pair = Pair(40, 1)
+    for row in range(30_000):
+        column = row // 700 % 40
+        pair.learn({column: 0.6, (column + 1 + row % 2) % 40: 0.8}, {}, twin=False)
+    index = pair.owner.state.inverted
+    assert int(index.columns[:, COUNT].sum()) == int(pair.owner.state.cursor[HELD_ENTRIES])
+    assert int((index.columns[:, SPREAD] > 0).sum()) <= 40
+    assert int(index.cursor[3]) <= 40
+    counted = np.bincount(pair.owner.arrays()["columns"], minlength=40)
+    np.testing.assert_array_equal(index.columns[:40, COUNT], counted)
+
+
+def test_size_is_bounded():
+    pair = Pair(64, 8)
+    held = sum(array.nbytes for array in (*pair.owner.state[:-1], *pair.owner.state.inverted, *pair.owner.scratch))
+    assert held <= Neighbours.bytes_bound(64, 8) <= 1.01 * held
