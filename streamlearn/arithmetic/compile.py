@@ -24,6 +24,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = {
     "nopython": True,
     "nogil": True,
+    "_nrt": False,
     "fastmath": False,
     "error_model": "numpy",
     "boundscheck": None,
@@ -37,7 +38,9 @@ def kernel(function: F) -> F:
     """Compile a function over arrays and scalars to machine code.
 
     ``fastmath`` stays off: reassociation and contraction would change the last bits from one CPU to the next.
-    ``nogil`` lets the service's other threads run while a batch is walked.
+    ``nogil`` lets the service's other threads run while a batch is walked. Kernels own no memory: without numba's
+    reference counts, two atomic operations for every array that a call passes on, wide calls are several times faster.
+    So a kernel that makes an array does not compile: its caller makes it.
 
     The machine code is kept on disk (`streamlearn.arithmetic.kernel_cache`). A function outside the kernel sources,
     such as one of a test, is compiled in memory: a change of it would not change the name of the cache folder.

@@ -102,13 +102,14 @@ def link(
     group: np.ndarray,
     n: int,
     most: int,
+    near: np.ndarray,
+    value: np.ndarray,
 ) -> None:
     """Merge the two most similar groups until no two may merge; ties go to the lowest indices.
 
-    Each group remembers its nearest, which changes only for groups that looked at one of the two that merged.
+    Each group remembers its nearest, which changes only for groups that looked at one of the two that merged: ``near``
+    int64[n] and ``value`` float64[n] are scratch for that.
     """
-    near = np.empty(n, np.int64)
-    value = np.empty(n, np.float64)
     for a in range(n):
         near[a], value[a] = nearest(sums, width, kids, a, n, most)
     while True:
@@ -136,9 +137,19 @@ def link(
 
 
 @kernel
-def pack(sums: np.ndarray, width: np.ndarray, weight: np.ndarray, kids: np.ndarray, group: np.ndarray, n: int) -> None:
-    """Merge groups of at most 8 children, the most frequent first, into groups of at most 16."""
-    waiting = np.empty(n, np.bool_)
+def pack(
+    sums: np.ndarray,
+    width: np.ndarray,
+    weight: np.ndarray,
+    kids: np.ndarray,
+    group: np.ndarray,
+    n: int,
+    waiting: np.ndarray,
+) -> None:
+    """Merge groups of at most 8 children, the most frequent first, into groups of at most 16.
+
+    ``waiting`` bool[n] is scratch.
+    """
     for c in range(n):
         waiting[c] = 0 < kids[c] <= MAXIMUM_CHILDREN // 2
     target = n
@@ -157,7 +168,15 @@ def pack(sums: np.ndarray, width: np.ndarray, weight: np.ndarray, kids: np.ndarr
 
 
 @kernel
-def gather(tree: TreeState, items: np.ndarray, group: np.ndarray, n: int, height: int, found: np.ndarray) -> int:
+def gather(
+    tree: TreeState,
+    items: np.ndarray,
+    group: np.ndarray,
+    n: int,
+    height: int,
+    found: np.ndarray,
+    node_of: np.ndarray,
+) -> int:
     """Make a node of each group, in the order of its first item, children in the order of the items.
 
     Parameters
@@ -174,13 +193,14 @@ def gather(tree: TreeState, items: np.ndarray, group: np.ndarray, n: int, height
         Height of the new nodes.
     found
         int32[n], filled: the group of each new node, in the order of the nodes.
+    node_of
+        int64[n], scratch.
 
     Returns
     -------
     int
         Nodes made.
     """
-    node_of = np.empty(n, np.int64)
     for i in range(n):
         node_of[i] = -1
     made = 0
@@ -219,12 +239,13 @@ def candidate_tree(counts: PairCountsState, labels: int, capacity: int) -> TreeS
         n = len(items)
         kids = np.ones(n, np.int32)
         group = np.arange(n, dtype=np.int32)
-        link(sums, width, weight, kids, group, n, n // 2 if few else MAXIMUM_CHILDREN)
+        place, value = np.empty(n, np.int64), np.empty(n)
+        link(sums, width, weight, kids, group, n, n // 2 if few else MAXIMUM_CHILDREN, place, value)
         if not few:
-            pack(sums, width, weight, kids, group, n)
+            pack(sums, width, weight, kids, group, n, np.empty(n, np.bool_))
         first = int(tree.size[NODES])
         found = np.empty(n, np.int32)
-        found = found[: gather(tree, items, group, n, height, found)]
+        found = found[: gather(tree, items, group, n, height, found, place)]
         sums, width, weight = sums[np.ix_(found, found)], width[found], weight[found]
         items = np.arange(first, first + len(found))
         height += 1
