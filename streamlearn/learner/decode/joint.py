@@ -163,20 +163,24 @@ def joint_predict_row(
         marginals[label] = share * marginals[label] + (_ONE - share) * scratch.pool_marginals[label]
         scratch.probabilities[label] = _ONE / (_ONE + exp32(-logits[label]))
     result[EXPECTED_SIZE] = sum_marginals(marginals, labels)
-    result[EMPTY] = _posterior(pool, pooled, state, tree, scratch, proposed.members[F1_SET, :0])
-
     proposed.size[POOL_SET] = -1
     if best >= 0:
         proposed.size[POOL_SET] = pool.sets.links[LENGTH, best]
         for place in range(proposed.size[POOL_SET]):
             proposed.members[POOL_SET, place] = pool.sets.members[place, best]
-    proposed.size[F1_SET] = f1_set(
-        marginals, labels, result[EXPECTED_SIZE], result[EMPTY], allowed, proposed.members[F1_SET]
-    )
-    for candidate in range(CANDIDATES):
+    # The F1 set depends on the probability of the empty set, so the empty set stands in its place first.
+    proposed.size[F1_SET] = 0
+    for turn in range(-1, CANDIDATES):
+        candidate = turn if turn >= 0 else F1_SET
         if proposed.size[candidate] < 0:
             continue
         _keep_allowed(proposed, candidate, allowed)
         members = proposed.members[candidate, : proposed.size[candidate]]
         posterior = _posterior(pool, pooled, state, tree, scratch, members)
-        utility_predict_set(proposed, candidate, marginals, result[EXPECTED_SIZE], result[EMPTY], posterior)
+        if turn < 0:
+            result[EMPTY] = posterior
+            proposed.size[F1_SET] = f1_set(
+                marginals, labels, result[EXPECTED_SIZE], posterior, allowed, proposed.members[F1_SET]
+            )
+        else:
+            utility_predict_set(proposed, candidate, marginals, result[EXPECTED_SIZE], result[EMPTY], posterior)

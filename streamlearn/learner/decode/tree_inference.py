@@ -101,16 +101,20 @@ def tree_scratch(labels: int) -> TreeScratch:
 
 
 @kernel
-def _load_children(tree: TreeState, node: int, children: np.ndarray, scratch: TreeScratch) -> float:
-    """Fill ``factor`` and ``table`` from the children's VALUE and SMALL (float64[2, n]); return their scale's log."""
-    count = int(tree.child_count[node])
-    factor = scratch.factor
-    table = scratch.table
+def _load_children(
+    children: np.ndarray, count: int, values: np.ndarray, factor: np.ndarray, table: np.ndarray
+) -> float:
+    """Fill ``factor`` and ``table`` from the VALUE and SMALL (float64[2, n]) of ``count`` children (int32[]).
+
+    Returns
+    -------
+    float
+        The log of the scale that both are divided by.
+    """
     shift = 0.0
     for b in range(count):
-        child = tree.children[node, b]
-        value = children[VALUE, child]
-        small = children[SMALL, child]
+        value = values[VALUE, children[b]]
+        small = values[SMALL, children[b]]
         shift += max(value, 0.0)
         factor[0, b] = small if value > 0.0 else 1.0
         factor[1, b] = 1.0 if value > 0.0 else small
@@ -129,74 +133,72 @@ def _load_children(tree: TreeState, node: int, children: np.ndarray, scratch: Tr
 
 
 @kernel
-def _weigh_patterns(state: ClusterTreeState, node: int, scratch: TreeScratch) -> int:
-    """Fill ``weight`` of all patterns, without the node's scale; return the place of the largest, -1 without any."""
-    table = scratch.table
-    best = -1
-    largest = 0.0
-    for k in range(state.nodes.pattern_count[node]):
-        mask = np.uint32(state.nodes.pattern[node, k])
+def _weigh_patterns(
+    pattern: np.ndarray, pattern_root: np.ndarray, patterns: int, table: np.ndarray, weight: np.ndarray
+) -> int:
+    """Fill ``weight`` of a node's patterns, without the node's scale; return the place of the largest, -1 for none."""
+    for k in range(patterns):
+        mask = np.uint32(pattern[k])
         low = table[mask & _FIRST] * table[(mask >> _FOUR & _FIRST) + _SECOND]
         high = table[(mask >> _EIGHT & _FIRST) + _THIRD] * table[(mask >> _TWELVE) + _FOURTH]
-        weight = state.pattern_root[node, k] * (low * high)
-        scratch.weight[k] = weight
-        if best < 0 or weight > largest:
+        weight[k] = pattern_root[k] * (low * high)
+    best = patterns - 1
+    for k in range(patterns - 2, -1, -1):
+        if weight[k] >= weight[best]:
             best = k
-            largest = weight
     return best
 
 
 @kernel
-def _best_of_node(state: ClusterTreeState, tree: TreeState, node: int, scratch: TreeScratch) -> float:
-    """Find the best pattern from what ``_load_children`` left; return its weight and set ``best_mask``."""
-    factor = scratch.factor
-    place = _weigh_patterns(state, node, scratch)
-    independent = state.scale[node, INDEPENDENT]
+def _best_independent(factor: np.ndarray, odds_root: np.ndarray, count: int, root: bool) -> tuple[float, np.int32]:
+    """Return the weight, without the node's scale, and the mask of the best pattern as independent children."""
+    weight = 1.0
     mask = np.int32(0)
     nearest = 0
     ratio = 0.0
-    for b in range(tree.child_count[node]):
-        on = state.odds_root[node, b] * factor[1, b]
+    for b in range(count):
+        on = odds_root[b] * factor[1, b]
         off = factor[0, b]
         if on > off:
             mask |= np.int32(1) << np.int32(b)
-            independent *= on
+            weight *= on
         else:
-            independent *= off
+            weight *= off
             if on > ratio * off:
                 ratio = on / off
                 nearest = b
-    if mask == 0 and node != tree.size[ROOT]:
+    if mask == 0 and not root:
         mask = np.int32(1) << np.int32(nearest)
-        independent *= ratio
-    if place >= 0:
-        pooled = state.scale[node, POOLED] * scratch.weight[place]
-        if pooled >= independent:
-            scratch.best_mask[node] = state.nodes.pattern[node, place]
-            return pooled
-    scratch.best_mask[node] = mask
-    return independent
+        weight *= ratio
+    return weight, mask
 
 
 @kernel
-def _sum_of_node(state: ClusterTreeState, tree: TreeState, node: int, scratch: TreeScratch) -> float:
-    """Sum the weights of all patterns that ``_weigh_patterns`` left, and of the independent children; set ``share``."""
-    count = int(tree.child_count[node])
-    factor = scratch.factor
-    part = scratch.part
+def _sum_of_node(
+    pattern: np.ndarray,
+    patterns: int,
+    odds_root: np.ndarray,
+    scale: np.ndarray,
+    count: int,
+    root: bool,
+    factor: np.ndarray,
+    weight: np.ndarray,
+    part: np.ndarray,
+    share: np.ndarray,
+) -> float:
+    """Return the sum of the weights of all patterns, remembered and independent; set ``share`` of each child."""
     quarters = max((count + _QUARTER - 1) // _QUARTER, 1)
     for m in range(quarters * _COMBINATIONS):
         part[m] = 0.0
-    for k in range(state.nodes.pattern_count[node]):
-        mask = np.uint32(state.nodes.pattern[node, k])
-        weight = scratch.weight[k]
-        part[mask & _FIRST] += weight
+    for k in range(patterns):
+        mask = np.uint32(pattern[k])
+        part[mask & _FIRST] += weight[k]
         if quarters > 1:
-            part[(mask >> _FOUR & _FIRST) + _SECOND] += weight
+            part[(mask >> _FOUR & _FIRST) + _SECOND] += weight[k]
         if quarters > 2:
-            part[(mask >> _EIGHT & _FIRST) + _THIRD] += weight
+            part[(mask >> _EIGHT & _FIRST) + _THIRD] += weight[k]
         if quarters > 3:
-            part[(mask >> _TWELVE) + _FOURTH] += weight
+            part[(mask >> _TWELVE) + _FOURTH] += weight[k]
     # Children that are not there are active in no pattern.
     for quarter in range(quarters):
         first = quarter * _COMBINATIONS
@@ -207,44 +209,61 @@ def _sum_of_node(state: ClusterTreeState, tree: TreeState, node: int, scratch: T
             for m in range(first, first + size):
                 active += part[m + size]
                 part[m] += part[m + size]
-            scratch.share[node, quarter * _QUARTER + b] = active
-    pooled = part[0]
+            share[quarter * _QUARTER + b] = active
     empty = 1.0
     active = 0.0
     for b in range(count):
-        on = state.odds_root[node, b] * factor[1, b]
+        on = odds_root[b] * factor[1, b]
         active = active * (factor[0, b] + on) + empty * on
         empty *= factor[0, b]
-    independent = state.scale[node, INDEPENDENT]
-    every = independent * (active + empty)
-    total = state.scale[node, POOLED] * pooled + independent * active
-    if node == tree.size[ROOT]:
-        total += independent * empty
+    every = scale[INDEPENDENT] * (active + empty)
+    total = scale[POOLED] * part[0] + scale[INDEPENDENT] * (active + empty if root else active)
     inverse = 1.0 / total
     for b in range(count):
-        on = state.odds_root[node, b] * factor[1, b]
-        alone = every * (on / (factor[0, b] + on))
-        scratch.share[node, b] = (state.scale[node, POOLED] * scratch.share[node, b] + alone) * inverse
+        on = odds_root[b] * factor[1, b]
+        share[b] = (scale[POOLED] * share[b] + every * (on / (factor[0, b] + on))) * inverse
     return total
 
 
 @kernel
-def _store(scratch: TreeScratch, kind: int, node: int, value: float) -> None:
-    scratch.node[kind, VALUE, node] = value
-    scratch.node[kind, SMALL, node] = exp64(-abs(value))
-
-
-@kernel
 def _infer_node(state: ClusterTreeState, tree: TreeState, node: int, scratch: TreeScratch) -> None:
-    if tree.height[node] == 1:
-        shift = _load_children(tree, node, scratch.label, scratch)
-        _store(scratch, BEST, node, shift + log64(_best_of_node(state, tree, node, scratch)))
-    else:
-        shift = _load_children(tree, node, scratch.node[BEST], scratch)
-        _store(scratch, BEST, node, shift + log64(_best_of_node(state, tree, node, scratch)))
-        shift = _load_children(tree, node, scratch.node[SUM], scratch)
-        _weigh_patterns(state, node, scratch)
-    _store(scratch, SUM, node, shift + log64(_sum_of_node(state, tree, node, scratch)))
+    """Find the best label set below a node and the sum over all of them, from what is known of its children."""
+    pattern = state.nodes.pattern[node]
+    patterns = int(state.nodes.pattern_count[node])
+    odds_root = state.odds_root[node]
+    scale = state.scale[node]
+    count = int(tree.child_count[node])
+    root = node == tree.size[ROOT]
+    shift = 0.0
+    place = -1
+    for kind in (BEST, SUM):
+        if kind == BEST or tree.height[node] > 1:
+            values = scratch.label if tree.height[node] == 1 else scratch.node[kind]
+            shift = _load_children(tree.children[node], count, values, scratch.factor, scratch.table)
+            place = _weigh_patterns(pattern, state.pattern_root[node], patterns, scratch.table, scratch.weight)
+        if kind == BEST:
+            total, mask = _best_independent(scratch.factor, odds_root, count, root)
+            total *= scale[INDEPENDENT]
+            if place >= 0 and scale[POOLED] * scratch.weight[place] >= total:
+                total = scale[POOLED] * scratch.weight[place]
+                mask = pattern[place]
+            scratch.best_mask[node] = mask
+        else:
+            total = _sum_of_node(
+                pattern,
+                patterns,
+                odds_root,
+                scale,
+                count,
+                root,
+                scratch.factor,
+                scratch.weight,
+                scratch.part,
+                scratch.share[node],
+            )
+        value = shift + log64(total)
+        scratch.node[kind, VALUE, node] = value
+        scratch.node[kind, SMALL, node] = exp64(-abs(value))
 
 
 @kernel
