@@ -23,10 +23,10 @@ from streamlearn.learner.decode.pool_scores import (
     LearnedPoolScratch,
     LearnedPoolState,
     learned_pool_marginals,
+    learned_pool_posterior,
 )
 from streamlearn.learner.decode.pool_scores import LOG_SUM as POOL_LOG_SUM
-from streamlearn.learner.decode.pool_scores import POSTERIOR as POOL_POSTERIOR
-from streamlearn.learner.decode.pooled_sets import LENGTH, find_set, label_set_code
+from streamlearn.learner.decode.pooled_sets import LENGTH
 from streamlearn.learner.decode.tree_inference import LOG_SUM as TREE_LOG_SUM
 from streamlearn.learner.decode.tree_inference import TreeScratch, tree_infer_row, tree_log_score, tree_scratch
 from streamlearn.learner.decode.utility import (
@@ -100,10 +100,7 @@ def _posterior(
     score = tree_log_score(scratch.tree, cluster_tree_log_prior(state, tree, members), members, size)
     share = scratch.result[TREE_SHARE]
     probability = share * exp64(score - scratch.tree.result[TREE_LOG_SUM])
-    place = find_set(pool.sets, members, 0, size, label_set_code(members, 0, size))
-    if place >= 0:
-        probability += (1.0 - share) * np.float64(pooled.weights[place]) * pooled.results[POOL_POSTERIOR]
-    return probability
+    return probability + (1.0 - share) * learned_pool_posterior(pool, pooled, members)
 
 
 @kernel

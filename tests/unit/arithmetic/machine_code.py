@@ -20,6 +20,8 @@ import streamlearn
 from streamlearn.arithmetic import kernel_cache
 from streamlearn.arithmetic.compile import KernelDispatcher, kernel
 from streamlearn.arithmetic.exp_log import exp64
+from streamlearn.learner.decode.cluster_tree import ClusterTree, cluster_tree_learn_row
+from streamlearn.learner.decode.joint import joint_predict_row, joint_scratch
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
     learned_pool_marginals,
@@ -27,6 +29,8 @@ from streamlearn.learner.decode.pool_scores import (
     learned_pool_score_row,
 )
 from streamlearn.learner.decode.pooled_sets import label_set_code
+from streamlearn.learner.decode.thresholds import Thresholds, thresholds_choose, thresholds_learn_row
+from streamlearn.learner.decode.utility import Utility, utility_choose, utility_learn_row
 from streamlearn.learner.drift.page_hinkley import PageHinkley
 from streamlearn.learner.experts.burst import (
     FEATURES_AT_MOST,
@@ -46,6 +50,8 @@ from streamlearn.learner.experts.neighbours import (
     neighbours_search_row,
     neighbours_similarity_context,
 )
+from streamlearn.learner.mixture.fixed_share import FixedShare, fixed_share_learn_row, fixed_share_predict_row
+from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
@@ -141,6 +147,46 @@ def example_pool() -> LearnedPool:
     return pool
 
 
+def example_joint() -> list[str]:
+    """Return the hashes of the cluster tree, of the decisions' states and of the last marginals after 600 rows."""
+    generator = np.random.default_rng(4)
+    labels = 20
+    partition, tree, pool = Partition(19, maximum=32), ClusterTree(), LearnedPool()
+    utility, share, thresholds, scratch = Utility(), FixedShare(), Thresholds(), joint_scratch(labels)
+    partition.grow(labels)
+    for owner in (tree, pool, share, thresholds):
+        owner.grow(labels)
+    tree.follow(partition)
+    partition_know(partition.state, labels)
+    tree.follow(partition)
+    none = np.zeros(0, np.int64), np.zeros(0), np.zeros(1, np.int64), np.zeros(0, np.int32)
+    positives, allowed, chosen = np.zeros(labels, np.int64), np.ones(labels, np.uint8), np.zeros(labels, np.uint8)
+    mixed = np.zeros(labels, np.float32)
+    for _ in range(600):
+        first = generator.random(10) < 0.2
+        truth = np.concatenate([first, first & (generator.random(10) < 0.9)]).astype(np.int8)
+        members = np.flatnonzero(truth).astype(np.int32)
+        logits = generator.normal(3.0 * truth - 2.0, 1.5).astype(np.float32)
+        best = learned_pool_score_row(pool.state, pool.scratch, logits, labels, *none)
+        states = pool.state, pool.scratch, best, tree.state, partition.state.tree
+        joint_predict_row(*states, scratch, logits, labels, allowed)
+        utility_choose(utility.state, scratch.candidates, 2.0)
+        fixed_share_predict_row(share.state, scratch.probabilities, scratch.marginals, labels, mixed)
+        thresholds_choose(thresholds.state, mixed, labels, allowed, chosen)
+        thresholds_learn_row(thresholds.state, mixed, truth, labels)
+        fixed_share_learn_row(share.state, scratch.probabilities, scratch.marginals, truth, labels)
+        utility_learn_row(utility.state, scratch.candidates, truth, members.size)
+        positives += truth
+        learned_pool_learn_row(pool.state, pool.scratch, members, labels, positives)
+        partition_learn_row(partition.state, members)
+        cluster_tree_learn_row(tree.state, partition.state.tree, members)
+        if due(partition.state):
+            partition.run_test()
+            tree.follow(partition)
+    arrays = tree.arrays(partition), utility.arrays(), share.arrays(labels), thresholds.arrays(labels)
+    return [*(state_hash(each) for each in arrays), state_hash({"marginals": scratch.marginals, "mixed": mixed})]
+
+
 def example_neighbours() -> list[str]:
     """Return the hashes of the neighbours' window, which a label leaves, and of its answers."""
     generator = np.random.default_rng(11)
@@ -204,6 +250,7 @@ def main() -> None:
         "hash": model.state_hash(),
         "experts": example_experts(),
         "neighbours": example_neighbours(),
+        "joint": example_joint(),
         "learned_pool": state_hash(example_pool().arrays(12)),
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,

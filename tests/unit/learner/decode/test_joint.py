@@ -29,7 +29,7 @@ from tests.unit.learner.partition.trees import build
 
 PAIRS = ((0, 1, 2), (3, 4), (5,), (6, 7))
 LABELS = 8
-NO_NEIGHBOURS = np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(1, np.int64), np.zeros(0, np.int32)
+NO_NEIGHBOURS = np.zeros(0, np.int64), np.zeros(0), np.zeros(1, np.int64), np.zeros(0, np.int32)
 
 
 class Joint:
