@@ -7,11 +7,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from streamlearn.settings.addresses import server_addresses
 from streamlearn.settings.rules import Rule
 
 
 def _setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, **limits)
+    # A number is no truth value and a text is neither: true is not port 1.
+    strict = True if isinstance(default, bool | int | float) else None
+    return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, strict=strict, **limits)
 
 
 def _comma_separated(value: Any) -> Any:
@@ -39,6 +42,12 @@ class KafkaSettings(Section):
         "streamlearn", "Consumer group; also the prefix of transactional ids and snapshots", min_length=1
     )
     session_timeout_ms: int = _setting(6_000, "A worker silent for so long loses its partitions", "ms", ge=1_000)
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _servers_are_addresses(cls, value: str) -> str:
+        server_addresses(value)
+        return value
 
 
 class WorkerSettings(Section):
@@ -163,9 +172,7 @@ class LogSettings(Section):
     """Logs on standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severity that is logged")
-    json_lines: bool = Field(
-        default=False, alias="json", description="One JSON object a line", json_schema_extra={"unit": ""}
-    )
+    json_lines: bool = _setting(False, "One JSON object a line", alias="json")
 
 
 class Settings(Section):

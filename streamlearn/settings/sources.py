@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,11 @@ RESERVED = (
     "STREAMLEARN_REQUIRE_BROKER",
     "STREAMLEARN_REQUIRE_PROMTOOL",
 )
+
+_OF_AN_ORCHESTRATOR = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+"""Variables that Kubernetes makes for a service whose name begins with ``streamlearn-``."""
+
+_TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 class LoadedSettings(NamedTuple):
@@ -117,13 +123,29 @@ def _environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Any, str
     """Yield the settings among the variables.
 
     Only a double underscore makes a setting: an orchestrator may put variables such as ``STREAMLEARN_KAFKA_PORT`` into
-    the environment of every process.
+    the environment of every process. Any other variable that looks like a setting is refused.
     """
     for variable, text in sorted(environment.items()):
-        if not variable.startswith(PREFIX) or variable in RESERVED or "__" not in variable[len(PREFIX) :]:
+        if not variable.startswith(PREFIX) or variable in RESERVED:
+            continue
+        if "__" not in variable[len(PREFIX) :]:
+            _refuse_if_mistyped(variable, text)
             continue
         section, _, key = variable[len(PREFIX) :].lower().partition("__")
         yield f"{section}.{key}", _value(f"{section}.{key}", text), f"environment {variable}"
+
+
+def _refuse_if_mistyped(variable: str, text: str) -> None:
+    if _OF_AN_ORCHESTRATOR.search(variable) or text.startswith(("tcp://", "udp://", "sctp://")):
+        return
+    known = [*RESERVED, *(PREFIX + name.replace(".", "__").upper() for name in keys())]
+    without = {name.replace("__", "_"): name for name in known}
+    close = difflib.get_close_matches(variable, list(without), n=1, cutoff=0.8)
+    if close:
+        raise UsageError(
+            f"environment {variable}: there is no such variable; did you mean {without[close[0]]!r}? "
+            "(two underscores stand between section and key)"
+        )
 
 
 def _overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
@@ -137,7 +159,8 @@ def _overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
 def _value(name: str, text: str) -> Any:
     """Return what a text means for a setting.
 
-    A text setting takes it as it is, a list that does not begin with ``[`` as comma-separated text, others as TOML.
+    A text setting takes it as it is, a list that does not begin with ``[`` as comma-separated text, a truth value also
+    as yes, on, 1 and so on, others as TOML.
     """
     section, _, key = name.partition(".")
     model = sections().get(section)
@@ -147,6 +170,8 @@ def _value(name: str, text: str) -> Any:
                 continue
             if field.annotation is str or (get_origin(field.annotation) is tuple and not text.startswith("[")):
                 return text
+            if field.annotation is bool and text.lower() in _TRUTH:
+                return _TRUTH[text.lower()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

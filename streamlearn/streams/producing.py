@@ -15,6 +15,7 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError, UsageError
+from streamlearn.settings.addresses import server_addresses
 from streamlearn.streams.base import Stream, StreamRow
 
 UNCHECKED_AT_MOST = 10_000
@@ -70,11 +71,14 @@ def send_stream(
     Raises
     ------
     UsageError
-        When a topic does not exist.
+        When ``bootstrap`` is no address, a topic does not exist, or a row does not fit the stream's features.
     RetryableError
         When the brokers cannot be reached or do not acknowledge.
     """
-    servers = [server.strip() for server in bootstrap.split(",") if server.strip()]
+    try:
+        servers = server_addresses(bootstrap)
+    except ValueError as error:
+        raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
     try:
         producer = KafkaProducer(
             bootstrap_servers=servers,
@@ -87,7 +91,7 @@ def send_stream(
         )
     except kafka_errors.KafkaError as error:
         raise RetryableError(
-            f"no broker answers at {bootstrap}: is it running, and is the address right? ({error})"
+            f"no broker answers at {bootstrap} ({error}): start it, or name another with --bootstrap"
         ) from error
     try:
         for name in (topic, labels_topic):
@@ -136,7 +140,7 @@ def _send(
             if ahead > 0:
                 sleep(ahead)
         identity = row.id if row.id is not None else str(instances)
-        record: dict[str, Any] = {"id": identity, "x": _named(row, stream)}
+        record: dict[str, Any] = {"id": identity, "x": _named(row, stream, instances)}
         if labels_topic is None:
             if row.y is not None:
                 record["y"] = row.y
@@ -154,8 +158,13 @@ def _send(
     return Sent(instances, labels)
 
 
-def _named(row: StreamRow, stream: Stream) -> Any:
+def _named(row: StreamRow, stream: Stream, number: int) -> Any:
     """Return the features by name where the stream names its columns."""
     if isinstance(row.x, dict) or not stream.features:
         return row.x
+    if len(row.x) != len(stream.features):
+        raise UsageError(
+            f"{stream.name}, row {number}: it has {len(row.x)} values, but the stream declares "
+            f"{len(stream.features)} features: correct the row, or leave it out"
+        )
     return {name: value for name, value in zip(stream.features, row.x, strict=True) if value is not None}
