@@ -50,8 +50,13 @@ _instance_decoder = msgspec.json.Decoder(_AnyIdInstance)
 _label_decoder = msgspec.json.Decoder(_AnyIdLabel)
 
 
-def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstance:
+def decode_instance(
+    value: bytes | None, limits: LimitSettings, dropped: dict[str, int] | None = None
+) -> DecodedInstance:
     """Return the instance of a record's value.
+
+    A text in ``x`` that makes a feature's name, ``name=text``, longer than ``limits.name_bytes`` is left out as null
+    would be, and counted in ``dropped`` as ``text_too_long``.
 
     Raises
     ------
@@ -72,6 +77,7 @@ def decode_instance(value: bytes | None, limits: LimitSettings) -> DecodedInstan
     if len(data) > limits.name_bytes:
         if isinstance(instance.x, dict):
             _check_names(instance.x, "x", limits)
+            _leave_long_texts_out(instance.x, limits, dropped)
         _check_names(instance.y, "y", limits)
     if instance.id is not None:
         instance.id = _identity(instance.id, limits)
@@ -122,6 +128,18 @@ def _check_names(names: Collection[str] | None, where: str, limits: LimitSetting
                 "name_too_long",
                 f"the name {_shown(name)} in {where} has {length} bytes, limits.name_bytes is {limits.name_bytes}",
             )
+
+
+def _leave_long_texts_out(x: dict[str, Value], limits: LimitSettings, dropped: dict[str, int] | None) -> None:
+    if str not in set(map(type, x.values())):
+        return
+    for name, value in x.items():
+        if isinstance(value, str) and (len(name) + 1 + len(value)) * 4 > limits.name_bytes:
+            if len(name.encode()) + 1 + len(value.encode()) <= limits.name_bytes:
+                continue
+            x[name] = None
+            if dropped is not None:
+                dropped["text_too_long"] = dropped.get("text_too_long", 0) + 1
 
 
 def _identity(identity: str | int, limits: LimitSettings) -> str:

@@ -26,7 +26,7 @@ _CHANGEABLE = {
         "pending_count",
         "pending_bytes",
     ),
-    "limits": ("record_bytes", "labels_per_record", "features_per_record", "id_bytes"),
+    "limits": ("record_bytes", "labels_per_record", "features_per_record", "id_bytes", "name_bytes"),
     "engine": ("frozen",),
 }
 

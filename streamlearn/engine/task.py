@@ -160,6 +160,7 @@ class Batch:
         self._verdicts: list[bytes] = []
         self._bad: list[bool] = []
         self._dead: list[tuple[RawRecord, RecordError]] = []
+        self._dropped: dict[str, int] = {}
         self._crc = 0
         self._spans: dict[tuple[str, int], list[int]] = {}
 
@@ -199,7 +200,7 @@ class Batch:
             self._bad.append(False)
 
     def _instance(self, record: RawRecord) -> None:
-        instance = decode_instance(record.value, self._settings.limits)
+        instance = decode_instance(record.value, self._settings.limits, self._dropped)
         identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
         pending = self._task.pending if self._settings.topics.labels else None
         if instance.y is not None:
@@ -280,7 +281,7 @@ class Batch:
             0 if self._settings.engine.frozen else self._learned,
             [error for _, error in self._dead],
             result.events,
-            result.dropped,
+            result.dropped | self._dropped,
         )
         return applied, journalled
 

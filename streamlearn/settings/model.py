@@ -154,7 +154,9 @@ class LimitSettings(Section):
     labels_per_record: int = _setting(1_024, "Most labels in a record", "labels", ge=1)
     features_per_record: int = _setting(65_536, "Most features in a record", "features", ge=1)
     id_bytes: int = _setting(256, "Longest id", "bytes", ge=1)
-    name_bytes: int = _setting(1_024, "Longest name of a feature or label", "bytes", ge=1)
+    name_bytes: int = _setting(
+        1_024, "Longest name of a feature or label, and longest feature name=text", "bytes", ge=1
+    )
     bad_share: float = _setting(
         0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1
     )

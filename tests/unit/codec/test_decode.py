@@ -118,3 +118,19 @@ def test_names_at_the_limit_are_kept() -> None:
 def test_labels() -> None:
     assert decode_label(b'{"id": 3, "y": []}', LIMITS).id == "3"
     assert decode_label(b'{"id": "a", "y": {"n": true}}', LIMITS).y == {"n": True}
+
+
+def test_a_text_that_would_make_too_long_a_name_is_left_out_and_counted() -> None:
+    dropped: dict[str, int] = {}
+    kept, long, wide = "c" * 18, "c" * 19, "ü" * 10
+    value = f'{{"x": {{"a": "{kept}", "b": "{long}", "d": "{wide}"}}, "y": ["n"]}}'.encode()
+    instance = decode_instance(value, LIMITS, dropped)
+    assert instance.x == {"a": kept, "b": None, "d": None}
+    assert instance.y == ["n"]
+    assert dropped == {"text_too_long": 2}
+    assert decode_instance(value, LIMITS).x == instance.x
+    decode_instance(f'{{"x": {{"b": "{long}"}}}}'.encode(), LIMITS, dropped)
+    assert dropped == {"text_too_long": 3}
+    short: dict[str, int] = {}
+    assert decode_instance(b'{"x": {"a": "red", "b": 1}, "other": "' + b"o" * 30 + b'"}', LIMITS, short).x["a"] == "red"  # type: ignore[call-overload, index]
+    assert short == {}
