@@ -40,6 +40,12 @@ from streamlearn.learner.experts.burst import (
     burst_learn_row,
     burst_predict_row,
 )
+from streamlearn.learner.experts.label_tree import (
+    LabelTrees,
+    label_tree_begin_label,
+    label_tree_learn_row,
+    label_tree_predict_row,
+)
 from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
 from streamlearn.learner.experts.neighbours import (
     NEIGHBOURS,
@@ -215,6 +221,28 @@ def example_neighbours() -> list[str]:
     return [state_hash(owner.arrays()), state_hash(answers)]
 
 
+def example_trees() -> LabelTrees:
+    """Return label trees after a stream with unknown truths, a late label, drift and more columns than fit."""
+    generator = np.random.default_rng(4)
+    labels, features = 5, 60
+    trees = LabelTrees(2**14)
+    trees.grow(features, labels + 1)
+    out, slow = np.zeros(labels + 1, np.float32), np.full(labels + 1, -1.5, np.float32)
+    for row in range(1500):
+        if row == 300:
+            label_tree_begin_label(trees.state, labels)
+            labels += 1
+        bins = generator.integers(0, 4, features).astype(np.uint8)
+        columns = np.flatnonzero(bins).astype(np.int32)
+        moved = np.roll(bins, -7 * (row // 500))
+        truth = (generator.random(labels) < 0.05 + 0.3 * (moved[:labels] > 1)).astype(np.int8)
+        truth[2] = -1 if row % 9 == 8 else truth[2]
+        label_tree_predict_row(trees.state, trees.scratch, columns, bins[columns], labels, out)
+        entries = columns, bins[columns], truth, truth[2] >= 0, labels, features
+        label_tree_learn_row(trees.state, trees.scratch, *entries, slow)
+    return trees
+
+
 def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
@@ -244,6 +272,7 @@ def main() -> None:
     model = example_model()
     detector = PageHinkley(1)
     alarms = [detector.update(0, float(row > 300)) for row in range(600)]
+    trees = example_trees()
     exp64(1.0)
     foreign(np.ones(4), np.ones(4), np.zeros(1))
     report = {
@@ -252,6 +281,7 @@ def main() -> None:
         "neighbours": example_neighbours(),
         "joint": example_joint(),
         "learned_pool": state_hash(example_pool().arrays(12)),
+        "label_trees": [state_hash(trees.arrays(60, 6)), trees.splits, trees.resets],
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,
         "clusters": model.cluster_count,
