@@ -52,6 +52,7 @@ from streamlearn.learner.experts.tree_nodes import (
     blank_tree,
     count_alone,
     halve_counters,
+    is_test_due,
     stop_watching,
     watch_alone,
     watch_row,
@@ -172,7 +173,9 @@ def label_tree_learn_row(
             state.counts[label, node, 1] = DECAY * state.counts[label, node, 1] + 1.0
             node = np.int64(state.nodes[label, node, PARENT])
         if state.trees[label, WATCHING]:
-            watch_row(state, scratch.slots, count, label, leaf, truth[label] == 1, features)
+            # Most rows are negatives in a leaf that shares its counts: nothing to count, and no call.
+            if truth[label] == 1 or leaf != state.trees[label, SHARED] or is_test_due(state, label, leaf):
+                watch_row(state, scratch.slots, count, label, leaf, truth[label] == 1, features)
             if state.trees[label, USED] >= 2 * most - 1:
                 stop_watching(state, label)
         if state.trees[label, AGE] < LEAST_AGE:

@@ -101,9 +101,9 @@ def row_slots(
 @kernel
 def count_row(sizes: np.ndarray, block: np.ndarray, plane: Whole, slots: np.ndarray, count: int) -> None:
     """Add one row to a plane."""
-    first = plane * sizes[WIDTH]
+    first = np.uint64(plane * sizes[WIDTH])
     for entry in range(count):
-        block[first + slots[entry]] += 1
+        block[first + np.uint64(slots[entry])] += 1
 
 
 @kernel

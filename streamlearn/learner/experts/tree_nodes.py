@@ -165,6 +165,23 @@ def _split_leaf(
 
 
 @kernel
+def leaf_rows(state: LabelTreeState, label: int, leaf: Whole) -> Whole:
+    """Return the rows that a watching leaf has seen."""
+    seen = np.int64(state.nodes[label, leaf, SEEN])
+    return state.sizes[ROWS] - seen if leaf == state.trees[label, SHARED] else seen
+
+
+@kernel
+def is_test_due(state: LabelTreeState, label: int, leaf: Whole) -> bool:
+    """Return whether a watching leaf has enough rows of the rarer kind for its next test."""
+    rows = leaf_rows(state, label, leaf)
+    positives = state.nodes[label, leaf, FOUND]
+    if rows < LEAST_ROWS:
+        return False
+    return bool(min(positives, rows - positives) >= state.nodes[label, leaf, NEXT])
+
+
+@kernel
 def watch_row(
     state: LabelTreeState, slots: np.ndarray, count: int, label: int, leaf: Whole, positive: bool, features: int
 ) -> None:
@@ -177,7 +194,6 @@ def watch_row(
     if leaf == shared:
         rows_plane = np.int64(0)
         less = np.int64(nodes[label, leaf, OWN])
-        rows = sizes[ROWS] - np.int64(nodes[label, leaf, SEEN])
     else:
         if shared >= 0:
             count_row(sizes, block, np.int64(nodes[label, shared, OWN]), slots, count)
@@ -187,7 +203,6 @@ def watch_row(
         rows_plane = np.int64(nodes[label, leaf, OWN])
         count_row(sizes, block, rows_plane, slots, count)
         nodes[label, leaf, SEEN] += 1
-        rows = np.int64(nodes[label, leaf, SEEN])
     if positive:
         plane = np.int64(nodes[label, leaf, POSITIVE])
         if plane == 0:
@@ -202,10 +217,11 @@ def watch_row(
             return
         count_row(sizes, block, plane, slots, count)
         nodes[label, leaf, FOUND] += 1
+    if not is_test_due(state, label, leaf):
+        return
+    rows = leaf_rows(state, label, leaf)
     positives = np.int64(nodes[label, leaf, FOUND])
     least = min(positives, rows - positives)
-    if rows < LEAST_ROWS or least < nodes[label, leaf, NEXT]:
-        return
     nodes[label, leaf, NEXT] = max(least + 5, (6 * least + 4) // 5)
     positives_plane = np.int64(nodes[label, leaf, POSITIVE])
     split = best_split(sizes, block, state.slot_of, features, rows_plane, less, positives_plane, rows, positives)
