@@ -16,10 +16,13 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.state.growth import grown
 
-CHUNK = 16
+CHUNK = 32
 LEAST_SLOTS = 64
 SPREAD_SHARE = 10
-"""A column is spread over all slots when at least one slot in so many has it."""
+"""A column is spread over all slots as soon as one slot in so many has it."""
+
+STALE_SHARE = 40
+"""A spread column is stale when less than one slot in so many has it; it stays until the index is built anew."""
 
 PADDING = 16
 """Unused values behind a spread column: at a distance of a power of two the columns would share their cache lines."""
@@ -29,8 +32,7 @@ SPREAD_ROOM = 1_700_000
 
 FIRST_CHUNK, FIRST_PLACE, LAST_CHUNK, LAST_PLACE, COUNT, SPREAD = 0, 1, 2, 3, 4, 5
 COLUMN_FIELDS = 8
-SLOTS, FRESH_CHUNK, FREE_CHUNK, FRESH_SPREAD, FREE_SPREAD = 0, 1, 2, 3, 4
-CURSOR_FIELDS = 5
+SLOTS, FRESH_CHUNK, FREE_CHUNK, SPREADS, STALE = 0, 1, 2, 3, 4
 
 
 class IndexState(NamedTuple):
@@ -47,11 +49,9 @@ class IndexState(NamedTuple):
         int32[chunks], the next chunk of a column or of the list of free ones (-1: none).
     spread
         float32[SPREAD_ROOM], a value for each slot, one spread column after the other.
-    free_spread
-        int32[SPREAD_ROOM // LEAST_SLOTS], a stack of places among the spread columns that were given back.
     cursor
-        int64[5]: slots in use, chunks ever used, first free chunk (-1: none), places of spread columns ever used, size
-        of the stack.
+        int64[5]: slots in use, chunks ever used, first free chunk (-1: none), spread columns, how often one became
+        stale.
     """
 
     columns: np.ndarray
@@ -59,7 +59,6 @@ class IndexState(NamedTuple):
     values: np.ndarray
     following: np.ndarray
     spread: np.ndarray
-    free_spread: np.ndarray
     cursor: np.ndarray
 
 
@@ -76,7 +75,6 @@ def empty_index() -> IndexState:
         np.zeros(0, np.float32),
         np.zeros(0, np.int32),
         np.zeros(SPREAD_ROOM, np.float32),
-        np.zeros(SPREAD_ROOM // LEAST_SLOTS, np.int32),
         np.array([LEAST_SLOTS, 0, -1, 0, 0], np.int64),
     )
 
@@ -108,13 +106,13 @@ def index_clear(index: IndexState, slots: int) -> None:
     for column in range(index.columns.shape[0]):
         for field in range(COLUMN_FIELDS):
             index.columns[column, field] = 0
-    for place in range(cursor[FRESH_SPREAD] * (cursor[SLOTS] + PADDING)):
+    for place in range(cursor[SPREADS] * (cursor[SLOTS] + PADDING)):
         index.spread[place] = np.float32(0.0)
     cursor[SLOTS] = slots
     cursor[FRESH_CHUNK] = 0
     cursor[FREE_CHUNK] = -1
-    cursor[FRESH_SPREAD] = 0
-    cursor[FREE_SPREAD] = 0
+    cursor[SPREADS] = 0
+    cursor[STALE] = 0
 
 
 @kernel
@@ -139,14 +137,10 @@ def _free_chunk(index: IndexState, chunk: int | np.int64) -> None:
 def _spread_column(index: IndexState, column: int | np.int64) -> None:
     """Move a column's entries from chunks to a value for each slot, if there is room."""
     stride = index.cursor[SLOTS] + PADDING
-    if index.cursor[FREE_SPREAD] > 0:
-        index.cursor[FREE_SPREAD] -= 1
-        place = np.int64(index.free_spread[index.cursor[FREE_SPREAD]])
-    elif (index.cursor[FRESH_SPREAD] + 1) * stride <= SPREAD_ROOM:
-        place = index.cursor[FRESH_SPREAD]
-        index.cursor[FRESH_SPREAD] += 1
-    else:
+    place = index.cursor[SPREADS]
+    if (place + 1) * stride > SPREAD_ROOM:
         return
+    index.cursor[SPREADS] = place + 1
     chunk = np.int64(index.columns[column, FIRST_CHUNK])
     begin = np.int64(index.columns[column, FIRST_PLACE])
     while chunk >= 0:
@@ -203,14 +197,12 @@ def index_remove_row(index: IndexState, columns: np.ndarray, first: int, count: 
         column = np.int64(columns[at])
         at = at + 1 if at + 1 < columns.size else 0
         index.columns[column, COUNT] -= 1
-        left = index.columns[column, COUNT]
+        left = np.int64(index.columns[column, COUNT])
         if index.columns[column, SPREAD] > 0:
             place = np.int64(index.columns[column, SPREAD]) - 1
             index.spread[place * (slots + PADDING) + slot] = np.float32(0.0)
-            if left == 0:
-                index.free_spread[index.cursor[FREE_SPREAD]] = place
-                index.cursor[FREE_SPREAD] += 1
-                index.columns[column, SPREAD] = 0
+            if left * STALE_SHARE < slots <= (left + 1) * STALE_SHARE:
+                index.cursor[STALE] += 1
             continue
         index.columns[column, FIRST_PLACE] += 1
         chunk = np.int64(index.columns[column, FIRST_CHUNK])

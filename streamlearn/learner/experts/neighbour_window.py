@@ -15,6 +15,8 @@ from streamlearn.learner.decode.pooled_sets import label_set_code
 from streamlearn.learner.experts.neighbour_index import (
     LEAST_SLOTS,
     SLOTS,
+    SPREADS,
+    STALE,
     IndexState,
     empty_index,
     index_append_row,
@@ -30,6 +32,9 @@ ENTRIES = 400_000
 
 KNOWN = 200_000
 """Labels over all rows kept, at most: the positives of complete rows, positives and negatives of partial ones."""
+
+STALE_AT_MOST = 4
+"""The index is built anew when more than one spread column in so many became stale."""
 
 FIRST_ENTRY, ROW_ENTRIES, FIRST_KNOWN, ROW_KNOWN, POSITIVES, COMPLETE, CODE = 0, 1, 2, 3, 4, 5, 6
 ROW_FIELDS = 8
@@ -175,6 +180,8 @@ def window_push(
         window_index_rows(state, min(2 * slots, WINDOW))
     elif slots > LEAST_SLOTS and 4 * cursor[ROWS] <= slots:
         window_index_rows(state, max(slots // 2, LEAST_SLOTS))
+    elif STALE_AT_MOST * state.inverted.cursor[STALE] > state.inverted.cursor[SPREADS]:
+        window_index_rows(state, slots)
     else:
         _index_row(state, number)
 

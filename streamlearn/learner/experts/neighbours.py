@@ -63,9 +63,10 @@ LEAST = np.float32(0.0005)
 LARGEST = np.float32(0.9995)
 LEAST_KAPPA = 1e-6
 SIMILARITY_CONTEXTS = 11
-_BLOCK = 32
-_SCORES = -(-WINDOW // _BLOCK) * _BLOCK
+GROUPS = 128
+ROUNDS = -(-WINDOW // GROUPS)
 _ONE_BITS = np.int32(0x3F800000)
+_ZERO_BITS = np.int32(0)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _TWO = np.float32(2.0)
@@ -88,9 +89,9 @@ class NeighboursScratch(NamedTuple):
     votes
         float32[4, labels]: the weights of neighbours that have the label, wide and close, and of those that know it.
     scores
-        float32[_SCORES], the similarity of each slot.
+        float32[ROUNDS * GROUPS], the similarity of each slot.
     peaks
-        int32[_SCORES / _BLOCK], the bits of the largest similarity in each block.
+        int32[GROUPS], the bits of the largest similarity in each group of slots.
     order
         int64[NEIGHBOURS], similarity and recency in one number, descending.
     """
@@ -107,14 +108,14 @@ class NeighboursScratch(NamedTuple):
 
 @kernel
 def _lower_bound(peaks: np.ndarray) -> np.int32:
-    """Return a positive number of bits that at least NEIGHBOURS blocks reach, as large as possible; 1 without one."""
+    """Return a positive number of bits that at least NEIGHBOURS groups reach, as large as possible; 1 without one."""
     low = np.int32(1)
     high = np.int32(_ONE_BITS + np.int32(1))
     while high - low > 1:
         middle = np.int32(low + np.int32((high - low) >> np.int32(1)))
         count = 0
-        for block in range(peaks.size):
-            count += 1 if peaks[block] >= middle else 0
+        for group in range(peaks.size):
+            count += 1 if peaks[group] >= middle else 0
         if count >= NEIGHBOURS:
             low = middle
             if count == NEIGHBOURS:
@@ -128,47 +129,48 @@ def _lower_bound(peaks: np.ndarray) -> np.int32:
 def _select(scratch: NeighboursScratch, slots: int, newest: int) -> int:
     """Put similarity and recency of the nearest rows into ``scratch.order``; return their number.
 
-    A number is the bits of the similarity times 4,096, plus 4,095 less the row's age.
+    A number is the bits of the similarity times 4,096, plus 4,095 less the row's age. The slots fall into GROUPS
+    groups by their remainder. What 50 groups reach is a lower bound of what the 50th row has, so that few rows are left
+    to be sorted.
     """
-    blocks = (slots + _BLOCK - 1) // _BLOCK
     scores = scratch.scores
+    peaks = scratch.peaks
+    rounds = (slots + GROUPS - 1) // GROUPS
     for slot in range(slots):
         scores[slot] = min(max(scores[slot], _ZERO), _ONE)
-    for slot in range(slots, blocks * _BLOCK):
+    for slot in range(slots, rounds * GROUPS):
         scores[slot] = _ZERO
-    bits = scores.view(np.int32)
-    peaks = scratch.peaks[:blocks]
-    for block in range(blocks):
-        peak = np.int32(0)
-        part = bits[block * _BLOCK : block * _BLOCK + _BLOCK]
-        for place in range(_BLOCK):
-            peak = max(peak, part[place])
-        peaks[block] = peak
+    bits = scores.view(np.int32).reshape(ROUNDS, GROUPS)
+    for group in range(GROUPS):
+        peaks[group] = _ZERO_BITS
+    for turn in range(rounds):
+        for group in range(GROUPS):
+            peaks[group] = max(peaks[group], bits[turn, group])
     bound = _lower_bound(peaks)
     order = scratch.order
     size = 0
-    block = newest // _BLOCK
-    for _ in range(blocks):
-        if peaks[block] >= bound:
-            for slot in range(block * _BLOCK + _BLOCK - 1, block * _BLOCK - 1, -1):
-                if bits[slot] < bound:
-                    continue
-                age = newest - slot if slot <= newest else newest - slot + slots
-                number = (np.int64(bits[slot]) << 12) + (4095 - age)
-                if size < NEIGHBOURS:
-                    place = size
-                    size += 1
-                elif number > order[NEIGHBOURS - 1]:
-                    place = NEIGHBOURS - 1
-                else:
-                    continue
-                while place > 0 and order[place - 1] < number:
-                    order[place] = order[place - 1]
-                    place -= 1
-                order[place] = number
-                if size == NEIGHBOURS:
-                    bound = np.int32(order[NEIGHBOURS - 1] >> 12)
-        block = block - 1 if block > 0 else blocks - 1
+    for group in range(GROUPS):
+        if peaks[group] < bound:
+            continue
+        for turn in range(rounds):
+            if bits[turn, group] < bound:
+                continue
+            age = newest - (turn * GROUPS + group)
+            age = age if age >= 0 else age + slots
+            number = (np.int64(bits[turn, group]) << 12) + (4095 - age)
+            if size < NEIGHBOURS:
+                place = size
+                size += 1
+            elif number > order[NEIGHBOURS - 1]:
+                place = NEIGHBOURS - 1
+            else:
+                continue
+            while place > 0 and order[place - 1] < number:
+                order[place] = order[place - 1]
+                place -= 1
+            order[place] = number
+            if size == NEIGHBOURS:
+                bound = np.int32(order[NEIGHBOURS - 1] >> 12)
     return size
 
 
@@ -210,20 +212,6 @@ def neighbours_similarity_context(scratch: NeighboursScratch) -> int:
     for tenth in range(1, 10):
         context += 1 if s >= np.float32(tenth) / np.float32(10.0) else 0
     return context + (1 if s >= np.float32(0.97) else 0)
-
-
-@kernel
-def _vote(scratch: NeighboursScratch, kind: int, count: int, slow: np.ndarray, labels: int, out: np.ndarray) -> None:
-    total = 0.0
-    for n in range(count):
-        total += np.float64(scratch.weight[kind, n])
-    kappa = np.float32(total / max(count, 1) + LEAST_KAPPA)
-    positive = scratch.votes[kind]
-    known = scratch.votes[2 + kind]
-    for label in range(labels):
-        p = (positive[label] + kappa * np.float32(slow[label])) / (known[label] + kappa)
-        p = min(max(p, LEAST), LARGEST)
-        out[label] = log32(p / (_ONE - p))
 
 
 @kernel
@@ -270,8 +258,21 @@ def neighbours_predict_row(
             if partial:
                 votes[2 + WIDE, label] += wide
                 votes[2 + CLOSE, label] += near
-    _vote(scratch, WIDE, found, slow, labels, out_wide)
-    _vote(scratch, CLOSE, close, slow, labels, out_close)
+    for kind in range(2):
+        count = found if kind == WIDE else close
+        total = 0.0
+        for n in range(count):
+            total += np.float64(scratch.weight[kind, n])
+        kappa = np.float32(total / max(count, 1) + LEAST_KAPPA)
+        positive = votes[kind]
+        known = votes[2 + kind]
+        out = out_wide if kind == WIDE else out_close
+        for label in range(labels):
+            p = (positive[label] + kappa * np.float32(slow[label])) / (known[label] + kappa)
+            p = min(max(p, LEAST), LARGEST)
+            out[label] = p / (_ONE - p)
+        for label in range(labels):
+            out[label] = log32(out[label])
 
 
 @kernel
@@ -342,8 +343,8 @@ class Neighbours:
             np.zeros(NEIGHBOURS, np.float32),
             np.zeros((2, NEIGHBOURS), np.float32),
             np.zeros((4, labels), np.float32),
-            np.zeros(_SCORES, np.float32),
-            np.zeros(_SCORES // _BLOCK, np.int32),
+            np.zeros(ROUNDS * GROUPS, np.float32),
+            np.zeros(GROUPS, np.int32),
             np.zeros(NEIGHBOURS, np.int64),
         )
 
@@ -412,5 +413,4 @@ class Neighbours:
         """Return the largest size in bytes with that many columns and labels: window, index and scratch."""
         window = 8 * WINDOW * ROW_FIELDS + 8 * ENTRIES + 4 * KNOWN
         index = 4 * features * COLUMN_FIELDS + (6 * CHUNK + 4) * chunks_at_most(features, ENTRIES)
-        spread = 4 * SPREAD_ROOM + 4 * (SPREAD_ROOM // LEAST_SLOTS)
-        return window + index + spread + 16 * labels + 4 * (_SCORES + _SCORES // _BLOCK) + 32 * NEIGHBOURS
+        return window + index + 4 * SPREAD_ROOM + 16 * labels + 4 * (ROUNDS + 1) * GROUPS + 32 * NEIGHBOURS
