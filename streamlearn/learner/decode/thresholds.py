@@ -45,12 +45,19 @@ class ThresholdsState(NamedTuple):
 
 
 @kernel
-def thresholds_maximise(state: ThresholdsState, label: int) -> None:
-    """Set the threshold of a label from its counts and the common ones."""
+def all_positives(state: ThresholdsState) -> float:
+    """Return POS, the positives of all labels."""
     every = 0.0
-    own = 0.0
     for place in range(BINS):
         every += state.common[POSITIVES, place]
+    return every
+
+
+@kernel
+def thresholds_maximise(state: ThresholdsState, label: int, every: float) -> None:
+    """Set the threshold of a label from its counts and the common ones, ``every`` positives of all labels."""
+    own = 0.0
+    for place in range(BINS):
         own += state.counts[label, POSITIVES, place]
     if every == 0.0:
         state.threshold[label] = START
@@ -97,9 +104,12 @@ def thresholds_learn_row(state: ThresholdsState, probabilities: np.ndarray, trut
             state.common[POSITIVES, place] += 1.0
     turn = state.clock[0] % TURN
     state.clock[0] += 1
+    every = all_positives(state)
     for label in range(labels):
-        if truth[label] == 1 or label % TURN == turn:
-            thresholds_maximise(state, label)
+        if truth[label] == 1 or label == turn:
+            thresholds_maximise(state, label, every)
+        if label == turn:
+            turn += TURN
 
 
 @kernel
@@ -127,7 +137,7 @@ class Thresholds:
     def retire(self, label: int) -> None:
         """Empty a slot, for a label that will use the common curve; what it has added to that stays."""
         self.state.counts[label] = 0.0
-        thresholds_maximise(self.state, label)
+        thresholds_maximise(self.state, label, all_positives(self.state))
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
         """Return the counts and thresholds of the labels in use, by name."""
