@@ -64,6 +64,9 @@ LARGEST = np.float32(0.9995)
 LEAST_KAPPA = 1e-6
 SIMILARITY_CONTEXTS = 11
 GROUPS = 128
+RANKED = 160
+"""Candidates at most whose order is found by comparing all pairs, which is quicker while they are few."""
+
 ROUNDS = -(-WINDOW // GROUPS)
 _ONE_BITS = np.int32(0x3F800000)
 _ZERO_BITS = np.int32(0)
@@ -92,6 +95,8 @@ class NeighboursScratch(NamedTuple):
         float32[ROUNDS * GROUPS], the similarity of each slot.
     peaks
         int32[GROUPS], the bits of the largest similarity in each group of slots.
+    candidates
+        int64[ROUNDS * GROUPS + 1], slots and then numbers of the rows that may be neighbours.
     order
         int64[NEIGHBOURS], similarity and recency in one number, descending.
     """
@@ -103,6 +108,7 @@ class NeighboursScratch(NamedTuple):
     votes: np.ndarray
     scores: np.ndarray
     peaks: np.ndarray
+    candidates: np.ndarray
     order: np.ndarray
 
 
@@ -123,6 +129,33 @@ def _lower_bound(peaks: np.ndarray) -> np.int32:
         else:
             high = middle
     return low
+
+
+@kernel
+def _rank(numbers: np.ndarray, order: np.ndarray) -> None:
+    """Write the largest different numbers to ``order``, descending, each to the place that its comparisons tell."""
+    for place in range(numbers.size):
+        number = numbers[place]
+        rank = 0
+        for other in range(numbers.size):
+            rank += 1 if numbers[other] > number else 0
+        if rank < NEIGHBOURS:
+            order[rank] = number
+
+
+@kernel
+def _insert(numbers: np.ndarray, order: np.ndarray) -> None:
+    """Write the largest NEIGHBOURS of at least as many numbers to ``order``, descending, one after the other."""
+    for place in range(numbers.size):
+        number = numbers[place]
+        rank = min(place, NEIGHBOURS)
+        if rank == NEIGHBOURS and number <= order[NEIGHBOURS - 1]:
+            continue
+        rank = min(rank, NEIGHBOURS - 1)
+        while rank > 0 and order[rank - 1] < number:
+            order[rank] = order[rank - 1]
+            rank -= 1
+        order[rank] = number
 
 
 @kernel
@@ -147,31 +180,22 @@ def _select(scratch: NeighboursScratch, slots: int, newest: int) -> int:
         for group in range(GROUPS):
             peaks[group] = max(peaks[group], bits[turn, group])
     bound = _lower_bound(peaks)
-    order = scratch.order
+    candidates = scratch.candidates
     size = 0
     for group in range(GROUPS):
-        if peaks[group] < bound:
-            continue
-        for turn in range(rounds):
-            if bits[turn, group] < bound:
-                continue
-            age = newest - (turn * GROUPS + group)
-            age = age if age >= 0 else age + slots
-            number = (np.int64(bits[turn, group]) << 12) + (4095 - age)
-            if size < NEIGHBOURS:
-                place = size
-                size += 1
-            elif number > order[NEIGHBOURS - 1]:
-                place = NEIGHBOURS - 1
-            else:
-                continue
-            while place > 0 and order[place - 1] < number:
-                order[place] = order[place - 1]
-                place -= 1
-            order[place] = number
-            if size == NEIGHBOURS:
-                bound = np.int32(order[NEIGHBOURS - 1] >> 12)
-    return size
+        if peaks[group] >= bound:
+            for turn in range(rounds):
+                candidates[size] = turn * GROUPS + group
+                size += 1 if bits[turn, group] >= bound else 0
+    for place in range(size):
+        slot = candidates[place]
+        age = newest - slot + (slots if slot > newest else 0)
+        candidates[place] = (np.int64(bits[slot // GROUPS, slot % GROUPS]) << 12) + (4095 - age)
+    if size <= RANKED:
+        _rank(candidates[:size], scratch.order)
+    else:
+        _insert(candidates[:size], scratch.order)
+    return min(size, NEIGHBOURS)
 
 
 @kernel
@@ -345,6 +369,7 @@ class Neighbours:
             np.zeros((4, labels), np.float32),
             np.zeros(ROUNDS * GROUPS, np.float32),
             np.zeros(GROUPS, np.int32),
+            np.zeros(ROUNDS * GROUPS + 1, np.int64),
             np.zeros(NEIGHBOURS, np.int64),
         )
 
@@ -413,4 +438,4 @@ class Neighbours:
         """Return the largest size in bytes with that many columns and labels: window, index and scratch."""
         window = 8 * WINDOW * ROW_FIELDS + 8 * ENTRIES + 4 * KNOWN
         index = 4 * features * COLUMN_FIELDS + (6 * CHUNK + 4) * chunks_at_most(features, ENTRIES)
-        return window + index + 4 * SPREAD_ROOM + 16 * labels + 4 * (ROUNDS + 1) * GROUPS + 32 * NEIGHBOURS
+        return window + index + 4 * SPREAD_ROOM + 16 * labels + 12 * (ROUNDS + 1) * GROUPS + 32 * NEIGHBOURS
