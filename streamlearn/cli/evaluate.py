@@ -20,8 +20,9 @@ def evaluate(
         str,
         typer.Option(
             "--learner",
-            help="streamlearn; or a naive baseline: majority (most frequent label set), last (label set of the row "
-            "before).",
+            help="streamlearn; or a baseline with its published parameters: br:knn br:nb br:amr br:ht br:hat br:efdt "
+            "br:sgt br:mt br:arf br:amf br:abalr br:abolr (binary relevance over river), isoupt (river), vw:oaa vw:plt "
+            "(Vowpal Wabbit, extra [vw]), majority (most frequent label set), last (label set of the row before).",
         ),
     ] = "streamlearn",
     preset: Annotated[
@@ -87,14 +88,13 @@ def evaluate(
 
     from streamlearn.cli.output import opened_to_write
     from streamlearn.codec.encode import encode_prediction
-    from streamlearn.evaluation.baselines import OURS, baseline
+    from streamlearn.evaluation.baselines import OURS, check_learner
     from streamlearn.evaluation.prequential import AnsweredRow, evaluate_stream
     from streamlearn.evaluation.table import print_reports
     from streamlearn.settings.sources import load_settings
     from streamlearn.streams import StreamRow, open_stream
 
-    if learner != OURS:
-        baseline(learner)
+    check_learner(learner)
     asked = {"learner.preset": preset, "learner.rule": rule, "learner.seed": seed, "measures.window": window}
     flags = [f"{key}={value}" for key, value in asked.items() if value is not None]
     settings = load_settings(None, [*(overrides or ()), *flags]).settings
@@ -137,6 +137,8 @@ def evaluate(
 
                 report = evaluate_stream(stream, settings, learner=learner, limit=limit, progress=show, answered=write)
             reports.append(report)
+            for remark in report.remarks:
+                typer.echo(f"{stream.name}, {learner}: {remark}", err=True)
             if lines is not None:
                 lines.write(json.dumps(report.as_json()).encode() + b"\n")
                 lines.flush()

@@ -11,7 +11,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.errors import UsageError
-from streamlearn.evaluation.baselines.catalogue import OURS, RowLearner, baseline
+from streamlearn.evaluation.baselines.catalogue import OURS, Start, baseline
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.stream_model import StreamModel
@@ -33,7 +33,10 @@ class AnsweredRow(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of one stream; `as_json` is the object that `evaluate --json` writes."""
+    """The result of one stream; `as_json` is the object that `evaluate --json` writes.
+
+    ``remarks`` say what a baseline could not do with the stream's rows; without any the object does not have them.
+    """
 
     stream: str
     learner: str
@@ -46,6 +49,7 @@ class Report(NamedTuple):
     seconds: float
     measures: dict[str, float | None]
     windows: list[dict[str, Any]]
+    remarks: Sequence[str] = ()
 
     @property
     def instances_per_second(self) -> float:
@@ -56,12 +60,13 @@ class Report(NamedTuple):
         """Return the report as plain values."""
         values = self._asdict()
         values["seconds"] = round(self.seconds, 6)
-        measures, windows = values.pop("measures"), values.pop("windows")
+        measures, windows, remarks = (values.pop(name) for name in ("measures", "windows", "remarks"))
         return {
             **values,
             "instances_per_second": round(self.instances_per_second, 1),
             "measures": measures,
             "windows": windows,
+            **({"remarks": list(remarks)} if remarks else {}),
         }
 
 
@@ -74,6 +79,8 @@ class _Runner(Protocol):
     def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]: ...
 
     def sizes(self) -> tuple[int, int]: ...
+
+    def remarks(self) -> list[str]: ...
 
 
 class _Ours:
@@ -103,13 +110,16 @@ class _Ours:
     def sizes(self) -> tuple[int, int]:
         return self._model.feature_count, len(self._model.label_names)
 
+    def remarks(self) -> list[str]:
+        return []
+
 
 class _Baseline:
     """Any other learner, row by row, with the same measures."""
 
-    def __init__(self, learner: RowLearner, settings: Settings, stream: Stream) -> None:
-        self._learner = learner
-        declared = [*settings.labels.declared, *stream.labels]
+    def __init__(self, name: str, settings: Settings, stream: Stream) -> None:
+        declared = list(dict.fromkeys([*settings.labels.declared, *stream.labels]))
+        self._learner = baseline(name, Start(stream.features, declared, stream.columns, settings.learner.seed))
         self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
         self._declared = bool(stream.features)
         self._features: set[str] = set()
@@ -153,6 +163,9 @@ class _Baseline:
     def sizes(self) -> tuple[int, int]:
         return len(self._features), self._labels.count
 
+    def remarks(self) -> list[str]:
+        return self._learner.remarks()
+
 
 def evaluate_stream(
     stream: Stream,
@@ -190,7 +203,7 @@ def evaluate_stream(
         When the learner does not exist or the stream cannot be read.
     """
     settings = _wide_enough(settings, stream)
-    runner: _Runner = _Ours(settings, stream) if learner == OURS else _Baseline(baseline(learner), settings, stream)
+    runner: _Runner = _Ours(settings, stream) if learner == OURS else _Baseline(learner, settings, stream)
     window = settings.measures.window
     windows: list[dict[str, Any]] = []
     count = 0
@@ -221,6 +234,7 @@ def evaluate_stream(
         runner.seconds,
         runner.measures.whole(),
         windows,
+        runner.remarks(),
     )
 
 

@@ -29,3 +29,7 @@ class MajorityLabelSet:
         self._counts[labels] = self._counts.get(labels, 0) + 1
         if self._counts[labels] > self._counts.get(self._best, 0):
             self._best = labels
+
+    def remarks(self) -> list[str]:
+        """Return nothing: it can do every row."""
+        return []

@@ -62,6 +62,8 @@ def test_labels_that_join_at_first_mention(learner: str, tmp_path: Path) -> None
     check("synthetic:drifting", 1_300, learner, tmp_path)
 
 
-@pytest.mark.parametrize(("name", "learner"), [("flags", "streamlearn"), ("emotions", "majority"), ("scene", "last")])
+@pytest.mark.parametrize(
+    ("name", "learner"), [("flags", "streamlearn"), ("emotions", "majority"), ("scene", "last"), ("emotions", "br:nb")]
+)
 def test_declared_labels(name: str, learner: str, tmp_path: Path) -> None:
     check(str(dataset(name)), 1_000, learner, tmp_path)
