@@ -7,14 +7,24 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from streamlearn._version import __version__
 from streamlearn.errors import StreamlearnError, UsageError
 
-COMMANDS = ("demo", "run", "evaluate", "produce", "topics", "config", "snapshot", "generate")
-"""In the order in which a newcomer needs them; each is the module of its name beside this one."""
+COMMANDS = {
+    "demo": "Watch the engine answer, learn and find drift on a built-in stream; no broker is needed.",
+    "run": "Answer every instance of a topic and learn from every label, exactly once, until stopped.",
+    "evaluate": "Predict, score, then learn every instance of each stream, and print the measures.",
+    "produce": "Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based "
+    "row.",
+    "topics": "Create and check the topics that a configuration needs.",
+    "config": "Show and check the settings of a run.",
+    "snapshot": "List, inspect and verify the snapshots of a service, or files that a classifier saved.",
+    "generate": "Write a built-in stream with known drift as JSON Lines, one instance record a line.",
+}
+"""What each does, in the order in which a newcomer needs them; each is the module of its name beside this one."""
 
 USAGE_STATUS = 2
 FAILURE_STATUS = 1
@@ -22,7 +32,11 @@ INTERRUPTED_STATUS = 130
 
 
 class _LazyGroup(TyperGroup):
-    """Finds commands by module name, so that only the one that is called is imported."""
+    """Lists commands without importing any, and imports the one that is called."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -31,20 +45,21 @@ class _LazyGroup(TyperGroup):
             typer.echo("streamlearn: interrupted", err=True)
             sys.exit(INTERRUPTED_STATUS)
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command if name is None else load_command(name), rest
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"streamlearn.cli.{cmd_name}")
-        app = getattr(module, "app", None)
-        if app is None:
-            app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-            app.command(cmd_name)(getattr(module, cmd_name))
-        command = get_command(app)
-        command.name = cmd_name
-        return command
+
+def load_command(name: str) -> Any:
+    """Return a command, imported."""
+    module = importlib.import_module(f"streamlearn.cli.{name}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app.command(name)(getattr(module, name))
+    command = get_command(app)
+    command.name = name
+    return command
 
 
 app = typer.Typer(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import is_required
 from tests.integration.service import Service
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
@@ -57,7 +57,7 @@ class Broker:
 def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Start the broker."""
     missing = [name for name in ("java", "mvn") if shutil.which(name) is None]
-    required = os.environ.get("STREAMLEARN_REQUIRE_BROKER")
+    required = is_required("STREAMLEARN_REQUIRE_BROKER")
     advice = "the broker tests need Java 17 and Maven (Debian: apt-get install openjdk-17-jre-headless maven)"
     if missing and not required:
         pytest.skip(f"{' and '.join(missing)} missing: {advice}")

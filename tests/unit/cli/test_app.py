@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from streamlearn.cli.app import COMMANDS
+from streamlearn.cli.app import COMMANDS, load_command
 
 HEAVY = ("numba", "river", "pandas", "kafka", "matplotlib")
 
@@ -25,11 +25,21 @@ def test_help_loads_nothing_heavy(command: list[str]) -> None:
         f"sys.argv = ['streamlearn', *{command!r}, '--help']\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"print('HEAVY', sorted(set({HEAVY!r}) & set(sys.modules)))\n"
+        f"print('COMMANDS', [name for name in {list(COMMANDS)!r} if 'streamlearn.cli.' + name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert done.stdout.splitlines()[-2:] == ["HEAVY []", f"COMMANDS {command}"]
     assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(name: str) -> None:
+    command = load_command(name)
+    assert command.name == name
+    assert " ".join(command.help.partition("\n\n")[0].split()) == COMMANDS[name]
+    listed = " ".join(_run("--help").stdout.split())
+    assert f"{name} {COMMANDS[name][:30]}" in listed
 
 
 def test_version() -> None:
@@ -47,7 +57,10 @@ def test_a_wrong_setting_is_one_line_and_status_2() -> None:
 
 
 def test_an_unknown_command_is_status_2() -> None:
-    assert _run("fly").returncode == 2
+    done = _run("demmo")
+    assert done.returncode == 2
+    assert "'demmo'" in done.stderr
+    assert "Did you mean 'demo'" in done.stderr
 
 
 @pytest.mark.parametrize(

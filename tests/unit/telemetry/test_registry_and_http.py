@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import subprocess
 import urllib.error
@@ -21,6 +20,7 @@ from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.telemetry.http import ServiceServer
 from streamlearn.telemetry.registry import REASONS, ServiceMetrics
+from tests.environment import is_required
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_two_workers_in_one_process_do_not_clash() -> None:
 
 def test_promtool_finds_no_fault(metrics: ServiceMetrics) -> None:
     if shutil.which("promtool") is None:
-        if os.environ.get("STREAMLEARN_REQUIRE_PROMTOOL"):
+        if is_required("STREAMLEARN_REQUIRE_PROMTOOL"):
             pytest.fail("promtool is missing: install Debian's package prometheus")
         pytest.skip("promtool is missing: install Debian's package prometheus")
     checked = subprocess.run(

@@ -1,0 +1,18 @@
+"""What switches the tests that need a broker or promtool from skipped to failed."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.environment import is_required
+
+
+@pytest.mark.parametrize(
+    ("text", "required"),
+    [(None, False), ("", False), ("0", False), ("false", False), ("No", False), ("1", True), ("true", True)],
+)
+def test_a_flag_may_be_switched_off(monkeypatch: pytest.MonkeyPatch, text: str | None, required: bool) -> None:
+    monkeypatch.delenv("STREAMLEARN_REQUIRE_BROKER", raising=False)
+    if text is not None:
+        monkeypatch.setenv("STREAMLEARN_REQUIRE_BROKER", text)
+    assert is_required("STREAMLEARN_REQUIRE_BROKER") is required
