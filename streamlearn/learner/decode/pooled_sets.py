@@ -26,6 +26,10 @@ BURST_ROOM = 64
 """Sets with a burst count at most: .8^62 is below the floor."""
 LEAST_COUNT = 1e-300
 
+CODE_FACTOR = np.int64(1_000_003)
+CODE_MASK = np.int64((1 << 43) - 1)
+"""What is multiplied has 43 bits, so that no product leaves int64: numpy would warn where compiled code wraps."""
+
 CODE = 0
 LENGTH = 1
 NEXT = 2
@@ -58,7 +62,7 @@ def label_set_code(members: np.ndarray, first: int | np.int64, last: int | np.in
     """Return the 64-bit hash of the label set ``members[first:last]`` int32, ascending."""
     code = np.int64(last - first)
     for place in range(first, last):
-        code = code * np.int64(1000003) ^ np.int64(members[place])
+        code = (code & CODE_MASK) * CODE_FACTOR ^ np.int64(members[place])
     return code
 
 
@@ -229,7 +233,7 @@ def link_sets(sets: PooledSets) -> None:
             longest -= 1
         code = np.int64(longest)
         for at in range(longest):
-            code = code * np.int64(1000003) ^ np.int64(sets.members[at, place])
+            code = (code & CODE_MASK) * CODE_FACTOR ^ np.int64(sets.members[at, place])
         bucket = code & np.int64(BUCKETS - 1)
         sets.links[CODE, place] = code
         sets.links[LENGTH, place] = longest
