@@ -20,6 +20,7 @@ from streamlearn.errors import OvertakenError, RetryableError
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord
+from streamlearn.sink.hanging import Markers
 from streamlearn.source.base import Committed, TopicPartition
 
 FLUSH_SECONDS = 9.0
@@ -57,17 +58,30 @@ class KafkaSink:
         self._producer: KafkaProducer | None = None
         self._publisher: KafkaProducer | None = None
         self._partitions: dict[str, int] = {}
+        self._markers: Markers | None = None
+        self._last_outcome: bool | None = None
+        self._last_written: dict[ClientPartition, int] = {}
+        self._last_positions: list[ClientPartition] = []
 
     @property
     def is_open(self) -> bool:
         return self._producer is not None
 
     def open(self) -> None:
-        producer = KafkaProducer(
-            **connection_options(self._settings), **PRODUCER_OPTIONS, transactional_id=self.transactional_id
-        )
+        options = connection_options(self._settings)
+        group = self._settings.kafka.group_id
+        markers = self._markers = Markers(options, group)
+        if self._last_outcome is None:
+            self._last_outcome = markers.last_outcome(self.transactional_id)
+        producer = KafkaProducer(**options, **PRODUCER_OPTIONS, transactional_id=self.transactional_id)
         try:
             producer.init_transactions()
+            if self._last_outcome is not None:
+                topics = self._settings.topics
+                written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
+                markers.end_like(producer, self._last_outcome, written)
+                self._last_outcome = None
+            self._last_written, self._last_positions = {}, []
         except BaseException:
             _close(producer)
             raise
@@ -76,11 +90,13 @@ class KafkaSink:
     def commit(
         self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
     ) -> list[int]:
-        producer = self._producer
-        if producer is None:
+        producer, markers = self._producer, self._markers
+        if producer is None or markers is None:
             raise RetryableError("the producer is not open")
         if token is None or token.generation_id < 0 or not token.member_id:
             raise OvertakenError(f"no valid membership to commit with: {token}")
+        # What hangs of the last transaction would share the outcome of this one.
+        markers.await_committed(_producer_id(producer), self._last_written, self._last_positions)
         deadline = time.monotonic() + FLUSH_SECONDS
         producer.begin_transaction()
         futures = [
@@ -104,6 +120,10 @@ class KafkaSink:
         )
         producer.commit_transaction()
         _check(futures)
+        self._last_written = {
+            ClientPartition(future.value.topic, future.value.partition): future.value.offset for future in futures
+        }
+        self._last_positions = [ClientPartition(*partition) for partition in positions]
         return [future.value.offset for future in futures]
 
     def publish(self, record: OutputRecord) -> None:
@@ -129,6 +149,9 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             _close(producer)
+        markers, self._markers = self._markers, None
+        if markers is not None:
+            markers.close()
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             _close(publisher)
@@ -141,6 +164,10 @@ def _check(futures: Sequence[Any]) -> None:
             raise RetryableError("a record was not acknowledged in time")
         if future.failed():
             raise future.exception
+
+
+def _producer_id(producer: KafkaProducer) -> int:
+    return producer._transaction_manager.producer_id_and_epoch.producer_id
 
 
 def _close(producer: KafkaProducer) -> None:

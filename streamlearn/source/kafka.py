@@ -204,8 +204,13 @@ class KafkaSource:
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
         asked = [ClientPartition(*partition) for partition in partitions]
-        starts = self.consumer.beginning_offsets(asked, timeout_ms=CALL_MS)
-        ends = self.consumer.end_offsets(asked, timeout_ms=CALL_MS)
+        try:
+            starts = self.consumer.beginning_offsets(asked, timeout_ms=CALL_MS)
+            ends = self.consumer.end_offsets(asked, timeout_ms=CALL_MS)
+        except KeyError as error:
+            # The client leaves partitions out of its answer while it knows the leaders of others only.
+            self.consumer.partitions_for_topic(asked[0].topic)
+            raise RetryableError(f"{error.args[0]} has no known leader") from None
         return {TopicPartition(*partition): Bounds(starts[partition], ends[partition]) for partition in asked}
 
     def reader(self, partition: TopicPartition, start: int) -> KafkaReader:

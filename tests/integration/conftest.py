@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import uuid
@@ -41,6 +42,7 @@ class Broker:
 
     def __init__(self, port: int, folder: Path) -> None:
         self.address = f"127.0.0.1:{port}"
+        self._folder = folder
         self._where = ["--port", str(port), "--folder", str(folder)]
 
     def start(self) -> subprocess.CompletedProcess[str]:
@@ -48,6 +50,13 @@ class Broker:
 
     def stop(self) -> subprocess.CompletedProcess[str]:
         return self._call("stop")
+
+    def kill(self) -> None:
+        """End the broker as a power cut would, but for what the operating system has not written yet."""
+        process = int((self._folder / "broker.pid").read_text())
+        os.kill(process, signal.SIGKILL)
+        while self._call("status").returncode == 0:
+            pass
 
     def _call(self, action: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([SCRIPT, action, *self._where], capture_output=True, text=True, check=False, timeout=240)
