@@ -33,9 +33,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     Parameters
     ----------
     preset:
-        The set of parts that learn: ``"default"``.
+        The parts that learn: ``"default"``, or ``"fast"`` for the linear experts alone.
     rule:
-        How probabilities become a label set: ``"subset"``, ``"hamming"``, ``"top_k:K"`` or ``"threshold:P"``.
+        How probabilities become a label set: ``"balanced"``, ``"subset"``, ``"f1"``, ``"hamming"``, ``"macro"``,
+        ``"top_k:K"`` or ``"threshold:P"``.
     labels:
         Names of labels that exist before the first instance; others join when they are first mentioned.
     seed:
@@ -69,14 +70,14 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     def __init__(
         self,
         preset: str = "default",
-        rule: str = "subset",
+        rule: str = "balanced",
         labels: Sequence[str] | None = None,
         seed: int = 0,
         scores_top: int = 5,
         minimum_count: int = 1,
         maximum_labels: int = 1024,
         maximum_features: int = 65_536,
-        memory_bytes: int = 2 << 30,
+        memory_bytes: int = 4 << 30,
     ) -> None:
         self.preset = preset
         self.rule = rule

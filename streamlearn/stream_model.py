@@ -10,12 +10,14 @@ from streamlearn.arithmetic.compile import compile_under_lock
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.errors import UsageError
+from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
 from streamlearn.learner.partition.clusters import FIRST_PERIOD
 from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN
 from streamlearn.learner.step import PREDICT
 from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import Settings
+from streamlearn.settings.presets import EXPERTS
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
 from streamlearn.telemetry.measures import Measures
@@ -61,6 +63,7 @@ class StreamModel:
             maximum_labels=maximum_labels,
             scores_top=settings.learner.scores_top,
             minimum_support=settings.labels.min_count,
+            experts=EXPERTS[settings.learner.preset],
         )
         self.learner.grow_features(self.encoder.columns.count)
         self.measures = Measures(settings.measures.window, self.labels.count)
@@ -111,7 +114,8 @@ class StreamModel:
     def probabilities(self, x: Features) -> dict[str, float]:
         """Return every label's probability for an instance; nothing changes."""
         encoded = self.encoder.encode([x], observe=False)
-        values = self.learner.probabilities(encoded.columns, encoded.values)
+        entries = Entries(encoded.columns, encoded.values, encoded.rarity_weighted, encoded.bins)
+        values = self.learner.probabilities(entries)
         return dict(zip(self.labels.names, values.tolist(), strict=True))
 
     def _run(self, plan: Plan) -> PlanResult:
@@ -164,7 +168,8 @@ class StreamModel:
     def memory_bound_bytes(self) -> int:
         """Return the largest size in bytes that the state may grow to."""
         features, labels = self._maximum
-        return Learner.bytes_bound(features, labels) + 64 * features + 256 * (features + labels)
+        experts = EXPERTS[self.settings.learner.preset]
+        return Learner.bytes_bound(features, labels, experts) + 64 * features + 256 * (features + labels)
 
     def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
         """Compile every kernel of the step, or load it from the cache; ``progress`` gets a line of text a step."""

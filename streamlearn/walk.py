@@ -8,20 +8,13 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
-from streamlearn.learner.decode import rules
+from streamlearn.learner.decode.rules import CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner, LearnerEvent
 from streamlearn.learner.step import LEARN, PREDICT, Answers, Operations
 from streamlearn.plan import Answered, ModelEvent, Plan, Rows
 from streamlearn.settings.rules import Rule
 from streamlearn.telemetry.measures import Measures
-
-_RULE_CODES = {
-    "subset": rules.SUBSET,
-    "hamming": rules.HAMMING,
-    "top_k": rules.TOP_K,
-    "threshold": rules.THRESHOLD,
-}
 
 
 class _Stretch:
@@ -268,7 +261,7 @@ class Walk:
 
 
 def _coded(rule: Rule) -> tuple[int, int, float]:
-    return _RULE_CODES[rule.kind], rule.count, rule.threshold
+    return CODES[rule.kind], rule.count, rule.threshold
 
 
 def _place_rows(encoded: EncodedRows, plan: Plan) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,25 +10,28 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import log64
 from streamlearn.learner.arrays import load_labels, load_whole
-from streamlearn.learner.decode.label_sets import LabelSets
+from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.drift.monitors import MonitorScratch
-from streamlearn.learner.experts.adagrad import AdaGrad, adagrad_begin_label
-from streamlearn.learner.experts.constant_step import ConstantStep, constant_step_begin_label
-from streamlearn.learner.experts.rates import Rates, rates_begin_label
+from streamlearn.learner.entries import Entries
+from streamlearn.learner.experts.burst import FEATURES_AT_MOST
+from streamlearn.learner.experts.neighbour_window import KNOWN
+from streamlearn.learner.experts.neighbours import NEIGHBOURS
+from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_label, panel_recall
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
 from streamlearn.learner.partition.clusters import Partition, partition_know
 from streamlearn.learner.step import (
     END,
     EVENTS_FULL,
-    EXPERTS,
     LABEL_SETS_READY,
+    LEARNT,
     OUTPUT_FULL,
     STRUCTURE_DUE,
     Answers,
     EventBuffer,
     LearnerState,
+    NeighbourSets,
     Operations,
     Scratch,
     predict_logits,
@@ -64,9 +67,7 @@ class LearnerEvent(NamedTuple):
 @kernel
 def begin_label(state: LearnerState, label: int, bias: float) -> None:
     """Give a label that joins after rows were learnt its start in every part that keeps one for it."""
-    adagrad_begin_label(state.adagrad, label, bias)
-    constant_step_begin_label(state.constant_step, label, bias)
-    rates_begin_label(state.rates, label)
+    panel_begin_label(state.panel, label, bias)
     mixer_begin_label(state.mixer, label)
 
 
@@ -83,63 +84,69 @@ class Learner:
         Labels beside the answer that get a score.
     minimum_support:
         Positives before a label may be predicted.
+    experts:
+        The experts on the panel, of `experts.panel.NAMES`.
     """
 
     def __init__(
-        self, labels: int = 0, *, maximum_labels: int = 1024, scores_top: int = 5, minimum_support: int = 1
+        self,
+        labels: int = 0,
+        *,
+        maximum_labels: int = 1024,
+        scores_top: int = 5,
+        minimum_support: int = 1,
+        experts: Collection[str] = NAMES,
     ) -> None:
         self.scores_top = scores_top
         self.minimum_support = minimum_support
         self.labels = 0
         self.features = 0
-        self.adagrad = AdaGrad()
-        self.constant_step = ConstantStep()
-        self.rates = Rates()
-        self.mixer = Mixer(EXPERTS)
-        self.label_sets = LabelSets()
+        self.panel = Panel(experts)
+        self.mixer = Mixer(self.panel.seats)
+        self.decision = Decision()
         self.partition = Partition(maximum=maximum_labels)
         self.adwin = Adwin(0)
-        self._counters = np.zeros(2, np.int64)
+        self._counters = np.zeros(3, np.int64)
         self._positives = np.zeros(0, np.int64)
         self._previous = np.zeros(0, np.int8)
         self._label_room = 0
+        self._monitors = MonitorScratch(np.zeros(CLUSTERS_AT_MOST), np.zeros(CLUSTERS_AT_MOST, np.uint8))
         self._make_label_room(labels)
         self.labels = labels
         partition_know(self.partition.state, labels)
+        self.decision.follow(self.partition)
         self._match_monitors()
         self._assemble()
 
     @property
     def learned(self) -> int:
         """Rows learnt so far."""
-        return int(self._counters[0])
+        return int(self._counters[LEARNT])
 
     def _make_label_room(self, labels: int) -> None:
         room = capacity(max(labels, 1), self._label_room)
         if room == self._label_room:
             return
         self._label_room = room
-        self.adagrad.grow(self.features, room)
-        self.constant_step.grow(self.features, room)
-        self.rates.grow(room)
+        self.panel.grow(self.features, room)
         self.mixer.grow(room)
-        self.label_sets.grow(room)
+        self.decision.grow(room)
         self.partition.grow(room)
         self._positives = grown(self._positives, room)
         self._previous = grown(self._previous, room)
-        clusters = CLUSTERS_AT_MOST
-        self._scratch = Scratch(
-            np.zeros((EXPERTS, room), np.float32),
+        self._room = (
             np.zeros(room, np.float32),
             np.zeros(room, np.int8),
-            np.zeros(room, np.float32),
-            np.zeros(room, np.float32),
             np.zeros(room, np.int32),
             np.zeros(room, np.uint8),
             np.zeros(room, np.uint8),
             np.zeros(room, np.int32),
-            self.mixer.scratch,
-            MonitorScratch(np.zeros(clusters), np.zeros(clusters, np.uint8)),
+        )
+        self._neighbour_sets = NeighbourSets(
+            np.zeros(NEIGHBOURS, np.int64),
+            np.zeros(NEIGHBOURS),
+            np.zeros(NEIGHBOURS + 1, np.int64),
+            np.zeros(min(NEIGHBOURS * room, KNOWN) if "neighbours" in self.panel.names else 0, np.int32),
         )
 
     def _match_monitors(self) -> None:
@@ -149,24 +156,29 @@ class Learner:
 
     def _assemble(self) -> None:
         self._state = LearnerState(
-            self.adagrad.state,
-            self.constant_step.state,
-            self.rates.state,
+            self.panel.state,
             self.mixer.state,
-            self.label_sets.state,
+            self.decision.state,
             self.partition.state,
             self.adwin.state,
             self._counters,
             self._positives,
             self._previous,
         )
+        self._scratch = Scratch(
+            *self._room,
+            self.panel.scratch,
+            self.mixer.scratch,
+            self.decision.scratch,
+            self._neighbour_sets,
+            self._monitors,
+        )
 
     def grow_features(self, features: int) -> None:
         """Make room for this many columns."""
         if features > self.features:
             self.features = features
-            self.adagrad.grow(features, self._label_room)
-            self.constant_step.grow(features, self._label_room)
+            self.panel.grow(features, self._label_room)
             self._assemble()
 
     def join_labels(self, labels: int) -> None:
@@ -182,24 +194,24 @@ class Learner:
             self._match_monitors()
         elif self.partition.cluster_count != clusters:
             self.adwin.resize(self.partition.cluster_count)
+        self.decision.follow(self.partition)
         self._assemble()
         for label in range(first, labels):
             self._begin(label)
 
     def replace_label(self, slot: int) -> None:
         """Empty a slot and let another label join in it."""
-        self.adagrad.retire(slot)
-        self.constant_step.retire(slot)
+        self.panel.retire(slot)
         self.mixer.retire(slot)
-        self.label_sets.retire(slot)
         self.partition.retire(slot)
+        self.decision.retire(slot, self.partition)
         self._positives[slot] = 0
         self._previous[slot] = 0
         self._assemble()
         self._begin(slot)
 
     def _begin(self, label: int) -> None:
-        absent = max(float(self.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
+        absent = max(float(self.panel.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
         begin_label(self._state, label, log64(absent) - log64(1.0 - absent))
 
     def walk(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
@@ -219,8 +231,8 @@ class Learner:
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count + 1, np.int64),
-            np.zeros(0, np.int32),
-            np.zeros(0, np.float32),
+            np.zeros(FEATURES_AT_MOST, np.int32),
+            np.zeros(FEATURES_AT_MOST, np.float32),
         )
         buffer = EventBuffer(np.zeros((EVENT_ROOM, 4), np.int64), np.zeros((EVENT_ROOM, 2)), np.zeros(1, np.int64))
         events: list[LearnerEvent] = []
@@ -241,11 +253,14 @@ class Learner:
             )
             worse = self._drain(buffer, events)
             if reason == OUTPUT_FULL:
-                needed = 2 * answers.slots.size + self.labels + self.scores_top
+                needed = int(answers.starts[position]) + self.labels + self.scores_top
+                needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
                 answers = answers._replace(
                     slots=grown(answers.slots, needed),
                     scores=grown(answers.scores, needed),
                     logits=grown(answers.logits, needed),
+                    recent_columns=grown(answers.recent_columns, needed_recent),
+                    recent_values=grown(answers.recent_values, needed_recent),
                 )
             elif reason == STRUCTURE_DUE:
                 self._restructure(position - 1, worse, events)
@@ -308,11 +323,13 @@ class Learner:
                 )
             )
             self._match_monitors()
+        self.decision.follow(self.partition)
         self._assemble()
 
-    def probabilities(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    def probabilities(self, entries: Entries) -> np.ndarray:
         """Return every label's probability for one instance, float64[labels]; nothing changes."""
-        predict_logits(self._state, self._scratch, columns, values, self.labels)
+        panel_recall(self._state.panel, self._scratch.panel, self.labels)
+        predict_logits(self._state, self._scratch, entries, 0, entries.columns.size, self.labels)
         out = np.zeros(self.labels)
         for label in range(self.labels):
             out[label] = probability(self._scratch.mixed[label])
@@ -322,11 +339,9 @@ class Learner:
         """Return the complete state by name; spare capacity is not part of it."""
         features, labels = self.features, self.labels
         parts = {
-            "adagrad": self.adagrad.arrays(features, labels),
-            "constant_step": self.constant_step.arrays(features, labels),
-            "rates": self.rates.arrays(labels),
+            "panel": self.panel.arrays(features, labels),
             "mixer": self.mixer.arrays(labels),
-            "label_sets": self.label_sets.arrays(labels),
+            "decision": self.decision.arrays(labels, self.partition),
             "partition": self.partition.arrays(),
             "adwin": self.adwin.arrays(),
         }
@@ -347,13 +362,11 @@ class Learner:
         self.grow_features(features)
         self._make_label_room(labels)
         self.features, self.labels = features, labels
-        self.adagrad.load_arrays(parts["adagrad"], features, labels)
-        self.constant_step.load_arrays(parts["constant_step"], features, labels)
-        self.rates.load_arrays(parts["rates"], labels)
+        self.panel.load_arrays(parts["panel"], features, labels)
         self.mixer.load_arrays(parts["mixer"], labels)
-        self.label_sets.load_arrays(parts["label_sets"], labels)
         self.partition.load_arrays(parts["partition"])
         self.partition.grow(self._label_room)
+        self.decision.load_arrays(parts["decision"], labels, self.partition)
         self.adwin.load_arrays(parts["adwin"])
         load_whole(self._counters, arrays["counters"])
         load_labels(self._positives, arrays["positives"], labels)
@@ -361,14 +374,12 @@ class Learner:
         self._assemble()
 
     @staticmethod
-    def bytes_bound(features: int, labels: int) -> int:
+    def bytes_bound(features: int, labels: int, experts: Collection[str] = NAMES) -> int:
         """Return the largest size of the state in bytes with that many columns and labels."""
         return (
-            AdaGrad.bytes_bound(features, labels)
-            + ConstantStep.bytes_bound(features, labels)
-            + Rates.bytes_bound(labels)
-            + Mixer(EXPERTS).bytes_bound(labels)
-            + LabelSets.bytes_bound(labels)
+            Panel.bytes_bound(experts, features, labels)
+            + Mixer.bytes_bound(len(SEATS), labels)
+            + Decision.bytes_bound(labels)
             + Partition.bytes_bound(labels)
             + Adwin.bytes_bound(CLUSTERS_AT_MOST)
         )

@@ -11,23 +11,30 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.decode.label_sets import (
-    LEAST_ROWS,
-    LabelSetsState,
-    label_sets_learn_row,
-    label_sets_rows,
+from streamlearn.learner.decode.decision import (
+    DecisionScratch,
+    DecisionState,
+    decision_infer_row,
+    decision_learn_row,
+    decision_rows,
 )
-from streamlearn.learner.decode.rules import best_labels, decide_row, probability
+from streamlearn.learner.decode.pool_scores import LEAST_ROWS
+from streamlearn.learner.decode.rules import best_labels, choose_row, probability
 from streamlearn.learner.drift.adwin import AdwinState
 from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.experts.adagrad import AdaGradState, adagrad_learn_row, adagrad_predict_row
-from streamlearn.learner.experts.constant_step import (
-    ConstantStepState,
-    constant_step_learn_row,
-    constant_step_predict_row,
+from streamlearn.learner.experts.burst import FEATURES_AT_MOST
+from streamlearn.learner.experts.neighbours import neighbours_label_sets
+from streamlearn.learner.experts.panel import (
+    CLOSE_VOTE,
+    WIDE_VOTE,
+    PanelScratch,
+    PanelState,
+    panel_learn_row,
+    panel_predict_row,
+    panel_recall,
 )
-from streamlearn.learner.experts.rates import RatesState, rates_learn_row, rates_predict_row
+from streamlearn.learner.mixture.contexts import similarity_context
 from streamlearn.learner.mixture.logistic import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row
 from streamlearn.learner.partition.clusters import due as partition_due
@@ -40,26 +47,21 @@ STRUCTURE_DUE = 1
 OUTPUT_FULL = 2
 EVENTS_FULL = 3
 
-ADAGRAD = 0
-CONSTANT_STEP = 1
-FAST_RATE = 2
-SLOW_RATE = 3
-EXPERTS = 4
+LEARNT, COMPLETE, COLUMNS = range(3)
 
 LABEL_SETS_READY = -1
 """In an event's cluster: from this row on enough label sets were seen to be decoded jointly."""
 
 
 class LearnerState(NamedTuple):
-    """Everything that learning changes. ``counters`` int64[2]: rows learnt, complete rows learnt; ``positives`` int64
-    and ``previous`` int8 [labels]: rows in which the label was learnt as true, and whether it was in the last one.
+    """Everything that learning changes. ``counters`` int64[3]: rows learnt, complete rows learnt, columns that learnt
+    rows have used; ``positives`` int64 and ``previous`` int8 [labels]: rows in which the label was learnt as true, and
+    whether it was in the last one.
     """
 
-    adagrad: AdaGradState
-    constant_step: ConstantStepState
-    rates: RatesState
+    panel: PanelState
     mixer: MixerState
-    label_sets: LabelSetsState
+    decision: DecisionState
     partition: PartitionState
     adwin: AdwinState
     counters: np.ndarray
@@ -67,19 +69,29 @@ class LearnerState(NamedTuple):
     previous: np.ndarray
 
 
+class NeighbourSets(NamedTuple):
+    """The label sets of the nearest rows: ``code`` int64 and ``weight`` float64 [50], ``starts`` int64[51], ``members``
+    int32, as `experts.neighbours.neighbours_label_sets` fills them."""
+
+    code: np.ndarray
+    weight: np.ndarray
+    starts: np.ndarray
+    members: np.ndarray
+
+
 class Scratch(NamedTuple):
     """Memory of one row, never state; all sized to the labels' capacity."""
 
-    logits: np.ndarray
     mixed: np.ndarray
     truth: np.ndarray
-    gradient: np.ndarray
-    value: np.ndarray
     order: np.ndarray
     allowed: np.ndarray
     chosen: np.ndarray
     members: np.ndarray
+    panel: PanelScratch
     mixer: MixerScratch
+    decision: DecisionScratch
+    neighbour_sets: NeighbourSets
     monitors: MonitorScratch
 
 
@@ -139,13 +151,75 @@ class EventBuffer(NamedTuple):
 
 
 @kernel
-def predict_logits(state: LearnerState, scratch: Scratch, columns: np.ndarray, values: np.ndarray, labels: int) -> None:
-    """Fill ``scratch.logits`` [experts, labels] and ``scratch.mixed`` [labels] for one instance."""
-    adagrad_predict_row(state.adagrad, columns, values, 0, labels, scratch.logits[ADAGRAD])
-    constant_step_predict_row(state.constant_step, columns, values, 0, labels, scratch.logits[CONSTANT_STEP])
-    rates_predict_row(state.rates, 0, labels, scratch.logits[FAST_RATE], scratch.logits[SLOW_RATE])
+def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, first: int, last: int, labels: int) -> None:
+    """Fill the panel's logits and ``scratch.mixed`` float32[labels] for one instance, from ``first`` to ``last``.
+
+    What is known of recent label sets is in the panel's scratch already.
+    """
+    panel_predict_row(state.panel, scratch.panel, entries, first, last, labels, state.counters[COLUMNS])
+    similarity = 0
+    if state.panel.seat[CLOSE_VOTE] >= 0 and scratch.panel.neighbours.found[0] > 0:
+        similarity = similarity_context(scratch.panel.neighbours.similarity[0])
     mixer_predict_row(
-        state.mixer, scratch.mixer, scratch.logits, state.positives, state.previous, 0, labels, scratch.mixed
+        state.mixer,
+        scratch.mixer,
+        scratch.panel.logits,
+        state.positives,
+        state.previous,
+        similarity,
+        labels,
+        scratch.mixed,
+    )
+
+
+@kernel
+def _recall(
+    state: LearnerState, scratch: Scratch, operations: Operations, answers: Answers, operation: int, labels: int
+) -> None:
+    """Take what is known of recent label sets, or what a late row brings of it; keep it for a truth that is late."""
+    panel = scratch.panel
+    start = answers.recent_starts[operation]
+    kind = operations.kind[operation]
+    if kind == LEARN:
+        first = operations.recent_starts[operation]
+        size = operations.recent_starts[operation + 1] - first
+        for place in range(size):
+            panel.recent_columns[place] = operations.recent_columns[first + place]
+            panel.recent_values[place] = operations.recent_values[first + place]
+        panel.recent_size[0] = size
+    else:
+        panel_recall(state.panel, panel, labels)
+    end = start
+    if kind == PREDICT:
+        for place in range(panel.recent_size[0]):
+            answers.recent_columns[end] = panel.recent_columns[place]
+            answers.recent_values[end] = panel.recent_values[place]
+            end += 1
+    answers.recent_starts[operation + 1] = end
+
+
+@kernel
+def _infer(state: LearnerState, scratch: Scratch, labels: int, minimum_support: int) -> None:
+    """Bring the row's mixed logits to a posterior over label sets, in the decision's scratch."""
+    for label in range(labels):
+        scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
+    sets = scratch.neighbour_sets
+    found = 0
+    if state.panel.seat[WIDE_VOTE] >= 0:
+        found = neighbours_label_sets(
+            state.panel.neighbours, scratch.panel.neighbours, sets.code, sets.weight, sets.starts, sets.members
+        )
+    decision_infer_row(
+        state.decision,
+        state.partition.tree,
+        scratch.decision,
+        scratch.mixed,
+        labels,
+        scratch.allowed,
+        sets.code[:found],
+        sets.weight[:found],
+        sets.starts,
+        sets.members,
     )
 
 
@@ -158,20 +232,17 @@ def _answer(
     operation: int,
     labels: int,
     scores_top: int,
-    minimum_support: int,
 ) -> None:
     allowed = scratch.allowed
-    for label in range(labels):
-        allowed[label] = 1 if state.positives[label] >= minimum_support else 0
-    decide_row(
+    choose_row(
+        state.decision,
+        scratch.decision,
         operations.rule[operation],
         operations.rule_count[operation],
         operations.rule_threshold[operation],
-        state.label_sets,
         scratch.mixed,
         labels,
         allowed,
-        scratch.value,
         scratch.order,
         scratch.chosen,
     )
@@ -212,8 +283,6 @@ def _learn(
         if operations.truth_signs[place] == 1:
             scratch.members[members] = slot
             members += 1
-    columns = operations.entries.columns[operations.first[operation] : operations.last[operation]]
-    values = operations.entries.values[operations.first[operation] : operations.last[operation]]
     worse = monitors_learn_row(
         state.adwin,
         scratch.monitors,
@@ -223,33 +292,55 @@ def _learn(
         truth,
         labels,
         operation,
-        state.counters[0],
+        state.counters[LEARNT],
         events.whole,
         events.real,
         events.size,
     )
-    mixer_learn_row(state.mixer, scratch.mixer, scratch.logits, scratch.mixed, truth, labels)
-    adagrad_learn_row(state.adagrad, columns, values, truth, scratch.logits[ADAGRAD], labels, scratch.gradient)
-    constant_step_learn_row(
-        state.constant_step, columns, values, truth, scratch.logits[CONSTANT_STEP], labels, scratch.gradient
+    mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, truth, labels)
+    first = operations.first[operation]
+    last = operations.last[operation]
+    if last > first:
+        state.counters[COLUMNS] = max(state.counters[COLUMNS], np.int64(operations.entries.columns[last - 1]) + 1)
+    panel_learn_row(
+        state.panel,
+        scratch.panel,
+        operations.entries,
+        first,
+        last,
+        truth,
+        scratch.members[:members],
+        complete,
+        labels,
+        state.counters[COLUMNS],
     )
-    rates_learn_row(state.rates, truth, labels, complete)
     for label in range(labels):
         state.previous[label] = 1 if truth[label] == 1 else 0
         state.positives[label] += state.previous[label]
-    state.counters[0] += 1
+    state.counters[LEARNT] += 1
+    few = False
     if complete:
-        state.counters[1] += 1
-        few = label_sets_rows(state.label_sets) < LEAST_ROWS
-        label_sets_learn_row(state.label_sets, scratch.members[:members])
-        if few and label_sets_rows(state.label_sets) >= LEAST_ROWS:
+        state.counters[COMPLETE] += 1
+        few = decision_rows(state.decision) < LEAST_ROWS
+    decision_learn_row(
+        state.decision,
+        state.partition.tree,
+        scratch.decision,
+        truth,
+        scratch.members[:members],
+        complete,
+        labels,
+        state.positives,
+    )
+    if complete:
+        if few and decision_rows(state.decision) >= LEAST_ROWS:
             place = events.size[0]
             events.whole[place, 0] = operation
             events.whole[place, 1] = LABEL_SETS_READY
-            events.whole[place, 2] = state.counters[1]
-            events.whole[place, 3] = state.counters[0] - 1
+            events.whole[place, 2] = state.counters[COMPLETE]
+            events.whole[place, 3] = state.counters[LEARNT] - 1
             events.real[place, 0] = 0.0
-            events.real[place, 1] = label_sets_rows(state.label_sets)
+            events.real[place, 1] = decision_rows(state.decision)
             events.size[0] = place + 1
         partition_learn_row(state.partition, scratch.members[:members])
     return worse
@@ -282,16 +373,19 @@ def step(
     """
     for operation in range(begin, operations.kind.size):
         kind = operations.kind[operation]
-        if answers.starts[operation] + labels + scores_top > answers.slots.size:
+        full = answers.starts[operation] + labels + scores_top > answers.slots.size
+        if full or answers.recent_starts[operation] + FEATURES_AT_MOST > answers.recent_columns.size:
             return operation, OUTPUT_FULL
         if events.size[0] + clusters + 1 > events.whole.shape[0]:
             return operation, EVENTS_FULL
-        answers.learned[operation] = state.counters[0]
-        columns = operations.entries.columns[operations.first[operation] : operations.last[operation]]
-        values = operations.entries.values[operations.first[operation] : operations.last[operation]]
-        predict_logits(state, scratch, columns, values, labels)
+        answers.learned[operation] = state.counters[LEARNT]
+        _recall(state, scratch, operations, answers, operation, labels)
+        predict_logits(
+            state, scratch, operations.entries, operations.first[operation], operations.last[operation], labels
+        )
+        _infer(state, scratch, labels, minimum_support)
         if kind & PREDICT:
-            _answer(state, scratch, operations, answers, operation, labels, scores_top, minimum_support)
+            _answer(state, scratch, operations, answers, operation, labels, scores_top)
         else:
             answers.chosen[operation] = 0
             answers.starts[operation + 1] = answers.starts[operation]

@@ -111,8 +111,14 @@ class HttpSettings(Section):
 class LearnerSettings(Section):
     """The learner."""
 
-    preset: Literal["default"] = _setting("default", "Which parts learn")
-    rule: str = _setting("subset", "How scores become a label set: subset, hamming, top_k:K, threshold:P")
+    preset: Literal["default", "fast"] = _setting(
+        "default", "Which parts learn: all experts, or for the highest rates the linear ones alone"
+    )
+    rule: str = _setting(
+        "balanced",
+        "How scores become a label set: balanced, subset, f1, hamming, macro (each for the measure of its name), "
+        "top_k:K, threshold:P",
+    )
     seed: int = _setting(0, "Seed of whatever is random", ge=0)
     scores_top: int = _setting(5, "Labels beside the answer that get a score", "labels", ge=0, le=1_000)
 
@@ -148,7 +154,7 @@ class LimitSettings(Section):
     """What input may ask for."""
 
     memory_bytes: int = _setting(
-        2 << 30, "Largest memory that the models may grow to; more is refused at start", "bytes", ge=1
+        4 << 30, "Largest memory that the models may grow to; more is refused at start", "bytes", ge=1
     )
     record_bytes: int = _setting(1 << 20, "Largest record", "bytes", ge=1)
     labels_per_record: int = _setting(1_024, "Most labels in a record", "labels", ge=1)

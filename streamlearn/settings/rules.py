@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from streamlearn.errors import UsageError
 
-RULES = ("subset", "hamming", "top_k:K", "threshold:P")
+PLAIN = ("balanced", "subset", "f1", "hamming", "macro")
+RULES = (*PLAIN, "top_k:K", "threshold:P")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A decision rule.
 
-    ``kind`` is ``subset``, ``hamming``, ``top_k`` or ``threshold``; ``count`` is K of ``top_k:K``; ``threshold`` is P
+    ``kind`` is one of ``PLAIN``, ``top_k`` or ``threshold``; ``count`` is K of ``top_k:K``; ``threshold`` is P
     of ``threshold:P``, a probability.
     """
 
@@ -34,7 +35,7 @@ class Rule:
         Rule(kind='top_k', count=3, threshold=0.5)
         """
         kind, colon, value = text.partition(":")
-        if kind in ("subset", "hamming") and not colon:
+        if kind in PLAIN and not colon:
             return cls(kind)
         if kind == "top_k" and value.isascii() and value.isdigit() and int(value) >= 1:
             return cls(kind, count=int(value))

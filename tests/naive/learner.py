@@ -1,11 +1,10 @@
-"""The whole learner from the plain twins of its parts: four experts, mixing, the pool of label sets."""
+"""The learner from the plain twins of its parts: four experts and mixing."""
 
 from __future__ import annotations
 
 import math
 
 from tests.naive import rates
-from tests.naive.label_sets import LabelSets
 from tests.naive.logistic import LogisticLabel
 from tests.naive.logistic_mixing import Mixer
 
@@ -17,7 +16,6 @@ class Learner:
         self.adagrad = [LogisticLabel(1.0, 0.1) for _ in range(labels)]
         self.constant_step = [LogisticLabel(2.0, None) for _ in range(labels)]
         self.mixer = Mixer(4, labels)
-        self.sets = LabelSets()
         self.truths: list[list[int | None]] = [[] for _ in range(labels)]
         self.starts = [(0.05, 0.05)] * labels
         self.positives = [0] * labels
@@ -66,4 +64,3 @@ class Learner:
         self.rows += 1
         if complete:
             self.complete_rows += 1
-            self.sets.learn({label for label, y in enumerate(truth) if y == 1})

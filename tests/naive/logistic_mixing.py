@@ -1,4 +1,4 @@
-"""Logistic mixing with a shared and an own weight set and a final one, label by label in double precision."""
+"""Logistic mixing with two shared weight sets, an own one and a final one, label by label in double precision."""
 
 from __future__ import annotations
 
@@ -49,8 +49,9 @@ class Mixer:
     def __init__(self, experts: int, labels: int) -> None:
         self.experts = experts
         self.shared = [self.start() for _ in range(16)]
+        self.similar = [self.start() for _ in range(11)]
         self.own = [self.start() for _ in range(labels)]
-        self.final = [Weights([0.5, 0.5], 0.02) for _ in range(16)]
+        self.final = [Weights([1 / 3, 1 / 3, 1 / 3], 0.02) for _ in range(16)]
 
     def start(self) -> Weights:
         """Return weights of 1.2 over the number of experts, and 0 for the constant."""
@@ -60,13 +61,16 @@ class Mixer:
         """Let a label join with the shared weights of labels without positives."""
         self.own.append(Weights(list(self.shared[0].values), 0.1))
 
-    def mix(self, logits: list[list[float]], positives: list[int], previous: list[bool]) -> list[float]:
+    def mix(
+        self, logits: list[list[float]], positives: list[int], previous: list[bool], similarity: int = 0
+    ) -> list[float]:
         """Return the mixed logit of each label; ``logits`` is a list of the experts' logits for each label."""
         mixed = []
         for label, own_logits in enumerate(logits):
             inputs = [clip(z, 8.0) for z in own_logits] + [0.3]
             at = context(positives[label], previous[label])
-            parts = [self.shared[at].output(inputs), self.own[label].output(inputs)]
+            sets = (self.shared[at], self.similar[similarity], self.own[label])
+            parts = [weights.output(inputs) for weights in sets]
             mixed.append(self.final[at].output(parts))
         return mixed
 
@@ -76,24 +80,30 @@ class Mixer:
         positives: list[int],
         previous: list[bool],
         truth: list[int | None],
+        similarity: int = 0,
     ) -> None:
         """Step once: shared and final sets with the sum over the row's known labels, own sets each with its label."""
         shared: dict[int, list[float]] = {}
         final: dict[int, list[float]] = {}
-        mixed = self.mix(logits, positives, previous)
+        similar: list[float] | None = None
+        mixed = self.mix(logits, positives, previous, similarity)
         for label, y in enumerate(truth):
             if y is None:
                 continue
             inputs = [clip(z, 8.0) for z in logits[label]] + [0.3]
             at = context(positives[label], previous[label])
-            parts = [self.shared[at].output(inputs), self.own[label].output(inputs)]
+            sets = (self.shared[at], self.similar[similarity], self.own[label])
+            parts = [weights.output(inputs) for weights in sets]
             errors = [probability(part) - y for part in parts]
             last = probability(mixed[label]) - y
             shared.setdefault(at, [0.0] * len(inputs))
-            final.setdefault(at, [0.0, 0.0])
+            final.setdefault(at, [0.0, 0.0, 0.0])
+            similar = [g + errors[1] * x for g, x in zip(similar or [0.0] * len(inputs), inputs, strict=True)]
             shared[at] = [g + errors[0] * x for g, x in zip(shared[at], inputs, strict=True)]
             final[at] = [g + last * part for g, part in zip(final[at], parts, strict=True)]
-            self.own[label].descend([errors[1] * x for x in inputs])
+            self.own[label].descend([errors[2] * x for x in inputs])
+        if similar is not None:
+            self.similar[similarity].descend(similar)
         for at, gradient in shared.items():
             self.shared[at].descend(gradient)
         for at, gradient in final.items():

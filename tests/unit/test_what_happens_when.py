@@ -71,13 +71,18 @@ def of_label(arrays: Mapping[str, np.ndarray], slot: int) -> dict[str, np.ndarra
 
 # Which arrays of a part end in a label axis.
 LINEAR = (
-    *("adagrad.weight", "adagrad.squared", "adagrad.bias", "adagrad.bias_squared"),
-    *("constant_step.weight", "constant_step.bias"),
+    *(
+        "panel.slow_linear.weight",
+        "panel.slow_linear.squared",
+        "panel.slow_linear.bias",
+        "panel.slow_linear.bias_squared",
+    ),
+    *("panel.fast_linear.weight", "panel.fast_linear.bias"),
 )
-RATES = ("rates.fast", "rates.slow")
+RATES = ("panel.rates.fast", "panel.rates.slow")
 MIXER_OWN = ("mixer.own",)
 MIXER_SHARED = ("mixer.shared", "mixer.final")
-COMPLETE_ONLY = ("label_sets.", "partition.")
+COMPLETE_ONLY = ("decision.pool.", "decision.tree.", "decision.utility.", "partition.")
 
 PARTIAL: tuple[Features, Truth] = ({"a": 1.0, "b": 1.0, "size": 0.5}, {"a": True, "c": False})
 """Says nothing of b."""
@@ -122,11 +127,13 @@ def test_the_mixer_takes_no_step_when_no_label_is_known() -> None:
 def test_rates_of_labels_never_true_move_on_complete_rows_only() -> None:
     model = new_model("a", "b")
     learn(model, *stream(4, 10, "ab"))
-    before = state(model, "rates.absent")
+    before = state(model, "panel.rates.absent")
     learn(model, PARTIAL)
-    assert_same(before, state(model, "rates.absent"))
+    assert_same(before, state(model, "panel.rates.absent"))
     learn(model, ({}, []))
-    np.testing.assert_allclose(state(model, "rates.absent")["rates.absent"], before["rates.absent"] * [0.8, 0.99])
+    np.testing.assert_allclose(
+        state(model, "panel.rates.absent")["panel.rates.absent"], before["panel.rates.absent"] * [0.8, 0.99]
+    )
 
 
 ROWS_BEFORE = [(0, 0), (3, 0), (3, 4), (60, 10), (700, 0)]
@@ -162,8 +169,8 @@ def test_linear_experts_start_a_late_label_at_its_base_rate(complete: int, parti
 @pytest.mark.parametrize(("complete", "partial"), ROWS_BEFORE)
 def test_rates_start_a_late_label_as_if_it_had_been_there_and_never_true(complete: int, partial: int) -> None:
     arrays = of_label(state(joined_late(complete, partial), *RATES), 2)
-    assert arrays["rates.fast"] == pytest.approx(max(0.05 * 0.8**complete, 0.0005))
-    assert arrays["rates.slow"] == pytest.approx(max(0.05 * 0.99**complete, 0.0005))
+    assert arrays["panel.rates.fast"] == pytest.approx(max(0.05 * 0.8**complete, 0.0005))
+    assert arrays["panel.rates.slow"] == pytest.approx(max(0.05 * 0.99**complete, 0.0005))
 
 
 @pytest.mark.parametrize(("complete", "partial"), ROWS_BEFORE)
@@ -187,7 +194,12 @@ def test_counts_pools_and_replay_do_not_tick_on_a_partial_row() -> None:
     assert_same(before, state(model, *COMPLETE_ONLY))
     learn(model, ({"a": 1.0}, ["a"]))
     after = state(model, *COMPLETE_ONLY)
-    for name in ("label_sets.weights", "partition.counts.label_weight", "partition.replay.offsets", "partition.clock"):
+    for name in (
+        "decision.pool.numbers",
+        "partition.counts.label_weight",
+        "partition.replay.offsets",
+        "partition.clock",
+    ):
         assert not np.array_equal(before[name], after[name]), name
 
 
@@ -275,7 +287,7 @@ def test_a_list_denies_every_other_label_also_those_not_yet_known() -> None:
         learn(partial, ({"f": 1.0}, {"a": True}))
     for model in (complete, partial):
         model.learner.join_labels(2)
-    denied, unknown = (state(model, "rates.slow")["rates.slow"][1] for model in (complete, partial))
+    denied, unknown = (state(model, "panel.rates.slow")["panel.rates.slow"][1] for model in (complete, partial))
     assert denied == pytest.approx(0.05 * 0.99**40)
     assert unknown == pytest.approx(0.05)
 
@@ -292,8 +304,8 @@ def test_an_empty_list_is_a_truth_and_an_empty_object_is_none(text: str, truth: 
 def test_an_empty_list_is_learnt_as_a_complete_row() -> None:
     model = new_model("a")
     learn(model, ({"f": 1.0}, []))
-    assert state(model, "rates.slow")["rates.slow"][0] == pytest.approx(0.05 * 0.99)
-    assert state(model, "counters")["counters"].tolist() == [1, 1]
+    assert state(model, "panel.rates.slow")["panel.rates.slow"][0] == pytest.approx(0.05 * 0.99)
+    assert state(model, "counters")["counters"].tolist() == [1, 1, 1]
 
 
 def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> None:
@@ -319,10 +331,11 @@ def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> 
     assert_same(scaling, {name: array for name, array in model.arrays().items() if name.startswith("encoder.")})
     # Decays tick by learnt rows, so the same truth on another instance moves the rates alike.
     learn(twin, ({"a": 1.0}, sorted(answered)))
-    assert_same(state(twin, "rates."), state(model, "rates."))
+    assert_same(state(twin, "panel.rates."), state(model, "panel.rates."))
     # The slope comes from today's logits, so it is as small as today's error, not as large as that of the first day.
     assert not np.array_equal(
-        state(model, "adagrad.weight")["adagrad.weight"], state(twin, "adagrad.weight")["adagrad.weight"]
+        state(model, "panel.slow_linear.weight")["panel.slow_linear.weight"],
+        state(twin, "panel.slow_linear.weight")["panel.slow_linear.weight"],
     )
 
 
@@ -347,7 +360,7 @@ def test_at_the_bound_the_least_supported_label_leaves_and_its_slot_starts_anew(
     assert result.dropped == {}
     assert state(model, "positives")["positives"].tolist() == [3, 2, 1]
     # What was learnt of c is gone: only the column of d has a weight for it.
-    weight = state(model, "adagrad.weight")["adagrad.weight"][:, 2]
+    weight = state(model, "panel.slow_linear.weight")["panel.slow_linear.weight"][:, 2]
     assert np.flatnonzero(weight).tolist() == [3]
 
 

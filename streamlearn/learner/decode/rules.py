@@ -1,4 +1,4 @@
-"""Decision rules: from mixed logits and the pool of label sets to the labels of an answer."""
+"""Decision rules: from mixed logits and the posterior over label sets to the labels of an answer."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
-from streamlearn.learner.decode.label_sets import (
-    LEAST_ROWS,
-    LabelSetsState,
-    label_sets_decode_row,
-    label_sets_rows,
+from streamlearn.learner.decode.decision import (
+    BALANCED_RULE,
+    F1_RULE,
+    HAMMING,
+    MACRO,
+    SUBSET,
+    DecisionScratch,
+    DecisionState,
+    decision_choose_row,
 )
 
-SUBSET = 0
-HAMMING = 1
-TOP_K = 2
-THRESHOLD = 3
+TOP_K, THRESHOLD = 5, 6
 
-_ZERO = np.float32(0.0)
+CODES = {
+    "balanced": BALANCED_RULE,
+    "subset": SUBSET,
+    "f1": F1_RULE,
+    "hamming": HAMMING,
+    "macro": MACRO,
+    "top_k": TOP_K,
+    "threshold": THRESHOLD,
+}
+"""The rules by the kind of their names."""
+
 _ONE = np.float32(1.0)
 
 
@@ -30,7 +41,7 @@ def probability(logit: np.float32) -> float:
 
 
 @kernel
-def best_labels(logits: np.ndarray, labels: int, allowed: np.ndarray, count: int, out: np.ndarray) -> int:
+def best_labels(logits: np.ndarray, labels: int, allowed: np.ndarray, count: int | np.int64, out: np.ndarray) -> int:
     """Write the ``count`` labels with the largest logits to ``out`` int32, best first; return how many there are.
 
     Only labels with ``allowed`` uint8[labels] count; the lower slot stands first among equals.
@@ -54,41 +65,30 @@ def best_labels(logits: np.ndarray, labels: int, allowed: np.ndarray, count: int
 
 
 @kernel
-def decide_row(
-    rule: int,
-    rule_count: int,
-    rule_threshold: float,
-    sets: LabelSetsState,
+def choose_row(
+    state: DecisionState,
+    scratch: DecisionScratch,
+    rule: int | np.int64,
+    count: int | np.int64,
+    threshold: float,
     logits: np.ndarray,
     labels: int,
     allowed: np.ndarray,
-    value: np.ndarray,
     order: np.ndarray,
     chosen: np.ndarray,
 ) -> None:
     """Set ``chosen`` uint8[labels] to 1 for the labels of the answer.
 
-    ``rule`` is SUBSET (the best pooled label set; threshold .5 while fewer than 50 decayed complete rows were learnt),
-    HAMMING (threshold .5), TOP_K (the ``rule_count`` best) or THRESHOLD (probability at least ``rule_threshold``).
-    ``allowed`` uint8[labels] marks the labels that may be predicted; ``value`` float32[labels] and ``order``
-    int32[labels] are scratch.
+    ``rule`` is one of `decode.decision`, TOP_K (the ``count`` best) or THRESHOLD (probability at least ``threshold``).
+    ``allowed`` uint8[labels] marks the labels that may be predicted; ``order`` int32[labels] is scratch.
     """
-    for label in range(labels):
-        chosen[label] = 0
     if rule == TOP_K:
-        for place in range(best_labels(logits, labels, allowed, min(rule_count, labels), order)):
+        for label in range(labels):
+            chosen[label] = 0
+        for place in range(best_labels(logits, labels, allowed, min(count, labels), order)):
             chosen[order[place]] = 1
     elif rule == THRESHOLD:
         for label in range(labels):
-            if allowed[label] and probability(logits[label]) >= rule_threshold:
-                chosen[label] = 1
-    elif rule == SUBSET and label_sets_rows(sets) >= LEAST_ROWS:
-        best = label_sets_decode_row(sets, logits, labels, value)
-        if best >= 0:
-            for place in range(sets.length[best]):
-                member = sets.members[best, place]
-                chosen[member] = allowed[member]
+            chosen[label] = 1 if allowed[label] and probability(logits[label]) >= threshold else 0
     else:
-        for label in range(labels):
-            if allowed[label] and logits[label] > _ZERO:
-                chosen[label] = 1
+        decision_choose_row(state, scratch, rule, labels, allowed, chosen)

@@ -271,8 +271,8 @@ class LabelTrees:
             "absent": state.absent,
             "slot_of": state.slot_of[:features],
             "block": state.block[: int(state.sizes[PLANES] * state.sizes[WIDTH])],
-            "nodes": state.nodes[:labels].reshape(labels, -1),
-            "counts": state.counts[:labels].reshape(labels, -1),
+            "nodes": state.nodes[:labels].reshape(labels, NODES * NODE_FIELDS),
+            "counts": state.counts[:labels].reshape(labels, NODES * 2),
             "trees": state.trees[:labels],
             "worse": state.worse[:labels],
         }
@@ -292,15 +292,18 @@ class LabelTrees:
         load_labels(state.block, arrays["block"], used)
         load_label_columns(state.slot_of, arrays["slot_of"], features, BINS)
         rooms = len(state.trees)
-        load_label_columns(state.nodes.reshape(rooms, -1), arrays["nodes"], labels, NODES * NODE_FIELDS)
-        load_label_columns(state.counts.reshape(rooms, -1), arrays["counts"], labels, NODES * 2)
+        load_label_columns(
+            state.nodes.reshape(rooms, NODES * NODE_FIELDS), arrays["nodes"], labels, NODES * NODE_FIELDS
+        )
+        load_label_columns(state.counts.reshape(rooms, NODES * 2), arrays["counts"], labels, NODES * 2)
         load_label_columns(state.trees, arrays["trees"], labels, LABEL_FIELDS)
         load_labels(state.worse, arrays["worse"], labels)
 
-    def bytes_bound(self, features: int, labels: int) -> int:
-        """Return the largest size in bytes with that many columns and labels."""
+    @staticmethod
+    def bytes_bound(features: int, labels: int, tree_bytes: int = TREE_BYTES) -> int:
+        """Return the largest size in bytes with that many columns and labels, and so many bytes of counters."""
         return (
-            self.state.block.nbytes
+            tree_bytes
             + 4 * BINS * features
             + labels * (4 * NODES * NODE_FIELDS + 16 * NODES + 4 * LABEL_FIELDS + 8)
             + 8 * SIZES

@@ -26,8 +26,8 @@ def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "best", "balanced", "subset:1", "top_k", "top_k:", "top_k:0", "top_k:-1", "top_k:1.5", "top_k:²",
-     "threshold", "threshold:", "threshold:x", "threshold:nan", "threshold:-0.1", "threshold:1.1"],
+    ["", "best", "subset:1", "top_k", "top_k:", "top_k:0", "top_k:-1", "top_k:1.5", "top_k:²",
+     "threshold", "balance", "threshold:", "threshold:x", "threshold:nan", "threshold:-0.1", "threshold:1.1"],
 )  # fmt: skip
 def test_any_other_rule_is_refused_and_the_error_lists_what_exists(text: str) -> None:
     with pytest.raises(UsageError) as raised:

@@ -1,0 +1,398 @@
+"""The panel: all experts together, each with its place among the mixer's inputs.
+
+Which experts sit on the panel is a setting. An expert that does not has empty arrays and place -1, so that every choice
+runs the same compiled code. The label rates always sit: others lean on the slow one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.learner.entries import Entries
+from streamlearn.learner.experts.adagrad import (
+    LANES,
+    AdaGrad,
+    AdaGradState,
+    adagrad_begin_label,
+    adagrad_learn_row,
+    adagrad_predict_row,
+)
+from streamlearn.learner.experts.burst import (
+    FEATURES_AT_MOST,
+    Burst,
+    BurstState,
+    burst_begin_label,
+    burst_features,
+    burst_learn_row,
+    burst_predict_row,
+)
+from streamlearn.learner.experts.constant_step import (
+    ConstantStep,
+    ConstantStepState,
+    constant_step_begin_label,
+    constant_step_learn_row,
+    constant_step_predict_row,
+)
+from streamlearn.learner.experts.label_tree import (
+    TREE_BYTES,
+    LabelTrees,
+    LabelTreeScratch,
+    LabelTreeState,
+    label_tree_begin_label,
+    label_tree_learn_row,
+    label_tree_predict_row,
+)
+from streamlearn.learner.experts.naive_bayes import (
+    NaiveBayes,
+    NaiveBayesState,
+    naive_bayes_learn_row,
+    naive_bayes_predict_row,
+)
+from streamlearn.learner.experts.neighbours import (
+    Neighbours,
+    NeighboursScratch,
+    NeighboursState,
+    neighbours_learn_row,
+    neighbours_predict_row,
+    neighbours_search_row,
+)
+from streamlearn.learner.experts.rates import Rates, RatesState, rates_begin_label, rates_learn_row, rates_predict_row
+
+NAMES = (
+    "fast_rate",
+    "slow_rate",
+    "slow_linear",
+    "damped_linear",
+    "rare_linear",
+    "fast_linear",
+    "neighbours",
+    "naive_bayes",
+    "burst",
+    "label_tree",
+)
+"""The experts; the neighbours have two votes."""
+SEATS = (
+    "fast_rate",
+    "slow_rate",
+    "slow_linear",
+    "damped_linear",
+    "rare_linear",
+    "fast_linear",
+    "wide_vote",
+    "close_vote",
+    "naive_bayes",
+    "burst",
+    "label_tree",
+)
+(
+    FAST_RATE,
+    SLOW_RATE,
+    SLOW_LINEAR,
+    DAMPED_LINEAR,
+    RARE_LINEAR,
+    FAST_LINEAR,
+    WIDE_VOTE,
+    CLOSE_VOTE,
+    NAIVE_BAYES,
+    BURST,
+    LABEL_TREE,
+) = range(len(SEATS))
+
+
+class PanelState(NamedTuple):
+    """The experts' states, and ``seat`` int64[11]: the row of the logits that each expert writes, -1 when it is off."""
+
+    seat: np.ndarray
+    rates: RatesState
+    slow: AdaGradState
+    damped: AdaGradState
+    rare: AdaGradState
+    fast: ConstantStepState
+    neighbours: NeighboursState
+    naive_bayes: NaiveBayesState
+    burst: BurstState
+    label_tree: LabelTreeState
+
+
+class PanelScratch(NamedTuple):
+    """Memory of one row: ``logits`` float32[experts, labels]; ``gradient`` and ``ratio`` float32[labels];
+    ``recent_columns`` int32 and ``recent_values`` float32 of ``recent_size`` int64[1] entries, the burst expert's view
+    of the label sets before."""
+
+    logits: np.ndarray
+    gradient: np.ndarray
+    ratio: np.ndarray
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
+    recent_size: np.ndarray
+    neighbours: NeighboursScratch
+    label_tree: LabelTreeScratch
+
+
+@kernel
+def panel_recall(state: PanelState, scratch: PanelScratch, labels: int) -> None:
+    """Take the view of the recent label sets for a row that is predicted."""
+    scratch.recent_size[0] = 0
+    if state.seat[BURST] >= 0:
+        scratch.recent_size[0] = burst_features(state.burst, labels, scratch.recent_columns, scratch.recent_values)
+
+
+@kernel
+def panel_predict_row(
+    state: PanelState, scratch: PanelScratch, entries: Entries, first: int, last: int, labels: int, features: int
+) -> None:
+    """Fill ``scratch.logits`` for one instance, the ``entries`` from ``first`` to ``last``.
+
+    ``features`` counts the columns that learnt rows have used. What `panel_recall` left, or what a late row brings, is
+    in ``scratch``.
+    """
+    columns = entries.columns[first:last]
+    values = entries.values[first:last]
+    rarity_weighted = entries.rarity_weighted[first:last]
+    logits = scratch.logits
+    seat = state.seat
+    rates_predict_row(state.rates, 0, labels, logits[seat[FAST_RATE]], logits[seat[SLOW_RATE]])
+    if seat[SLOW_LINEAR] >= 0:
+        adagrad_predict_row(state.slow, columns, values, 0, labels, logits[seat[SLOW_LINEAR]])
+    if seat[DAMPED_LINEAR] >= 0:
+        adagrad_predict_row(state.damped, columns, values, 0, labels, logits[seat[DAMPED_LINEAR]])
+    if seat[RARE_LINEAR] >= 0:
+        adagrad_predict_row(state.rare, columns, rarity_weighted, 0, labels, logits[seat[RARE_LINEAR]])
+    if seat[FAST_LINEAR] >= 0:
+        constant_step_predict_row(state.fast, columns, values, 0, labels, logits[seat[FAST_LINEAR]])
+    if seat[WIDE_VOTE] >= 0:
+        neighbours_search_row(state.neighbours, scratch.neighbours, columns, rarity_weighted)
+        neighbours_predict_row(
+            state.neighbours,
+            scratch.neighbours,
+            state.rates.slow,
+            labels,
+            logits[seat[WIDE_VOTE]],
+            logits[seat[CLOSE_VOTE]],
+        )
+    if seat[NAIVE_BAYES] >= 0:
+        naive_bayes_predict_row(
+            state.naive_bayes, columns, values, features, labels, scratch.ratio, logits[seat[NAIVE_BAYES]]
+        )
+    if seat[BURST] >= 0:
+        size = scratch.recent_size[0]
+        burst_predict_row(
+            state.burst, scratch.recent_columns[:size], scratch.recent_values[:size], labels, logits[seat[BURST]]
+        )
+    if seat[LABEL_TREE] >= 0:
+        bins = entries.bins[first:last]
+        label_tree_predict_row(state.label_tree, scratch.label_tree, columns, bins, labels, logits[seat[LABEL_TREE]])
+
+
+@kernel
+def panel_learn_row(
+    state: PanelState,
+    scratch: PanelScratch,
+    entries: Entries,
+    first: int,
+    last: int,
+    truth: np.ndarray,
+    members: np.ndarray,
+    complete: bool,
+    labels: int,
+    features: int,
+) -> int:
+    """Let every expert learn the row that `panel_predict_row` saw last; return how many label trees were reset.
+
+    ``truth`` int8[labels] is 1, 0 or -1 (unknown); ``members`` int32 are the known positives, ascending.
+    """
+    columns = entries.columns[first:last]
+    values = entries.values[first:last]
+    rarity_weighted = entries.rarity_weighted[first:last]
+    logits = scratch.logits
+    gradient = scratch.gradient
+    seat = state.seat
+    resets = 0
+    if seat[SLOW_LINEAR] >= 0:
+        adagrad_learn_row(state.slow, columns, values, truth, logits[seat[SLOW_LINEAR]], labels, gradient)
+    if seat[DAMPED_LINEAR] >= 0:
+        adagrad_learn_row(state.damped, columns, values, truth, logits[seat[DAMPED_LINEAR]], labels, gradient)
+    if seat[RARE_LINEAR] >= 0:
+        adagrad_learn_row(state.rare, columns, rarity_weighted, truth, logits[seat[RARE_LINEAR]], labels, gradient)
+    if seat[FAST_LINEAR] >= 0:
+        constant_step_learn_row(state.fast, columns, values, truth, logits[seat[FAST_LINEAR]], labels, gradient)
+    if seat[WIDE_VOTE] >= 0:
+        neighbours_learn_row(state.neighbours, columns, rarity_weighted, truth, members, complete, labels)
+    if seat[NAIVE_BAYES] >= 0:
+        naive_bayes_learn_row(state.naive_bayes, columns, values, members)
+    if seat[BURST] >= 0:
+        size = scratch.recent_size[0]
+        burst_learn_row(
+            state.burst,
+            scratch.recent_columns[:size],
+            scratch.recent_values[:size],
+            truth,
+            logits[seat[BURST]],
+            labels,
+            gradient,
+        )
+    if seat[LABEL_TREE] >= 0:
+        resets = label_tree_learn_row(
+            state.label_tree,
+            scratch.label_tree,
+            columns,
+            entries.bins[first:last],
+            truth,
+            complete,
+            labels,
+            features,
+            logits[seat[SLOW_RATE]],
+        )
+    rates_learn_row(state.rates, truth, labels, complete)
+    return resets
+
+
+@kernel
+def panel_begin_label(state: PanelState, label: int, bias: float) -> None:
+    """Give a label that joins after rows were learnt its start with every expert."""
+    seat = state.seat
+    rates_begin_label(state.rates, label)
+    if seat[SLOW_LINEAR] >= 0:
+        adagrad_begin_label(state.slow, label, bias)
+    if seat[DAMPED_LINEAR] >= 0:
+        adagrad_begin_label(state.damped, label, bias)
+    if seat[RARE_LINEAR] >= 0:
+        adagrad_begin_label(state.rare, label, bias)
+    if seat[FAST_LINEAR] >= 0:
+        constant_step_begin_label(state.fast, label, bias)
+    if seat[BURST] >= 0:
+        burst_begin_label(state.burst, label, bias)
+    if seat[LABEL_TREE] >= 0:
+        label_tree_begin_label(state.label_tree, label)
+
+
+class Panel:
+    """Owns the experts.
+
+    Parameters
+    ----------
+    names:
+        The experts that sit on it, of ``NAMES``; both rates always do.
+    """
+
+    def __init__(self, names: Collection[str] = NAMES) -> None:
+        self.names = tuple(name for name in NAMES if name in names or name in ("fast_rate", "slow_rate"))
+        self.rates = Rates()
+        self.slow = AdaGrad(1.0, 0.1)
+        self.damped = AdaGrad(1.0, 1.0)
+        self.rare = AdaGrad(2.0, 0.3)
+        self.fast = ConstantStep()
+        self.neighbours = Neighbours()
+        self.naive_bayes = NaiveBayes()
+        self.burst = Burst()
+        self.label_tree = LabelTrees(TREE_BYTES if "label_tree" in self.names else 0)
+        seats = [
+            seat for seat in SEATS if seat in self.names or (seat.endswith("_vote") and "neighbours" in self.names)
+        ]
+        self.seats = len(seats)
+        self._row = self._row_memory(0)
+        self._seat = np.array([seats.index(seat) if seat in seats else -1 for seat in SEATS], np.int64)
+
+    def _row_memory(self, labels: int) -> PanelScratch:
+        room = (labels + LANES - 1) // LANES * LANES
+        return PanelScratch(
+            np.zeros((self.seats, room), np.float32),
+            np.zeros(room, np.float32),
+            np.zeros(room, np.float32),
+            np.zeros(FEATURES_AT_MOST, np.int32),
+            np.zeros(FEATURES_AT_MOST, np.float32),
+            np.zeros(1, np.int64),
+            self.neighbours.scratch,
+            self.label_tree.scratch,
+        )
+
+    def _columned(self) -> dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees]:
+        """Return the experts on the panel that keep something for each column."""
+        owners: dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees] = {
+            "slow_linear": self.slow,
+            "damped_linear": self.damped,
+            "rare_linear": self.rare,
+            "fast_linear": self.fast,
+            "neighbours": self.neighbours,
+            "naive_bayes": self.naive_bayes,
+            "label_tree": self.label_tree,
+        }
+        return {name: owner for name, owner in owners.items() if name in self.names}
+
+    def grow(self, features: int, labels: int) -> None:
+        """Make room for ``features`` columns and ``labels`` labels."""
+        self.rates.grow(labels)
+        if labels > self._row.logits.shape[1]:
+            self._row = self._row_memory(labels)
+        for owner in self._columned().values():
+            owner.grow(features, labels)
+        if "burst" in self.names:
+            self.burst.grow(labels)
+
+    @property
+    def state(self) -> PanelState:
+        """What the kernels take; anew after anything has grown."""
+        return PanelState(
+            self._seat,
+            self.rates.state,
+            self.slow.state,
+            self.damped.state,
+            self.rare.state,
+            self.fast.state,
+            self.neighbours.state,
+            self.naive_bayes.state,
+            self.burst.state,
+            self.label_tree.state,
+        )
+
+    @property
+    def scratch(self) -> PanelScratch:
+        """Memory of one row; anew after anything has grown."""
+        return self._row._replace(neighbours=self.neighbours.scratch, label_tree=self.label_tree.scratch)
+
+    def retire(self, label: int) -> None:
+        """Empty a slot."""
+        for owner in self._columned().values():
+            owner.retire(label)
+        if "burst" in self.names:
+            self.burst.retire(label)
+
+    def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
+        """Return the state of the columns and labels in use, by name."""
+        parts: dict[str, dict[str, np.ndarray]] = {"rates": self.rates.arrays(labels)}
+        for name, owner in self._columned().items():
+            parts[name] = owner.arrays() if isinstance(owner, Neighbours) else owner.arrays(features, labels)
+        if "burst" in self.names:
+            parts["burst"] = self.burst.arrays(labels)
+        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
+        """Take the state over; raises `SnapshotError` when a shape differs."""
+        parts: dict[str, dict[str, np.ndarray]] = {}
+        for name, array in arrays.items():
+            part, _, rest = name.partition(".")
+            parts.setdefault(part, {})[rest] = array
+        self.rates.load_arrays(parts["rates"], labels)
+        for name, owner in self._columned().items():
+            owner.load_arrays(parts.get(name, {}), features, labels)
+        if "burst" in self.names:
+            self.burst.load_arrays(parts.get("burst", {}), labels)
+
+    @staticmethod
+    def bytes_bound(names: Collection[str], features: int, labels: int) -> int:
+        """Return the largest size in bytes of these experts with that many columns and labels."""
+        bounds = {
+            "slow_linear": AdaGrad.bytes_bound(features, labels),
+            "damped_linear": AdaGrad.bytes_bound(features, labels),
+            "rare_linear": AdaGrad.bytes_bound(features, labels),
+            "fast_linear": ConstantStep.bytes_bound(features, labels),
+            "neighbours": Neighbours.bytes_bound(features, labels),
+            "naive_bayes": NaiveBayes.bytes_bound(features, labels),
+            "burst": Burst.bytes_bound(labels),
+            "label_tree": LabelTrees.bytes_bound(features, labels),
+        }
+        return Rates.bytes_bound(labels) + sum(bound for name, bound in bounds.items() if name in names)
