@@ -17,6 +17,7 @@ COMMANDS = {
     "demo": "Watch the engine answer, learn and find drift on a built-in stream; no broker is needed.",
     "run": "Answer every instance of a topic and learn from every label, exactly once, until stopped.",
     "evaluate": "Predict, score, then learn every instance of each stream, and print the measures.",
+    "compare": "Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.",
     "produce": "Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based "
     "row.",
     "topics": "Create and check the topics that a configuration needs.",

@@ -36,6 +36,7 @@ class Report(NamedTuple):
     """The result of one stream; `as_json` is the object that `evaluate --json` writes.
 
     ``remarks`` say what a baseline could not do with the stream's rows; without any the object does not have them.
+    ``alarms`` are the rows at which our learner said that something got worse; they are not part of that object.
     """
 
     stream: str
@@ -50,6 +51,7 @@ class Report(NamedTuple):
     measures: dict[str, float | None]
     windows: list[dict[str, Any]]
     remarks: Sequence[str] = ()
+    alarms: Sequence[int] = ()
 
     @property
     def instances_per_second(self) -> float:
@@ -60,6 +62,7 @@ class Report(NamedTuple):
         """Return the report as plain values."""
         values = self._asdict()
         values["seconds"] = round(self.seconds, 6)
+        del values["alarms"]
         measures, windows, remarks = (values.pop(name) for name in ("measures", "windows", "remarks"))
         return {
             **values,
@@ -75,6 +78,7 @@ class _Runner(Protocol):
 
     measures: Measures
     seconds: float
+    alarms: list[int]
 
     def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]: ...
 
@@ -91,6 +95,7 @@ class _Ours:
         self._model.warm_up()
         self.measures = self._model.measures
         self.seconds = 0.0
+        self.alarms: list[int] = []
 
     def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
         begun = time.perf_counter()
@@ -102,6 +107,9 @@ class _Ours:
                 plan.predict_and_learn(row.x, row.y)
         result = plan.run()
         self.seconds += time.perf_counter() - begun
+        self.alarms += [
+            first + event.op for event in result.events if event.kind == "drift" and event.direction == "worse"
+        ]
         return [
             AnsweredRow(first + op, result.labels(op), result.scores(op), result.seen(op), result.learned(op))
             for op in range(len(rows))
@@ -129,6 +137,7 @@ class _Baseline:
         self._score([], StreamRow({}, {}))
         self.measures = Measures(settings.measures.window, self._labels.count)
         self.seconds = 0.0
+        self.alarms: list[int] = []
 
     def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
         answered = []
@@ -235,6 +244,7 @@ def evaluate_stream(
         runner.measures.whole(),
         windows,
         runner.remarks(),
+        runner.alarms,
     )
 
 

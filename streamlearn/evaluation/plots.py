@@ -1,0 +1,125 @@
+"""Plots of a comparison as SVG text, by matplotlib (extra ``[report]``).
+
+The critical-difference diagram is that of Demsar, *Statistical comparisons of classifiers over multiple data sets*
+(Journal of Machine Learning Research 7, 2006), figure 1.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from streamlearn.evaluation.prequential import Report
+from streamlearn.evaluation.ranking import Measure, Ranking
+from streamlearn.evaluation.results import learner_name
+from streamlearn.streams.synthetic import Drift
+
+# Text stays text, and equal plots are equal files.
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "streamlearn",
+    "font.size": 9.0,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+}
+WIDTH = 8.5
+COLOURS = 10
+
+
+def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift], order: Sequence[str]) -> str:
+    """Return the prequential curves of one stream: a point a window, at its last row.
+
+    Known drifts are shaded from their first row to where they are complete; the rows at which our learner raised an
+    alarm are marks along the lower edge, in the colour of its curve. ``order`` fixes each learner's colour.
+    """
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        for report in reports:
+            name = learner_name(report)
+            points = [
+                (window["to"], value)
+                for window in report.windows
+                if (value := window["measures"][measure.name]) is not None
+            ]
+            place = order.index(name)
+            colour, style = f"C{place % COLOURS}", ("-", "--", ":")[place // COLOURS % 3]
+            axes.plot(
+                *zip(*points, strict=True) if points else ([], []),
+                style,
+                color=colour,
+                label=name,
+                lw=1.4,
+                ms=3,
+                marker=".",
+            )
+            if report.alarms:
+                axes.plot(
+                    report.alarms, [0.01] * len(report.alarms), "|", color=colour, ms=9,
+                    transform=axes.get_xaxis_transform(), label=f"{name}: alarm",
+                )  # fmt: skip
+        for place, drift in enumerate(drifts):
+            axes.axvspan(
+                drift.row, max(drift.complete, drift.row + 1), color="0.5", alpha=0.25, lw=1.0,
+                label="known drift" if place == 0 else None,
+            )  # fmt: skip
+            axes.annotate(
+                drift.what, (drift.row, 1.0), xycoords=("data", "axes fraction"), fontsize=7, color="0.35",
+                ha="left", va="bottom", rotation=12,
+            )  # fmt: skip
+        axes.set_xlabel("instances")
+        axes.set_ylabel(f"{measure.title}, by window")
+        axes.set_xlim(left=0)
+        axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        return _svg(figure)
+
+
+def critical_difference_diagram(ranking: Ranking) -> str:
+    """Return the diagram: learners at their mean ranks, the best at the right; bars join those not separated."""
+    count = len(ranking.learners)
+    groups = ranking.groups()
+    right = math.ceil(count / 2)
+    lines = max(right, count - right)
+    height = 1.0 + 0.22 * lines + 0.13 * len(groups)
+    low, high = 1, max(count, 2)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH, height))
+        axes = figure.add_axes((0.24, 0.02, 0.52, 0.96))
+        axes.set_xlim(high, low)
+        axes.set_ylim(-(0.5 + 0.13 / 0.22 * len(groups) + lines), 2.4)
+        axes.axis("off")
+        axes.plot([high, low], [0, 0], color="black", lw=1.0)
+        for tick in range(low, high + 1):
+            axes.plot([tick, tick], [0, 0.25], color="black", lw=1.0)
+            axes.text(tick, 0.4, str(tick), ha="center", va="bottom", fontsize=8)
+        if ranking.critical_difference is not None:
+            end = min(low + ranking.critical_difference, high)
+            axes.plot([low, end], [1.7, 1.7], color="black", lw=1.6)
+            axes.text(
+                (low + end) / 2, 1.8, f"critical difference {ranking.critical_difference:.2f}", ha="center", fontsize=8
+            )
+        depth = 0.35
+        for first, last in groups:
+            axes.plot([ranking.ranks[first], ranking.ranks[last]], [-depth, -depth], color="tab:red", lw=3.0)
+            depth += 0.13 / 0.22
+        for place, (learner, value) in enumerate(zip(ranking.learners, ranking.ranks, strict=True)):
+            at_right = place < right
+            level = -(depth + 0.3 + (place if at_right else count - 1 - place))
+            edge = low if at_right else high
+            axes.plot([value, value, edge], [0, level, level], color="0.4", lw=0.8, clip_on=False)
+            text = f" {value:.2f}  {learner}" if at_right else f"{learner}  {value:.2f} "
+            axes.text(edge, level, text, ha="left" if at_right else "right", va="center", fontsize=8)
+        return _svg(figure)
+
+
+def _svg(figure: Any) -> str:
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    text = written.getvalue()
+    # What stands before the element (XML declaration, document type) has no place within a page.
+    return text[text.index("<svg") :]
