@@ -395,4 +395,7 @@ class Panel:
             "burst": Burst.bytes_bound(labels),
             "label_tree": LabelTrees.bytes_bound(features, labels),
         }
-        return Rates.bytes_bound(labels) + sum(bound for name, bound in bounds.items() if name in names)
+        bound = Rates.bytes_bound(labels)
+        for name in set(bounds).intersection(names):
+            bound += bounds[name]
+        return bound
