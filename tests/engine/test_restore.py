@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from streamlearn.engine import restore
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, TopicError, UsageError
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
-from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
 from tests.engine.world import JOURNAL, World, rows
+from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
 
 ROWS = rows(240)
 INSTANCES = TopicPartition("instances", 0)
-
-
-def snapshots(folder: Path) -> list[Path]:
-    """Return the snapshots, newest first."""
-    return sorted(folder.rglob("*.npz"), key=lambda path: -int(path.name.split("-")[0]))
 
 
 def run_in_parts(world: World, parts: int = 3) -> str:
@@ -66,11 +59,7 @@ def test_damaged_snapshot_is_refused_by_name_and_the_one_before_is_used(
     world = World(tmp_path)
     state = run_in_parts(world)
     newest = snapshots(tmp_path)[0]
-    with zipfile.ZipFile(newest) as archive:
-        largest = max(archive.infolist(), key=lambda member: member.file_size)
-    data = bytearray(newest.read_bytes())
-    data[largest.header_offset + largest.file_size // 2] ^= 1
-    newest.write_bytes(data)
+    damage(newest)
     assert world.run().tasks[0].model.state_hash() == state
     assert f"snapshot refused: snapshot {newest}" in caplog.text or str(newest) in caplog.text
 
@@ -89,14 +78,10 @@ def test_foreign_and_future_snapshots_are_refused_by_name(
     world = World(tmp_path)
     state = run_in_parts(world)
     newest = snapshots(tmp_path)[0]
-    manifest, arrays = read_snapshot(newest)
-    own = {key: manifest[key] for key in manifest if key not in ("format", "version", "arrays")}
-    own["seq"] = own["seq"] if seq is None else seq
-    own["chain"] = chain or own["chain"]
-    other = newest.with_name(f"{own['seq']}-{own['chain']}.npz")
+    other = renamed(newest, seq=seq, chain=chain)
     for path in snapshots(tmp_path):
-        path.unlink()
-    write_snapshot(other, arrays, own)
+        if path != other:
+            path.unlink()
     assert world.run().tasks[0].model.state_hash() == state
     assert f"{other}" in caplog.text
     assert reason in caplog.text
@@ -107,16 +92,7 @@ def test_altered_weight_is_detected_on_replay(tmp_path: Path, caplog: pytest.Log
     state = run_in_parts(world)
     older, newest = snapshots(tmp_path)[1], snapshots(tmp_path)[0]
     newest.unlink()
-    manifest, arrays = read_snapshot(older)
-    name = max(
-        (name for name in arrays if name.startswith("model.learner") and arrays[name].dtype == np.float32),
-        key=lambda name: np.count_nonzero(arrays[name]),
-    )
-    altered = arrays[name].copy()
-    places = np.flatnonzero(altered)
-    altered.flat[places] = np.nextafter(altered.flat[places], np.float32(2))
-    own = {key: manifest[key] for key in manifest if key not in ("format", "version", "arrays")}
-    write_snapshot(older, {**arrays, name: altered}, own)
+    alter_weights(older)
     assert world.run().tasks[0].model.state_hash() == state
     assert "the state was altered, or this machine computes other bits" in caplog.text
 

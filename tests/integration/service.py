@@ -17,6 +17,32 @@ from kafka.structs import TopicPartition
 TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 
 
+class Follower:
+    """Counts the committed records of a topic as they come; cheap enough to hit a worker in mid-stream."""
+
+    def __init__(self, broker: str, topic: str) -> None:
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=broker,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=20,
+        )
+        self._consumer.assign(
+            [TopicPartition(topic, number) for number in sorted(self._consumer.partitions_for_topic(topic))]
+        )
+        self._count = 0
+
+    def count(self) -> int:
+        """Return how many have come so far."""
+        while polled := self._consumer.poll(timeout_ms=20):
+            self._count += sum(len(records) for records in polled.values())
+        return self._count
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
 class Service:
     """Topics, a group and workers of one test.
 
@@ -35,6 +61,7 @@ class Service:
         self.name = name
         self._folder = folder
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._followers: list[Follower] = []
 
     def topic(self, role: str) -> str:
         return f"{self.name}-{role.replace('_', '-')}"
@@ -44,7 +71,7 @@ class Service:
             "kafka.bootstrap_servers": self.broker,
             "kafka.group_id": self.name,
             "worker.name": worker,
-            "snapshot.location": str(self._folder / f"{self.name}-snapshots"),
+            "snapshot.location": str(self.snapshots),
             "snapshot.interval_seconds": "1",
             "http.enabled": "false",
             **{f"topics.{role}": self.topic(role) for role in TOPICS},
@@ -85,18 +112,29 @@ class Service:
         self._workers.append(process)
         return process
 
+    def log_of(self, worker: str) -> str:
+        """Return what a worker's processes have logged."""
+        return "".join(path.read_text(errors="replace") for path in self._folder.glob(f"{self.name}-{worker}-*.log"))
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of the snapshots."""
+        return self._folder / f"{self.name}-snapshots"
+
     def kill_all(self) -> None:
         for process in self._workers:
             if process.poll() is None:
                 process.kill()
             process.wait()
+        for follower in self._followers:
+            follower.close()
 
     def logs(self) -> str:
         return "\n".join(path.read_text(errors="replace")[-3000:] for path in sorted(self._folder.glob("*.log")))
 
-    def produce_raw(self, role: str, values: Sequence[bytes]) -> None:
+    def produce_raw(self, role: str, values: Sequence[bytes | None]) -> None:
         producer = KafkaProducer(bootstrap_servers=self.broker, linger_ms=5)
-        futures = [producer.send(self.topic(role), value=value) for value in values]
+        futures = [producer.send(self.topic(role), value=value, key=b"" if value is None else None) for value in values]
         producer.flush(timeout=30)
         for future in futures:
             future.get(timeout=1)
@@ -144,6 +182,31 @@ class Service:
         finally:
             consumer.close()
 
+    def follow(self, role: str) -> Follower:
+        """Return what counts a role's committed records as they come."""
+        follower = Follower(self.broker, self.topic(role))
+        self._followers.append(follower)
+        return follower
+
+    def assigned(self) -> dict[str, list[int]]:
+        """Return the partitions of the instances that each worker of the group holds; empty while it rebalances."""
+        admin = KafkaAdminClient(bootstrap_servers=self.broker)
+        try:
+            group = admin.describe_groups([self.name])[self.name]
+        finally:
+            admin.close()
+        if group["group_state"] != "Stable":
+            return {}
+        return {
+            member["group_instance_id"]: sorted(
+                number
+                for topic in member["member_assignment"]["assigned_partitions"]
+                if topic["topic"] == self.topic("instances")
+                for number in topic["partitions"]
+            )
+            for member in group["members"]
+        }
+
     def predictions(self) -> list[dict[str, Any]]:
         return [json.loads(record.value) for record in self.read("predictions")]
 
@@ -152,12 +215,3 @@ class Service:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
-
-
-def comparable(prediction: dict[str, Any]) -> dict[str, Any]:
-    """Return a prediction without what names the run: its lineage and topic."""
-    return {
-        **prediction,
-        "model": {**prediction["model"], "lineage": ""},
-        "source": {**prediction["source"], "topic": ""},
-    }

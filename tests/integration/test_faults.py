@@ -66,13 +66,14 @@ def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterr
     service.create_topics(labels=True, more=more)
     count = produce(service, 6_000, seed=11)
     draw = Random(12)
+    answered = service.follow("predictions")
     for _ in range(10):
         process = service.start(labels=True, more=more)
-        before = len(service.read("predictions"))
-        goal = min(count - 200, before + draw.randrange(1, 400))
-        service.wait("answers before the kill", lambda goal=goal: len(service.read("predictions")) >= goal)
+        goal = answered.count() + draw.randrange(1, 400)
+        service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
         process.send_signal(signal.SIGKILL)
         process.wait()
+        assert 0 < answered.count() < 0.98 * count, "the kill must fall in mid-stream"
     process = service.start("--stop-at-end", labels=True, more=more)
     assert process.wait(timeout=120) == 0, service.logs()
     answered_once(service, count)

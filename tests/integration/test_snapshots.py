@@ -1,0 +1,81 @@
+"""Snapshots that do not belong, on a broker: refused by name, and the answers are those of an uninterrupted run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
+from tests.integration.service import Service
+from tests.integration.test_faults import answered_once
+from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
+
+
+def _altered(newest: Path) -> Path:
+    """Leave only a snapshot with batches behind it, and other weights in it."""
+    _, older, *rest = snapshots(newest.parent)
+    for path in (newest, *rest):
+        path.unlink()
+    alter_weights(older)
+    return older
+
+
+def _damaged(newest: Path) -> Path:
+    damage(newest)
+    return newest
+
+
+def _foreign(newest: Path) -> Path:
+    seq = int(newest.name.split("-")[0]) - 1
+    return _alone(newest, renamed(newest, seq=seq, chain="f" * 24))
+
+
+def _other_chain(newest: Path) -> Path:
+    return _alone(newest, renamed(newest, chain="f" * 24))
+
+
+def _future(newest: Path) -> Path:
+    return _alone(newest, renamed(newest, seq=10_000))
+
+
+def _alone(newest: Path, other: Path) -> Path:
+    kept = other.read_bytes()
+    shutil.rmtree(newest.parent)
+    newest.parent.mkdir()
+    other.write_bytes(kept)
+    return other
+
+
+FAULTS: list[tuple[Callable[[Path], Path], str]] = [
+    (_altered, "the state was altered, or this machine computes other bits"),
+    (_damaged, "is damaged or cut short"),
+    (_foreign, "it belongs to another model"),
+    (_other_chain, "has the chain ffffffffffffffffffffffff, committed is"),
+    (_future, "is of sequence 10000, beyond the committed"),
+]
+
+
+def test_snapshots_that_do_not_belong_are_refused_by_name(service: Service) -> None:
+    more = ["engine.batch_instances=50", "snapshot.interval_seconds=600"]
+    service.create_topics(more=more)
+    count = 0
+
+    def run(worker: str) -> None:
+        nonlocal count
+        rows = range(count, count + 150)
+        service.produce_raw("instances", [b'{"x":{"f":%d,"g":%d},"y":["l%d"]}' % (r % 7, r % 4, r % 3) for r in rows])
+        count += len(rows)
+        process = service.start("--stop-at-end", worker=worker, more=more)
+        assert process.wait(timeout=60) == 0, service.logs()
+
+    run("first")
+    run("second")
+    for number, (fault, reason) in enumerate(FAULTS):
+        refused = fault(snapshots(service.snapshots)[0])
+        run(f"w{number}")
+        (line, *_) = [line for line in service.log_of(f"w{number}").splitlines() if "snapshot refused" in line]
+        assert str(refused) in line
+        assert reason in line
+    answered_once(service, count)
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=False, more=more))
