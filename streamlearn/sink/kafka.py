@@ -1,3 +1,5 @@
+# pyright: reportAttributeAccessIssue=false
+# The stubs that come with the type checker describe an older client than the one installed.
 """A sink on Kafka: one transactional producer, thrown away after any failure.
 
 After a failed transaction call the client may leak its offsets into the next transaction, report success for a batch
