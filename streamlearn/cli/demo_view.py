@@ -61,7 +61,7 @@ class _Announcer:
 
 def _described(event: ModelEvent) -> str:
     if event.kind == "partition":
-        return f"labels are grouped anew: {event.after:.3f} nats a row are saved"
+        return f"labels are grouped anew: {event.before - event.after:.3f} nats a row are saved"
     if event.kind == "label":
         return f"{event.after:.0f} rows of label sets seen: answers are decoded jointly"
     where = f"{event.scope} {event.name}".strip()

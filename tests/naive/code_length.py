@@ -81,3 +81,14 @@ def gains(current: Any, candidate: Any, rows: list[list[int]], split: int) -> li
         for node in nodes:
             node.update(on)
     return found
+
+
+def code_lengths(tree: Any, rows: list[list[int]], split: int) -> list[float]:
+    """Return the nats that each row from ``split`` on costs."""
+    node = Node(tree)
+    found = []
+    for i, row in enumerate(rows):
+        if i >= split:
+            found.append(-node.log_probability(set(row)))
+        node.update(set(row))
+    return found

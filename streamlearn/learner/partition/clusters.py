@@ -100,6 +100,8 @@ class PartitionEvent:
         Mean gain of the candidate over the current tree, nats a row.
     standard_error
         Of the gain, nats a row.
+    code_length
+        Mean code length of the tree before the test, nats a row.
     rows
         Rows that both have coded.
     switched
@@ -112,6 +114,7 @@ class PartitionEvent:
 
     gain: float
     standard_error: float
+    code_length: float
     rows: int
     switched: bool
     forced: bool
@@ -273,9 +276,9 @@ class Partition:
         offsets, members = linear_replay(self.state.replay)
         split = max(len(offsets) - 1 - rows, 0)
         offsets = offsets[max(split - REFILL_ROWS, 0) :]
-        gain, standard_error, coded = compare(self.state.tree, candidate, offsets, members, min(split, REFILL_ROWS))
+        found = compare(self.state.tree, candidate, offsets, members, min(split, REFILL_ROWS))
         before = self.cluster_count
-        switched = gain > STANDARD_ERRORS * standard_error and gain * coded > LEAST_GAIN
+        switched = found.gain > STANDARD_ERRORS * found.standard_error and found.gain * found.rows > LEAST_GAIN
         clock = self.state.clock
         clock[TESTS] += 1
         if switched:
@@ -283,7 +286,7 @@ class Partition:
             clock[VERSION] += 1
             self.state = self.state._replace(tree=candidate)
             partition_recluster(self.state)
-        return PartitionEvent(gain, standard_error, coded, switched, forced, before, self.cluster_count)
+        return PartitionEvent(*found, switched, forced, before, self.cluster_count)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name; spare room is not state."""

@@ -272,9 +272,20 @@ def mean_gain(candidate: np.ndarray, current: np.ndarray) -> tuple[float, float]
     return mean, np.sqrt(squares / (n - 1.0) / n)
 
 
+class Comparison(NamedTuple):
+    """The candidate's mean ``gain`` over the current tree and its ``standard_error``, the current tree's mean
+    ``code_length``, all in nats a row, and the ``rows`` that were coded.
+    """
+
+    gain: float
+    standard_error: float
+    code_length: float
+    rows: int
+
+
 def compare(
     current: TreeState, candidate: TreeState, offsets: np.ndarray, members: np.ndarray, split: int
-) -> tuple[float, float, int]:
+) -> Comparison:
     """Code the rows from ``split`` on with both trees, refilled from the rows before.
 
     Parameters
@@ -285,11 +296,6 @@ def compare(
         The rows, as in ``code_rows``.
     split
         The first row that is coded.
-
-    Returns
-    -------
-    tuple
-        Mean gain of the candidate in nats a row, its standard error, rows coded.
     """
     n = len(offsets) - 1 - split
     coded = []
@@ -298,4 +304,5 @@ def compare(
         code_rows(tree, fresh_states(int(tree.size[NODES])), offsets, members, split, log_probability)
         coded.append(log_probability)
     mean, standard_error = mean_gain(*coded)
-    return mean, standard_error, n
+    code_length, _ = mean_gain(np.zeros(n), coded[1])
+    return Comparison(mean, standard_error, code_length, n)

@@ -41,7 +41,7 @@ def flattened(rows: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
 @given(current=st.sampled_from(TREES), candidate=st.sampled_from(TREES), rows=label_sets, split=st.integers(0, 60))
 def test_compare_equals_twin(current, candidate, rows, split):
     split = min(split, len(rows))
-    mean, error, n = compare(build(current), build(candidate), *flattened(rows), split)
+    mean, error, length, n = compare(build(current), build(candidate), *flattened(rows), split)
     gains = naive.gains(current, candidate, rows, split)
     assert n == len(gains)
     if n < 2:
@@ -49,6 +49,9 @@ def test_compare_equals_twin(current, candidate, rows, split):
     else:
         assert mean == pytest.approx(np.mean(gains), abs=1e-9)
         assert error == pytest.approx(np.std(gains, ddof=1) / math.sqrt(n), abs=1e-9)
+        assert length == pytest.approx(np.mean(naive.code_lengths(current, rows, split)), abs=1e-9)
+        after = np.mean(naive.code_lengths(candidate, rows, split))
+        assert length - mean == pytest.approx(after, abs=1e-9)
 
 
 @pytest.mark.parametrize("labels", [9, 16])
@@ -58,7 +61,7 @@ def test_compare_equals_twin_when_patterns_are_forgotten(labels):
     flat = tuple(range(labels))
     halves = tuple(range(labels // 2)), tuple(range(labels // 2, labels))
     assert len({tuple(row) for row in rows}) > MAXIMUM_PATTERNS
-    mean, error, n = compare(build(flat), build(halves), *flattened(rows), 1_000)
+    mean, error, _, n = compare(build(flat), build(halves), *flattened(rows), 1_000)
     gains = naive.gains(flat, halves, rows, 1_000)
     assert n == 500
     assert mean == pytest.approx(np.mean(gains), abs=1e-9)
