@@ -169,7 +169,7 @@ def _check(futures: Sequence[Any]) -> None:
 
 
 def _producer_id(producer: KafkaProducer) -> int:
-    return producer._transaction_manager.producer_id_and_epoch.producer_id
+    return producer._transaction_manager.producer_id_and_epoch.producer_id  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _close(producer: KafkaProducer) -> None:
