@@ -73,6 +73,25 @@ def test_interrupted_demo_keeps_what_is_done(tmp_path: Path) -> None:
     assert f"interrupted after {len(answered):,} of 100,000" in rest
 
 
+def test_a_demo_interrupted_while_it_compiles_ends_with_one_line(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    demo = subprocess.Popen(
+        [*DEMO, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "STREAMLEARN_CACHE_DIR": str(tmp_path / "cache")},
+    )
+    assert demo.stdout is not None
+    assert any(line.startswith("compiled ") for line in demo.stdout)
+    demo.send_signal(signal.SIGINT)
+    rest, errors = demo.communicate(timeout=60)
+    assert demo.returncode == 130, errors
+    assert errors == "streamlearn: interrupted\n"
+    assert "kernels ready" not in rest
+    assert not out.exists()
+
+
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "predictions.jsonl").write_text("kept\n")
     done = subprocess.run([*DEMO, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
