@@ -10,7 +10,8 @@ from streamlearn.encoder.labels import LabelTable, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
 from streamlearn.learner.decode.rules import CODES
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.model import Learner, LearnerEvent
+from streamlearn.learner.events import LearnerEvent
+from streamlearn.learner.model import Learner
 from streamlearn.learner.step import LEARN, PREDICT, Answers, Operations
 from streamlearn.plan import Answered, ModelEvent, Plan, Rows
 from streamlearn.settings.rules import Rule
@@ -241,14 +242,14 @@ class Walk:
 
     def _named(self, event: LearnerEvent, gathered: _Stretch) -> ModelEvent:
         name = ""
-        if event.cluster >= 0 and event.slot < self._labels.count:
+        if event.scope != "model" and event.slot < self._labels.count:
             others = event.size - 1
             name = self._labels.names[event.slot] + (f" and {others} more" if others else "")
         return ModelEvent(
             op=gathered.numbers[event.operation],
             row=event.row,
             kind=event.kind,
-            scope="cluster" if event.cluster >= 0 else "model",
+            scope=event.scope,
             name=name,
             signal=event.signal,
             direction=event.direction,

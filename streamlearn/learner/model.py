@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.drift.monitors import MonitorScratch
 from streamlearn.learner.entries import Entries
+from streamlearn.learner.events import LearnerEvent, drain, event_buffer
 from streamlearn.learner.experts.burst import FEATURES_AT_MOST
 from streamlearn.learner.experts.neighbour_window import KNOWN
 from streamlearn.learner.experts.neighbours import NEIGHBOURS
@@ -24,12 +24,10 @@ from streamlearn.learner.partition.clusters import Partition, partition_know
 from streamlearn.learner.step import (
     END,
     EVENTS_FULL,
-    LABEL_SETS_READY,
     LEARNT,
     OUTPUT_FULL,
     STRUCTURE_DUE,
     Answers,
-    EventBuffer,
     LearnerState,
     NeighbourSets,
     Operations,
@@ -41,27 +39,6 @@ from streamlearn.state.growth import capacity, grown
 
 EVENT_ROOM = 256
 CLUSTERS_AT_MOST = 64
-
-
-class LearnerEvent(NamedTuple):
-    """What happened at an operation of a walk.
-
-    ``cluster`` is -1 for the model as a whole; ``slot`` is the cluster's lowest label slot and ``size`` its labels.
-    """
-
-    operation: int
-    kind: str
-    cluster: int
-    slot: int
-    size: int
-    signal: str
-    direction: str
-    before: float
-    after: float
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
-    since_row: int
-    row: int
-    action: str
 
 
 @kernel
@@ -234,7 +211,7 @@ class Learner:
             np.zeros(FEATURES_AT_MOST, np.int32),
             np.zeros(FEATURES_AT_MOST, np.float32),
         )
-        buffer = EventBuffer(np.zeros((EVENT_ROOM, 4), np.int64), np.zeros((EVENT_ROOM, 2)), np.zeros(1, np.int64))
+        buffer = event_buffer(EVENT_ROOM + self.labels)
         events: list[LearnerEvent] = []
         position = 0
         reason = EVENTS_FULL
@@ -251,7 +228,9 @@ class Learner:
                 self.scores_top,
                 self.minimum_support,
             )
-            worse = self._drain(buffer, events)
+            happened = drain(buffer, self.partition.state.cluster_of[: self.labels])
+            worse = any(event.kind == "drift" and event.direction == "worse" for event in happened)
+            events.extend(happened)
             if reason == OUTPUT_FULL:
                 needed = int(answers.starts[position]) + self.labels + self.scores_top
                 needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
@@ -266,41 +245,6 @@ class Learner:
                 self._restructure(position - 1, worse, events)
         return answers, events
 
-    def _drain(self, buffer: EventBuffer, events: list[LearnerEvent]) -> bool:
-        """Turn the alarms of a walk into events; return whether a loss grew."""
-        worse = False
-        for place in range(int(buffer.size[0])):
-            operation, cluster, width, row = (int(value) for value in buffer.whole[place])
-            before, after = (float(value) for value in buffer.real[place])
-            if cluster == LABEL_SETS_READY:
-                events.append(
-                    LearnerEvent(operation, "label", -1, 0, 0, "rate", "better", before, after, width, 0, row, "none")
-                )
-                continue
-            grew = after > before
-            cluster_of = self.partition.state.cluster_of[: self.labels].tolist()
-            members = [slot for slot, of in enumerate(cluster_of) if of == cluster]
-            worse = worse or grew
-            events.append(
-                LearnerEvent(
-                    operation,
-                    "drift",
-                    cluster,
-                    members[0] if members else self.labels,
-                    len(members),
-                    "loss",
-                    "worse" if grew else "better",
-                    before,
-                    after,
-                    width,
-                    max(0, row - width + 1),
-                    row,
-                    "retest" if grew else "none",
-                )
-            )
-        buffer.size[0] = 0
-        return worse
-
     def _restructure(self, operation: int, forced: bool, events: list[LearnerEvent]) -> None:
         tested = self.partition.run_test(forced)
         if tested is not None and tested.switched:
@@ -309,7 +253,7 @@ class Learner:
                 LearnerEvent(
                     operation,
                     "partition",
-                    -1,
+                    "model",
                     0,
                     0,
                     "code_length",

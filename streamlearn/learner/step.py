@@ -23,6 +23,7 @@ from streamlearn.learner.decode.rules import best_labels, choose_row, probabilit
 from streamlearn.learner.drift.adwin import AdwinState
 from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
 from streamlearn.learner.entries import Entries
+from streamlearn.learner.events import LABEL_SETS_READY, TREE_RESET, EventBuffer, note_event
 from streamlearn.learner.experts.burst import FEATURES_AT_MOST
 from streamlearn.learner.experts.neighbours import neighbours_label_sets
 from streamlearn.learner.experts.panel import (
@@ -48,9 +49,6 @@ OUTPUT_FULL = 2
 EVENTS_FULL = 3
 
 LEARNT, COMPLETE, COLUMNS = range(3)
-
-LABEL_SETS_READY = -1
-"""In an event's cluster: from this row on enough label sets were seen to be decoded jointly."""
 
 
 class LearnerState(NamedTuple):
@@ -138,16 +136,6 @@ class Answers(NamedTuple):
     recent_starts: np.ndarray
     recent_columns: np.ndarray
     recent_values: np.ndarray
-
-
-class EventBuffer(NamedTuple):
-    """Drift alarms: ``whole`` int64[n, 4] (operation, cluster or LABEL_SETS_READY, rows in the window, row) and
-    ``real`` float64[n, 2] (mean before, mean after); ``size`` int64[1].
-    """
-
-    whole: np.ndarray
-    real: np.ndarray
-    size: np.ndarray
 
 
 @kernel
@@ -293,16 +281,15 @@ def _learn(
         labels,
         operation,
         state.counters[LEARNT],
-        events.whole,
-        events.real,
-        events.size,
+        events,
     )
     mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, truth, labels)
     first = operations.first[operation]
     last = operations.last[operation]
     if last > first:
         state.counters[COLUMNS] = max(state.counters[COLUMNS], np.int64(operations.entries.columns[last - 1]) + 1)
-    panel_learn_row(
+    row = state.counters[LEARNT]
+    resets = panel_learn_row(
         state.panel,
         scratch.panel,
         operations.entries,
@@ -314,6 +301,9 @@ def _learn(
         labels,
         state.counters[COLUMNS],
     )
+    tree = scratch.panel.label_tree
+    for reset in range(resets):
+        note_event(events, operation, TREE_RESET - tree.reset[reset], tree.age[reset], row, 0.0, tree.excess[reset])
     for label in range(labels):
         state.previous[label] = 1 if truth[label] == 1 else 0
         state.positives[label] += state.previous[label]
@@ -334,14 +324,8 @@ def _learn(
     )
     if complete:
         if few and decision_rows(state.decision) >= LEAST_ROWS:
-            place = events.size[0]
-            events.whole[place, 0] = operation
-            events.whole[place, 1] = LABEL_SETS_READY
-            events.whole[place, 2] = state.counters[COMPLETE]
-            events.whole[place, 3] = state.counters[LEARNT] - 1
-            events.real[place, 0] = 0.0
-            events.real[place, 1] = decision_rows(state.decision)
-            events.size[0] = place + 1
+            rows = decision_rows(state.decision)
+            note_event(events, operation, LABEL_SETS_READY, state.counters[COMPLETE], row, 0.0, rows)
         partition_learn_row(state.partition, scratch.members[:members])
     return worse
 
@@ -376,7 +360,7 @@ def step(
         full = answers.starts[operation] + labels + scores_top > answers.slots.size
         if full or answers.recent_starts[operation] + FEATURES_AT_MOST > answers.recent_columns.size:
             return operation, OUTPUT_FULL
-        if events.size[0] + clusters + 1 > events.whole.shape[0]:
+        if events.size[0] + clusters + labels + 1 > events.whole.shape[0]:
             return operation, EVENTS_FULL
         answers.learned[operation] = state.counters[LEARNT]
         _recall(state, scratch, operations, answers, operation, labels)

@@ -14,6 +14,7 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.drift.adwin import AdwinState, adwin_update
+from streamlearn.learner.events import EventBuffer, note_event
 
 _ONE = np.float32(1.0)
 
@@ -36,14 +37,12 @@ def monitors_learn_row(
     labels: int,
     operation: int,
     row: int,
-    events_whole: np.ndarray,
-    events_real: np.ndarray,
-    events_size: np.ndarray,
+    events: EventBuffer,
 ) -> bool:
     """Give each cluster's loss to its detector and note the alarms; return whether any loss grew.
 
     ``mixed`` float32[labels] are the logits before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
-    ``cluster_of`` int32[labels]. The event arrays are those of `step.EventBuffer`.
+    ``cluster_of`` int32[labels].
     """
     for cluster in range(clusters):
         scratch.likelihood[cluster] = 1.0
@@ -57,14 +56,8 @@ def monitors_learn_row(
     worse = False
     for cluster in range(clusters):
         if scratch.known[cluster] and adwin_update(adwin, cluster, 1.0 - scratch.likelihood[cluster]):
-            place = events_size[0]
-            events_whole[place, 0] = operation
-            events_whole[place, 1] = cluster
-            events_whole[place, 2] = np.int64(adwin.since[cluster])
-            events_whole[place, 3] = row
-            events_real[place, 0] = adwin.before[cluster]
-            events_real[place, 1] = adwin.after[cluster]
-            events_size[0] = place + 1
+            rows = np.int64(adwin.since[cluster])
+            note_event(events, operation, cluster, rows, row, adwin.before[cluster], adwin.after[cluster])
             if adwin.after[cluster] > adwin.before[cluster]:
                 worse = True
     return worse

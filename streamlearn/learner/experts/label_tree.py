@@ -77,7 +77,9 @@ _ONE = np.float32(1.0)
 
 class LabelTreeScratch(NamedTuple):
     """Memory of one row: ``bins`` uint8[columns], all 0 between calls; ``slots`` int32[columns]; ``leaf`` int32 and
-    ``probability`` float64 [labels] of the row predicted last; ``reset`` int32[labels], the labels that it reset.
+    ``probability`` float64 [labels] of the row predicted last; ``reset`` int32[labels], the labels that it reset,
+    ``excess`` float64[labels], by how many nats the decayed log loss of each was above the slow rate's, and ``age``
+    int64[labels], the rows since its last reset, at most 100.
     """
 
     bins: np.ndarray
@@ -85,6 +87,8 @@ class LabelTreeScratch(NamedTuple):
     leaf: np.ndarray
     probability: np.ndarray
     reset: np.ndarray
+    excess: np.ndarray
+    age: np.ndarray
 
 
 @kernel
@@ -181,6 +185,8 @@ def label_tree_learn_row(
         if state.trees[label, AGE] < LEAST_AGE:
             state.trees[label, AGE] += 1
         elif state.worse[label] > WORSE_NATS and state.trees[label, USED] > 1:
+            scratch.excess[resets] = state.worse[label]
+            scratch.age[resets] = state.trees[label, AGE]
             blank_tree(state, label)
             if state.trees[label, ALONE]:
                 watch_alone(state, label, 0)
@@ -228,7 +234,13 @@ class LabelTrees:
             np.zeros(0),
         )
         self.scratch = LabelTreeScratch(
-            np.zeros(0, np.uint8), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0), np.zeros(0, np.int32)
+            np.zeros(0, np.uint8),
+            np.zeros(0, np.int32),
+            np.zeros(0, np.int32),
+            np.zeros(0),
+            np.zeros(0, np.int32),
+            np.zeros(0),
+            np.zeros(0, np.int64),
         )
 
     def grow(self, features: int, labels: int) -> None:

@@ -153,6 +153,24 @@ def test_drift_is_noted_and_retested_at_the_same_row_however_rows_are_cut():
     assert whole.partition.state.clock[SINCE] == (len(rows) - 1 - last) % PERIOD, "an alarm ends the test period"
 
 
+def test_a_tree_that_went_wrong_is_reset_with_an_event():
+    rng = np.random.default_rng(8)
+    truths = (rng.random((1_200, 2)) < 0.5).astype(int)
+    turned = [row >= 600 for row in range(1_200)]
+    rows = [
+        Row({label: 0.9 for label in range(2) if truth[label] != turn} | {5: 0.4}, truth.tolist(), True)
+        for truth, turn in zip(truths, turned, strict=True)
+    ]
+    learner = new_learner(2, 2)
+    _, events = learner.walk(operations_of(rows))
+    resets = [event for event in events if event.kind == "tree"]
+    assert {event.slot for event in resets} == {0, 1}
+    for event in resets:
+        assert event.row >= 600
+        assert (event.scope, event.action, event.direction) == ("label", "reset", "worse")
+        assert event.after > event.before + 5.0
+
+
 def test_clusters_that_are_renumbered_start_with_empty_detectors():
     learner = new_learner(256, 257)
     learner.walk(operations_of(stream(5, 40, 256, 0.0, 0.0)))

@@ -8,6 +8,7 @@ from river.drift import ADWIN
 
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
+from streamlearn.learner.events import event_buffer
 from tests.naive.monitors import losses
 
 CLUSTER_OF = [0, 1, 0, 1, 2]
@@ -26,7 +27,6 @@ def run(seed: int, unknown: float, worse_cluster: int | None, better_cluster: in
     theirs = [ADWIN() for _ in range(3)]
     ours_alarms, river_alarms, grew = [], [], []
     cluster_of = np.array(CLUSTER_OF, np.int32)
-    size = np.zeros(1, np.int64)
     for row in range(ROWS):
         confidence = np.where(cluster_of == better_cluster, 0.5, 3.0)
         if row >= CHANGE:
@@ -35,15 +35,14 @@ def run(seed: int, unknown: float, worse_cluster: int | None, better_cluster: in
         truth = (rng.random(5) < 0.4).astype(np.int8)
         mixed = ((2.0 * truth - 1.0) * confidence + rng.normal(0.0, 0.5, 5)).astype(np.float32)
         truth[rng.random(5) < unknown] = -1
-        whole, real = np.zeros((4, 4), np.int64), np.zeros((4, 2))
-        size[0] = 0
-        worse = monitors_learn_row(adwin.state, scratch, cluster_of, 3, mixed, truth, 5, 77, row, whole, real, size)
+        events = event_buffer(4)
+        worse = monitors_learn_row(adwin.state, scratch, cluster_of, 3, mixed, truth, 5, 77, row, events)
         grew.append(bool(worse))
-        for place in range(size[0]):
-            operation, cluster, since, at = whole[place].tolist()
+        for place in range(int(events.size[0])):
+            operation, cluster, since, at = events.whole[place].tolist()
             assert (operation, at) == (77, row)
             assert since == adwin.state.since[cluster]
-            ours_alarms.append((row, cluster, bool(real[place, 1] > real[place, 0])))
+            ours_alarms.append((row, cluster, bool(events.real[place, 1] > events.real[place, 0])))
         known = [None if y < 0 else int(y) for y in truth]
         for cluster, loss in enumerate(losses(mixed.tolist(), known, CLUSTER_OF, 3)):
             if loss is None:
