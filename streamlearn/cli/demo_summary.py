@@ -10,7 +10,7 @@ from rich.table import Table
 from streamlearn.evaluation.baselines import baseline
 from streamlearn.evaluation.baselines.majority import positives
 from streamlearn.streams.base import StreamRow
-from streamlearn.streams.synthetic import Drift, TopicStream
+from streamlearn.streams.synthetic import Drift, GeneratedStream
 
 BEFORE = 1_000
 AFTER = 500
@@ -57,7 +57,7 @@ def scores(answers: Sequence[Sequence[str]], truths: Sequence[Sequence[str]]) ->
     return hits / len(truths), total / len(truths)
 
 
-def summary(stream: TopicStream, rows: Sequence[StreamRow], answers: Sequence[Sequence[str]]) -> Table:
+def summary(stream: GeneratedStream, rows: Sequence[StreamRow], answers: Sequence[Sequence[str]]) -> Table:
     """Return a table of subset accuracy and example F1 of the learner and the baselines, on the rows answered."""
     rows = rows[: len(answers)]
     truths = [positives(row.y or ()) for row in rows]

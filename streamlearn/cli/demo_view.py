@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlearn.plan import ModelEvent
-from streamlearn.streams.synthetic import TopicStream
+from streamlearn.streams.synthetic import GeneratedStream
 
 SHOWN_EVENTS = 8
 SHOWN_MEASURES = ("subset_accuracy", "example_f1", "micro_f1", "macro_f1", "hamming_loss")
@@ -47,7 +47,7 @@ class DemoView(Protocol):
 class _Announcer:
     """Says what happened, in order: known changes of the stream and events of the model."""
 
-    def __init__(self, stream: TopicStream) -> None:
+    def __init__(self, stream: GeneratedStream) -> None:
         self._known = deque(stream.drifts)
 
     def lines(self, progress: Progress) -> list[str]:
@@ -80,7 +80,7 @@ def _number(value: float | None) -> str:
 class LiveView:
     """A screen that is drawn anew with every commit."""
 
-    def __init__(self, console: Console, stream: TopicStream) -> None:
+    def __init__(self, console: Console, stream: GeneratedStream) -> None:
         self._stream = stream
         self._announcer = _Announcer(stream)
         self._events: deque[str] = deque(maxlen=SHOWN_EVENTS)
@@ -130,7 +130,7 @@ class LiveView:
 class PlainView:
     """Lines of text: every event, and the measures from time to time."""
 
-    def __init__(self, console: Console, stream: TopicStream) -> None:
+    def __init__(self, console: Console, stream: GeneratedStream) -> None:
         self._console = console
         self._stream = stream
         self._announcer = _Announcer(stream)

@@ -9,7 +9,14 @@ import typer
 
 
 def generate(
-    name: Annotated[str, typer.Argument(help="drifting, gradual or stationary.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="drifting, gradual, stationary; of the meta-label generator: meta (stationary), meta-labels (labels "
+            "appear and retire), and meta-WHAT-HOW with features, dependencies or priors, and sudden, gradual or "
+            "recurring."
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="File to write, .jsonl or .jsonl.gz; - for standard output.")],
     instances: Annotated[int, typer.Option("--instances", min=0, help="How many instances.")] = 12_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal streams.")] = 0,

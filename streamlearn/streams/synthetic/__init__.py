@@ -1,6 +1,6 @@
 """Generators with known drift, by name."""
 
+from streamlearn.streams.synthetic.base import Drift, GeneratedStream
 from streamlearn.streams.synthetic.catalogue import GENERATORS, generator
-from streamlearn.streams.synthetic.topics import Drift, TopicStream
 
-__all__ = ["GENERATORS", "Drift", "TopicStream", "generator"]
+__all__ = ["GENERATORS", "Drift", "GeneratedStream", "generator"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from streamlearn.streams.synthetic.topics import LABELS, TOPICS, Drift, TopicStream, World, new_labels, new_world
+from streamlearn.streams.synthetic.base import Drift
+from streamlearn.streams.synthetic.topics import LABELS, TOPICS, TopicStream, World, new_labels, new_world
 
 PERIOD = 4_000
 APPEARS = 6_000

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from random import Random
 
-from streamlearn.streams.synthetic.topics import Drift, TopicStream, World, new_world
+from streamlearn.streams.synthetic.base import Drift
+from streamlearn.streams.synthetic.topics import TopicStream, World, new_world
 
 PERIOD = 6_000
 LASTS = 2_000

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import Literal, NamedTuple
 
 from streamlearn.streams.base import StreamRow
+from streamlearn.streams.synthetic.base import GeneratedStream
 
 TOPICS = 6
 WORDS = 60
 WORDS_OF_TOPIC = 10
 SENSORS = 4
 LABELS = 10
-
-
-class Drift(NamedTuple):
-    """A known change: the first row that it touches, the row where it is complete, and what changes."""
-
-    row: int
-    complete: int
-    what: Literal["dependencies", "features", "dependencies and features", "label appears"]
 
 
 @dataclass(slots=True)
@@ -70,30 +62,10 @@ def draw_row(random: Random, world: World, before: int, number: int) -> tuple[St
     return StreamRow(x, y, f"row-{number}"), main
 
 
-class TopicStream:
-    """A stream of rows made of topics; a longer one has the same beginning.
-
-    Parameters
-    ----------
-    seed:
-        Equal seeds give equal streams.
-    instances:
-        How many rows.
-    """
+class TopicStream(GeneratedStream):
+    """A stream of rows made of topics."""
 
     name = "topics"
-    features: Sequence[str] = ()
-    labels: Sequence[str] = ()
-    columns = 0
-
-    def __init__(self, seed: int, instances: int) -> None:
-        self.seed = seed
-        self.instances = instances
-
-    @property
-    def drifts(self) -> list[Drift]:
-        """The known changes within the stream."""
-        return []
 
     def worlds(self, random: Random) -> Iterator[World]:
         """Yield the world of every row, for ever."""

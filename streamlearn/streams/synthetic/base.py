@@ -1,0 +1,49 @@
+"""What the generators have in common: a seed, a length, and the truth of their drifts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from streamlearn.streams.base import StreamRow
+
+Change = Literal["dependencies", "features", "dependencies and features", "priors", "label appears", "label retires"]
+
+
+class Drift(NamedTuple):
+    """A known change: the first row that it touches, the row where it is complete, and what changes."""
+
+    row: int
+    complete: int
+    what: Change
+
+
+class GeneratedStream(ABC):
+    """A stream made row by row; a longer one has the same beginning.
+
+    Parameters
+    ----------
+    seed:
+        Equal seeds give equal streams.
+    instances:
+        How many rows.
+    """
+
+    name = "generated"
+    features: Sequence[str] = ()
+    labels: Sequence[str] = ()
+    columns = 0
+
+    def __init__(self, seed: int, instances: int) -> None:
+        self.seed = seed
+        self.instances = instances
+
+    @property
+    def drifts(self) -> list[Drift]:
+        """The known changes within the stream, in order."""
+        return []
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[StreamRow]:
+        """Yield the rows, from the first."""
