@@ -1,0 +1,224 @@
+"""Instances per second of predict, decide and learn, beside Vowpal Wabbit and river. Run as a command:
+
+    python -m tests.benchmarks.learner [--streams NAME,...] [--rows N] [--runs N]
+
+Ours walks encoded arrays on one thread, one instance after the other; Vowpal Wabbit learns the same scaled values with
+``--multilabel_oaa`` and logistic loss from its own cache file, writing its predictions, and its time is its wall time
+less that of a run on one instance. Both are warmed by a run that is not counted, take turns, and medians are compared.
+river's binary relevance of logistic regressions learns the first instances only. The 99th percentile is of single
+instances, each handed over alone. Needs the extra ``[vw]`` and the real streams.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from river import linear_model
+from vowpalwabbit import Workspace
+
+from streamlearn.learner.decode.rules import CODES
+from streamlearn.learner.entries import Entries
+from streamlearn.learner.model import Learner
+from streamlearn.learner.step import LEARN, PREDICT, Operations
+from streamlearn.settings.model import Settings
+from streamlearn.settings.presets import EXPERTS
+from streamlearn.stream_model import StreamModel
+from streamlearn.streams.opening import open_stream
+from tests.datasets import datasets_folder
+
+STREAMS = ("imdb", "tmc2007", "ng20", "slashdot", "yeast", "scene", "bibtex", "delicious")
+BATCH = 1_000
+RIVER_ROWS = 300
+SINGLE_ROWS = 3_000
+
+
+class Encoded(NamedTuple):
+    """A stream as arrays: ``entries`` of row i from ``starts[i]``, its labels ``slots`` from ``truth_starts[i]``."""
+
+    labels: int
+    features: int
+    starts: np.ndarray
+    entries: Entries
+    truth_starts: np.ndarray
+    slots: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return self.starts.size - 1
+
+
+def encoded(path: Path, rows: int) -> Encoded:
+    """Encode a stream's first rows."""
+    stream = open_stream(str(path))
+    settings = Settings.model_validate({"labels": {"maximum": 2048}, "limits": {"memory_bytes": 1 << 40}})
+    model = StreamModel(settings, labels=stream.labels, features=stream.features)
+    found = [row for _, row in zip(range(rows), stream, strict=False)]
+    arrays = model.encoder.encode([row.x for row in found], observe=True)
+    slots = [model.labels.resolve(row.y or []).slots for row in found]
+    truth_starts = np.zeros(len(slots) + 1, np.int64)
+    np.cumsum([len(row) for row in slots], out=truth_starts[1:])
+    entries = Entries(arrays.columns, arrays.values, arrays.rarity_weighted, arrays.bins)
+    flat = np.array([slot for row in slots for slot in row], np.int32)
+    return Encoded(model.labels.count, model.encoder.columns.count, arrays.starts, entries, truth_starts, flat)
+
+
+def operations(data: Encoded, first: int, last: int) -> Operations:
+    """Return the rows from ``first`` to ``last``, to be answered and then learnt."""
+    count = last - first
+    truth = data.truth_starts[first : last + 1] - data.truth_starts[first]
+    slots = data.slots[data.truth_starts[first] : data.truth_starts[last]]
+    return Operations(
+        np.full(count, PREDICT | LEARN, np.uint8),
+        data.starts[first:last],
+        data.starts[first + 1 : last + 1],
+        data.entries,
+        truth,
+        slots,
+        np.ones(slots.size, np.int8),
+        np.ones(count, np.uint8),
+        np.full(count, CODES["balanced"], np.int64),
+        np.zeros(count, np.int64),
+        np.zeros(count),
+        np.zeros(count + 1, np.int64),
+        np.zeros(0, np.int32),
+        np.zeros(0, np.float32),
+    )
+
+
+def new_learner(data: Encoded, preset: str) -> Learner:
+    """Return a learner that knows the stream's labels and columns."""
+    learner = Learner(data.labels, maximum_labels=max(data.labels, 1024), scores_top=0, experts=EXPERTS[preset])
+    learner.grow_features(data.features)
+    return learner
+
+
+def ours(data: Encoded, preset: str) -> float:
+    """Return the seconds of one run over all rows."""
+    learner = new_learner(data, preset)
+    walks = [operations(data, row, min(row + BATCH, data.rows)) for row in range(0, data.rows, BATCH)]
+    begun = time.perf_counter()
+    for walk in walks:
+        learner.walk(walk)
+    return time.perf_counter() - begun
+
+
+def single(data: Encoded, preset: str) -> float:
+    """Return the 99th percentile of the milliseconds that a row handed over alone takes."""
+    learner = new_learner(data, preset)
+    head = max(0, data.rows - SINGLE_ROWS)
+    for row in range(0, head, BATCH):
+        learner.walk(operations(data, row, min(row + BATCH, head)))
+    taken = []
+    for row in range(head, data.rows):
+        alone = operations(data, row, row + 1)
+        begun = time.perf_counter()
+        learner.walk(alone)
+        taken.append(time.perf_counter() - begun)
+    return float(np.percentile(taken, 99)) * 1e3
+
+
+def vowpal_wabbit(data: Encoded, folder: Path) -> Callable[[], float]:
+    """Return a run of Vowpal Wabbit over the same rows: it returns its seconds."""
+    text, one = folder / "rows.txt", folder / "row.txt"
+    columns, values = data.entries.columns.tolist(), data.entries.values.tolist()
+    with text.open("w", encoding="ascii") as file:
+        for row in range(data.rows):
+            slots = data.slots[data.truth_starts[row] : data.truth_starts[row + 1]].tolist()
+            # A row without labels would be one without truth: it is taught a label of its own.
+            labels = ",".join(map(str, slots or [data.labels]))
+            entries = range(data.starts[row], data.starts[row + 1])
+            file.write(f"{labels} | " + " ".join(f"{columns[at]}:{values[at]:.6g}" for at in entries) + "\n")
+    with text.open(encoding="ascii") as file:
+        one.write_text(file.readline(), encoding="ascii")
+    bits = min(max((data.features * (data.labels + 1)).bit_length(), 18), 24)
+
+    def seconds(rows: Path) -> float:
+        begun = time.perf_counter()
+        workspace = Workspace(
+            f"--multilabel_oaa {data.labels + 1} --loss_function logistic -b {bits} --quiet -d {rows} "
+            f"--cache_file {rows}.cache -p {rows}.predictions"
+        )
+        workspace.run_parser()
+        workspace.finish()
+        return time.perf_counter() - begun
+
+    return lambda: seconds(text) - seconds(one)
+
+
+def river(data: Encoded) -> float:
+    """Return the rows a second of river's binary relevance of logistic regressions, on the first rows."""
+    models: list[Any] = [linear_model.LogisticRegression() for _ in range(data.labels)]
+    columns, values = data.entries.columns.tolist(), data.entries.values.tolist()
+    rows = min(RIVER_ROWS, data.rows)
+    begun = time.perf_counter()
+    for row in range(rows):
+        x = {columns[at]: values[at] for at in range(data.starts[row], data.starts[row + 1])}
+        on = set(data.slots[data.truth_starts[row] : data.truth_starts[row + 1]].tolist())
+        for label, of_label in enumerate(models):
+            of_label.predict_proba_one(x)
+            of_label.learn_one(x, label in on)
+    return rows / (time.perf_counter() - begun)
+
+
+def measure(name: str, rows: int, runs: int) -> dict[str, float]:
+    """Return the rows a second of each learner on one stream, and the 99th percentiles in milliseconds."""
+    data = encoded(datasets_folder() / f"{name}.arff.gz", rows)
+    with tempfile.TemporaryDirectory() as folder:
+        peer = vowpal_wabbit(data, Path(folder))
+        contenders: dict[str, Callable[[], float]] = {
+            "default": lambda: ours(data, "default"),
+            "fast": lambda: ours(data, "fast"),
+            "vw": peer,
+        }
+        taken: dict[str, list[float]] = {contender: [] for contender in contenders}
+        for run in range(runs + 1):
+            for contender, seconds in contenders.items():
+                passed = seconds()
+                if run:
+                    taken[contender].append(passed)
+    found = {contender: data.rows / statistics.median(seconds) for contender, seconds in taken.items()}
+    return found | {"river": river(data), "p99 default": single(data, "default"), "p99 fast": single(data, "fast")}
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """Return the geometric mean."""
+    return math.exp(sum(math.log(value) for value in values) / len(values))
+
+
+def main() -> None:
+    """Measure, and print a line for each stream."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--streams", default=",".join(STREAMS), help="comma-separated")
+    parser.add_argument("--rows", type=int, default=30_000, help="at most so many rows of each stream")
+    parser.add_argument("--runs", type=int, default=5)
+    options = parser.parse_args()
+    StreamModel(Settings()).warm_up()
+    print(  # noqa: T201
+        f"{'rows/s':10} {'default':>9} {'fast':>9} {'vw':>9} {'river':>7}  {'default/vw':>10} {'fast/vw':>8}  p99 ms"
+    )
+    ratios: dict[str, list[float]] = {"default": [], "fast": []}
+    for name in options.streams.split(","):
+        found = measure(name, options.rows, options.runs)
+        for preset, of_preset in ratios.items():
+            of_preset.append(found[preset] / found["vw"])
+        print(  # noqa: T201
+            f"{name:10} {found['default']:9,.0f} {found['fast']:9,.0f} {found['vw']:9,.0f} {found['river']:7,.1f}"
+            f"  {ratios['default'][-1]:10.2f} {ratios['fast'][-1]:8.2f}"
+            f"  {found['p99 default']:.2f} {found['p99 fast']:.2f}",
+            flush=True,
+        )
+    print(  # noqa: T201
+        f"geometric means: default {geometric_mean(ratios['default']):.2f}, fast {geometric_mean(ratios['fast']):.2f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
