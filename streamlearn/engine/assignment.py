@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import commit, journal
 from streamlearn.engine.behaviour import behaviour_of, check_change, with_behaviour
-from streamlearn.engine.instruments import Instruments
 from streamlearn.engine.restore import JournalReader, Restore
 from streamlearn.engine.task import Task
 from streamlearn.errors import JournalError, OffsetLostError, TopicError
@@ -32,8 +31,8 @@ class TaskMaker:
         What is read.
     store:
         Snapshots; None when there are none to look for.
-    instruments:
-        Told of a restore's progress.
+    restored:
+        Told of a restore's progress: rows applied again so far.
     lineage:
         Gives a new model its identity.
     """
@@ -43,13 +42,13 @@ class TaskMaker:
         settings: Settings,
         source: Source,
         store: SnapshotStore | None,
-        instruments: Instruments,
+        restored: Callable[[int], None],
         lineage: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
-        self._instruments = instruments
+        self._restored = restored
         self._lineage = lineage
 
     def make(self, number: int, partitions: Sequence[TopicPartition]) -> Task:
@@ -66,7 +65,7 @@ class TaskMaker:
         if mark is None:
             return self._begin(number, partitions)
         begun = time.monotonic()
-        restore = Restore(self._settings, self._source, self._store, self._instruments.restored)
+        restore = Restore(self._settings, self._source, self._store, self._restored)
         task = restore.run(number, partitions, mark, positions)
         self.check_topics(task)
         self._change_settings(task)

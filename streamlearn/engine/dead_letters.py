@@ -15,8 +15,8 @@ POINTER_ABOVE_BYTES = 900_000
 def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputRecord:
     """Return the dead letter of a record: its key, value and headers untouched, and headers of ours behind them.
 
-    A value too large to be written again stays where it is: the dead letter then has no value, and the header
-    ``pointer`` says that topic, partition and offset name the original.
+    A value too large to be written again, or that cannot be read, stays where it is: the dead letter then has
+    no value, and the header ``pointer`` says that topic, partition and offset name the original.
     """
     ours = {
         "topic": record.topic,
@@ -28,7 +28,7 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
         "version": __version__,
     }
     value = record.value
-    if value is not None and len(value) > POINTER_ABOVE_BYTES:
+    if error.code == "corrupt_record" or (value is not None and len(value) > POINTER_ABOVE_BYTES):
         value = None
         ours["pointer"] = "the value is in the record named by topic, partition and offset"
     headers = [*record.headers, *((f"{HEADER_PREFIX}{name}", value.encode()) for name, value in ours.items())]

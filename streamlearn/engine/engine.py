@@ -21,6 +21,7 @@ from streamlearn.engine.watchdog import Watchdog
 from streamlearn.errors import (
     OffsetLostError,
     OvertakenError,
+    RecordError,
     RetryableError,
     StopError,
     TooManyBadRecordsError,
@@ -35,6 +36,8 @@ _logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
 LONGEST_BACKOFF_SECONDS = 5.0
+LAG_SECONDS = 1.0
+NO_TIMESTAMP = -1
 
 
 def new_lineage() -> str:
@@ -82,7 +85,7 @@ class Engine:
         self._instruments = instruments or NoInstruments()
         self._clock = clock
         self._watchdog = watchdog or Watchdog()
-        self._maker = TaskMaker(settings, source, store, self._instruments, lineage)
+        self._maker = TaskMaker(settings, source, store, self._restored, lineage)
         self._stopping = threading.Event()
         self._aligners: dict[int, Aligner] = {}
         self.tasks: dict[int, Task] = {}
@@ -97,6 +100,7 @@ class Engine:
         self._gathering_since: float | None = None
         self._writer: SnapshotWriter | None = None
         self._snapshot_due = 0.0
+        self._lag_due = 0.0
 
     def stop(self) -> None:
         """Let the loop end after the batch at hand; may be called from a signal handler or another thread."""
@@ -120,8 +124,11 @@ class Engine:
             self._watchdog.unassigned(True)
             while not self._stopping.is_set() and not (stop_at_end and self._reached_ends()):
                 self._watchdog.turned()
+                self._instruments.turned(self.tasks)
+                self._report_lag()
                 self._step(stop_at_end)
                 self._snapshot()
+            self._instruments.turned(self.tasks)
             self._snapshot(final=True)
         finally:
             self._watchdog.unassigned(False)
@@ -190,7 +197,10 @@ class Engine:
             self._turn()
         else:
             start = task.positions[error.partition]
-            self._maker.give_up(task, [journal.Range(*error.partition, start, max(start, error.offset) + 1)])
+            lost = journal.Range(*error.partition, start, max(start, error.offset) + 1)
+            self._maker.give_up(task, [lost])
+            record = RawRecord(*error.partition, max(start, error.offset), NO_TIMESTAMP, None, None)
+            task.passed_over.append((record, RecordError("corrupt_record", error.reason)))
         self._drop_polled()
 
     def _note(self, changes: list[AssignmentChange]) -> None:
@@ -275,7 +285,7 @@ class Engine:
         if self._attempt(self._send):
             ended = time.monotonic()
             self._instruments.committed(self.tasks, ended - begun, ended - applied)
-            self._report_lag()
+            self._lag_due = ended
 
     def _apply(self, task: Task) -> CommitPart | None:
         engine = self._settings.engine
@@ -429,17 +439,34 @@ class Engine:
         if self._writer is not None and task.snapshot_seq == task.mark.seq:
             self._writer.has(task)
         self._aligners[number] = Aligner(self._settings.topics.labels)
-        for partition, offset in task.positions.items():
-            self._source.seek(partition, offset)
+        # A long restore has polled, so that the group does not give this worker up, and moved every position.
+        for each in self.tasks.values():
+            for partition, offset in each.positions.items():
+                self._source.seek(partition, offset)
+
+    def _restored(self, rows: int) -> None:
+        self._watchdog.turned()
+        self._source.keep_alive()
+        self._instruments.restored(rows)
 
     def _report_lag(self) -> None:
+        moment = time.monotonic()
+        if moment < self._lag_due or self._token is None or self._assigned is not None:
+            return
+        self._lag_due = moment + LAG_SECONDS
         records = 0
         oldest = 0.0
         now = self._clock()
         for task in self.tasks.values():
-            behind = sum(self._source.behind(partition, task.positions[partition]) for partition in task.partitions)
+            aligner = self._aligners[task.number]
+            behind = sum(
+                self._source.behind(partition, task.positions[partition])
+                for partition in task.partitions
+                # Behind the last record there may be markers, which nobody applies.
+                if aligner.has(partition) or not self._source.at_end(partition)
+            )
             records += behind
-            if behind:
+            if behind and task.pending.watermark_ms > 0:
                 oldest = max(oldest, (now - task.pending.watermark_ms * 1_000_000) / 1e9)
         self._instruments.lag(records, max(0.0, oldest))
 

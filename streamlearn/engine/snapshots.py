@@ -12,7 +12,6 @@ import numpy as np
 
 from streamlearn.engine.restore import manifest_of
 from streamlearn.engine.task import Task
-from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import copy_arrays
 from streamlearn.state.snapshot_store import SnapshotStore
 
@@ -77,9 +76,10 @@ class SnapshotWriter:
                 )
                 self._store.prune(self._group, job.lineage, job.task)
                 _logger.info("snapshot written: %s (%d bytes)", entry.path, entry.size_bytes)
-            except (SnapshotError, OSError) as error:
+            except Exception as error:  # an object store's client raises errors of its own
                 self.failures += 1
-                _logger.error("snapshot not written, answers go on: %s", error)
+                self._written.pop(job.task, None)
+                _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
             if self._queue.empty():
                 self._busy.clear()
 

@@ -76,7 +76,8 @@ class Task:
         The model's identity.
 
     ``positions`` are the offsets to apply next, ``mark`` the sequence and chain of the last batch, ``preamble`` the
-    journal's records that go before the next one, ``snapshot_seq`` the sequence of the snapshot it came from.
+    journal's records that go before the next one, ``passed_over`` records that nobody can read, whose dead letters
+    go with the next batch, ``snapshot_seq`` the sequence of the snapshot it came from.
     """
 
     def __init__(self, settings: Settings, number: int, partitions: Sequence[TopicPartition], lineage: str) -> None:
@@ -98,6 +99,7 @@ class Task:
         self.mark = journal.Metadata(0, journal.FIRST_CHAIN)
         self.journal_offset = -1
         self.preamble: list[bytes] = []
+        self.passed_over: list[tuple[RawRecord, RecordError]] = []
         self.snapshot_seq = 0
 
     @property
@@ -272,6 +274,9 @@ class Batch:
         task.mark = mark
         journalled = [*task.preamble, journal.encode(record)]
         task.preamble = []
+        # They are in no outcome: the journal's record before this one tells of them.
+        self._dead = [*task.passed_over, *self._dead]
+        task.passed_over = []
         made = self._outputs(result, task.lineage) if outputs else []
         applied = Applied(
             self._records,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_metrics
 from streamlearn.engine.task import Applied, Task
@@ -15,6 +15,8 @@ from streamlearn.telemetry.registry import ServiceMetrics
 
 class EngineInstruments:
     """Counts for Prometheus, and publishes the measures of every task from time to time.
+
+    The gauges of a worker with several models are the means of theirs, weighted by the rows on which they rest.
 
     Parameters
     ----------
@@ -42,6 +44,7 @@ class EngineInstruments:
         self._metrics = metrics
         self._topic = settings.topics.metrics
         self._interval = settings.measures.interval_seconds
+        self._window = settings.measures.window
         self._publish = publish
         self._clock = clock
         self._monotonic = monotonic
@@ -69,20 +72,31 @@ class EngineInstruments:
         metrics = self._metrics
         metrics.batch_seconds.observe(batch_seconds)
         metrics.commit_seconds.observe(commit_seconds)
+        self._set_sizes(tasks)
+
+    def _set_sizes(self, tasks: Mapping[int, Task]) -> None:
+        metrics = self._metrics
         metrics.labels.set(sum(len(task.model.label_names) for task in tasks.values()))
         metrics.features.set(sum(task.model.feature_count for task in tasks.values()))
         metrics.clusters.set(sum(task.model.cluster_count for task in tasks.values()))
         metrics.pending.set(sum(task.pending.waiting for task in tasks.values()))
         metrics.orphans.set(sum(task.pending.orphans for task in tasks.values()))
-        due = self._monotonic() >= self._published + self._interval
-        if due:
-            self._published = self._monotonic()
-            if len(tasks) == 1:
-                (task,) = tasks.values()
-                metrics.set_measures(task.model.measures.window_latest(), task.model.measures.whole())
-            if self._topic:
-                for task in tasks.values():
-                    self._publish(self._record(task))
+
+    def turned(self, tasks: Mapping[int, Task]) -> None:
+        moment = self._monotonic()
+        if not tasks or moment < self._published + self._interval:
+            return
+        self._published = moment
+        measures = [task.model.measures for task in tasks.values()]
+        rows = [each.rows() for each in measures]
+        in_window = [{name: min(n, self._window) for name, n in each.items()} for each in rows]
+        self._metrics.set_measures(
+            _mean([each.window_latest() for each in measures], in_window),
+            _mean([each.whole() for each in measures], rows),
+        )
+        if self._topic:
+            for task in tasks.values():
+                self._publish(self._record(task))
 
     def _record(self, task: Task) -> OutputRecord:
         model = task.model
@@ -104,6 +118,7 @@ class EngineInstruments:
     def role(self, role: str, tasks: Mapping[int, Task]) -> None:
         self._role = role
         self._metrics.set_role(role)
+        self._set_sizes(tasks)
 
     def restored(self, rows: int) -> None:
         self._metrics.restored_rows.set(rows)
@@ -114,3 +129,13 @@ class EngineInstruments:
 
     def snapshot_failures(self, count: int) -> None:
         self._metrics.snapshot_failures.set(count)
+
+
+def _mean(values: Sequence[Mapping[str, float | None]], rows: Sequence[Mapping[str, int]]) -> dict[str, float | None]:
+    """Return the mean of each measure over the models that have it, weighted by rows; None where none has."""
+    means: dict[str, float | None] = {}
+    for name in values[0]:
+        known = [(value, of[name]) for each, of in zip(values, rows, strict=True) if (value := each[name]) is not None]
+        total = sum(weight for _, weight in known)
+        means[name] = sum(value * weight for value, weight in known) / total if total else None
+    return means

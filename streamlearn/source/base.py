@@ -60,6 +60,7 @@ class CorruptInputError(StopError):
         )
         self.partition = partition
         self.offset = offset
+        self.reason = text
 
 
 class RangeReader(Protocol):
@@ -101,6 +102,10 @@ class Source(Protocol):
 
     def changes(self) -> list[AssignmentChange]:
         """Return the changes of assignment since the last call, oldest first."""
+        ...
+
+    def keep_alive(self) -> None:
+        """Show the group that this worker lives while it does not poll; every position must be set again afterwards."""
         ...
 
     def seek(self, partition: TopicPartition, offset: int) -> None:

@@ -32,8 +32,12 @@ from streamlearn.source.base import AssignmentChange, Bounds, Committed, Corrupt
 
 READ_SILENCE_SECONDS = 60.0
 POLL_RECORDS = 5_000
+ALIVE_SECONDS = 10.0
 _PARTITION = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 CALL_MS = 15_000
+
+# What the client raises when asked about a partition that is not, or no longer, assigned.
+_UNASSIGNED = (kafka_errors.IllegalStateError, ValueError)
 
 _READ_OPTIONS: dict[str, Any] = {
     "metrics_enabled": False,
@@ -79,6 +83,7 @@ class KafkaSource:
         self._consumer: KafkaConsumer | None = None
         self._admin: KafkaAdminClient | None = None
         self._changes: deque[AssignmentChange] = deque()
+        self._alive = 0.0
 
     @property
     def consumer(self) -> KafkaConsumer:
@@ -109,7 +114,7 @@ class KafkaSource:
             heartbeat_interval_ms=min(1_000, kafka.session_timeout_ms // 3),
             max_poll_interval_ms=120_000,
             max_poll_records=POLL_RECORDS,
-            partition_assignment_strategy=(OneMemberAssignor if scope == "topic" else RangePartitionAssignor,),
+            partition_assignment_strategy=(OneMemberAssignor() if scope == "topic" else RangePartitionAssignor,),
         )
         self._consumer.subscribe(self._topics, listener=_Notes(self))
         # Without the topics' metadata before the first poll, a join can stall for ever.
@@ -117,6 +122,7 @@ class KafkaSource:
             self._consumer.partitions_for_topic(topic)
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        self._alive = time.monotonic()
         try:
             polled = self.consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
         except kafka_errors.NoOffsetForPartitionError:
@@ -154,6 +160,14 @@ class KafkaSource:
             for partition, records in polled.items()
         }
 
+    def keep_alive(self) -> None:
+        if time.monotonic() < self._alive + ALIVE_SECONDS:
+            return
+        # What is wrong with a record or an offset is said again when it is polled to be applied.
+        with contextlib.suppress(kafka_errors.KafkaError):
+            self.consumer.poll(timeout_ms=100, max_records=1)
+        self._alive = time.monotonic()
+
     def changes(self) -> list[AssignmentChange]:
         # One by one: the client's thread may add another one at any moment.
         changes = []
@@ -163,7 +177,7 @@ class KafkaSource:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         # While partitions are being taken away, the assignment that follows seeks again.
-        with contextlib.suppress(kafka_errors.IllegalStateError):
+        with contextlib.suppress(*_UNASSIGNED):
             self.consumer.seek(ClientPartition(*partition), offset)
 
     def at_end(self, partition: TopicPartition) -> bool:
@@ -171,7 +185,7 @@ class KafkaSource:
         try:
             end = self.consumer.highwater(client)
             position = self.consumer.position(client, timeout_ms=CALL_MS)
-        except kafka_errors.IllegalStateError:
+        except _UNASSIGNED:
             # It is being taken away: nothing more of it will be polled.
             return True
         return end is not None and position is not None and position >= end
@@ -179,7 +193,7 @@ class KafkaSource:
     def behind(self, partition: TopicPartition, offset: int) -> int:
         try:
             end = self.consumer.highwater(ClientPartition(*partition))
-        except kafka_errors.IllegalStateError:
+        except _UNASSIGNED:
             return 0
         return 0 if end is None else max(0, end - offset)
 

@@ -63,6 +63,9 @@ class MemorySource:
                 self._positions[partition] = position + len(records)
         return polled
 
+    def keep_alive(self) -> None:
+        self.poll(0.0, 1)
+
     def changes(self) -> list[AssignmentChange]:
         changes, self._changes = self._changes, []
         return changes

@@ -42,9 +42,9 @@ class Counted:
         return [Metrics.model_validate_json(record.value or b"") for record in self.published]
 
 
-def run(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
+def made(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
     topics = [topic for topic in (world.settings.topics.instances, world.settings.topics.labels) if topic]
-    engine = Engine(
+    return Engine(
         world.settings,
         MemorySource(world.log, topics, GROUP),
         FaultySink(world.log, faults or Faults()),
@@ -53,6 +53,10 @@ def run(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
         clock=world.clock,
         lineage=lambda: LINEAGE,
     )
+
+
+def run(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
+    engine = made(world, counted, faults)
     engine.run(stop_at_end=True)
     return engine
 
@@ -168,11 +172,49 @@ def test_each_task_publishes_its_own_measures(tmp_path: Path) -> None:
         world.add(row, partition=int(number % 3 == 0))
     ticks = iter(range(1_000))
     counted = Counted(world, lambda: float(next(ticks)))
-    run(world, counted)
+    engine = run(world, counted)
     last = {record.task: record.seen for record in counted.records()}
     assert last == {0: 40, 1: 20}
     assert {record.partition for record in counted.published} == {0, 1}
     assert counted.value("labels") == 8, "the sum over the models"
+    of = {task.number: task.model.measures.whole()["example_f1"] for task in engine.tasks.values()}
+    assert counted.value("whole_measure", measure="example_f1") == pytest.approx((40 * of[0] + 20 * of[1]) / 60)
+
+
+def test_an_idle_worker_goes_on_publishing_and_reporting(tmp_path: Path) -> None:
+    world = World(tmp_path, measures={"interval_seconds": 5.0})
+    for row in rows(40):
+        world.add(row)
+    turns = [0]
+
+    class Turning(EngineInstruments):
+        def turned(self, tasks: Any) -> None:
+            turns[0] += 1
+            if turns[0] == 30:
+                engine.stop()
+            super().turned(tasks)
+
+    counted = Counted(world)
+    counted.instruments = Turning(
+        counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: turns[0]
+    )
+    engine = made(world, counted)
+    engine.run()
+    assert [record.seen for record in counted.records()][-2:] == [40, 40]
+    assert len(counted.records()) >= 4
+    assert counted.value("whole_measure", measure="example_f1") == counted.records()[-1].whole["example_f1"]
+    assert (counted.value("lag_records"), counted.value("lag_seconds")) == (0, 0)
+
+
+def test_a_worker_that_loses_its_models_shows_none(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in rows(40):
+        world.add(row)
+    counted = Counted(world)
+    run(world, counted)
+    assert counted.value("labels") == 4
+    counted.instruments.role("stand-by", {})
+    assert (counted.value("labels"), counted.value("features"), counted.value("clusters")) == (0, 0, 0)
 
 
 def test_a_restored_worker_counts_what_it_applied_again_and_nothing_twice(tmp_path: Path) -> None:

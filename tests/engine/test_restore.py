@@ -13,6 +13,7 @@ from streamlearn.engine import restore
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, TopicError, UsageError
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
+from streamlearn.state.snapshot_store import SnapshotStore
 from tests.engine.world import JOURNAL, World, rows
 from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
 
@@ -287,4 +288,36 @@ def test_corrupt_record_stops_or_is_passed_over_as_told(tmp_path: Path, monkeypa
     assert offsets == [offset for offset in range(100) if offset != bad]
     (control,) = (record for record in world.journal() if record["type"] == "control")
     assert control["lost"] == [["instances", 0, bad, bad + 1]]
+    (dead,) = world.read("dead-letters")
+    assert (dead.key, dead.value) == (None, None)
+    headers = {name: value.decode() for name, value in dead.headers}
+    assert headers["streamlearn.reason"] == "corrupt_record"
+    assert headers["streamlearn.text"] == "checksum"
+    assert (headers["streamlearn.topic"], headers["streamlearn.partition"], headers["streamlearn.offset"]) == (
+        "instances",
+        "0",
+        str(bad),
+    )
+    assert "streamlearn.pointer" in headers
     assert world.run(store=False).tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
+    assert len(world.read("dead-letters")) == 1, "a replay writes nothing"
+
+
+class _FullStore(SnapshotStore):
+    def save(self, *arguments: Any) -> Any:
+        raise ValueError("the bucket's own error")
+
+
+def test_a_snapshot_that_fails_in_any_way_is_counted_and_answers_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path, snapshot={"interval_seconds": 1e-9})
+    for row in ROWS:
+        world.add(row)
+    monkeypatch.setattr(SnapshotStore, "save", _FullStore.save)
+    world.run()
+    assert len(world.predictions()) == len(ROWS)
+    assert "snapshot not written, answers go on: ValueError: the bucket's own error" in caplog.text
+    monkeypatch.undo()
+    world.run()
+    assert len(snapshots(tmp_path)) == 1

@@ -121,6 +121,7 @@ def test_a_worker_stopped_beyond_its_session_cannot_commit(service: Service) -> 
     second = service.start(worker="w1", more=more)
     service.wait("the second worker's answers", lambda: len(service.read("predictions")) >= 3_000)
     first.send_signal(signal.SIGCONT)
+    service.wait("the first to stand by", lambda: service.assigned() == {"w0": [], "w1": [0]})
     service.command(*send, "--limit", "500")
     service.wait("answers after the first came back", lambda: len(service.read("predictions")) >= 3_500)
     for process in (second, first):
