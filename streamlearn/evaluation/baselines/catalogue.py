@@ -13,7 +13,6 @@ from streamlearn.streams.base import Features, Truth
 OURS = "streamlearn"
 
 RIVER_LABELWISE = (
-    "br:knn",
     "br:nb",
     "br:amr",
     "br:ht",
@@ -81,6 +80,12 @@ def _labelwise(name: str) -> Callable[[Start], RowLearner]:
     return make
 
 
+def _nearest_neighbours(start: Start) -> RowLearner:
+    from streamlearn.evaluation.baselines.nearest_neighbours import NearestNeighbours
+
+    return NearestNeighbours(start)
+
+
 def _isoup_tree(start: Start) -> RowLearner:
     from streamlearn.evaluation.baselines.isoup_tree import IsoupTree
 
@@ -99,6 +104,7 @@ def _vowpal_wabbit(name: str) -> Callable[[Start], RowLearner]:
 BASELINES: dict[str, Callable[[Start], RowLearner]] = {
     "majority": _majority,
     "last": _last,
+    "br:knn": _nearest_neighbours,
     **{name: _labelwise(name) for name in RIVER_LABELWISE},
     "isoupt": _isoup_tree,
     **{name: _vowpal_wabbit(name) for name in VOWPAL_WABBIT},

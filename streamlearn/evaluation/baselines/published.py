@@ -22,13 +22,6 @@ HOEFFDING = {
 }
 
 
-def _nearest_neighbours(seed: int) -> Any:
-    from river import neighbors
-
-    window = neighbors.LazySearch(window_size=200, min_distance_keep=0.0)
-    return neighbors.KNNClassifier(n_neighbors=5, engine=window, weighted=True, cleanup_every=0, softmax=False)
-
-
 def _naive_bayes(seed: int) -> Any:
     from river import naive_bayes
 
@@ -117,7 +110,6 @@ def _adwin_boosting(seed: int) -> Any:
 
 
 PUBLISHED: dict[str, Callable[[int], Any]] = {
-    "knn": _nearest_neighbours,
     "nb": _naive_bayes,
     "amr": _model_rules,
     "ht": _hoeffding_tree,
@@ -130,4 +122,4 @@ PUBLISHED: dict[str, Callable[[int], Any]] = {
     "abalr": _adwin_bagging,
     "abolr": _adwin_boosting,
 }
-"""From a seed to a new model of one label."""
+"""From a seed to a new model of one label; nearest neighbours stand in `nearest_neighbours`."""

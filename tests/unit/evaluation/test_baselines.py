@@ -93,6 +93,37 @@ def test_binary_relevance_is_river_s_where_all_labels_are_declared() -> None:
             break
 
 
+def test_shared_neighbours_are_river_s_label_by_label() -> None:
+    from river import neighbors
+
+    from streamlearn.evaluation.baselines.binary_relevance import BinaryRelevance
+
+    def alone(seed: int) -> Any:
+        window = neighbors.LazySearch(window_size=200, min_distance_keep=0.0)
+        return neighbors.KNNClassifier(n_neighbors=5, engine=window, weighted=True, cleanup_every=0, softmax=False)
+
+    stream = open_stream(str(dataset("emotions")))
+    start = Start(stream.features, stream.labels)
+    shared, each = baseline("br:knn", start), BinaryRelevance(alone, start)
+    rows = list(stream)
+    for row in [*rows[:230], *rows[215:240]]:
+        assert shared.predict(row.x) == each.predict(row.x)
+        assert row.y is not None
+        shared.learn(row.x, row.y)
+        each.learn(row.x, row.y)
+
+
+def test_a_row_votes_only_on_the_labels_that_it_knows() -> None:
+    learner = baseline("br:knn", Start(("f",), ("a",)))
+    learner.learn({"f": 1.0}, [])
+    learner.learn({"f": 0.9}, {"late": True})
+    assert learner.predict({"f": 1.0}) == ["late"]
+    learner.learn({"f": 1.0}, ["a"])
+    # The complete row knows the late label too and is nearer; on the other label the older row of equals decides.
+    assert learner.predict({"f": 1.0}) == []
+    assert len(learner.remarks()) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "published"),
     [("br:ht", 0.195), ("br:amr", 0.059), ("isoupt", 0.059)],
