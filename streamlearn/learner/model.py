@@ -10,6 +10,7 @@ from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import log64
 from streamlearn.learner.arrays import load_labels, load_whole
 from streamlearn.learner.decode.decision import Decision
+from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.drift.monitors import MonitorScratch
@@ -46,6 +47,7 @@ def begin_label(state: LearnerState, label: int, bias: float) -> None:
     """Give a label that joins after rows were learnt its start in every part that keeps one for it."""
     panel_begin_label(state.panel, label, bias)
     mixer_begin_label(state.mixer, label)
+    learned_pool_begin_label(state.decision.pool, label)
 
 
 class Learner:

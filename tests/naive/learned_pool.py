@@ -15,15 +15,16 @@ LabelSet = frozenset[int]
 class LearnedPool:
     """The pooled sets with their counts, and theta; ``score`` looks, ``learn`` learns from what it saw."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: int) -> None:
         self.rows = 0.0
         self.novel = 0.0
         self.burst_rows = 0.0
         self.since = 0
         self.sets: dict[LabelSet, float] = {}
         self.bursts: dict[LabelSet, float] = {}
-        self.labels: dict[int, float] = {}
+        self.labels: dict[int, float] = dict.fromkeys(range(labels), 0.0)
         self.positives: dict[int, int] = {}
+        self.late: set[int] = set()
         self.prior_logits: dict[int, float] = {}
         self.theta = [1.0, 0.5, 0.0, 0.1]
         self.squared = [1.0] * 4
@@ -101,15 +102,21 @@ class LearnedPool:
             self.prior_logits = {label: self.prior_logit(label) for label in self.labels}
 
     def prior_logit(self, label: int) -> float:
-        """Return the logit of a label's share of the rows, 0 before 5 positives."""
-        if self.positives.get(label, 0) < 5:
+        """Return the logit of a label's share of the rows, 0 before 5 positives of a label that joined late."""
+        if label in self.late and self.positives.get(label, 0) < 5:
             return 0.0
         rate = min(max(self.labels[label] / self.rows, 0.0005), 0.999)
         return math.log(rate / (1.0 - rate))
 
+    def join(self, label: int) -> None:
+        """Let a label join late."""
+        self.labels[label] = 0.0
+        self.late.add(label)
+
     def retire(self, label: int) -> None:
         """Forget a label and the sets that hold it."""
-        for table in (self.labels, self.positives, self.prior_logits):
+        self.labels[label] = 0.0
+        for table in (self.positives, self.prior_logits):
             table.pop(label, None)
         self.sets = {members: count for members, count in self.sets.items() if label not in members}
         self.bursts = {members: count for members, count in self.bursts.items() if label not in members}

@@ -10,7 +10,6 @@ import numpy as np
 ROWS = 4_000
 ENTRIES = 400_000
 KNOWN = 200_000
-EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
 f = np.float32
 
 
@@ -99,18 +98,13 @@ def close_weight(s: np.float32) -> np.float32:
     return s * s / (f(2) - s)
 
 
-def vote(found: list[tuple[np.float32, Row]], label: int, slow: float, wide: bool) -> float:
-    """Return the logit of a label from its neighbours."""
+def vote(found: list[tuple[np.float32, Row]], rows: int, label: int, slow: float, wide: bool) -> float:
+    """Return the logit of a label from its neighbours among ``rows`` rows."""
     found = found if wide else found[:10]
     weights = [wide_weight(s) if wide else close_weight(s) for s, _ in found]
-    kappa = sum(float(weight) for weight in weights) / max(len(weights), 1) + 1e-6
+    kappa = sum(float(weight) for weight in weights) / max(min(rows, 50 if wide else 10), 1) + 1e-6
     votes = [(float(w), row.truth(label)) for w, (_, row) in zip(weights, found, strict=True)]
     numerator = sum(w * y for w, y in votes if y is not None)
     denominator = sum(w for w, y in votes if y is not None)
     p = min(max((numerator + kappa * slow) / (denominator + kappa), 0.0005), 0.9995)
     return math.log(p / (1.0 - p))
-
-
-def context(found: list[tuple[np.float32, Row]]) -> int:
-    """Return how many edges the nearest neighbour's similarity reaches."""
-    return sum(bool(found[0][0] >= f(edge)) for edge in EDGES) if found else 0

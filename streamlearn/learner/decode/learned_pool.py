@@ -107,7 +107,7 @@ def _refresh(state: LearnedPoolState, labels: int, positives: np.ndarray) -> Non
     for label in range(labels):
         rate = min(max(np.float32(state.label_counts[label] * scale), LEAST_RATE), LARGEST_RATE)
         logit = log32(rate / (_ONE - rate))
-        state.prior_logits[label] = logit if positives[label] >= LEAST_POSITIVES else _ZERO
+        state.prior_logits[label] = logit if positives[label] >= LEAST_POSITIVES or state.late[label] == 0 else _ZERO
     sum_members(state.sets, state.prior_logits, state.sets.prior_sums)
     state.numbers[UNREFRESHED] = 0.0
 
@@ -182,6 +182,12 @@ def learned_pool_learn_row(
 
 
 @kernel
+def learned_pool_begin_label(state: LearnedPoolState, label: int) -> None:
+    """Let a label join late: without positives of its own it has no prior."""
+    state.late[label] = 1
+
+
+@kernel
 def learned_pool_retire(state: LearnedPoolState, slot: int) -> None:
     """Forget a label: its count, and every pooled set that holds it."""
     state.label_counts[slot] = 0.0
@@ -208,7 +214,9 @@ class LearnedPool:
         numbers[INCREMENT] = 1.0
         numbers[THETA:SQUARED] = START
         numbers[SQUARED:] = 1.0
-        self.state = LearnedPoolState(empty_sets(), np.zeros(0), np.zeros(0, np.float32), numbers)
+        self.state = LearnedPoolState(
+            empty_sets(), np.zeros(0), np.zeros(0, np.float32), numbers, np.zeros(0, np.uint8)
+        )
         self.scratch = self._scratch(0)
 
     @staticmethod
@@ -229,7 +237,11 @@ class LearnedPool:
         """Make room for ``labels`` labels."""
         counts = grown(self.state.label_counts, labels)
         if counts is not self.state.label_counts:
-            self.state = self.state._replace(label_counts=counts, prior_logits=grown(self.state.prior_logits, labels))
+            self.state = self.state._replace(
+                label_counts=counts,
+                prior_logits=grown(self.state.prior_logits, labels),
+                late=grown(self.state.late, labels),
+            )
             self.scratch = self._scratch(counts.size)
 
     def retire(self, slot: int) -> None:
@@ -249,6 +261,7 @@ class LearnedPool:
             "burst_counts": sets.burst_counts[:bursts],
             "label_counts": self.state.label_counts[:labels],
             "prior_logits": self.state.prior_logits[:labels],
+            "late": self.state.late[:labels],
             "numbers": self.state.numbers,
         }
 
@@ -282,10 +295,11 @@ class LearnedPool:
         sets.burst_size[0] = bursts
         load_labels(self.state.label_counts, arrays["label_counts"], labels)
         load_labels(self.state.prior_logits, arrays["prior_logits"], labels)
+        load_labels(self.state.late, arrays["late"], labels)
         load_whole(self.state.numbers, arrays["numbers"])
         _link(self.state)
 
     @staticmethod
     def bytes_bound(labels: int) -> int:
         """Return the largest size in bytes with that many labels."""
-        return ROOM * (4 * LONGEST + 72) + 32 * BURST_ROOM + 8 * BUCKETS + 1024 + 16 * labels
+        return ROOM * (4 * LONGEST + 72) + 32 * BURST_ROOM + 8 * BUCKETS + 1024 + 17 * labels

@@ -11,8 +11,9 @@ The score of a pooled set S is theta . phi(S), with
 
 A set without a burst and without neighbours has no logarithm in phi_2 and phi_3, and ln pi_S = ln c_S - ln N changes
 for all sets alike but for those counted. The labels' prior logits move slowly: they are taken anew, with their sums
-over each set, after 1 + floor(N / 64) complete rows. A label with fewer than 5 positives has prior logit 0. The term
--sum over all labels of ln(1 - r_l), common to all sets, is left out, as sum over all labels of ln(1 - p_l) is.
+over each set, after 1 + floor(N / 64) complete rows. A label that joined late has prior logit 0 until it has 5
+positives. The term -sum over all labels of ln(1 - r_l), common to all sets, is left out, as sum over all labels of
+ln(1 - p_l) is.
 """
 
 from __future__ import annotations
@@ -55,15 +56,17 @@ _ZERO = np.float32(0.0)
 
 
 class LearnedPoolState(NamedTuple):
-    """``sets``: the pooled sets; ``label_counts`` float64 and ``prior_logits`` float32 [labels]; ``numbers``
-    float64[NUMBERS]: the increment of the last row, N, U (the complete rows whose set was not in the pool), N_f, the
-    complete rows since the prior logits were taken, theta and G. N, U, counts are in units of the increment.
+    """``sets``: the pooled sets; ``label_counts`` float64, ``prior_logits`` float32 and ``late`` uint8 (1: joined after
+    rows were learnt) [labels]; ``numbers`` float64[NUMBERS]: the increment of the last row, N, U (the complete rows
+    whose set was not in the pool), N_f, the complete rows since the prior logits were taken, theta and G. N, U, counts
+    are in units of the increment.
     """
 
     sets: PooledSets
     label_counts: np.ndarray
     prior_logits: np.ndarray
     numbers: np.ndarray
+    late: np.ndarray
 
 
 class LearnedPoolScratch(NamedTuple):

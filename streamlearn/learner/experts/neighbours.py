@@ -6,7 +6,8 @@ y the neighbours' truths,
 
     p = (sum of w y + kappa b) / (sum of w + kappa),  kappa = mean of w + 1e-6,  clipped to [.0005, .9995],
 
-both sums over the neighbours that know the label, nearest first, and the mean over all. The wide vote takes all 50 with
+both sums over the neighbours that know the label, nearest first, and the mean over as many rows as a vote may have,
+those that are not like the instance at all counting as 0. The wide vote takes all 50 with
 w = s^5 / (1.02 - s), the close one the first 10 with w = s^2 / (2 - s). A label that no neighbour knows gets its rate.
 
 Source: distance-weighted k nearest neighbours (Dudani, *The Distance-Weighted k-Nearest-Neighbor Rule*, IEEE
@@ -62,7 +63,6 @@ WIDE, CLOSE = 0, 1
 LEAST = np.float32(0.0005)
 LARGEST = np.float32(0.9995)
 LEAST_KAPPA = 1e-6
-SIMILARITY_CONTEXTS = 11
 GROUPS = 128
 RANKED = 160
 """Candidates at most whose order is found by comparing all pairs, which is quicker while they are few."""
@@ -224,21 +224,6 @@ def neighbours_search_row(
 
 
 @kernel
-def neighbours_similarity_context(scratch: NeighboursScratch) -> int:
-    """Return how many of the edges .1, .2, .3, .4, .5, .6, .7, .8, .9, .97 the nearest neighbour's similarity reaches.
-
-    0 without a neighbour; below SIMILARITY_CONTEXTS.
-    """
-    if scratch.found[0] == 0:
-        return 0
-    s = scratch.similarity[0]
-    context = 0
-    for tenth in range(1, 10):
-        context += 1 if s >= np.float32(tenth) / np.float32(10.0) else 0
-    return context + (1 if s >= np.float32(0.97) else 0)
-
-
-@kernel
 def neighbours_predict_row(
     state: NeighboursState,
     scratch: NeighboursScratch,
@@ -282,12 +267,14 @@ def neighbours_predict_row(
             if partial:
                 votes[2 + WIDE, label] += wide
                 votes[2 + CLOSE, label] += near
+    rows = scratch.found[1]
     for kind in range(2):
         count = found if kind == WIDE else close
+        most = NEIGHBOURS if kind == WIDE else CLOSE_NEIGHBOURS
         total = 0.0
         for n in range(count):
             total += np.float64(scratch.weight[kind, n])
-        kappa = np.float32(total / max(count, 1) + LEAST_KAPPA)
+        kappa = np.float32(total / max(min(rows, most), 1) + LEAST_KAPPA)
         positive = votes[kind]
         known = votes[2 + kind]
         out = out_wide if kind == WIDE else out_close

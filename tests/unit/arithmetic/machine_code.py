@@ -54,7 +54,6 @@ from streamlearn.learner.experts.neighbours import (
     neighbours_learn_row,
     neighbours_predict_row,
     neighbours_search_row,
-    neighbours_similarity_context,
 )
 from streamlearn.learner.mixture.fixed_share import FixedShare, fixed_share_learn_row, fixed_share_predict_row
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
@@ -203,7 +202,6 @@ def example_neighbours() -> list[str]:
     logits = np.zeros((2, labels), np.float32)
     codes, weights = np.zeros(NEIGHBOURS, np.int64), np.zeros(NEIGHBOURS)
     starts, sets = np.zeros(NEIGHBOURS + 1, np.int64), np.zeros(NEIGHBOURS * labels, np.int32)
-    contexts = 0
     for row in range(400):
         share = 0.1 + 0.8 * (np.arange(features) % 5 == 0)
         columns = np.flatnonzero(generator.random(features) < share).astype(np.int32)
@@ -212,10 +210,9 @@ def example_neighbours() -> list[str]:
         neighbours_search_row(owner.state, owner.scratch, columns, v)
         neighbours_predict_row(owner.state, owner.scratch, slow, labels, logits[0], logits[1])
         neighbours_label_sets(owner.state, owner.scratch, codes, weights, starts, sets)
-        contexts += neighbours_similarity_context(owner.scratch)
         members = np.flatnonzero(truth == 1).astype(np.int32)
         neighbours_learn_row(owner.state, columns, v, truth, members, row % 5 != 0, labels)
-    answers = {"logits": logits, "codes": codes, "weights": weights, "contexts": np.array([contexts])}
+    answers = {"logits": logits, "codes": codes, "weights": weights}
     owner.retire(3)
     owner.load_arrays(owner.arrays(), features, labels)
     return [state_hash(owner.arrays()), state_hash(answers)]

@@ -10,7 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.decode.learned_pool import RENORMALISE_AT, LearnedPool, learned_pool_learn_row
+from streamlearn.learner.decode.learned_pool import (
+    RENORMALISE_AT,
+    LearnedPool,
+    learned_pool_begin_label,
+    learned_pool_learn_row,
+)
 from streamlearn.learner.decode.pool_scores import (
     EMPTY,
     INCREMENT,
@@ -72,6 +77,7 @@ class Kernels:
     def join(self) -> None:
         self.labels += 1
         self.owner.grow(self.labels)
+        learned_pool_begin_label(self.owner.state, self.labels - 1)
         self.positives = np.append(self.positives, 0)
 
     def retire(self, label: int) -> None:
@@ -177,9 +183,10 @@ def test_kernel_equals_twin(
     seed, labels, neighbours, noise, rows, partial, joins_after, retires_after, resumes_after, renormalises_after
 ):
     rng = np.random.default_rng(seed)
-    ours, theirs = Kernels(labels), NaiveLearnedPool()
+    ours, theirs = Kernels(labels), NaiveLearnedPool(labels)
     for i in range(rows):
         if i == joins_after:
+            theirs.join(ours.labels)
             ours.join()
         if i == retires_after:
             ours.retire(0)
@@ -201,7 +208,7 @@ def test_kernel_equals_twin(
 
 def test_the_rarest_set_leaves_a_full_pool():
     rng = np.random.default_rng(6)
-    ours, theirs = Kernels(60), NaiveLearnedPool()
+    ours, theirs = Kernels(60), NaiveLearnedPool(60)
     logits = rng.normal(-3.0, 2.0, 60).astype(np.float32).tolist()
     for i in range(1_700):
         row = set(rng.choice(60, rng.integers(0, 6), replace=False).tolist())
@@ -218,7 +225,7 @@ def test_the_rarest_set_leaves_a_full_pool():
 
 
 def test_wide_sets_count_for_their_labels_and_as_novel_only():
-    ours, theirs = Kernels(80), NaiveLearnedPool()
+    ours, theirs = Kernels(80), NaiveLearnedPool(80)
     for size in (LONGEST, LONGEST + 1, 80, LONGEST, 80):
         ours.score([1.0] * 80, [])
         scores = theirs.score([1.0] * 80, [])
@@ -230,7 +237,7 @@ def test_wide_sets_count_for_their_labels_and_as_novel_only():
 
 
 def test_old_bursts_are_forgotten_and_the_prior_logits_taken_anew():
-    ours, theirs = Kernels(4), NaiveLearnedPool()
+    ours, theirs = Kernels(4), NaiveLearnedPool(4)
     for i in range(300):
         row = {0, 1} if i == 0 else {i % 3}
         ours.score([0.0] * 4, [])
@@ -248,6 +255,7 @@ def test_of_equal_sets_the_first_is_chosen():
         ours.learn(row)
     ours.owner.state.sets.counts[:3] = 1.0
     ours.owner.state.sets.log_counts[:3] = 0.0
+    ours.owner.state.sets.prior_sums[:3] = 0.0
     ours.owner.state.sets.burst_size[0] = 0
     assert ours.score([0.0] * 4, []) == frozenset({0})
     assert ours.owner.scratch.results[POSTERIOR] == pytest.approx(1 / 3, rel=1e-6)

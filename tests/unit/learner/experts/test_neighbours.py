@@ -23,13 +23,11 @@ from streamlearn.learner.experts.neighbour_window import (
 )
 from streamlearn.learner.experts.neighbours import (
     NEIGHBOURS,
-    SIMILARITY_CONTEXTS,
     Neighbours,
     neighbours_label_sets,
     neighbours_learn_row,
     neighbours_predict_row,
     neighbours_search_row,
-    neighbours_similarity_context,
 )
 from tests.naive import neighbours as naive
 
@@ -82,15 +80,15 @@ class Pair:
         weights = self.owner.scratch.weight[:, : len(rows)]
         assert weights[0].tolist() == [float(naive.wide_weight(s)) for s, _ in expected]
         assert weights[1].tolist() == [float(naive.close_weight(s)) for s, _ in expected]
-        assert neighbours_similarity_context(self.owner.scratch) == naive.context(expected)
         return expected
 
     def check(self, x: Instance, slow: np.ndarray) -> None:
         expected = self.check_search(x)
         wide, close = self.logits(slow)
+        rows = len(self.naive.rows)
         for label in range(self.labels):
-            assert wide[label] == pytest.approx(naive.vote(expected, label, slow[label], True), abs=2e-4)
-            assert close[label] == pytest.approx(naive.vote(expected, label, slow[label], False), abs=2e-4)
+            assert wide[label] == pytest.approx(naive.vote(expected, rows, label, slow[label], True), abs=2e-4)
+            assert close[label] == pytest.approx(naive.vote(expected, rows, label, slow[label], False), abs=2e-4)
 
 
 def generated(generator: random.Random, features: int, kind: str) -> Instance:
@@ -150,7 +148,6 @@ def test_without_neighbours_the_rate_answers():
     expected = np.log([0.05 / 0.95, 1.0, 0.0005 / 0.9995])
     for x in ({}, {0: 1.0}):
         assert pair.search(x) == ([], [])
-        assert neighbours_similarity_context(pair.owner.scratch) == 0
         np.testing.assert_allclose(pair.logits(slow), [expected, expected], atol=1e-4)
     pair.learn({1: 1.0}, {0: 1})
     assert pair.search({0: 1.0, 1: -1.0}) == ([], [])
@@ -177,15 +174,6 @@ def test_complete_rows_are_negative_for_a_late_label_and_partial_ones_unknown():
     assert pair.logits(np.array([0.2, 0.2, 0.2]))[0][2] < np.log(0.2 / 0.8) - 0.3
     pair.learn({0: 1.0}, {1: 1}, False)
     pair.check({0: 1.0}, np.array([0.2, 0.2, 0.2]))
-
-
-@pytest.mark.parametrize(("s", "expected"), [(0.09, 0), (0.11, 1), (0.5, 5), (0.95, 9), (0.971, 10), (1.0, 10)])
-def test_similarity_contexts(s, expected):
-    pair = Pair(2, 1)
-    pair.learn({0: s, 1: (1 - s * s) ** 0.5}, {})
-    pair.search({0: 1.0})
-    assert neighbours_similarity_context(pair.owner.scratch) == expected
-    assert expected < SIMILARITY_CONTEXTS
 
 
 def test_of_equal_rows_the_most_recent_are_found_first():
