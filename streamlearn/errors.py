@@ -4,6 +4,7 @@
     ├── UsageError          the caller: a wrong setting, argument, file or topic (exit status 2)
     ├── RecordError         the engine: one record cannot be used and becomes a dead letter
     ├── RetryableError      the engine: try again
+    ├── LearnerError        the evaluation: another library's learner failed, and has no result on the stream
     └── StopError           the operator: the engine cannot go on (exit status 1)
         ├── JournalError
         ├── OffsetLostError
@@ -45,6 +46,10 @@ class RecordError(StreamlearnError):
 
 class RetryableError(StreamlearnError):
     """The work may succeed when it is tried again: the broker is away, or an outcome is not known yet."""
+
+
+class LearnerError(StreamlearnError):
+    """A learner of another library failed on a row."""
 
 
 class StopError(StreamlearnError):

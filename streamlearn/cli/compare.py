@@ -76,14 +76,15 @@ def compare(
     """Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.
 
     Runs every learner on every stream as evaluate does, or reads results. A measure is ranked over the streams on which
-    every learner has a value; rank 1 is the best. Published figures count for the streams that are compared.
+    every learner has a value; rank 1 is the best. A learner of another library that fails on a stream has no result
+    there. Published figures count for the streams that are compared.
     """
     import json
 
     from rich.console import Console
 
     from streamlearn.cli.output import opened_to_write
-    from streamlearn.errors import UsageError
+    from streamlearn.errors import LearnerError, UsageError
     from streamlearn.evaluation.compare_table import print_rankings
     from streamlearn.evaluation.prequential import evaluate_stream
     from streamlearn.evaluation.ranking import rankings
@@ -135,7 +136,11 @@ def compare(
                     def show(count: int, _: Any, text: str = f"{stream.name}, {name}") -> None:
                         status.update(f"{text}: {count:,} instances")
 
-                    report = evaluate_stream(stream, settings, learner=learner, limit=limit, progress=show)
+                    try:
+                        report = evaluate_stream(stream, settings, learner=learner, limit=limit, progress=show)
+                    except LearnerError as error:
+                        typer.echo(f"{stream.name}: no result: {error}", err=True)
+                        continue
                 typer.echo(f"{stream.name}, {name}: {report.seconds:.1f} s", err=True)
                 reports.append(report)
                 keep(report)

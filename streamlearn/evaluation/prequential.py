@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.errors import UsageError
+from streamlearn.errors import LearnerError, UsageError
 from streamlearn.evaluation.baselines.catalogue import OURS, Start, baseline
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
@@ -127,6 +127,7 @@ class _Baseline:
 
     def __init__(self, name: str, settings: Settings, stream: Stream) -> None:
         declared = list(dict.fromkeys([*settings.labels.declared, *stream.labels]))
+        self._name = name
         self._learner = baseline(name, Start(stream.features, declared, stream.columns, settings.learner.seed))
         self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
         self._declared = bool(stream.features)
@@ -143,15 +144,25 @@ class _Baseline:
         answered = []
         for number, row in enumerate(rows, first):
             begun = time.perf_counter()
-            labels = self._learner.predict(row.x)
-            answered.append(AnsweredRow(number, list(labels), {}, number, self._learned))
-            if row.y is not None:
-                self._score(labels, row)
-                self._learner.learn(row.x, row.y)
-                self._learned += 1
+            try:
+                answered.append(self._step(number, row))
+            except Exception as error:
+                raise LearnerError(
+                    f"{self._name} failed at row {number}: {type(error).__name__}: {error}; the rows before are fine: "
+                    f"--limit {number}"
+                ) from error
             self.seconds += time.perf_counter() - begun
             if not self._declared:
                 self._features.update(_column_names(row.x))
+        return answered
+
+    def _step(self, number: int, row: StreamRow) -> AnsweredRow:
+        labels = self._learner.predict(row.x)
+        answered = AnsweredRow(number, list(labels), {}, number, self._learned)
+        if row.y is not None:
+            self._score(labels, row)
+            self._learner.learn(row.x, row.y)
+            self._learned += 1
         return answered
 
     def _score(self, labels: Sequence[str], row: StreamRow) -> None:
@@ -210,6 +221,8 @@ def evaluate_stream(
     ------
     UsageError
         When the learner does not exist or the stream cannot be read.
+    LearnerError
+        When another library's learner fails on a row.
     """
     settings = _wide_enough(settings, stream)
     runner: _Runner = _Ours(settings, stream) if learner == OURS else _Baseline(learner, settings, stream)

@@ -218,6 +218,30 @@ def test_what_stands_in_results_is_not_run_again(tmp_path: Path) -> None:
     assert "0.0000 (1.50)" in done.stdout
 
 
+def test_a_learner_that_fails_on_a_stream_has_no_result_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from streamlearn.evaluation.baselines.last import LastLabelSet
+
+    seen: list[object] = []
+
+    def learn(self: LastLabelSet, x: object, y: object) -> None:
+        seen.append(x)
+        if len(seen) == 30:
+            raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(LastLabelSet, "learn", learn)
+    lines = tmp_path / "c.jsonl"
+    learners = ["--learner", "last", "--learner", "majority"]
+    done = run("synthetic:stationary", "synthetic:meta", *learners, "--limit", "60", "--json", str(lines))
+    assert done.exit_code == 0, done.output
+    assert "synthetic:stationary: no result: last failed at row 29: ZeroDivisionError: division by zero" in done.stderr
+    assert [(each.stream[10:], each.learner) for each in read_reports(lines)] == [
+        ("stationary", "majority"),
+        ("meta", "last"),
+        ("meta", "majority"),
+    ]
+    assert "subset accuracy: 1 of 2 streams, 2 learners" in done.stdout
+
+
 def test_published_figures_join_on_the_streams_compared(tmp_path: Path) -> None:
     lines = tmp_path / "r.jsonl"
     lines.write_text(json.dumps(report("yeast").as_json()) + "\n")
