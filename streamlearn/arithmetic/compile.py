@@ -80,7 +80,8 @@ def compile_under_lock(warm: Callable[[], None], progress: Callable[[str], None]
     """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
 
     Of several processes that start together on an empty cache, one compiles and the others wait and then load. The
-    lock only saves work: a process that cannot take it, or has waited for five minutes, compiles for itself.
+    lock only saves work: a process that cannot take it, or has waited for five minutes without a new kernel, compiles
+    for itself.
 
     Parameters
     ----------
@@ -129,8 +130,13 @@ def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Ite
         return
     try:
         deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        changed = _last_change(path.parent)
         waiting = False
         while not complete.exists() and time.monotonic() < deadline:
+            # Each kernel that the other has compiled is a new file: as long as they come, waiting is the quicker way.
+            if (now := _last_change(path.parent)) != changed:
+                changed = now
+                deadline = time.monotonic() + _LOCK_WAIT_SECONDS
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
@@ -144,6 +150,14 @@ def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Ite
         yield
     finally:
         os.close(descriptor)
+
+
+def _last_change(folder: Path) -> int:
+    """Return when a file was last put into a folder or taken from it, in nanoseconds; 0 when that cannot be seen."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 @contextmanager
