@@ -102,6 +102,8 @@ def compare(
         raise UsageError("compare: name both streams and learners (STREAM... --learner NAME), or only --results")
     if "-" in (streams or ()):
         raise UsageError("compare: standard input can be read only once; write it to a file first")
+    if published and limit is not None:
+        raise UsageError("compare: published figures are those of whole streams; leave --limit out")
     if report_file is not None:
         check_plots()
     asked = {"measures.window": window, "learner.seed": seed}

@@ -17,7 +17,7 @@ def print_rankings(rankings: Sequence[Ranking], streams: int) -> None:
     console.print(ranking_table(rankings))
     console.print()
     for ranking in rankings:
-        console.print(verdict(ranking, streams), highlight=False)
+        console.print(verdict(ranking, streams), highlight=False, soft_wrap=True)
 
 
 def ranking_table(rankings: Sequence[Ranking]) -> Table:

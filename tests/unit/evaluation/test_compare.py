@@ -263,6 +263,7 @@ def test_published_figures_join_on_the_streams_compared(tmp_path: Path) -> None:
         (["synthetic:stationary", "--learner", "lost"], "did you mean 'last'"),
         (["synthetic:stationary", "--learner", "last", "--limit", "40"], "no two learners"),
         ([], "no two learners"),
+        (["synthetic:stationary", "--learner", "last", "--limit", "9", "--published", "a.csv"], "whole streams"),
     ],
 )
 def test_wrong_calls_say_what_is_wrong(arguments: list[str], told: str) -> None:
