@@ -18,6 +18,9 @@ from streamlearn.settings.rules import Rule
 from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
 from streamlearn.stream_model import StreamModel
 
+_NAMES = ("labels", "text_fields")
+"""Parameters that are lists of names."""
+
 
 class LabelSetPrediction(NamedTuple):
     """An answer: ``labels``, the most probable first, and ``scores``, the probabilities of these and the best
@@ -39,6 +42,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         ``"top_k:K"`` or ``"threshold:P"``.
     labels:
         Names of labels that exist before the first instance; others join when they are first mentioned.
+    text_fields:
+        Names of features whose strings are texts: they are taken as bags of lower-cased words and word pairs. Any other
+        string is a nominal value.
     seed:
         Seed of whatever is random.
     scores_top:
@@ -78,6 +84,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         maximum_labels: int = 1024,
         maximum_features: int = 65_536,
         memory_bytes: int = 4 << 30,
+        text_fields: Sequence[str] | None = None,
     ) -> None:
         self.preset = preset
         self.rule = rule
@@ -88,6 +95,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self.maximum_labels = maximum_labels
         self.maximum_features = maximum_features
         self.memory_bytes = memory_bytes
+        self.text_fields = text_fields
         self._model = self._new_model()
 
     def _new_model(self) -> StreamModel:
@@ -106,6 +114,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                         "maximum": self.maximum_labels,
                     },
                     "features": {"maximum": self.maximum_features},
+                    "encoder": {"text_fields": self.text_fields or ()},
                     "limits": {"memory_bytes": self.memory_bytes},
                 }
             )
@@ -215,7 +224,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def _parameters(self) -> dict[str, Any]:
         parameters = dict(self._get_params())
-        parameters["labels"] = None if self.labels is None else list(self.labels)
+        for name in _NAMES:
+            value = parameters[name]
+            parameters[name] = value if value is None or isinstance(value, str) else list(value)
         return parameters
 
     @property
@@ -225,7 +236,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     @classmethod
     def _unit_test_params(cls) -> Iterable[dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         yield {}
-        yield {"rule": "hamming", "labels": ("a", "b")}
+        yield {"rule": "hamming", "labels": ("a", "b"), "text_fields": ("title",)}
 
 
 def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -234,6 +245,7 @@ def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, np.ndarr
     parameters = manifest.get("classifier")
     if not isinstance(parameters, dict):
         raise SnapshotError(f"{name} is a snapshot, but not of a classifier: read it with `streamlearn run`")
-    if parameters.get("labels") is not None:
-        parameters["labels"] = tuple(parameters["labels"])
+    for name in _NAMES:
+        if isinstance(parameters.get(name), list):
+            parameters[name] = tuple(parameters[name])
     return parameters, arrays

@@ -9,6 +9,7 @@ import numpy as np
 from streamlearn.arithmetic.compile import compile_under_lock
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
+from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
@@ -30,7 +31,8 @@ class StreamModel:
     Parameters
     ----------
     settings:
-        The settings tree; sections ``learner``, ``labels``, ``features``, ``limits`` and ``measures`` are read.
+        The settings tree; sections ``learner``, ``labels``, ``features``, ``encoder``, ``limits`` and ``measures`` are
+        read.
     labels:
         Label names that exist from row 0, beside ``labels.declared``.
     features:
@@ -56,7 +58,8 @@ class StreamModel:
                 f"labels.maximum = {maximum_labels:,}, above limits.memory_bytes = {settings.limits.memory_bytes:,}: "
                 "lower the first two or raise the third"
             )
-        self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features)
+        text = text_fields(settings)
+        self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features, text=text)
         self.labels = LabelTable(maximum_labels, minimum_support=settings.labels.min_count, declared=declared)
         self.learner = Learner(
             self.labels.count,
@@ -169,7 +172,10 @@ class StreamModel:
         """Return the largest size in bytes that the state may grow to."""
         features, labels = self._maximum
         experts = EXPERTS[self.settings.learner.preset]
-        return Learner.bytes_bound(features, labels, experts) + 64 * features + 256 * (features + labels)
+        bound = Learner.bytes_bound(features, labels, experts) + 64 * features + 256 * (features + labels)
+        if self.settings.encoder.text_fields:
+            bound += TextFields.bytes_bound(self.settings.encoder.text_word_length)
+        return bound
 
     def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
         """Compile every kernel of the step, or load it from the cache; ``progress`` gets a line of text a step."""
@@ -193,3 +199,15 @@ class StreamModel:
         plan.learn(waiting, {"x": True})
         plan.run()
         model.probabilities({"a": 1.0})
+
+
+def text_fields(settings: Settings) -> TextFields:
+    """Return the text fields that settings ask for."""
+    chosen = settings.encoder
+    return TextFields(
+        chosen.text_fields,
+        columns=min(chosen.text_columns, settings.features.maximum),
+        words_per_field=chosen.text_words,
+        word_length=chosen.text_word_length,
+        pairs=chosen.text_pairs,
+    )

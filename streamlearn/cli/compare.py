@@ -112,8 +112,9 @@ def compare(
     outside = [result for pattern in published or () for result in read_published(pattern)]
     reports = [report for path in results or () for report in read_reports(path)]
     results_of(reports)
+    texts = {name for _, settings, _ in runs for name in settings.encoder.text_fields}
     opened = [
-        open_stream(spec, labels=labels, seed=runs[0][1].learner.seed, instances=limit)
+        open_stream(spec, labels=labels, seed=runs[0][1].learner.seed, instances=limit, text_fields=texts)
         for spec in dict.fromkeys(streams or ())
     ]
     done = {(report.stream, learner_name(report), report.seed) for report in reports}

@@ -99,7 +99,11 @@ def evaluate(
     flags = [f"{key}={value}" for key, value in asked.items() if value is not None]
     settings = load_settings(None, [*(overrides or ()), *flags]).settings
     chosen = settings.learner
-    opened = [(spec, open_stream(spec, labels=labels, seed=chosen.seed, instances=limit)) for spec in streams]
+    texts = settings.encoder.text_fields
+    opened = [
+        (spec, open_stream(spec, labels=labels, seed=chosen.seed, instances=limit, text_fields=texts))
+        for spec in streams
+    ]
     console = Console(stderr=True)
     reports = []
     with ExitStack() as stack:

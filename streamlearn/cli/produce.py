@@ -33,10 +33,11 @@ def produce(
     ] = None,
 ) -> None:
     """Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based row."""
+    from streamlearn.codec.decode import EVERY_FIELD
     from streamlearn.streams import open_stream
     from streamlearn.streams.producing import send_stream
 
-    opened = open_stream(stream, labels=labels, seed=seed, instances=limit)
+    opened = open_stream(stream, labels=labels, seed=seed, instances=limit, text_fields=EVERY_FIELD)
     sent = send_stream(
         opened,
         bootstrap=bootstrap,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Any
 
 import msgspec
@@ -18,6 +18,15 @@ Truth = list[str] | dict[str, bool]
 _SHOWN = 60
 _DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
+
+
+class _EveryName:
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+EVERY_FIELD: Container[str] = _EveryName()
+"""Names every field a text field, for those that only pass records on."""
 
 
 class DecodedInstance(msgspec.Struct, gc=False):
@@ -51,12 +60,15 @@ _label_decoder = msgspec.json.Decoder(_AnyIdLabel)
 
 
 def decode_instance(
-    value: bytes | None, limits: LimitSettings, dropped: dict[str, int] | None = None
+    value: bytes | None,
+    limits: LimitSettings,
+    dropped: dict[str, int] | None = None,
+    text_fields: Container[str] = (),
 ) -> DecodedInstance:
     """Return the instance of a record's value.
 
     A text in ``x`` that makes a feature's name, ``name=text``, longer than ``limits.name_bytes`` is left out as null
-    would be, and counted in ``dropped`` as ``text_too_long``.
+    would be, and counted in ``dropped`` as ``text_too_long``; the ``text_fields`` may hold texts of any length.
 
     Raises
     ------
@@ -77,7 +89,7 @@ def decode_instance(
     if len(data) > limits.name_bytes:
         if isinstance(instance.x, dict):
             _check_names(instance.x, "x", limits)
-            _leave_long_texts_out(instance.x, limits, dropped)
+            _leave_long_texts_out(instance.x, limits, dropped, text_fields)
         _check_names(instance.y, "y", limits)
     if instance.id is not None:
         instance.id = _identity(instance.id, limits)
@@ -130,12 +142,14 @@ def _check_names(names: Collection[str] | None, where: str, limits: LimitSetting
             )
 
 
-def _leave_long_texts_out(x: dict[str, Value], limits: LimitSettings, dropped: dict[str, int] | None) -> None:
+def _leave_long_texts_out(
+    x: dict[str, Value], limits: LimitSettings, dropped: dict[str, int] | None, text_fields: Container[str]
+) -> None:
     if str not in set(map(type, x.values())):
         return
     for name, value in x.items():
         if isinstance(value, str) and (len(name) + 1 + len(value)) * 4 > limits.name_bytes:
-            if len(name.encode()) + 1 + len(value.encode()) <= limits.name_bytes:
+            if name in text_fields or len(name.encode()) + 1 + len(value.encode()) <= limits.name_bytes:
                 continue
             x[name] = None
             if dropped is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from streamlearn.encoder.columns import UNSEEN, Columns
 from streamlearn.encoder.scaling import Scaling, encode_rows
+from streamlearn.encoder.text import TextFields
 
 Value = float | int | bool | str | None
 Features = Mapping[str, Value] | Sequence[Value]
@@ -53,9 +54,14 @@ class Encoder:
     declared:
         Names that get the first columns, in this order. The i-th value of a vector belongs to the i-th declared name,
         or to the name ``str(i)`` beyond them.
+    text:
+        Which names hold texts, and how these become numbers.
     """
 
-    def __init__(self, maximum: int, *, hashed: bool = False, declared: Sequence[str] = ()) -> None:
+    def __init__(
+        self, maximum: int, *, hashed: bool = False, declared: Sequence[str] = (), text: TextFields | None = None
+    ) -> None:
+        self._text = text or TextFields()
         self.columns = Columns(maximum, hashed=hashed)
         self.scaling = Scaling()
         if not hashed:
@@ -95,7 +101,7 @@ class Encoder:
             reason: int(count)
             for reason, count in (("nan", refused[0]), ("infinite", refused[1]), ("features_full", full))
             if count
-        }
+        } | self._text.take_dropped()
         keep = column_array >= 0
         if not keep.all():
             kept_before = np.zeros(keep.size + 1, np.int64)
@@ -142,11 +148,15 @@ class Encoder:
         """Look every name up; remember the shape when all values are numbers with columns of their own."""
         entries: list[tuple[int, float, int]] = []
         new: dict[str, tuple[float, int]] = {}
+        texts: list[tuple[str, str]] = []
         numeric = True
         for position, value in enumerate(numbers):
             name = names[position]
             if isinstance(value, str):
                 numeric = False
+                if name in self._text.fields:
+                    texts.append((name, value))
+                    continue
                 name = f"{name}={value}"
                 number = 1.0
             elif value is None:
@@ -160,6 +170,13 @@ class Encoder:
                 new[name] = (already + number, position)
             else:
                 entries.append((column, number, position))
+        if texts:
+            for name, number in self._text.bag(texts).items():
+                column = self.columns.find(name)
+                if column == UNSEEN:
+                    new[name] = (new[name][0] + number if name in new else number, 0)
+                else:
+                    entries.append((column, number, 0))
         full = 0
         if new:
             if observe:

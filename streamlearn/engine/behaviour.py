@@ -12,6 +12,7 @@ _FIXED = {
     "learner": ("preset", "seed"),
     "labels": ("declared", "maximum"),
     "features": ("maximum", "hashed"),
+    "encoder": ("text_fields", "text_columns", "text_words", "text_pairs", "text_word_length"),
     "measures": ("window",),
     "engine": ("scope",),
     "topics": ("labels",),

@@ -154,6 +154,7 @@ class Batch:
         self._task = task
         self._now = now_ns
         self._settings = task.settings
+        self._text_fields = task.settings.encoder.text_fields
         self._plan = task.model.plan(frozen=task.settings.engine.frozen)
         self._records: list[RawRecord] = []
         self._instances: list[tuple[int, str, RawRecord]] = []
@@ -202,7 +203,7 @@ class Batch:
             self._bad.append(False)
 
     def _instance(self, record: RawRecord) -> None:
-        instance = decode_instance(record.value, self._settings.limits, self._dropped)
+        instance = decode_instance(record.value, self._settings.limits, self._dropped, self._text_fields)
         identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
         pending = self._task.pending if self._settings.topics.labels else None
         if instance.y is not None:

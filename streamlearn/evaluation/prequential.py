@@ -14,7 +14,7 @@ from streamlearn.errors import LearnerError, UsageError
 from streamlearn.evaluation.baselines.catalogue import OURS, Start, baseline
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
-from streamlearn.stream_model import StreamModel
+from streamlearn.stream_model import StreamModel, text_fields
 from streamlearn.streams.base import Features, Stream, StreamRow
 from streamlearn.telemetry.measures import Measures
 
@@ -130,6 +130,7 @@ class _Baseline:
         self._name = name
         self._learner = baseline(name, Start(stream.features, declared, stream.columns, settings.learner.seed))
         self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
+        self._text = text_fields(settings)
         self._declared = bool(stream.features)
         self._features: set[str] = set()
         self._learned = 0
@@ -144,6 +145,8 @@ class _Baseline:
         answered = []
         for number, row in enumerate(rows, first):
             begun = time.perf_counter()
+            if self._text.fields and isinstance(row.x, Mapping):
+                row = row._replace(x=self._text.expanded(row.x))
             try:
                 answered.append(self._step(number, row))
             except Exception as error:

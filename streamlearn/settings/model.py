@@ -143,6 +143,18 @@ class LabelSettings(Section):
     pending_bytes: int = _setting(256 << 20, "Most bytes of instances that wait for their labels", "bytes", ge=0)
 
 
+class EncoderSettings(Section):
+    """How values become features."""
+
+    text_fields: Names = _setting((), "Names in x whose strings are texts, taken as bags of words, comma-separated")
+    text_columns: int = _setting(
+        32_768, "Most features that words and word pairs are hashed to; at most features.maximum", "features", ge=1
+    )
+    text_words: int = _setting(1_000, "Most words that a text gives, the first ones", "words", ge=1)
+    text_pairs: bool = _setting(True, "Take pairs of neighbouring words too, not only words")
+    text_word_length: int = _setting(40, "Longest word", "characters", ge=1, le=256)
+
+
 class FeatureSettings(Section):
     """The feature space."""
 
@@ -195,6 +207,7 @@ class Settings(Section):
     learner: LearnerSettings = LearnerSettings()
     labels: LabelSettings = LabelSettings()
     features: FeatureSettings = FeatureSettings()
+    encoder: EncoderSettings = EncoderSettings()
     limits: LimitSettings = LimitSettings()
     measures: MeasureSettings = MeasureSettings()
     log: LogSettings = LogSettings()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -25,15 +25,18 @@ class JsonLinesStream:
         ``.jsonl`` or ``.jsonl.gz``; ``-`` is standard input.
     limits:
         What a record may ask for.
+    text_fields:
+        Names whose texts may be of any length.
     """
 
     features: Sequence[str] = ()
     labels: Sequence[str] = ()
     columns = 0
 
-    def __init__(self, path: str, limits: LimitSettings | None = None) -> None:
+    def __init__(self, path: str, limits: LimitSettings | None = None, text_fields: Container[str] = ()) -> None:
         self._path = path
         self._limits = limits or LimitSettings()
+        self._text_fields = text_fields
         self.name = "-" if path == "-" else Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
 
     def _open(self) -> AbstractContextManager[BinaryIO]:
@@ -54,7 +57,7 @@ class JsonLinesStream:
                 while line := file.readline(self._limits.record_bytes + 2):
                     number += 1
                     if not line.isspace():
-                        instance = decode_instance(line.rstrip(b"\r\n"), self._limits)
+                        instance = decode_instance(line.rstrip(b"\r\n"), self._limits, text_fields=self._text_fields)
                         yield StreamRow(instance.x, instance.y, instance.id)
         except (RecordError, OSError, EOFError, zlib.error) as error:
             raise UsageError(f"{self._path}, line {number}: {error}") from None

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from streamlearn.errors import UsageError
 from streamlearn.streams.base import Stream
 
 
-def open_stream(spec: str, *, labels: str | None = None, seed: int = 0, instances: int | None = None) -> Stream:
+def open_stream(
+    spec: str,
+    *,
+    labels: str | None = None,
+    seed: int = 0,
+    instances: int | None = None,
+    text_fields: Container[str] = (),
+) -> Stream:
     """Return the stream that a text names.
 
     Parameters
@@ -20,6 +28,8 @@ def open_stream(spec: str, *, labels: str | None = None, seed: int = 0, instance
         Which attributes of an ARFF file are labels.
     seed, instances:
         Of a generator.
+    text_fields:
+        Names in JSON Lines whose texts may be of any length.
 
     Raises
     ------
@@ -35,7 +45,7 @@ def open_stream(spec: str, *, labels: str | None = None, seed: int = 0, instance
 
         if spec != "-" and not Path(spec).exists():
             raise UsageError(f"{spec}: no such file")
-        return JsonLinesStream(spec)
+        return JsonLinesStream(spec, text_fields=text_fields)
     if spec.endswith((".arff", ".arff.gz")):
         from streamlearn.streams.arff import ArffStream
 

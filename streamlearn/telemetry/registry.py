@@ -34,7 +34,16 @@ REASONS = (
     "duplicate_id",
     "other",
 )
-DROPPED = ("nan", "infinite", "text_too_long", "features_full", "labels_full", "other")
+DROPPED = (
+    "nan",
+    "infinite",
+    "text_too_long",
+    "word_too_long",
+    "text_words_full",
+    "features_full",
+    "labels_full",
+    "other",
+)
 ROLES = ("restoring", "active", "stand-by")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
