@@ -1,9 +1,9 @@
 """Raw values to the scaled, unit-norm instance: the running statistics of each column and the kernel that walks rows.
 
-A column that is set (not zero) in more than about half of the rows since it first appeared is *dense*: it is
-standardised with its running mean and deviation. Any other is *sparse*: it is divided by its running root mean square
-over the rows where it is set. Values are clipped to plus or minus 5, then the instance is scaled to unit norm. A column
-without history stands at plus or minus 1.
+A column that is set (not zero) in more than about half of the rows since it first appeared, at least 10, is *dense*:
+it is standardised with its running mean and deviation. Any other is *sparse*: it is divided by its running root mean
+square over the rows where it is set. Values are clipped to plus or minus 5, then the instance is scaled to unit norm. A
+column without history stands at plus or minus 1.
 
 Two more views of the same entries come with it. The *rarity-weighted* instance multiplies each scaled value by
 ln((i + 2)/(df + 1) + 1), i the rows observed before and df those with an entry of the column, and has unit norm as
@@ -31,6 +31,7 @@ from streamlearn.state.growth import grown
 CLIP = 5.0
 BECOMES_DENSE = 0.55
 BECOMES_SPARSE = 0.45
+LEAST_ROWS = 10.0
 
 UNSEEN_COLUMN = -1
 DROPPED_COLUMN = -2
@@ -58,11 +59,18 @@ class ScalingState(NamedTuple):
 
 
 @kernel
+def _is_dense(state: ScalingState, column: int) -> bool:
+    """Return whether a column that has appeared is dense as of the next row."""
+    rows = state.rows[0] - state.first[column]
+    return bool(state.dense[column] != 0 and state.set[column] >= BECOMES_SPARSE * rows)
+
+
+@kernel
 def scaled_value(state: ScalingState, column: int, value: float) -> float:
     """Return a finite raw value on the column's scale, clipped; float64."""
     if column == UNSEEN_COLUMN or state.present[column] == 0.0:
         return 1.0 if value > 0.0 else (-1.0 if value < 0.0 else 0.0)
-    if state.dense[column]:
+    if _is_dense(state, column):
         if state.deviations[column] <= 0.0:
             return 0.0
         scaled = (value - state.mean[column]) * np.sqrt(state.present[column] / state.deviations[column])
@@ -91,13 +99,13 @@ def observe_value(state: ScalingState, column: int, value: float) -> None:
     if state.dense[column]:
         if state.set[column] < BECOMES_SPARSE * rows:
             state.dense[column] = 0
-    elif state.set[column] > BECOMES_DENSE * rows:
+    elif rows >= LEAST_ROWS and state.set[column] > BECOMES_DENSE * rows:
         state.dense[column] = 1
 
 
 @kernel
 def _bin(state: ScalingState, column: int, scaled: float) -> int:
-    if column == UNSEEN_COLUMN or not state.dense[column]:
+    if column == UNSEEN_COLUMN or state.present[column] == 0.0 or not _is_dense(state, column):
         return 1 if scaled != 0.0 else 0
     return int(scaled > LOW_EDGE) + int(scaled > 0.0) + int(scaled > HIGH_EDGE)
 
@@ -152,7 +160,7 @@ def encode_rows(
             for entry in range(first, last):
                 rarity_square += np.float64(rarity_weighted[entry]) * np.float64(rarity_weighted[entry])
             factor = 1.0 / np.sqrt(square)
-            rarity_factor = 1.0 / np.sqrt(rarity_square)
+            rarity_factor = 1.0 / np.sqrt(rarity_square) if rarity_square > 0.0 else 0.0
             for entry in range(first, last):
                 out[entry] = out[entry] * factor
                 rarity_weighted[entry] = rarity_weighted[entry] * rarity_factor

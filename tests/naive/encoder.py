@@ -17,12 +17,16 @@ class Column:
     values: list[float] = field(default_factory=list)
     dense: bool = False
 
-    def scaled(self, value: float) -> float:
-        """Return a raw value on this column's scale."""
+    def is_dense(self, row: int) -> bool:
+        """Return whether the column is dense for a row to come."""
+        return self.dense and sum(v != 0.0 for v in self.values) >= 0.45 * (row - self.first)
+
+    def scaled(self, value: float, row: int) -> float:
+        """Return a raw value of a row on this column's scale."""
         if not self.values:
             return math.copysign(1.0, value) if value else 0.0
         set_values = [v for v in self.values if v != 0.0]
-        if self.dense:
+        if self.is_dense(row):
             mean = math.fsum(self.values) / len(self.values)
             deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in self.values) / len(self.values))
             scaled = (value - mean) / deviation if len(set(self.values)) > 1 else 0.0
@@ -34,9 +38,9 @@ class Column:
             scaled = value / math.sqrt(math.fsum(v * v for v in set_values) / len(set_values))
         return min(max(scaled, -5.0), 5.0)
 
-    def bin(self, scaled: float) -> int:
-        """Return the bin of an entry."""
-        if not self.dense:
+    def bin(self, scaled: float, row: int) -> int:
+        """Return the bin of an entry of a row."""
+        if not self.is_dense(row):
             return int(scaled != 0.0)
         return sum(scaled > edge for edge in (-1.5, 0.0, 1.5))
 
@@ -48,7 +52,7 @@ class Column:
         if self.dense:
             self.dense = share >= 0.45
         else:
-            self.dense = share > 0.55
+            self.dense = rows >= 10 and share > 0.55
 
 
 @dataclass
@@ -114,12 +118,12 @@ class Encoder:
                 self.dropped["nan" if math.isnan(number) else "infinite"] += 1
                 continue
             statistics = self.columns.get(column) or Column(self.rows)
-            scaled = statistics.scaled(number)
+            scaled = statistics.scaled(number, self.rows)
             weight = scaled * math.log((self.rows + 2) / (len(statistics.values) + 1) + 1)
             squares += scaled * scaled
             rarities += weight * weight
             if column >= 0:
-                entries.append(Entry(column, scaled, weight, statistics.bin(scaled)))
+                entries.append(Entry(column, scaled, weight, statistics.bin(scaled, self.rows)))
             if observe:
                 statistics.observe(number, self.rows)
                 self.columns[column] = statistics
