@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from numba.core import types
 from numba.core.registry import CPUDispatcher
 
-from streamlearn.arithmetic import kernel_cache
+from streamlearn.arithmetic import kernel_cache, kernel_library, state_type
 from streamlearn.arithmetic.kernel_cache import CacheStatistics, kernel_folder, kernel_hash
 
 __all__ = ["CacheStatistics", "cache_statistics", "compile_under_lock", "kernel", "kernel_folder", "kernel_hash"]
@@ -50,7 +50,12 @@ def kernel(function: F) -> F:
     return KernelDispatcher(function)  # type: ignore[return-value]
 
 
-class KernelDispatcher(CPUDispatcher):
+class _Dispatcher(CPUDispatcher):
+    def typeof_pyval(self, val: Any) -> types.Type:
+        return state_type.type_of(val)
+
+
+class KernelDispatcher(_Dispatcher):
     """A compiled kernel as Python sees it; ``inner`` is the same kernel as other kernels see it.
 
     numba gives every compiled function a wrapper that takes Python objects apart. For a state of many arrays that is
@@ -58,9 +63,17 @@ class KernelDispatcher(CPUDispatcher):
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(py_func=function, locals={}, targetoptions=dict(_OPTIONS))
-        self.inner: Any = CPUDispatcher(
-            py_func=function, locals={}, targetoptions={**_OPTIONS, "no_cpython_wrapper": True}
+        super().__init__(
+            py_func=function,
+            locals={},
+            targetoptions=dict(_OPTIONS),
+            pipeline_class=kernel_library.PythonCompiler,
+        )
+        self.inner: Any = _Dispatcher(
+            py_func=function,
+            locals={},
+            targetoptions={**_OPTIONS, "no_cpython_wrapper": True},
+            pipeline_class=kernel_library.InnerCompiler,
         )
         if kernel_cache.covers(function):
             self._cache = kernel_cache.KernelCache(function, "python")

@@ -222,18 +222,17 @@ class KernelCache:
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         target_context.refresh()
         path = self._path(sig, target_context.codegen())
-        content = _read(path) if path is not None and self._enabled else None
-        if content is None:
-            return None
-        result = CompileResult._rebuild(target_context, *pickle.loads(content))
-        statistics.loaded += 1
-        return result
+        return _load(path, target_context) if path is not None and self._enabled else None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         statistics.compiled += 1
         for observe in observers:
             observe(f"compiled {self._function.__qualname__}")
         path = self._path(sig, data.codegen)
+        called = sorted({name for library in data.library._linking_libraries for name in _needed(library)})
+        if path is not None:
+            _results[path] = data
+            data.library.needed_files = called if _is_copied(data.library) else [path.name]
         if path is None:
             warn_in_memory("this user has no home folder")
             return
@@ -242,7 +241,7 @@ class KernelCache:
         if hash_sources() != kernel_hash():
             _warn("the sources have changed since this process started")
             return
-        if _write(path, dumps(data._reduce())):
+        if _write(path, dumps((called, data._reduce()))):
             statistics.stored += 1
 
     def enable(self) -> None:
@@ -274,6 +273,37 @@ class KernelCache:
             ]
         )
         return folder / f"{self._stem()}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.nbc"
+
+
+_results: dict[Path, Any] = {}
+"""What this process has compiled or loaded, by cache file: no symbol may be defined twice."""
+
+
+def _is_copied(library: Any) -> bool:
+    """Return whether callers take the code of this library over; else they call it."""
+    return any(True for _ in library._get_module_for_linking().functions)
+
+
+def _needed(library: Any) -> list[str]:
+    """Return the cache files that hold what a caller of this library calls."""
+    return getattr(library, "needed_files", [])
+
+
+def _load(path: Path, target_context: Any) -> Any:
+    """Return what a cache file holds, after everything that it calls has been loaded; None if a part is missing."""
+    if path in _results:
+        return _results[path]
+    content = _read(path)
+    if content is None:
+        return None
+    called, parts = pickle.loads(content)
+    if any(_load(path.with_name(name), target_context) is None for name in called):
+        return None
+    result = CompileResult._rebuild(target_context, *parts)
+    result.library.needed_files = called if _is_copied(result.library) else [path.name]
+    _results[path] = result
+    statistics.loaded += 1
+    return result
 
 
 def _cachable(result: Any) -> bool:

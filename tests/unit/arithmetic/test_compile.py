@@ -95,7 +95,7 @@ class KernelPackage:
             (self.root / name).mkdir(parents=True)
             (self.root / name / "__init__.py").touch()
         (self.root / "__init__.py").touch()
-        for name in ("compile.py", "kernel_cache.py"):
+        for name in ("compile.py", "kernel_cache.py", "kernel_library.py", "state_type.py"):
             shutil.copy(kernel_cache.PACKAGE / "arithmetic" / name, self.root / "arithmetic" / name)
         for name, text in FILES.items():
             (self.root / name).write_text(text)
