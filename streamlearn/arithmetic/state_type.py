@@ -61,7 +61,7 @@ def words(kind: types.Type) -> int:
 def type_of(value: Any) -> types.Type:
     """Return the type of an argument of a kernel."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        python = type(value)
+        python: Any = type(value)
         kinds = [type_of(each) for each in value]
         if all(isinstance(kind, (StateType, types.Array, types.Number)) for kind in kinds):
             return StateType(f"{python.__module__}.{python.__qualname__}", zip(python._fields, kinds, strict=True))
