@@ -10,7 +10,7 @@ they move out of loops.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from llvmlite import ir
@@ -23,7 +23,7 @@ from numba.core.typing.templates import AttributeTemplate
 from numba.core.typing.typeof import typeof
 from numba.extending import infer_getattr
 
-WORD_BYTES = 8
+_WORD_BYTES = 8
 _ARRAY_WORDS = 5
 _DATA, _SHAPE = 4, 5
 _WORD = ir.IntType(64)
@@ -33,28 +33,25 @@ _POINTER = ir.IntType(8).as_pointer()
 class StateType(types.Type):
     """The type of a named tuple of arrays, numbers and such tuples.
 
-    Two tuples have the same type when class, field names and field types are the same.
+    Two tuples have the same type when class, field names and field types are the same. ``places`` has type and place of
+    each field by name, in words from the block's beginning; ``words`` is the block's size.
     """
 
     def __init__(self, python_class: str, fields: Iterable[tuple[str, types.Type]]) -> None:
-        self.fields = tuple(fields)
-        self.kinds = dict(self.fields)
-        described = "\0".join(f"{name}:{type(kind).__name__}:{kind}" for name, kind in self.fields)
-        digest = hashlib.blake2b(f"{python_class}\0{described}".encode(), digest_size=8).hexdigest()
+        self.places: dict[str, tuple[types.Type, int]] = {}
+        self.words = 0
+        described = [python_class]
+        for name, kind in fields:
+            self.places[name] = kind, self.words
+            self.words += _words(kind)
+            described.append(f"{name}:{type(kind).__name__}:{kind}")
+        digest = hashlib.blake2b("\0".join(described).encode(), digest_size=8).hexdigest()
         super().__init__(f"{python_class.rpartition('.')[2]}_{digest}")
 
-    def offsets(self) -> Iterator[tuple[str, types.Type, int]]:
-        """Yield name, type and place of each field, in words from the block's beginning."""
-        place = 0
-        for name, kind in self.fields:
-            yield name, kind, place
-            place += words(kind)
 
-
-def words(kind: types.Type) -> int:
-    """Return how many words of a block a field of this type takes."""
+def _words(kind: types.Type) -> int:
     if isinstance(kind, StateType):
-        return sum(words(each) for _, each in kind.fields)
+        return kind.words
     return _ARRAY_WORDS + 2 * kind.ndim if isinstance(kind, types.Array) else 1
 
 
@@ -77,7 +74,7 @@ class _StateModel(models.PrimitiveModel):
         """Say of a kernel's own argument that it is safe to read at any place, and written by nobody."""
         if isinstance(value, ir.Argument):
             value.add_attribute("noalias")
-            value.attributes.dereferenceable = words(self.fe_type) * WORD_BYTES
+            value.attributes.dereferenceable = self.fe_type.words * _WORD_BYTES
         return value
 
 
@@ -86,22 +83,23 @@ class _StateAttributes(AttributeTemplate):
     key = StateType
 
     def generic_resolve(self, state: StateType, attribute: str) -> types.Type | None:
-        return state.kinds.get(attribute)
+        found = state.places.get(attribute)
+        return found[0] if found is not None else None
 
 
 def _at(builder: Any, block: Any, place: int) -> Any:
-    return builder.gep(block, [ir.Constant(_WORD, place * WORD_BYTES)], inbounds=True)
+    return builder.gep(block, [ir.Constant(_WORD, place * _WORD_BYTES)], inbounds=True)
 
 
 def _load(builder: Any, block: Any, place: int, kind: Any) -> Any:
-    loaded = builder.load(builder.bitcast(_at(builder, block, place), kind.as_pointer()), align=WORD_BYTES)
+    loaded = builder.load(builder.bitcast(_at(builder, block, place), kind.as_pointer()), align=_WORD_BYTES)
     loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
     return loaded
 
 
 @lower_getattr_generic(StateType)
 def _load_field(context: Any, builder: Any, state: StateType, block: Any, attribute: str) -> Any:
-    kind, place = next((kind, place) for name, kind, place in state.offsets() if name == attribute)
+    kind, place = state.places[attribute]
     if isinstance(kind, StateType):
         return _at(builder, block, place)
     if not isinstance(kind, types.Array):
@@ -136,7 +134,7 @@ def _load_field(context: Any, builder: Any, state: StateType, block: Any, attrib
 
 @unbox(StateType)
 def _write_block(kind: StateType, value: Any, c: Any) -> NativeValue:
-    size = ir.ArrayType(_WORD, words(kind))
+    size = ir.ArrayType(_WORD, kind.words)
     block = c.builder.bitcast(cgutils.alloca_once(c.builder, size), _POINTER)
     failed = _write_fields(kind, value, block, 0, c)
     with c.builder.if_then(failed, likely=False):
@@ -146,7 +144,7 @@ def _write_block(kind: StateType, value: Any, c: Any) -> NativeValue:
 
 def _write_fields(state: StateType, value: Any, block: Any, start: int, c: Any) -> Any:
     failed = cgutils.false_bit
-    for index, (_, kind, place) in enumerate(state.offsets()):
+    for index, (kind, place) in enumerate(state.places.values()):
         item = c.pyapi.tuple_getitem(value, index)
         if isinstance(kind, StateType):
             wrong = _write_fields(kind, item, block, start + place, c)
@@ -157,7 +155,7 @@ def _write_fields(state: StateType, value: Any, block: Any, start: int, c: Any) 
             native = c.unbox(kind, item)
             data = c.context.data_model_manager[kind].as_data(c.builder, native.value)
             target = c.builder.bitcast(_at(c.builder, block, start + place), data.type.as_pointer())
-            c.builder.store(data, target, align=WORD_BYTES)
+            c.builder.store(data, target, align=_WORD_BYTES)
             wrong = native.is_error
         failed = c.builder.or_(failed, wrong)
     return failed
