@@ -71,6 +71,9 @@ class _Watcher(NoInstruments):
         model = tasks[0].model
         self._view.update(Progress(len(self.answers), model.measures.window_latest(), model.clusters(), events))
 
+    def turned(self, tasks: Mapping[int, Task]) -> None:
+        self._metrics.turned(tasks)
+
     def role(self, role: str, tasks: Mapping[int, Task]) -> None:
         self._metrics.role(role, tasks)
 

@@ -108,7 +108,7 @@ def test_workers_started_together_compile_once_and_agree(tmp_path, request):
         # A model's own beginning calls a few kernels before the warm-up takes the lock.
         compiled = sorted(one["compiled"] for one in found)
         assert compiled[-1] > 50
-        assert compiled[-2] < 15
+        assert compiled[-2] < compiled[-1] / 4
         again = start(folder)
         after = finished(again)
         assert after["hash"] == found[0]["hash"]

@@ -34,7 +34,7 @@ def test_the_files_are_as_documented(tmp_path: Path) -> None:
     ]  # fmt: skip
     first = objects[0]
     assert (first["learner"], first["preset"], first["rule"], first["instances"]) == (
-        "streamlearn", "default", "subset", 1250,
+        "streamlearn", "default", "balanced", 1250,
     )  # fmt: skip
     assert set(first["measures"]) == MEASURES
     assert [(each["from"], each["to"]) for each in first["windows"]] == [(0, 500), (500, 1000), (1000, 1250)]
