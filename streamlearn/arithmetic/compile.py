@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from numba.core import types
 from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
 
 from streamlearn.arithmetic import kernel_cache, kernel_library, state_type
 from streamlearn.arithmetic.kernel_cache import CacheStatistics, kernel_folder, kernel_hash
@@ -51,8 +52,17 @@ def kernel(function: F) -> F:
 
 
 class _Dispatcher(CPUDispatcher):
+    _cache: Any
+
     def typeof_pyval(self, val: Any) -> types.Type:
         return state_type.type_of(val)
+
+    def compile(self, sig: Any) -> Any:
+        claim = getattr(self._cache, "claimed", None)
+        if claim is None or tuple(normalize_signature(sig)[0]) in self.overloads:
+            return super().compile(sig)
+        with claim(sig, self.targetctx):
+            return super().compile(sig)
 
 
 class KernelDispatcher(_Dispatcher):
@@ -78,6 +88,10 @@ class KernelDispatcher(_Dispatcher):
         if kernel_cache.covers(function):
             self._cache = kernel_cache.KernelCache(function, "python")
             self.inner._cache = kernel_cache.KernelCache(function, "kernel")
+
+    def compile_inner(self, *arguments: Any) -> None:
+        """Compile for a call by another kernel with arguments of these types, without a call."""
+        self.inner.compile(tuple(state_type.type_of(each) for each in arguments))
 
     @property
     def _numba_type_(self) -> types.Dispatcher:

@@ -9,6 +9,7 @@ each compiled signature is one file with a name of its own, written whole and re
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import logging
@@ -17,8 +18,9 @@ import pickle
 import platform
 import shutil
 import sys
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,9 @@ KERNEL_SOURCES = (
 
 KEPT_FOLDERS = 8
 """Cache folders kept, the most recently used ones: one a version of the sources and machine."""
+
+_CLAIM_WAIT_SECONDS = 300.0
+_CLAIM_POLL_SECONDS = 0.02
 
 COMPLETE = "complete"
 """Name of the empty file that says that a warm-up has finished in this folder."""
@@ -244,6 +249,34 @@ class KernelCache:
         if _write(path, dumps((called, data._reduce()))):
             statistics.stored += 1
 
+    @contextlib.contextmanager
+    def claimed(self, sig: Any, target_context: Any) -> Iterator[None]:
+        """Let no other process compile this signature meanwhile: each does, and loads, what the others do not.
+
+        A claim ends with its process. A process that has waited for five minutes compiles for itself.
+        """
+        path = self._path(sig, target_context.codegen())
+        file = _claims(path.parent) if path is not None and self._enabled and not path.exists() else None
+        if path is None or file is None:
+            yield
+            return
+        place = int.from_bytes(hashlib.blake2b(path.name.encode(), digest_size=4).digest(), "big")
+        deadline = time.monotonic() + _CLAIM_WAIT_SECONDS
+        held = False
+        while not held and time.monotonic() < deadline and not path.exists():
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                held = True
+            except (BlockingIOError, PermissionError):
+                time.sleep(_CLAIM_POLL_SECONDS)
+            except OSError:
+                break
+        try:
+            yield
+        finally:
+            if held:
+                fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+
     def enable(self) -> None:
         self._enabled = True
 
@@ -273,6 +306,20 @@ class KernelCache:
             ]
         )
         return folder / f"{self._stem()}-{hashlib.blake2b(key.encode(), digest_size=16).hexdigest()}.nbc"
+
+
+@functools.cache
+def _claims(folder: Path) -> int | None:
+    """Return a descriptor of the file whose bytes stand for signatures, open to the process's end; None without one.
+
+    It must stay open: to close any descriptor of a file gives up all locks that the process has on it.
+    """
+    if not make_folder(folder):
+        return None
+    try:
+        return os.open(folder / "claims", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return None
 
 
 _results: dict[Path, Any] = {}

@@ -14,6 +14,8 @@ from typing import Any
 import llvmlite.binding
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler import Flags as NumbaFlags
+from numba.core.typed_passes import NopythonRewrites
 
 from streamlearn.arithmetic import kernel_cache
 
@@ -41,11 +43,33 @@ def _is_large(module: Any) -> bool:
     return False
 
 
+class Flags(NumbaFlags):
+    """numba's flags, compared quickly: numba does it for every operator that it looks up, option by option."""
+
+    __slots__ = ()
+
+    _hash = hash(NumbaFlags())
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        own: Any = self
+        if isinstance(other, Flags) and own._values == other._values:
+            return True
+        return super().__eq__(other)
+
+
 class KernelCompiler(CompilerBase):
     """numba's passes, with a symbol and a library of our own."""
 
     caller = ""
     library_class = JITCodeLibrary
+
+    def _compile_core(self) -> Any:
+        state: Any = self.state
+        state.flags = Flags(state.flags)
+        return super()._compile_core()
 
     def define_pipelines(self) -> list[Any]:
         state: Any = self.state
@@ -57,7 +81,10 @@ class KernelCompiler(CompilerBase):
         if state.library is None:
             state.library = self.library_class(state.targetctx.codegen(), state.func_id.func_qualname)
             state.library.enable_object_caching()
-        return [DefaultPassBuilder.define_nopython_pipeline(state)]
+        passes = DefaultPassBuilder.define_nopython_pipeline(state)
+        # It looks for expressions over whole arrays, of which kernels have none.
+        passes.passes = [each for each in passes.passes if each[0] is not NopythonRewrites]
+        return [passes]
 
 
 class PythonCompiler(KernelCompiler):

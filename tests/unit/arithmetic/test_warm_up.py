@@ -105,10 +105,10 @@ def test_workers_started_together_compile_once_and_agree(tmp_path, request):
         folder = tmp_path / str(attempt)
         found = four_together(folder, WORKER)
         assert len({one["hash"] for one in found}) == 1
-        # A model's own beginning calls a few kernels before the warm-up takes the lock.
-        compiled = sorted(one["compiled"] for one in found)
-        assert compiled[-1] > 50
-        assert compiled[-2] < compiled[-1] / 4
+        # A model's own beginning calls a few kernels before the warm-up takes the lock: workers share these.
+        files = len(list(folder.rglob("*.nbc")))
+        assert 50 < sum(one["compiled"] for one in found) <= files
+        assert max(one["compiled"] for one in found) > 50
         again = start(folder)
         after = finished(again)
         assert after["hash"] == found[0]["hash"]
