@@ -26,6 +26,10 @@ WIDTH, TICKS, ROWS, ALARMED = 0, 1, 2, 3
 TOTAL, VARIANCE = 0, 1
 
 
+Whole = int | np.int64
+"""An argument of a kernel that is 64 bits wide, wherever it comes from: one width, one machine code."""
+
+
 class AdwinState(NamedTuple):
     """M independent detectors; the first axis of every array is the detector.
 
@@ -69,7 +73,7 @@ class AdwinState(NamedTuple):
 
 
 @kernel
-def adwin_reset(state: AdwinState, m: int) -> None:
+def adwin_reset(state: AdwinState, m: Whole) -> None:
     """Empty the window of detector m; what it said of its last alarm stays."""
     for row in range(BUCKET_ROWS):
         state.bucket_count[m, row] = 0
@@ -91,7 +95,7 @@ def adwin_drop_first(buckets: np.ndarray, count: int, n: int) -> int:
 
 
 @kernel
-def adwin_insert(state: AdwinState, m: int, value: float) -> None:
+def adwin_insert(state: AdwinState, m: Whole, value: float) -> None:
     """Add a value to the window of detector m and merge the two oldest buckets of each row that overflows."""
     window, moments, counts = state.window[m], state.moments[m], state.bucket_count[m]
     if window[WIDTH] > 0:
@@ -121,7 +125,7 @@ def adwin_insert(state: AdwinState, m: int, value: float) -> None:
 
 
 @kernel
-def adwin_drop_oldest(state: AdwinState, m: int) -> None:
+def adwin_drop_oldest(state: AdwinState, m: Whole) -> None:
     """Drop the oldest bucket of detector m from its window."""
     window, moments, counts = state.window[m], state.moments[m], state.bucket_count[m]
     row = window[ROWS] - 1
@@ -139,7 +143,7 @@ def adwin_drop_oldest(state: AdwinState, m: int) -> None:
 
 
 @kernel
-def adwin_cut_exists(state: AdwinState, m: int) -> bool:
+def adwin_cut_exists(state: AdwinState, m: Whole) -> bool:
     """Return whether some cut of detector m's window separates two means that differ significantly."""
     rows = state.window[m, ROWS]
     width = np.float64(state.window[m, WIDTH])
@@ -168,7 +172,7 @@ def adwin_cut_exists(state: AdwinState, m: int) -> bool:
 
 
 @kernel
-def adwin_update(state: AdwinState, m: int, value: float) -> int:
+def adwin_update(state: AdwinState, m: Whole, value: float) -> int:
     """Add a value to detector m and return 1 if its mean has changed, else 0.
 
     On an alarm ``before[m]`` and ``after[m]`` are the window's mean with and without the values dropped, and

@@ -25,6 +25,9 @@ RENORMALISE_ABOVE = 2.0**40
 MAXIMUM_LABELS = 4096
 """Labels that the dense table of pairs is made for: 128 MiB."""
 
+Whole = int | np.int64
+"""An argument of a kernel that is 64 bits wide, wherever it comes from: one width, one machine code."""
+
 
 class PairCountsState(NamedTuple):
     """Counts in units of the increment: the decayed count of label a is ``label_weight[a] / increment[0]``.
@@ -73,7 +76,7 @@ def pair_counts_update(state: PairCountsState, members: np.ndarray) -> None:
 
 
 @kernel
-def jaccard(state: PairCountsState, a: int, b: int) -> float:
+def jaccard(state: PairCountsState, a: Whole, b: Whole) -> float:
     """Return the decayed Jaccard similarity of two labels, 0 if neither was ever seen."""
     both = state.pair_weight[a, b]
     either = state.label_weight[a] + state.label_weight[b] - both

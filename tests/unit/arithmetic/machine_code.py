@@ -56,6 +56,9 @@ from streamlearn.learner.experts.neighbours import (
     neighbours_search_row,
 )
 from streamlearn.learner.mixture.fixed_share import FixedShare, fixed_share_learn_row, fixed_share_predict_row
+from streamlearn.learner.paper.learn import paper_due, paper_learn_row
+from streamlearn.learner.paper.learner import PaperLearner, paper_begin_label
+from streamlearn.learner.paper.predict import paper_predict_row
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
@@ -240,6 +243,32 @@ def example_trees() -> LabelTrees:
     return trees
 
 
+def example_paper() -> list[Any]:
+    """Return the hash of the published method and what happened in it, after drift in its trees and clusters."""
+    generator = np.random.default_rng(6)
+    labels, features = 6, 14
+    owner = PaperLearner("random", tree_bytes=2**16)
+    owner.grow(features, labels)
+    for label in range(labels):
+        paper_begin_label(owner.state, label)
+    logits, chosen = np.zeros(labels, np.float32), np.zeros(labels, np.uint8)
+    restructured = 0
+    for row in range(2600):
+        bins = generator.integers(0, 2, features).astype(np.uint8)
+        columns = np.flatnonzero(bins).astype(np.int32)
+        values = np.full(columns.size, 1 / math.sqrt(max(columns.size, 1)), np.float32)
+        on = bins[4] != bins[5] if 1500 <= row < 1560 else bins[3]
+        truth = np.array([on, on, on, *generator.integers(0, 2, 3)], np.int8)
+        members = np.flatnonzero(truth).astype(np.int32)
+        paper_predict_row(owner.state, owner.scratch, columns, values, bins[columns], labels, logits, chosen)
+        paper_learn_row(owner.state, owner.scratch, columns, values, bins[columns], truth, members, True, labels)
+        if paper_due(owner.state):
+            alarms, events = owner.restructure()
+            restructured += len(alarms) + len(events)
+    owner.retire(2)
+    return [state_hash(owner.arrays(features, labels)), list(owner.counts.values()), restructured]
+
+
 def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
@@ -279,6 +308,7 @@ def main() -> None:
         "joint": example_joint(),
         "learned_pool": state_hash(example_pool().arrays(12)),
         "label_trees": [state_hash(trees.arrays(60, 6)), trees.splits, trees.resets],
+        "paper": example_paper(),
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,
         "clusters": model.cluster_count,

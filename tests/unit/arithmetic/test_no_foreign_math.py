@@ -175,7 +175,17 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
 def test_the_state_has_the_same_bits_on_a_generic_cpu(reports):
     assert reports["host"]["learned"] > 1000
     assert reports["host"]["clusters"] > 1
-    for key in ("hash", "experts", "neighbours", "label_trees", "joint", "learned_pool", "page_hinkley", "learned"):
+    for key in (
+        "hash",
+        "experts",
+        "neighbours",
+        "label_trees",
+        "joint",
+        "learned_pool",
+        "page_hinkley",
+        "paper",
+        "learned",
+    ):
         assert reports["generic"][key] == reports["host"][key]
 
 

@@ -1,0 +1,89 @@
+"""The state of the published method: its parts, and the memory that a row needs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.learner.drift.adwin import AdwinState
+from streamlearn.learner.paper.regressions import RegressionsState
+from streamlearn.learner.paper.rows import RowsState
+from streamlearn.learner.paper.trees import TreesState, Whole
+from streamlearn.learner.partition.divisive_nodes import CLUSTERS, DivisiveState
+
+LEARNED, SPLITS, ALTERNATES, SWITCHED, PRUNED, ALARMS, PLANES_EVER, SEED, CLOCK = range(9)
+"""Places in ``clock``: complete rows learnt; leaves split; alternate subtrees begun, switched to, pruned; alarms of
+clusters; the most leaves that any tree ever had; the seed; and their number."""
+
+
+class PaperState(NamedTuple):
+    """The parts, and ``first_label`` int32[clusters + 1] and ``label_at`` int32[labels], the labels cluster by cluster;
+    ``alarmed`` uint8[clusters], 1 for a cluster whose loss has grown; ``clock`` int64[CLOCK].
+    """
+
+    partition: DivisiveState
+    trees: TreesState
+    regressions: RegressionsState
+    rows: RowsState
+    adwin: AdwinState
+    first_label: np.ndarray
+    label_at: np.ndarray
+    alarmed: np.ndarray
+    clock: np.ndarray
+
+
+class PaperScratch(NamedTuple):
+    """Memory of one row.
+
+    ``bins`` uint8 and ``dense`` float32 [columns], all 0 between calls; ``slots`` int32[columns]; ``distance``
+    float32[rows kept]; ``reached`` int32[clusters, LEAVES] and ``reaches`` int32[clusters], the leaf nodes of the row
+    predicted last; per place among them ``plane_of`` int32 and ``chosen`` uint8 [LEAVES, labels], ``probability``
+    float32[LEAVES, labels] and ``logits`` float32[LEAVES, labels, BAGS]; ``vote`` float32[labels]; ``emitted``
+    uint8[labels], what was predicted; ``wrong`` int64[clusters]; ``right`` float64[labels]; ``recent`` int64[WINDOW];
+    ``nearest`` int64 and ``near`` float32 [NEIGHBOURS]; ``draws`` float32[BAGS].
+    """
+
+    bins: np.ndarray
+    dense: np.ndarray
+    slots: np.ndarray
+    distance: np.ndarray
+    reached: np.ndarray
+    reaches: np.ndarray
+    plane_of: np.ndarray
+    chosen: np.ndarray
+    probability: np.ndarray
+    logits: np.ndarray
+    vote: np.ndarray
+    emitted: np.ndarray
+    wrong: np.ndarray
+    right: np.ndarray
+    recent: np.ndarray
+    nearest: np.ndarray
+    near: np.ndarray
+    draws: np.ndarray
+
+
+@kernel
+def index_clusters(state: PaperState, labels: int) -> None:
+    """List the labels cluster by cluster, ascending in each."""
+    clusters = state.partition.clock[CLUSTERS]
+    place = 0
+    for cluster in range(clusters):
+        state.first_label[cluster] = place
+        for label in range(labels):
+            if state.partition.cluster_of[label] == cluster:
+                state.label_at[place] = label
+                place += 1
+    state.first_label[clusters] = place
+
+
+@kernel
+def is_pure(trees: TreesState, leaf: Whole, labels: np.ndarray, weight: float) -> bool:
+    """Return whether all rows of a leaf had the same label set."""
+    for place in range(labels.size):
+        on = trees.positives[leaf, labels[place]]
+        if 0.0 < on < weight:
+            return False
+    return weight > 0.0
