@@ -4,7 +4,7 @@ The NEIGHBOURS nearest rows vote for their label set within the cluster, with we
 votes is predicted (ties: the nearest of them), and a label's probability is its share of the votes.
 
 Source: A. Esteban, A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data
-streams", Knowledge-Based Systems 2024, section 4.3.
+streams", Knowledge-Based Systems 2024.
 """
 
 from __future__ import annotations

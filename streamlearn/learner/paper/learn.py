@@ -6,7 +6,7 @@ sqrt(2 e (1 - e) ln(2 / SIGNIFICANCE) (1 / n0 + 1 / n1)). Global drift: every cl
 sets; `learner` acts on its alarm.
 
 Source: A. Esteban, A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data
-streams", Knowledge-Based Systems 2024, section 4; its parameters are those of the published experiments.
+streams", Knowledge-Based Systems 2024; its parameters are those of the published experiments.
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def _count_positive(
 
 
 @kernel
-def _learn_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, node: Whole, weight: int) -> None:
+def _learn_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, node: Whole) -> None:
     """Test a leaf that has learnt a row, when it is time; it is not watched for ever."""
     trees = state.trees
     leaf = np.int64(trees.nodes[cluster, node, LEAF])
@@ -307,7 +307,7 @@ def paper_learn_row(
                 _add_losses(state, cluster, np.int64(scratch.reached[cluster, place]), loss, np.float64(weight))
     for cluster in range(clusters):
         for place in range(scratch.reaches[cluster]):
-            _learn_leaf(state, scratch, cluster, np.int64(scratch.reached[cluster, place]), weight)
+            _learn_leaf(state, scratch, cluster, np.int64(scratch.reached[cluster, place]))
         _compare_alternates(state, cluster, np.int64(scratch.reached[cluster, 0]))
     divisive_learn_row(state.partition, members)
     return _watch_clusters(state, scratch, truth, labels)

@@ -5,7 +5,7 @@ ALTERNATE_WEIGHT, each weighted by 1 / (mean Hamming loss)^2. A leaf of one labe
 SWITCH_WEIGHT or an entropy below SWITCH_ENTROPY asks the low-complexity learner, any other the high-complexity one.
 
 Source: A. Esteban, A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data
-streams", Knowledge-Based Systems 2024, section 4; its parameters are those of the published experiments.
+streams", Knowledge-Based Systems 2024; its parameters are those of the published experiments.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ of all of them shares one *plane* of weights.
 
 Source: N. C. Oza and S. Russell, "Online bagging and boosting", AISTATS 2001; as the leaves' learner A. Esteban,
 A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data streams",
-Knowledge-Based Systems 2024, section 4.3.
+Knowledge-Based Systems 2024.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ the second-best, or than no split, by more than e = sqrt(R^2 ln(1 / CHANCE) / 2n
 in the leaf's window and n the leaf's weight, or e must be below TIE.
 
 Source: A. Esteban, A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data
-streams", Knowledge-Based Systems 2024, section 4.2.
+streams", Knowledge-Based Systems 2024.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ label in common, so leaf i of all trees shares one table. An *alternate* subtree
 grown: it sees the branch's rows beside it, in the background, until one of the two proves to be better.
 
 Source: A. Esteban, A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data
-streams", Knowledge-Based Systems 2024, sections 4.1 and 4.4; A. Bifet and R. Gavaldà, "Adaptive learning from evolving
+streams", Knowledge-Based Systems 2024; A. Bifet and R. Gavaldà, "Adaptive learning from evolving
 data streams", IDA 2009.
 """
 

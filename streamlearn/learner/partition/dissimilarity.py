@@ -1,7 +1,7 @@
 """What the pairs of a cluster's labels say: their dissimilarities 1 - Jaccard, and whether the cluster splits.
 
 Source: P. P. Rodrigues, J. Gama and J. P. Pedroso, "Hierarchical clustering of time-series data streams", IEEE
-Transactions on Knowledge and Data Engineering 20(5), 2008, sections 3.2 and 3.3. The Jaccard similarity of two labels
+Transactions on Knowledge and Data Engineering 20(5), 2008. The Jaccard similarity of two labels
 is the mean of a Bernoulli variable over the rows where either holds, so the sample size of the Hoeffding bound is the
 decayed number of these rows, and its range is 1.
 

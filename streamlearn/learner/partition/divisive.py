@@ -1,7 +1,7 @@
 """Online divisive-agglomerative clustering of the labels: clusters that split and merge back as the counts say.
 
 Source: P. P. Rodrigues, J. Gama and J. P. Pedroso, "Hierarchical clustering of time-series data streams", IEEE
-Transactions on Knowledge and Data Engineering 20(5), 2008, sections 3.2 to 3.4, on the dissimilarities and with the
+Transactions on Knowledge and Data Engineering 20(5), 2008, on the dissimilarities and with the
 split test of `dissimilarity`.
 
 The two labels that are furthest apart are the pivots of a split; every other label goes to the closer one, to the first

@@ -1,7 +1,7 @@
 """The tree of label clusters that `divisive` grows: its state, how a cluster is split and how clusters are merged.
 
 Source: P. P. Rodrigues, J. Gama and J. P. Pedroso, "Hierarchical clustering of time-series data streams", IEEE
-Transactions on Knowledge and Data Engineering 20(5), 2008, sections 3.3 and 3.4.
+Transactions on Knowledge and Data Engineering 20(5), 2008.
 """
 
 from __future__ import annotations
