@@ -10,7 +10,7 @@ import numpy as np
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.step import LEARN, PREDICT
+from streamlearn.learner.operations import LEARN, PREDICT
 from streamlearn.settings.rules import Rule
 
 
@@ -73,7 +73,7 @@ class Answered(NamedTuple):
 
     Row i has the entries ``starts[i]`` to ``starts[i + 1]`` of ``names``, ``scores`` and of the arrays ``slots`` int32
     and ``logits`` float32; the first ``chosen[i]`` are its label set. ``learned`` counts the rows learnt before it.
-    ``recent_starts``, ``recent_columns`` and ``recent_values`` are as in `learner.step.Answers`.
+    ``recent_starts``, ``recent_columns`` and ``recent_values`` are as in `learner.operations.Answers`.
     """
 
     names: list[str]

@@ -11,14 +11,15 @@ from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
+from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
+from streamlearn.learner.operations import PREDICT
 from streamlearn.learner.partition.clusters import FIRST_PERIOD
 from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN
-from streamlearn.learner.step import PREDICT
 from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import Settings
-from streamlearn.settings.presets import EXPERTS
+from streamlearn.settings.presets import EXPERTS, PAPER
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
 from streamlearn.telemetry.measures import Measures
@@ -61,13 +62,7 @@ class StreamModel:
         text = text_fields(settings)
         self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features, text=text)
         self.labels = LabelTable(maximum_labels, minimum_support=settings.labels.min_count, declared=declared)
-        self.learner = Learner(
-            self.labels.count,
-            maximum_labels=maximum_labels,
-            scores_top=settings.learner.scores_top,
-            minimum_support=settings.labels.min_count,
-            experts=EXPERTS[settings.learner.preset],
-        )
+        self.learner = new_learner(settings, self.labels.count, maximum_labels)
         self.learner.grow_features(self.encoder.columns.count)
         self.measures = Measures(settings.measures.window, self.labels.count)
         self.dropped: dict[str, int] = {}
@@ -95,14 +90,14 @@ class StreamModel:
     @property
     def cluster_count(self) -> int:
         """Top-level clusters of labels."""
-        return self.learner.partition.cluster_count
+        return self.learner.cluster_count
 
     def clusters(self) -> list[list[str]]:
         """Return the top-level clusters as lists of label names."""
-        groups: list[list[str]] = [[] for _ in range(self.cluster_count)]
-        for slot, cluster in enumerate(self.learner.partition.state.cluster_of[: self.labels.count].tolist()):
-            groups[cluster].append(self.labels.names[slot])
-        return [group for group in groups if group]
+        groups: dict[int, list[str]] = {}
+        for name, cluster in zip(self.labels.names, self.learner.cluster_of.tolist(), strict=True):
+            groups.setdefault(cluster, []).append(name)
+        return [groups[cluster] for cluster in sorted(groups)]
 
     def change(self, *, scores_top: int, minimum_support: int) -> None:
         """Let other answers' settings hold from the next plan on."""
@@ -171,8 +166,7 @@ class StreamModel:
     def memory_bound_bytes(self) -> int:
         """Return the largest size in bytes that the state may grow to."""
         features, labels = self._maximum
-        experts = EXPERTS[self.settings.learner.preset]
-        bound = Learner.bytes_bound(features, labels, experts) + 64 * features + 256 * (features + labels)
+        bound = learner_bytes_bound(self.settings, features, labels) + 64 * features + 256 * (features + labels)
         if self.settings.encoder.text_fields:
             bound += TextFields.bytes_bound(self.settings.encoder.text_word_length)
         return bound
@@ -199,6 +193,40 @@ class StreamModel:
         plan.learn(waiting, {"x": True})
         plan.run()
         model.probabilities({"a": 1.0})
+
+
+def new_learner(settings: Settings, labels: int, maximum_labels: int) -> StreamLearner:
+    """Return the learner of the preset, with that many labels before the first row."""
+    chosen = settings.learner
+    support = settings.labels.min_count
+    if chosen.preset == PAPER:
+        # Other presets need nothing of it: it is loaded where it is asked for.
+        from streamlearn.learner.paper.model import Paper
+
+        return Paper(
+            labels,
+            maximum_labels=maximum_labels,
+            scores_top=chosen.scores_top,
+            minimum_support=support,
+            seed=chosen.seed,
+        )
+    return Learner(
+        labels,
+        maximum_labels=maximum_labels,
+        scores_top=chosen.scores_top,
+        minimum_support=support,
+        experts=EXPERTS[chosen.preset],
+    )
+
+
+def learner_bytes_bound(settings: Settings, features: int, labels: int) -> int:
+    """Return the largest size in bytes of the state of the preset's learner."""
+    preset = settings.learner.preset
+    if preset == PAPER:
+        from streamlearn.learner.paper.model import Paper
+
+        return Paper.bytes_bound(features, labels)
+    return Learner.bytes_bound(features, labels, EXPERTS[preset])
 
 
 def text_fields(settings: Settings) -> TextFields:

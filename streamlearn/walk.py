@@ -8,11 +8,11 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
+from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.decode.rules import CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import LearnerEvent
-from streamlearn.learner.model import Learner
-from streamlearn.learner.step import LEARN, PREDICT, Answers, Operations
+from streamlearn.learner.operations import LEARN, PREDICT, Answers, Operations
 from streamlearn.plan import Answered, ModelEvent, Plan, Rows
 from streamlearn.settings.rules import Rule
 from streamlearn.telemetry.measures import Measures
@@ -51,7 +51,7 @@ class Walk:
     """
 
     def __init__(
-        self, labels: LabelTable, learner: Learner, measures: Measures, encoded: EncodedRows, plan: Plan
+        self, labels: LabelTable, learner: StreamLearner, measures: Measures, encoded: EncodedRows, plan: Plan
     ) -> None:
         self._labels = labels
         self._learner = learner

@@ -27,7 +27,9 @@ def evaluate(
     ] = "streamlearn",
     preset: Annotated[
         str | None,
-        typer.Option("--preset", help="Which parts learn: default or fast. Sets learner.preset.", show_default=False),
+        typer.Option(
+            "--preset", help="Which parts learn: default, fast or paper. Sets learner.preset.", show_default=False
+        ),
     ] = None,
     rule: Annotated[
         str | None,

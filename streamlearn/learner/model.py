@@ -8,37 +8,25 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import log64
+from streamlearn.errors import SnapshotError
 from streamlearn.learner.arrays import load_labels, load_whole
+from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.drift.monitors import MonitorScratch
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.events import LearnerEvent, drain, event_buffer
-from streamlearn.learner.experts.burst import FEATURES_AT_MOST
+from streamlearn.learner.events import EventBuffer, LearnerEvent
 from streamlearn.learner.experts.neighbour_window import KNOWN
 from streamlearn.learner.experts.neighbours import NEIGHBOURS
 from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_label, panel_recall
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
+from streamlearn.learner.operations import Answers, Operations
 from streamlearn.learner.partition.clusters import Partition, partition_know
-from streamlearn.learner.step import (
-    END,
-    EVENTS_FULL,
-    LEARNT,
-    OUTPUT_FULL,
-    STRUCTURE_DUE,
-    Answers,
-    LearnerState,
-    NeighbourSets,
-    Operations,
-    Scratch,
-    predict_logits,
-    step,
-)
+from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratch, predict_logits, step
 from streamlearn.state.growth import capacity, grown
 
-EVENT_ROOM = 256
 CLUSTERS_AT_MOST = 64
 
 
@@ -50,7 +38,7 @@ def begin_label(state: LearnerState, label: int, bias: float) -> None:
     learned_pool_begin_label(state.decision.pool, label)
 
 
-class Learner:
+class Learner(StreamLearner):
     """Owns the state and walks operations.
 
     Parameters
@@ -76,10 +64,7 @@ class Learner:
         minimum_support: int = 1,
         experts: Collection[str] = NAMES,
     ) -> None:
-        self.scores_top = scores_top
-        self.minimum_support = minimum_support
-        self.labels = 0
-        self.features = 0
+        super().__init__(scores_top, minimum_support)
         self.panel = Panel(experts)
         self.mixer = Mixer(self.panel.seats)
         self.decision = Decision()
@@ -101,6 +86,16 @@ class Learner:
     def learned(self) -> int:
         """Rows learnt so far."""
         return int(self._counters[LEARNT])
+
+    @property
+    def cluster_of(self) -> np.ndarray:
+        """int32[labels], the top-level cluster of each label."""
+        return self.partition.cluster_of
+
+    @property
+    def cluster_count(self) -> int:
+        """Top-level clusters of labels."""
+        return self.partition.cluster_count
 
     def _make_label_room(self, labels: int) -> None:
         room = capacity(max(labels, 1), self._label_room)
@@ -193,62 +188,26 @@ class Learner:
         absent = max(float(self.panel.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
         begin_label(self._state, label, log64(absent) - log64(1.0 - absent))
 
-    def walk(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
-        """Apply operations in order; structural work happens between rows where it is due.
-
-        Returns
-        -------
-        The answers, and what happened, in order.
-        """
-        count = operations.kind.size
-        room = min(count, 4096) * (min(self.labels, 16) + self.scores_top) + self.labels + self.scores_top
-        answers = Answers(
-            np.zeros(count + 1, np.int64),
-            np.zeros(room, np.int32),
-            np.zeros(room),
-            np.zeros(room, np.float32),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
-            np.zeros(count + 1, np.int64),
-            np.zeros(FEATURES_AT_MOST, np.int32),
-            np.zeros(FEATURES_AT_MOST, np.float32),
+    def _step(
+        self, operations: Operations, answers: Answers, buffer: EventBuffer, position: int
+    ) -> tuple[int, int | np.int64]:
+        return step(
+            self._state,
+            self._scratch,
+            operations,
+            answers,
+            buffer,
+            position,
+            self.labels,
+            self.partition.cluster_count,
+            self.scores_top,
+            self.minimum_support,
         )
-        buffer = event_buffer(EVENT_ROOM + self.labels)
-        events: list[LearnerEvent] = []
-        position = 0
-        reason = EVENTS_FULL
-        while reason != END:
-            position, reason = step(
-                self._state,
-                self._scratch,
-                operations,
-                answers,
-                buffer,
-                position,
-                self.labels,
-                self.partition.cluster_count,
-                self.scores_top,
-                self.minimum_support,
-            )
-            happened = drain(buffer, self.partition.state.cluster_of[: self.labels])
-            worse = any(event.kind == "drift" and event.direction == "worse" for event in happened)
-            events.extend(happened)
-            if reason == OUTPUT_FULL:
-                needed = int(answers.starts[position]) + self.labels + self.scores_top
-                needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
-                answers = answers._replace(
-                    slots=grown(answers.slots, needed),
-                    scores=grown(answers.scores, needed),
-                    logits=grown(answers.logits, needed),
-                    recent_columns=grown(answers.recent_columns, needed_recent),
-                    recent_values=grown(answers.recent_values, needed_recent),
-                )
-            elif reason == STRUCTURE_DUE:
-                self._restructure(position - 1, worse, events)
-        return answers, events
 
-    def _restructure(self, operation: int, forced: bool, events: list[LearnerEvent]) -> None:
-        tested = self.partition.run_test(forced)
+    def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
+        worse = any(event.kind == "drift" and event.direction == "worse" for event in happened)
+        tested = self.partition.run_test(worse)
+        events = []
         if tested is not None and tested.switched:
             row = self.learned - 1
             events.append(
@@ -271,6 +230,7 @@ class Learner:
             self._match_monitors()
         self.decision.follow(self.partition)
         self._assemble()
+        return events
 
     def probabilities(self, entries: Entries) -> np.ndarray:
         """Return every label's probability for one instance, float64[labels]; nothing changes."""
@@ -304,6 +264,10 @@ class Learner:
         for name, array in arrays.items():
             part, _, rest = name.partition(".")
             parts.setdefault(part, {})[rest] = array
+        if "panel" not in parts:
+            raise SnapshotError(
+                "the snapshot is of preset paper, this model has another one: start it with that preset"
+            )
         features, labels = (int(size) for size in arrays["sizes"])
         self.grow_features(features)
         self._make_label_room(labels)

@@ -19,7 +19,7 @@ from streamlearn.learner.decode.decision import (
     decision_rows,
 )
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
-from streamlearn.learner.decode.rules import best_labels, choose_row, probability
+from streamlearn.learner.decode.rules import choose_row
 from streamlearn.learner.drift.adwin import AdwinState
 from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
 from streamlearn.learner.entries import Entries
@@ -37,16 +37,21 @@ from streamlearn.learner.experts.panel import (
 )
 from streamlearn.learner.mixture.contexts import similarity_context
 from streamlearn.learner.mixture.logistic import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
+from streamlearn.learner.operations import (
+    END,
+    EVENTS_FULL,
+    LEARN,
+    OUTPUT_FULL,
+    PREDICT,
+    STRUCTURE_DUE,
+    Answers,
+    Operations,
+    leave_answer_out,
+    read_truth,
+    write_answer,
+)
 from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row
 from streamlearn.learner.partition.clusters import due as partition_due
-
-PREDICT = 1
-LEARN = 2
-
-END = 0
-STRUCTURE_DUE = 1
-OUTPUT_FULL = 2
-EVENTS_FULL = 3
 
 LEARNT, COMPLETE, COLUMNS = range(3)
 
@@ -91,51 +96,6 @@ class Scratch(NamedTuple):
     decision: DecisionScratch
     neighbour_sets: NeighbourSets
     monitors: MonitorScratch
-
-
-class Operations(NamedTuple):
-    """Rows to walk, in order.
-
-    ``kind`` uint8[n] of PREDICT and LEARN; the instance is ``entries`` from ``first`` to ``last`` int64[n]; the truth
-    is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts`` int64[n + 1], ``complete``
-    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.rules`. A row that only
-    learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values`` float32 from
-    ``recent_starts`` int64[n + 1].
-    """
-
-    kind: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
-    entries: Entries
-    truth_starts: np.ndarray
-    truth_slots: np.ndarray
-    truth_signs: np.ndarray
-    complete: np.ndarray
-    rule: np.ndarray
-    rule_count: np.ndarray
-    rule_threshold: np.ndarray
-    recent_starts: np.ndarray
-    recent_columns: np.ndarray
-    recent_values: np.ndarray
-
-
-class Answers(NamedTuple):
-    """Results, a range per operation: ``starts`` int64[n + 1] into ``slots`` int32, ``scores`` float64 and
-    ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's
-    label set, best first; the best other labels follow. ``learned`` int64[n] counts the rows learnt before the
-    operation. What a row that only predicts knew of recent label sets is in ``recent_columns`` int32 and
-    ``recent_values`` float32 from ``recent_starts`` int64[n + 1].
-    """
-
-    starts: np.ndarray
-    slots: np.ndarray
-    scores: np.ndarray
-    logits: np.ndarray
-    chosen: np.ndarray
-    learned: np.ndarray
-    recent_starts: np.ndarray
-    recent_columns: np.ndarray
-    recent_values: np.ndarray
 
 
 @kernel
@@ -234,18 +194,7 @@ def _answer(
         scratch.order,
         scratch.chosen,
     )
-    start = answers.starts[operation]
-    chosen = best_labels(scratch.mixed, labels, scratch.chosen, labels, answers.slots[start:])
-    for label in range(labels):
-        if scratch.chosen[label]:
-            allowed[label] = 0
-    others = best_labels(scratch.mixed, labels, allowed, scores_top, answers.slots[start + chosen :])
-    end = start + chosen + others
-    for place in range(start, end):
-        answers.logits[place] = scratch.mixed[answers.slots[place]]
-        answers.scores[place] = probability(answers.logits[place])
-    answers.chosen[operation] = chosen
-    answers.starts[operation + 1] = end
+    write_answer(answers, operation, scratch.mixed, labels, scratch.chosen, allowed, scores_top)
 
 
 @kernel
@@ -261,16 +210,7 @@ def _learn(
     """Learn one row from the logits in ``scratch``; return whether an alarm ended the partition's test period."""
     truth = scratch.truth
     complete = operations.complete[operation] != 0
-    unknown = np.int8(0) if complete else np.int8(-1)
-    for label in range(labels):
-        truth[label] = unknown
-    members = 0
-    for place in range(operations.truth_starts[operation], operations.truth_starts[operation + 1]):
-        slot = operations.truth_slots[place]
-        truth[slot] = operations.truth_signs[place]
-        if operations.truth_signs[place] == 1:
-            scratch.members[members] = slot
-            members += 1
+    members = read_truth(operations, operation, labels, truth, scratch.members)
     worse = monitors_learn_row(
         state.adwin,
         scratch.monitors,
@@ -371,8 +311,7 @@ def step(
         if kind & PREDICT:
             _answer(state, scratch, operations, answers, operation, labels, scores_top)
         else:
-            answers.chosen[operation] = 0
-            answers.starts[operation + 1] = answers.starts[operation]
+            leave_answer_out(answers, operation)
         if kind & LEARN:
             worse = _learn(state, scratch, operations, events, operation, labels, clusters)
             if worse or partition_due(state.partition):

@@ -26,7 +26,7 @@ class Event(BaseModel):
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
     name: str = Field(description="The cluster or label; empty for the model")
-    signal: Literal["loss", "code_length", "rate"]
+    signal: Literal["loss", "code_length", "rate", "dissimilarity"]
     direction: Literal["worse", "better"]
     before: float = Field(description="Mean of the signal before")
     after: float = Field(description="Mean of the signal after")

@@ -111,8 +111,10 @@ class HttpSettings(Section):
 class LearnerSettings(Section):
     """The learner."""
 
-    preset: Literal["default", "fast"] = _setting(
-        "default", "Which parts learn: all experts, or for the highest rates the linear ones alone"
+    preset: Literal["default", "fast", "paper"] = _setting(
+        "default",
+        "Which parts learn: all experts; for the highest rates the linear ones alone (fast); or the published method, "
+        "nothing added (paper)",
     )
     rule: str = _setting(
         "balanced",

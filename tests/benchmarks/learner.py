@@ -27,7 +27,7 @@ from vowpalwabbit import Workspace
 from streamlearn.learner.decode.rules import CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
-from streamlearn.learner.step import LEARN, PREDICT, Operations
+from streamlearn.learner.operations import LEARN, PREDICT, Operations
 from streamlearn.settings.model import Settings
 from streamlearn.settings.presets import EXPERTS
 from streamlearn.stream_model import StreamModel

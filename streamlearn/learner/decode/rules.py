@@ -65,6 +65,31 @@ def best_labels(logits: np.ndarray, labels: int, allowed: np.ndarray, count: int
 
 
 @kernel
+def choose_by_score(
+    rule: int | np.int64,
+    count: int | np.int64,
+    threshold: float,
+    logits: np.ndarray,
+    labels: int,
+    allowed: np.ndarray,
+    order: np.ndarray,
+    chosen: np.ndarray,
+) -> bool:
+    """Set ``chosen`` as `choose_row` does, if the rule looks at scores alone; else return False."""
+    if rule == TOP_K:
+        for label in range(labels):
+            chosen[label] = 0
+        for place in range(best_labels(logits, labels, allowed, min(count, labels), order)):
+            chosen[order[place]] = 1
+    elif rule == THRESHOLD:
+        for label in range(labels):
+            chosen[label] = 1 if allowed[label] and probability(logits[label]) >= threshold else 0
+    else:
+        return False
+    return True
+
+
+@kernel
 def choose_row(
     state: DecisionState,
     scratch: DecisionScratch,
@@ -82,13 +107,5 @@ def choose_row(
     ``rule`` is one of `decode.decision`, TOP_K (the ``count`` best) or THRESHOLD (probability at least ``threshold``).
     ``allowed`` uint8[labels] marks the labels that may be predicted; ``order`` int32[labels] is scratch.
     """
-    if rule == TOP_K:
-        for label in range(labels):
-            chosen[label] = 0
-        for place in range(best_labels(logits, labels, allowed, min(count, labels), order)):
-            chosen[order[place]] = 1
-    elif rule == THRESHOLD:
-        for label in range(labels):
-            chosen[label] = 1 if allowed[label] and probability(logits[label]) >= threshold else 0
-    else:
+    if not choose_by_score(rule, count, threshold, logits, labels, allowed, order, chosen):
         decision_choose_row(state, scratch, rule, labels, allowed, chosen)

@@ -25,15 +25,19 @@ from streamlearn.learner.paper.split import TIE, best_split, count_sets, split_b
 from streamlearn.learner.paper.state import (
     ALARMS,
     ALTERNATES,
+    BEGUN,
+    DROPPED,
     LEARNED,
     PLANES_EVER,
     PRUNED,
     SEED,
     SPLITS,
     SWITCHED,
+    TAKEN_OVER,
     PaperScratch,
     PaperState,
     is_pure,
+    note_change,
 )
 from streamlearn.learner.paper.trees import (
     ALTERNATE,
@@ -73,7 +77,9 @@ def _note_planes(state: PaperState, cluster: Whole) -> None:
 
 
 @kernel
-def _add_losses(state: PaperState, cluster: Whole, node: Whole, loss: float, weight: float) -> None:
+def _add_losses(
+    state: PaperState, scratch: PaperScratch, cluster: Whole, node: Whole, loss: float, weight: float
+) -> None:
     """Tell a leaf and the branches above it what it lost; a branch whose loss has grown begins an alternate subtree."""
     trees = state.trees
     background = trees.nodes[cluster, node, BACKGROUND]
@@ -95,12 +101,15 @@ def _add_losses(state: PaperState, cluster: Whole, node: Whole, loss: float, wei
                     state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]],
                 ):
                     state.clock[ALTERNATES] += 1
+                    adwin = state.adwin
+                    rows = np.float64(adwin.since[detector])
+                    note_change(scratch, BEGUN, cluster, rows, adwin.before[detector], adwin.after[detector])
                     _note_planes(state, cluster)
         at = np.int64(trees.nodes[cluster, at, PARENT])
 
 
 @kernel
-def _compare_alternates(state: PaperState, cluster: Whole, leaf_node: Whole) -> None:
+def _compare_alternates(state: PaperState, scratch: PaperScratch, cluster: Whole, leaf_node: Whole) -> None:
     """Let alternate subtrees above a leaf that are better take their branch's place, and drop those that are worse."""
     trees = state.trees
     labels = state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
@@ -118,9 +127,11 @@ def _compare_alternates(state: PaperState, cluster: Whole, leaf_node: Whole) -> 
                 if old - new > bound:
                     switch_alternate(trees, cluster, at, labels)
                     state.clock[SWITCHED] += 1
+                    note_change(scratch, TAKEN_OVER, cluster, others, old, new)
                 elif new - old > bound:
                     prune_alternate(trees, cluster, at, labels)
                     state.clock[PRUNED] += 1
+                    note_change(scratch, DROPPED, cluster, others, old, new)
         at = above
 
 
@@ -256,6 +267,7 @@ def paper_learn_row(
     """
     trees = state.trees
     clusters = state.partition.clock[CLUSTERS]
+    scratch.change_count[0] = 0
     row = state.clock[LEARNED]
     for bag in range(BAGS):
         scratch.draws[bag] = np.float32(draw_poisson(state.clock[SEED], row, bag))
@@ -304,11 +316,13 @@ def paper_learn_row(
             if place < scratch.reaches[cluster]:
                 size = state.first_label[cluster + 1] - state.first_label[cluster]
                 loss = np.float64(scratch.wrong[cluster]) / np.float64(max(size, 1))
-                _add_losses(state, cluster, np.int64(scratch.reached[cluster, place]), loss, np.float64(weight))
+                _add_losses(
+                    state, scratch, cluster, np.int64(scratch.reached[cluster, place]), loss, np.float64(weight)
+                )
     for cluster in range(clusters):
         for place in range(scratch.reaches[cluster]):
             _learn_leaf(state, scratch, cluster, np.int64(scratch.reached[cluster, place]))
-        _compare_alternates(state, cluster, np.int64(scratch.reached[cluster, 0]))
+        _compare_alternates(state, scratch, cluster, np.int64(scratch.reached[cluster, 0]))
     divisive_learn_row(state.partition, members)
     return _watch_clusters(state, scratch, truth, labels)
 

@@ -20,11 +20,12 @@ from streamlearn.learner.arrays import load_label_columns, load_labels, load_who
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.experts.tree_counters import BINS, LEAST_WIDTH, PLANES, SIZES, SLOTS, WIDTH, give_plane
 from streamlearn.learner.paper.combinations import NEIGHBOURS
-from streamlearn.learner.paper.regressions import BAGS, RegressionsState
+from streamlearn.learner.paper.regressions import BAGS, RegressionsState, columns_held
 from streamlearn.learner.paper.rows import CURSORS, ENTRIES, MEMBERS, ROW_FIELDS, ROWS, empty_rows, rows_retire
 from streamlearn.learner.paper.state import (
     ALARMS,
     ALTERNATES,
+    CHANGES_A_TREE,
     CLOCK,
     LEARNED,
     PLANES_EVER,
@@ -51,6 +52,7 @@ from streamlearn.learner.partition.divisive_nodes import CLUSTERS, KNOWN
 from streamlearn.state.growth import grown
 
 TREE_BYTES = 64 * 2**20
+WEIGHT_BYTES = 2**29
 
 _PER_CLUSTER = ("root", "nodes", "loss", "leaves", "leaf_node", "rows_plane", "window", "pushed")
 
@@ -95,7 +97,7 @@ def paper_begin_label(state: PaperState, label: int) -> None:
         )
         state.partition.changed[cluster] = 0
     bias = -log64(np.float64(state.clock[LEARNED] + 1))
-    for plane in range(LEAVES):
+    for plane in range(state.clock[PLANES_EVER]):
         for bag in range(BAGS):
             state.regressions.bias[plane, label, bag] = bias
 
@@ -130,12 +132,20 @@ class PaperLearner:
     tree_bytes
         Bytes of the trees' counters, a multiple of 4, at least 256. When they are used up, further columns are not
         watched and further leaves are not split; predictions go on.
+    weight_bytes
+        Bytes of the regressions' weights, at least 160 for every label.
     maximum
         The most labels that the model may come to know.
     """
 
     def __init__(
-        self, partition: Mode = "jaccard", *, seed: int = 0, tree_bytes: int = TREE_BYTES, maximum: int = 1024
+        self,
+        partition: Mode = "jaccard",
+        *,
+        seed: int = 0,
+        tree_bytes: int = TREE_BYTES,
+        weight_bytes: int = WEIGHT_BYTES,
+        maximum: int = 1024,
     ) -> None:
         self._divisive = Divisive(partition, seed=seed, maximum=maximum)
         self._adwin = Adwin(0)
@@ -157,7 +167,9 @@ class PaperLearner:
             slot_of=np.zeros((0, BINS), np.int32),
         )
         regressions = RegressionsState(
-            np.zeros((LEAVES, 0, 0, BAGS), np.float32), np.zeros((LEAVES, 0, BAGS), np.float32)
+            np.zeros((LEAVES, 0, 0, BAGS), np.float32),
+            np.zeros((LEAVES, 0, BAGS), np.float32),
+            np.array([weight_bytes // (4 * LEAVES * BAGS)], np.int64),
         )
         clock = np.zeros(CLOCK, np.int64)
         clock[SEED], clock[PLANES_EVER] = seed, 1
@@ -191,6 +203,9 @@ class PaperLearner:
             nearest=np.zeros(NEIGHBOURS, np.int64),
             near=np.zeros(NEIGHBOURS, np.float32),
             draws=np.zeros(BAGS, np.float32),
+            changes=np.zeros((0, 3), np.int64),
+            change_losses=np.zeros((0, 2)),
+            change_count=np.zeros(1, np.int64),
         )
 
     @property
@@ -212,7 +227,10 @@ class PaperLearner:
         return {name: int(clock[place]) for name, place in names.items()}
 
     def grow(self, features: int, labels: int) -> None:
-        """Make room for this many columns and labels; labels join by ``paper_begin_label``."""
+        """Make room for this many columns and labels; labels join by ``paper_begin_label``.
+
+        ``labels`` are those known or about to join: they say which columns have room for weights.
+        """
         state, scratch = self.state, self.scratch
         self._divisive.grow(labels)
         rooms = len(self._divisive.state.cluster_of)
@@ -223,11 +241,12 @@ class PaperLearner:
             slot_of=grown(state.trees.slot_of, features),
             **{name: grown(getattr(state.trees, name), labels) for name in _PER_CLUSTER},
         )
-        weight = grown(grown(state.regressions.weight, labels, axis=2), features, axis=1)
+        held = min(features, int(columns_held(state.regressions, labels)))
+        weight = grown(grown(state.regressions.weight[:, : max(held, 1)], labels, axis=2), held, axis=1)
         self.state = state._replace(
             partition=self._divisive.state,
             trees=trees,
-            regressions=RegressionsState(weight, grown(state.regressions.bias, labels, axis=1)),
+            regressions=state.regressions._replace(weight=weight, bias=grown(state.regressions.bias, labels, axis=1)),
             adwin=self._adwin.state,
             first_label=grown(state.first_label, labels + 1),
             label_at=grown(state.label_at, labels),
@@ -243,6 +262,7 @@ class PaperLearner:
                 name: grown(getattr(scratch, name), labels, axis=1)
                 for name in ("plane_of", "chosen", "probability", "logits")
             },
+            **{name: grown(getattr(scratch, name), CHANGES_A_TREE * labels) for name in ("changes", "change_losses")},
         )
 
     def retire(self, label: int) -> None:
@@ -274,6 +294,7 @@ class PaperLearner:
         state, trees = self.state, self.state.trees
         clusters = int(state.partition.clock[CLUSTERS])
         planes = int(state.clock[PLANES_EVER])
+        held = min(features, int(columns_held(state.regressions, labels)))
         used = int(trees.sizes[PLANES] * trees.sizes[WIDTH])
         arrays = {f"partition.{name}": array for name, array in self._divisive.arrays(labels).items()}
         arrays |= {f"adwin.{name}": array[: clusters * (NODES + 1)] for name, array in self._adwin.arrays().items()}
@@ -285,7 +306,7 @@ class PaperLearner:
             "trees.sizes": trees.sizes,
             "trees.block": trees.block[:used],
             "trees.slot_of": trees.slot_of[:features],
-            "weight": state.regressions.weight[:planes, :features, :labels],
+            "weight": state.regressions.weight[:planes, :held, :labels],
             "bias": state.regressions.bias[:planes, :labels],
             "alarmed": state.alarmed[:clusters],
             "clock": state.clock,
@@ -333,15 +354,16 @@ class PaperLearner:
         load_label_columns(trees.slot_of, given["slot_of"], features, BINS)
         load_whole(state.clock, arrays["clock"])
         planes = int(state.clock[PLANES_EVER])
-        load_whole(state.regressions.weight[:planes, :features, :labels], arrays["weight"])
+        held = min(features, int(columns_held(state.regressions, labels)))
+        load_whole(state.regressions.weight[:planes, :held, :labels], arrays["weight"])
         load_whole(state.regressions.bias[:planes, :labels], arrays["bias"])
         load_whole(state.alarmed[:clusters], arrays["alarmed"])
         index_clusters(state, labels)
 
     @staticmethod
-    def bytes_bound(features: int, labels: int, tree_bytes: int = TREE_BYTES) -> int:
-        """Return the largest size in bytes with that many columns and labels, and so many bytes of counters."""
-        regressions = 4 * LEAVES * BAGS * labels * (features + 1)
+    def bytes_bound(features: int, labels: int, tree_bytes: int = TREE_BYTES, weight_bytes: int = WEIGHT_BYTES) -> int:
+        """Return the largest size in bytes with that many columns and labels, and these bounds of two tables."""
+        regressions = min(4 * LEAVES * BAGS * labels * features, weight_bytes) + 4 * LEAVES * BAGS * labels
         nodes = NODES * (4 * NODE_FIELDS + 16)
         leaves = LEAVES * (8 * LEAF_FIELDS + 8 + 8 * WINDOW + 8 + 12)
         rows = ROWS * (8 * ROW_FIELDS + 4) + 9 * ENTRIES + 4 * MEMBERS + 8 * CURSORS

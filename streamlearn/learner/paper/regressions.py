@@ -4,6 +4,8 @@ Every label has BAGS regressions a leaf, each of which learns a row as often as 
 step of that many times the length). Its probability is the mean of theirs. Clusters have no label in common, so leaf i
 of all of them shares one *plane* of weights.
 
+The table of weights is bounded: with many labels only the columns that were seen first have any (`columns_held`).
+
 Source: N. C. Oza and S. Russell, "Online bagging and boosting", AISTATS 2001; as the leaves' learner A. Esteban,
 A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data streams",
 Knowledge-Based Systems 2024.
@@ -26,10 +28,19 @@ _ONE = np.float32(1.0)
 
 
 class RegressionsState(NamedTuple):
-    """``weight`` float32[planes, columns, labels, BAGS] and ``bias`` float32[planes, labels, BAGS]."""
+    """``weight`` float32[planes, columns, labels, BAGS] and ``bias`` float32[planes, labels, BAGS]; ``most`` int64[1],
+    the most (column, label) pairs that a plane has room for.
+    """
 
     weight: np.ndarray
     bias: np.ndarray
+    most: np.ndarray
+
+
+@kernel
+def columns_held(state: RegressionsState, labels: int) -> np.int64:
+    """Return the columns that have weights, the lowest ones, with so many labels: the others leave no trace."""
+    return state.most[0] // max(labels, 1)
 
 
 @kernel
@@ -52,8 +63,11 @@ def regressions_predict_row(
         if plane >= 0:
             for bag in range(BAGS):
                 logits[label, bag] = state.bias[plane, label, bag]
+    held = min(columns_held(state, labels), state.weight.shape[1])
     for entry in range(columns.size):
         column = np.int64(columns[entry])
+        if column >= held:
+            break
         value = values[entry]
         for label in range(labels):
             plane = np.int64(plane_of[label])
@@ -91,8 +105,11 @@ def regressions_learn_row(
                 p = _ONE / (_ONE + exp32(-logits[label, bag]))
                 logits[label, bag] = STEP * draws[bag] * (p - np.float32(truth[label]))
                 state.bias[plane, label, bag] -= logits[label, bag]
+    held = min(columns_held(state, labels), state.weight.shape[1])
     for entry in range(columns.size):
         column = np.int64(columns[entry])
+        if column >= held:
+            break
         value = values[entry]
         for label in range(labels):
             plane = np.int64(plane_of[label])
@@ -102,10 +119,10 @@ def regressions_learn_row(
 
 
 @kernel
-def regressions_begin(state: RegressionsState, plane: int | np.int64, label: int, columns: int, bias: float) -> None:
+def regressions_begin(state: RegressionsState, plane: int | np.int64, label: int, bias: float) -> None:
     """Give the regressions of one label in one plane their start: no weights, and a bias."""
     for bag in range(BAGS):
         state.bias[plane, label, bag] = bias
-    for column in range(columns):
+    for column in range(state.weight.shape[1]):
         for bag in range(BAGS):
             state.weight[plane, column, label, bag] = _ZERO

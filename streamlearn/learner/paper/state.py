@@ -18,6 +18,13 @@ LEARNED, SPLITS, ALTERNATES, SWITCHED, PRUNED, ALARMS, PLANES_EVER, SEED, CLOCK 
 clusters; the most leaves that any tree ever had; the seed; and their number."""
 
 
+BEGUN, TAKEN_OVER, DROPPED = range(3)
+"""Kinds of ``changes``: an alternate subtree was begun, took its branch's place, was dropped."""
+
+CHANGES_A_TREE = 8
+"""More than a row can do to one tree: each of at most three branches on its way begins, or compares, an alternate."""
+
+
 class PaperState(NamedTuple):
     """The parts, and ``first_label`` int32[clusters + 1] and ``label_at`` int32[labels], the labels cluster by cluster;
     ``alarmed`` uint8[clusters], 1 for a cluster whose loss has grown; ``clock`` int64[CLOCK].
@@ -42,7 +49,9 @@ class PaperScratch(NamedTuple):
     predicted last; per place among them ``plane_of`` int32 and ``chosen`` uint8 [LEAVES, labels], ``probability``
     float32[LEAVES, labels] and ``logits`` float32[LEAVES, labels, BAGS]; ``vote`` float32[labels]; ``emitted``
     uint8[labels], what was predicted; ``wrong`` int64[clusters]; ``right`` float64[labels]; ``recent`` int64[WINDOW];
-    ``nearest`` int64 and ``near`` float32 [NEIGHBOURS]; ``draws`` float32[BAGS].
+    ``nearest`` int64 and ``near`` float32 [NEIGHBOURS]; ``draws`` float32[BAGS]; ``changes``
+    int64[CHANGES_A_TREE clusters, 3] (kind, cluster, rows), ``change_losses`` float64[the same, 2] (before, after) and
+    ``change_count`` int64[1]: what the row did to trees.
     """
 
     bins: np.ndarray
@@ -63,6 +72,23 @@ class PaperScratch(NamedTuple):
     nearest: np.ndarray
     near: np.ndarray
     draws: np.ndarray
+    changes: np.ndarray
+    change_losses: np.ndarray
+    change_count: np.ndarray
+
+
+@kernel
+def note_change(
+    scratch: PaperScratch, kind: int, cluster: int | np.int64, rows: float | np.int64, before: float, after: float
+) -> None:
+    """Remember that the row has changed a tree."""
+    place = scratch.change_count[0]
+    scratch.changes[place, 0] = kind
+    scratch.changes[place, 1] = cluster
+    scratch.changes[place, 2] = rows
+    scratch.change_losses[place, 0] = before
+    scratch.change_losses[place, 1] = after
+    scratch.change_count[0] = place + 1
 
 
 @kernel

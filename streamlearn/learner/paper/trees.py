@@ -142,7 +142,7 @@ def _take_leaf(
         state.leaves[cluster, leaf, field] = 0.0
     for place in range(labels.size):
         state.positives[leaf, labels[place]] = 0.0
-        regressions_begin(regressions, leaf, labels[place], state.slot_of.shape[0], 0.0)
+        regressions_begin(regressions, leaf, labels[place], 0.0)
     for place in range(WINDOW):
         state.window[cluster, leaf, place] = -1
     state.pushed[cluster, leaf] = 0

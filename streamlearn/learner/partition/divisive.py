@@ -74,6 +74,8 @@ class DivisiveEvent:
         Rows ever, at the test.
     diameter, bound
         d1 and e of the cluster that was split, or of the one whose d1 was too large.
+    after
+        Largest d1 of the clusters that came of it.
     """
 
     kind: Literal["split", "merge"]
@@ -82,6 +84,7 @@ class DivisiveEvent:
     rows: int
     diameter: float
     bound: float
+    after: float
 
 
 @kernel
@@ -127,6 +130,13 @@ def divisive_due(state: DivisiveState) -> bool:
 
 
 @kernel
+def _diameter(state: DivisiveState, scratch: DivisiveScratch, cluster: Whole) -> float:
+    """Return d1 of a cluster, 0 when it has one label."""
+    size = gather_cluster(state.own_of, cluster, state.clock[KNOWN], scratch.members)
+    return max(dissimilarities(state.counts, scratch.members, size).largest, 0.0)
+
+
+@kernel
 def divisive_test_cluster(state: DivisiveState, scratch: DivisiveScratch, node: Whole, events: Whole) -> Whole:
     """Test the cluster of a node that is not split; return how many events ``scratch`` holds then."""
     nodes = state.nodes
@@ -144,9 +154,11 @@ def divisive_test_cluster(state: DivisiveState, scratch: DivisiveScratch, node: 
         if found.largest - state.measured[above, DIAMETER] > larger:
             first = events
             events = merge_below(state, scratch, above, events)
+            after = _diameter(state, scratch, np.int64(nodes[above, CLUSTER]))
             for event in range(first, events):
                 scratch.reasons[event, 0] = found.largest
                 scratch.reasons[event, 1] = bound
+                scratch.reasons[event, 2] = after
             return events
     if should_split(found, bound):
         other = split_node(state, scratch, node, size, found)
@@ -156,6 +168,7 @@ def divisive_test_cluster(state: DivisiveState, scratch: DivisiveScratch, node: 
         scratch.events[events, 3] = state.clock[ROWS]
         scratch.reasons[events, 0] = found.largest
         scratch.reasons[events, 1] = bound
+        scratch.reasons[events, 2] = max(_diameter(state, scratch, cluster), _diameter(state, scratch, other))
         events += 1
     return events
 
@@ -226,7 +239,7 @@ class Divisive:
             np.zeros(0, np.uint8),
             np.zeros(0, np.uint8),
             np.zeros((0, 4), np.int64),
-            np.zeros((0, 2)),
+            np.zeros((0, 3)),
         )
 
     @property
@@ -275,8 +288,8 @@ class Divisive:
         events = []
         for place in range(count):
             kind, cluster, other, rows = (int(value) for value in self.scratch.events[place])
-            diameter, bound = (float(value) for value in self.scratch.reasons[place])
-            events.append(DivisiveEvent("split" if kind == SPLIT else "merge", cluster, other, rows, diameter, bound))
+            reasons = (float(value) for value in self.scratch.reasons[place])
+            events.append(DivisiveEvent("split" if kind == SPLIT else "merge", cluster, other, rows, *reasons))
         return events
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:

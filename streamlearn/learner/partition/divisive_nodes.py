@@ -61,7 +61,8 @@ class DivisiveState(NamedTuple):
 class DivisiveScratch(NamedTuple):
     """``members`` int32[labels] of one cluster; ``side`` uint8[labels], 1 for those that leave it; ``tested``
     uint8[labels], cluster numbers that this test is done with; ``events`` int64[labels, 4] and ``reasons``
-    float64[labels, 2]: what a test has done (kind, kept cluster, other cluster, rows), d1 and e.
+    float64[labels, 3]: what a test has done (kind, kept cluster, other cluster, rows), d1, e, and the largest d1 of the
+    clusters that came of it.
     """
 
     members: np.ndarray

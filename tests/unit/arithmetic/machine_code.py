@@ -76,18 +76,20 @@ def foreign(x, y, out):
     out[0] = math.exp(x[0]) + math.log(x[1]) + x[2] ** x[3] + np.dot(x, y) + math.tanh(x[0])
 
 
-def example_model() -> StreamModel:
+def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
     """Return a model after a stream that drifts, with every kind of truth, feature and rule."""
-    settings = Settings.model_validate({"labels": {"maximum": 22, "min_count": 3}, "features": {"maximum": 64}})
+    settings = Settings.model_validate(
+        {"learner": {"preset": preset}, "labels": {"maximum": 22, "min_count": 3}, "features": {"maximum": 64}}
+    )
     model = StreamModel(settings, labels=["l0", "l1"])
     generator = random.Random(5)
     rules = [Rule.parse(text) for text in ("subset", "hamming", "top_k:2", "threshold:0.4")]
     waiting: list[tuple[Any, list[str]]] = []
-    for row in range(ROWS):
+    for row in range(rows):
         topic = generator.randrange(4)
         x: dict[str, Any] = {f"f{topic}_{generator.randrange(3)}": generator.random() for _ in range(4)}
         x |= {"size": generator.gauss(topic, 2), "colour": generator.choice("rgb"), "on": topic > 1}
-        partner = (topic + (1 if row < ROWS // 2 else 2)) % 4
+        partner = (topic + (1 if row < rows // 2 else 2)) % 4
         truth = [f"l{topic}", f"l{4 + partner}"] if generator.random() < 0.9 else [f"l{8 + row % 19}"]
         plan = model.plan()
         if row % 17 == 3:
@@ -308,7 +310,7 @@ def main() -> None:
         "joint": example_joint(),
         "learned_pool": state_hash(example_pool().arrays(12)),
         "label_trees": [state_hash(trees.arrays(60, 6)), trees.splits, trees.resets],
-        "paper": example_paper(),
+        "paper": [*example_paper(), example_model("paper", 400).state_hash()],
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,
         "clusters": model.cluster_count,

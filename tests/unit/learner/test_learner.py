@@ -13,8 +13,8 @@ from streamlearn.learner.decode.rules import SUBSET
 from streamlearn.learner.drift.adwin import WIDTH
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
+from streamlearn.learner.operations import LEARN, PREDICT, Operations
 from streamlearn.learner.partition.clusters import PERIOD, SINCE
-from streamlearn.learner.step import LEARN, PREDICT, Operations
 from streamlearn.state.arrays import state_hash
 from tests.naive.learner import Learner as NaiveLearner
 
