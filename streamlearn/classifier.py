@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from river import base
 
+from streamlearn.encoder.labels import AllNamed, Truth
 from streamlearn.encoder.row import Features
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.model import Settings
@@ -128,11 +129,12 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         x:
             Feature names to numbers, booleans or strings; None and values that are not finite are left out.
         y:
-            A set or list of names is a complete truth: every other label is false. A mapping of names to booleans says
-            nothing of the labels that it does not name.
+            A set or list of names is a complete truth: every other label is false. A mapping of names to booleans is
+            complete too when it names every label known so far, as river's streams do; else it says nothing of the
+            labels that it does not name.
         """
         plan = self._model.plan()
-        plan.predict_and_learn(x, y)
+        plan.predict_and_learn(x, _truth(y))
         plan.run()
 
     def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
@@ -145,7 +147,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """
         plan = self._model.plan()
         for x, y in zip(X, Y, strict=True):
-            plan.predict_and_learn(x, y)
+            plan.predict_and_learn(x, _truth(y))
         plan.run()
 
     def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -237,6 +239,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     def _unit_test_params(cls) -> Iterable[dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         yield {}
         yield {"rule": "hamming", "labels": ("a", "b"), "text_fields": ("title",)}
+
+
+def _truth(y: Mapping[str, bool] | Collection[str]) -> Truth:
+    return AllNamed(y) if isinstance(y, Mapping) else y
 
 
 def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

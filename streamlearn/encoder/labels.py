@@ -12,6 +12,11 @@ from streamlearn.state.arrays import pack_names, unpack_names
 
 Truth = Mapping[str, bool] | Collection[str]
 
+
+class AllNamed(dict[str, bool]):
+    """A mapping that is a complete truth if it names every label known then; else what it does not name is unknown."""
+
+
 TRUTHS_REMEMBERED = 4096
 
 
@@ -121,8 +126,8 @@ class LabelTable:
         found = self.known(truth, count=join)
         if found is not None:
             return found
-        complete = not isinstance(truth, Mapping)
-        signs = dict.fromkeys(truth, 1) if complete else {name: int(bool(sign)) for name, sign in truth.items()}
+        listed = not isinstance(truth, Mapping)
+        signs = dict.fromkeys(truth, 1) if listed else {name: int(bool(sign)) for name, sign in truth.items()}
         slot_of = self._slot_of
         replaced: list[int] = []
         refused = 0
@@ -135,6 +140,10 @@ class LabelTable:
         if join:
             for slot, sign in pairs:
                 self.supports[slot] += sign
+        complete = listed
+        if isinstance(truth, AllNamed) and len(pairs) == len(self.names):
+            complete = True
+            pairs = [(slot, sign) for slot, sign in pairs if sign]
         return ResolvedTruth(
             [slot for slot, _ in pairs],
             [sign for _, sign in pairs],

@@ -66,6 +66,30 @@ def test_rivers_dictionaries_and_probabilities() -> None:
     assert probabilities["a"][True] > 0.7 > 0.3 > probabilities["b"][True]
 
 
+def test_mapping_that_names_every_label_is_complete() -> None:
+    listed, named, partial = (LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c")) for _ in range(3))
+    for row in ROWS[:120]:
+        truth = {name: bool(index % 2) != bool(row.y) for index, name in enumerate("abc")}
+        listed.learn_one(row.x, {name for name, sign in truth.items() if sign})
+        named.learn_one(row.x, truth)
+        partial.learn_one(row.x, {name: sign for name, sign in truth.items() if name != "c"})
+    assert named.state_hash() == listed.state_hash()
+    assert partial.state_hash() != listed.state_hash()
+
+
+@pytest.mark.parametrize("size", [1, 7, 120])
+def test_mappings_are_judged_by_the_labels_of_their_row_whatever_the_batch(size: int) -> None:
+    model, whole = (LabelHierarchyClassifier(maximum_features=1024) for _ in range(2))
+    names = "abcdef"
+    truths = [{names[k]: k == row % 3 for k in range(min(6, 1 + row // 20))} for row in range(120)]
+    xs = [row.x for row in ROWS[:120]]
+    for start in range(0, 120, size):
+        model.learn_many(xs[start : start + size], truths[start : start + size])
+    for x, truth in zip(xs, truths, strict=True):
+        whole.learn_one(x, truth)
+    assert model.state_hash() == whole.state_hash()
+
+
 def test_save_and_load_go_on_as_if_never_stopped(learnt: LabelHierarchyClassifier, tmp_path: Path) -> None:
     learnt.save(tmp_path / "model.npz")
     loaded = LabelHierarchyClassifier.load(tmp_path / "model.npz")
