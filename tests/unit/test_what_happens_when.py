@@ -235,8 +235,8 @@ def test_the_tree_of_late_labels_is_built_anew_by_the_next_periods() -> None:
 
 
 def test_few_complete_rows_are_decided_label_by_label_and_an_event_says_when_that_ends() -> None:
-    """The best label set is asked for from 50 decayed complete rows on; the decay is .9995 a row."""
-    needed = next(n for n in range(1, 100) if sum(0.9995**k for k in range(n)) >= 50.0)
+    """The best label set is asked for from 10 decayed complete rows on; the decay is .9995 a row."""
+    needed = next(n for n in range(1, 100) if sum(0.9995**k for k in range(n)) >= 10.0)
     model = new_model("a", "b", "c")
     rows = stream(9, 2 * needed, "abc")
     for number, (x, truth) in enumerate(rows):

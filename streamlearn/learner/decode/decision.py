@@ -4,7 +4,7 @@ For each row the learned pool and the tree of label clusters give one posterior 
 the labels' joint marginals, the probability of the empty set and three candidates (`decode.utility`); a rule picks from
 them. Thresholds work on a mix of the labels' own probabilities and their joint marginals (`mixture.fixed_share`).
 
-A rule is a pure function of what one row's inference left, so that several can be asked at once. With fewer than 50
+A rule is a pure function of what one row's inference left, so that several can be asked at once. With fewer than 10
 decayed complete rows the rules that need label sets fall back on a threshold of .5.
 """
 

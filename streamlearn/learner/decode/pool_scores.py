@@ -29,7 +29,7 @@ from streamlearn.learner.decode.pooled_sets import LENGTH, LONGEST, PooledSets, 
 LOGIT_CLIP = np.float32(7.0)
 LEAST_ESCAPE = 1e-4
 LARGEST_ESCAPE = 0.999
-LEAST_ROWS = 50.0
+LEAST_ROWS = 10.0
 FEATURES = 4
 
 INCREMENT = 0

@@ -119,11 +119,11 @@ def test_probability_is_the_logistic_function_to_six_decimals(logit):
 def test_label_sets_are_waited_for(rule):
     decider = Decider(3)
     logits = [2.0, 1.5, -1.0]
-    for number in range(50):
+    for number in range(10):
         decider.learn(np.array([1.0, -1.0, 1.0], np.float32), {0} if number % 2 else {2})
     assert decision_rows(decider.owner.state) < LEAST_ROWS
     assert decider.choose(rule, logits, [True] * 3) == [0, 1], "each label on its own"
-    for _ in range(2):
+    for _ in range(40):
         decider.learn(np.array([1.0, -1.0, -1.0], np.float32), {0})
     assert decision_rows(decider.owner.state) > LEAST_ROWS
     assert decider.choose(rule, logits, [True] * 3) == [0], "a label set that has been seen"
