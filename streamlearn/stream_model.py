@@ -208,6 +208,7 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int) -> StreamL
             maximum_labels=maximum_labels,
             scores_top=chosen.scores_top,
             minimum_support=support,
+            partition=chosen.partition,
             seed=chosen.seed,
         )
     return Learner(
@@ -216,6 +217,8 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int) -> StreamL
         scores_top=chosen.scores_top,
         minimum_support=support,
         experts=EXPERTS[chosen.preset],
+        partition=chosen.partition,
+        seed=chosen.seed,
     )
 
 
@@ -226,7 +229,7 @@ def learner_bytes_bound(settings: Settings, features: int, labels: int) -> int:
         from streamlearn.learner.paper.model import Paper
 
         return Paper.bytes_bound(features, labels)
-    return Learner.bytes_bound(features, labels, EXPERTS[preset])
+    return Learner.bytes_bound(features, labels, EXPERTS[preset], settings.learner.partition)
 
 
 def text_fields(settings: Settings) -> TextFields:

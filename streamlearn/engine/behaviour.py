@@ -9,7 +9,7 @@ from streamlearn.errors import UsageError
 from streamlearn.settings.model import Settings
 
 _FIXED = {
-    "learner": ("preset", "seed"),
+    "learner": ("preset", "partition", "seed"),
     "labels": ("declared", "maximum"),
     "features": ("maximum", "hashed"),
     "encoder": ("text_fields", "text_columns", "text_words", "text_pairs", "text_word_length"),

@@ -104,7 +104,7 @@ class StreamLearner(ABC):
             np.zeros(FEATURES_AT_MOST, np.int32),
             np.zeros(FEATURES_AT_MOST, np.float32),
         )
-        buffer = event_buffer(EVENT_ROOM + self.labels)
+        buffer = event_buffer(EVENT_ROOM + self.labels + self.cluster_count)
         events: list[LearnerEvent] = []
         position = 0
         reason = EVENTS_FULL

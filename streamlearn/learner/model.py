@@ -24,6 +24,7 @@ from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_l
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Operations
 from streamlearn.learner.partition.clusters import Partition, partition_know
+from streamlearn.learner.partition.modes import Mode
 from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratch, predict_logits, step
 from streamlearn.state.growth import capacity, grown
 
@@ -53,6 +54,10 @@ class Learner(StreamLearner):
         Positives before a label may be predicted.
     experts:
         The experts on the panel, of `experts.panel.NAMES`.
+    partition:
+        Where the clusters of labels come from, as `partition.clusters` says.
+    seed:
+        Of random clusters, at least 0.
     """
 
     def __init__(
@@ -63,18 +68,19 @@ class Learner(StreamLearner):
         scores_top: int = 5,
         minimum_support: int = 1,
         experts: Collection[str] = NAMES,
+        partition: Mode = "jaccard",
+        seed: int = 0,
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.panel = Panel(experts)
         self.mixer = Mixer(self.panel.seats)
         self.decision = Decision()
-        self.partition = Partition(maximum=maximum_labels)
+        self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.adwin = Adwin(0)
         self._counters = np.zeros(3, np.int64)
         self._positives = np.zeros(0, np.int64)
         self._previous = np.zeros(0, np.int8)
         self._label_room = 0
-        self._monitors = MonitorScratch(np.zeros(CLUSTERS_AT_MOST), np.zeros(CLUSTERS_AT_MOST, np.uint8))
         self._make_label_room(labels)
         self.labels = labels
         partition_know(self.partition.state, labels)
@@ -102,6 +108,8 @@ class Learner(StreamLearner):
         if room == self._label_room:
             return
         self._label_room = room
+        clusters = max(room, CLUSTERS_AT_MOST)
+        self._monitors = MonitorScratch(np.zeros(clusters), np.zeros(clusters, np.uint8))
         self.panel.grow(self.features, room)
         self.mixer.grow(room)
         self.decision.grow(room)
@@ -206,6 +214,7 @@ class Learner(StreamLearner):
 
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
         worse = any(event.kind == "drift" and event.direction == "worse" for event in happened)
+        version = self.partition.version
         tested = self.partition.run_test(worse)
         events = []
         if tested is not None and tested.switched:
@@ -227,6 +236,7 @@ class Learner(StreamLearner):
                     "rebuild",
                 )
             )
+        if self.partition.version != version:
             self._match_monitors()
         self.decision.follow(self.partition)
         self._assemble()
@@ -284,12 +294,12 @@ class Learner(StreamLearner):
         self._assemble()
 
     @staticmethod
-    def bytes_bound(features: int, labels: int, experts: Collection[str] = NAMES) -> int:
+    def bytes_bound(features: int, labels: int, experts: Collection[str] = NAMES, partition: Mode = "jaccard") -> int:
         """Return the largest size of the state in bytes with that many columns and labels."""
         return (
             Panel.bytes_bound(experts, features, labels)
             + Mixer.bytes_bound(len(SEATS), labels)
             + Decision.bytes_bound(labels)
             + Partition.bytes_bound(labels)
-            + Adwin.bytes_bound(CLUSTERS_AT_MOST)
+            + Adwin.bytes_bound(labels if partition == "singletons" else CLUSTERS_AT_MOST)
         )

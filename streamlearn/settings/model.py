@@ -116,6 +116,11 @@ class LearnerSettings(Section):
         "Which parts learn: all experts; for the highest rates the linear ones alone (fast); or the published method, "
         "nothing added (paper)",
     )
+    partition: Literal["jaccard", "whole", "singletons", "random"] = _setting(
+        "jaccard",
+        "Where clusters of labels come from: the preset's own clustering on Jaccard similarity, or, to compare, one "
+        "cluster (whole), one for each label (singletons), or random ones of the same sizes",
+    )
     rule: str = _setting(
         "balanced",
         "How scores become a label set: balanced, subset, f1, hamming, macro (each for the measure of its name), "

@@ -68,12 +68,15 @@ class ClusterTreeState(NamedTuple):
     scale
         float64[nodes, 2]: POOLED times a pattern's root is its weight as a remembered pattern; INDEPENDENT times the
         odds' roots of the active children is the weight of a pattern as independent children.
+    independent
+        uint8[1], 1 if patterns are not used: every node's children are taken as independent.
     """
 
     nodes: NodeStates
     pattern_root: np.ndarray
     odds_root: np.ndarray
     scale: np.ndarray
+    independent: np.ndarray
 
 
 @kernel
@@ -85,7 +88,7 @@ def refresh_node(state: ClusterTreeState, tree: TreeState, node: int) -> None:
         rate = child_rate(state.nodes, node, b, children)
         state.odds_root[node, b] = np.sqrt(rate / (1.0 - rate))
         none *= 1.0 - rate
-    escape = node_escape(state.nodes, node)
+    escape = 1.0 if state.independent[0] else node_escape(state.nodes, node)
     share = none if node == tree.size[ROOT] else none / (1.0 - none)
     state.scale[node, INDEPENDENT] = escape * np.sqrt(share)
     state.scale[node, POOLED] = 0.0
@@ -190,7 +193,7 @@ class ClusterTree:
             getattr(state.nodes, name)[:old] = getattr(self.state.nodes, name)
         for name in ("pattern_root", "odds_root", "scale"):
             getattr(state, name)[:old] = getattr(self.state, name)
-        self.state = state
+        self.state = state._replace(independent=self.state.independent)
 
     def follow(self, partition: Partition) -> None:
         """Follow the partition after labels have joined it or its tree was tested; cheap if nothing has changed.
@@ -198,6 +201,7 @@ class ClusterTree:
         A label that joined has a place among children that have counts. Another tree, or another root, starts from
         nothing and learns from the last 2,000 label sets.
         """
+        self.state.independent[0] = partition.independent
         if partition.version != self._followed[VERSION]:
             self.refill(partition)
             return
@@ -240,6 +244,7 @@ class ClusterTree:
         tree = partition.state.tree
         nodes = int(tree.size[NODES])
         self.grow(len(tree.leaf_parent))
+        self.state.independent[0] = partition.independent
         for name in (*_COUNTS, "followed"):
             target = self._followed if name == "followed" else getattr(self.state.nodes, name)[:nodes]
             if arrays[name].shape != target.shape or arrays[name].dtype != target.dtype:
@@ -266,4 +271,5 @@ def _room(nodes: int) -> ClusterTreeState:
         np.zeros((nodes, MAXIMUM_PATTERNS)),
         np.zeros((nodes, MAXIMUM_CHILDREN)),
         np.zeros((nodes, 2)),
+        np.zeros(1, np.uint8),
     )

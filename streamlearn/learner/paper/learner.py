@@ -47,8 +47,9 @@ from streamlearn.learner.paper.trees import (
     begin_tree,
     detector_of,
 )
-from streamlearn.learner.partition.divisive import Divisive, DivisiveEvent, Mode, divisive_know
+from streamlearn.learner.partition.divisive import Divisive, DivisiveEvent, divisive_know
 from streamlearn.learner.partition.divisive_nodes import CLUSTERS, KNOWN
+from streamlearn.learner.partition.modes import Mode
 from streamlearn.state.growth import grown
 
 TREE_BYTES = 64 * 2**20

@@ -18,7 +18,8 @@ from streamlearn.learner.paper.learner import ClusterAlarm, PaperLearner, paper_
 from streamlearn.learner.paper.predict import paper_predict_row
 from streamlearn.learner.paper.state import BEGUN, TAKEN_OVER
 from streamlearn.learner.paper.step import PaperStepScratch, PaperStepState, paper_step
-from streamlearn.learner.partition.divisive import DivisiveEvent, Mode
+from streamlearn.learner.partition.divisive import DivisiveEvent
+from streamlearn.learner.partition.modes import Mode
 from streamlearn.state.growth import grown
 
 

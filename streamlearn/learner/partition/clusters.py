@@ -10,6 +10,10 @@ The first tree is made of the label slots in their order, 16 a group: no row say
 test as any other, so every later tree has earned its place.
 
 Only complete label sets count as rows here.
+
+The other modes are for comparison and hold no test. ``whole`` is one cluster, ``singletons`` one for each label; both
+leave the tree in the slots' order, and over it ``singletons`` decodes every node's children as independent. ``random``
+takes the shape of the first candidate, at the end of the first period, with the labels drawn at random.
 """
 
 from __future__ import annotations
@@ -22,9 +26,11 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.draws import draw
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.partition.code_length import compare
 from streamlearn.learner.partition.linkage import candidate_tree
+from streamlearn.learner.partition.modes import JACCARD, MODES, RANDOM, SINGLETONS, WHOLE, Mode, mode_number
 from streamlearn.learner.partition.pair_counts import (
     MAXIMUM_LABELS,
     PairCounts,
@@ -62,7 +68,7 @@ FEWEST_ROWS = 30
 STANDARD_ERRORS = 3.0
 LEAST_GAIN = 1.0
 
-SINCE, PERIOD_ROWS, SEEN, VERSION, TESTS, SWITCHES, WAITING = 0, 1, 2, 3, 4, 5, 6
+SINCE, PERIOD_ROWS, SEEN, VERSION, TESTS, SWITCHES, WAITING, MODE, CLOCK = range(9)
 
 
 class PartitionState(NamedTuple):
@@ -77,10 +83,10 @@ class PartitionState(NamedTuple):
     tree
         The current tree; it holds the labels known so far.
     cluster_of
-        int32[labels], top-level cluster of each label, 0 to 15; -1 in spare room.
+        int32[labels], top-level cluster of each label, 0 to 15, or as the mode says; -1 in spare room.
     clock
-        int64[7]: rows since the last test; rows that the period lasts; rows ever; how often labels have moved to
-        another cluster; tests; switches; 1 if a candidate waits.
+        int64[CLOCK]: rows since the last test; rows that the period lasts; rows ever; how often labels have moved to
+        another cluster; tests; switches; 1 if a candidate waits; the mode's place in `modes.MODES`.
     """
 
     counts: PairCountsState
@@ -123,10 +129,21 @@ class PartitionEvent:
 
 
 @kernel
+def _cluster(state: PartitionState, label: int | np.int64) -> int | np.int64:
+    """Return the top-level cluster of a label in the tree."""
+    mode = state.clock[MODE]
+    if mode == WHOLE:
+        return np.int64(0)
+    if mode == SINGLETONS:
+        return np.int64(label)
+    return np.int64(tree_cluster(state.tree, label))
+
+
+@kernel
 def partition_recluster(state: PartitionState) -> None:
     """Write the top-level cluster of every known label."""
     for label in range(state.tree.size[LABELS]):
-        state.cluster_of[label] = tree_cluster(state.tree, label)
+        state.cluster_of[label] = _cluster(state, label)
 
 
 @kernel
@@ -141,7 +158,7 @@ def partition_know(state: PartitionState, known: int) -> None:
             partition_recluster(state)
             state.clock[VERSION] += 1
         else:
-            state.cluster_of[label] = tree_cluster(state.tree, label)
+            state.cluster_of[label] = _cluster(state, label)
 
 
 @kernel
@@ -176,14 +193,18 @@ class Partition:
         Labels known at row 0, slots 0 to ``labels`` - 1.
     maximum
         The most labels that the model may come to know.
+    mode
+        Where the clusters come from.
+    seed
+        Of mode ``random``, at least 0.
 
     Raises
     ------
     UsageError
-        If ``maximum`` is more than the dense table of pairs is made for.
+        If the mode has another name, or ``maximum`` is more than the dense table of pairs is made for.
     """
 
-    def __init__(self, labels: int = 0, *, maximum: int = 1024) -> None:
+    def __init__(self, labels: int = 0, *, maximum: int = 1024, mode: Mode = "jaccard", seed: int = 0) -> None:
         if maximum > MAXIMUM_LABELS:
             raise UsageError(
                 f"labels.maximum is {maximum}: the table of label pairs is made for at most {MAXIMUM_LABELS} labels; "
@@ -191,7 +212,9 @@ class Partition:
             )
         self._counts = PairCounts(labels)
         self._candidate = empty_tree(labels)
-        clock = np.array([0, FIRST_PERIOD, 0, 0, 0, 0, 0], np.int64)
+        self._seed = seed
+        clock = np.zeros(CLOCK, np.int64)
+        clock[PERIOD_ROWS], clock[MODE] = FIRST_PERIOD, mode_number(mode)
         self.state = PartitionState(
             self._counts.state, empty_replay(), empty_tree(labels), np.full(labels, -1, np.int32), clock
         )
@@ -209,8 +232,18 @@ class Partition:
 
     @property
     def cluster_count(self) -> int:
-        """Number of top-level clusters: 0 without labels, else 1 to 16."""
+        """Number of top-level clusters: 0 without labels, else 1 to 16, or as the mode says."""
+        mode = self.state.clock[MODE]
+        if mode == SINGLETONS:
+            return self.known
+        if mode == WHOLE:
+            return min(self.known, 1)
         return int(tree_cluster_count(self.state.tree))
+
+    @property
+    def independent(self) -> bool:
+        """Whether a node's children are to be decoded as independent."""
+        return bool(self.state.clock[MODE] == SINGLETONS)
 
     @property
     def version(self) -> int:
@@ -262,6 +295,12 @@ class Partition:
         rows = min(int(clock[SINCE]), MAXIMUM_ROWS)
         if forced and rows < FEWEST_ROWS:
             return None
+        if clock[MODE] != JACCARD:
+            clock[SINCE] = 0
+            clock[PERIOD_ROWS] = PERIOD
+            if clock[MODE] == RANDOM and clock[SWITCHES] == 0 and self.known > 0:
+                self._take_over(self._shuffled())
+            return None
         event = self._test(rows, forced) if clock[WAITING] and rows >= FEWEST_ROWS else None
         self._candidate = candidate_tree(self.state.counts, self.known, self._counts.capacity)
         clock[WAITING] = 1
@@ -282,11 +321,27 @@ class Partition:
         clock = self.state.clock
         clock[TESTS] += 1
         if switched:
-            clock[SWITCHES] += 1
-            clock[VERSION] += 1
-            self.state = self.state._replace(tree=candidate)
-            partition_recluster(self.state)
+            self._take_over(candidate)
         return PartitionEvent(*found, switched, forced, before, self.cluster_count)
+
+    def _take_over(self, tree: TreeState) -> None:
+        self.state.clock[SWITCHES] += 1
+        self.state.clock[VERSION] += 1
+        self.state = self.state._replace(tree=tree)
+        partition_recluster(self.state)
+
+    def _shuffled(self) -> TreeState:
+        """Return the candidate of the counts at hand with the labels in places drawn at random."""
+        tree = candidate_tree(self.state.counts, self.known, self._counts.capacity)
+        order = list(range(self.known))
+        for last in range(self.known - 1, 0, -1):
+            place = int(draw(self._seed, last, 0)) % (last + 1)
+            order[last], order[place] = order[place], order[last]
+        parents, positions = tree.leaf_parent[order].copy(), tree.leaf_position[order].copy()
+        for label, (parent, position) in enumerate(zip(parents.tolist(), positions.tolist(), strict=True)):
+            tree.leaf_parent[label], tree.leaf_position[label] = parent, position
+            tree.children[parent, position] = label
+        return tree
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name; spare room is not state."""
@@ -322,6 +377,11 @@ class Partition:
         clock, offsets, members = arrays["clock"], arrays["replay.offsets"], arrays["replay.members"]
         if clock.shape != self.state.clock.shape:
             raise SnapshotError(f"partition: the array 'clock' should be {self.state.clock.shape}, found {clock.shape}")
+        if clock[MODE] != self.state.clock[MODE]:
+            raise SnapshotError(
+                f"partition: the snapshot was made with learner.partition = {MODES[int(clock[MODE])]}, this model has "
+                f"{MODES[int(self.state.clock[MODE])]}: start it with that setting"
+            )
         if not 1 <= len(offsets) <= MAXIMUM_ROWS + 1 or offsets[-1] != len(members) or len(members) > MAXIMUM_MEMBERS:
             raise SnapshotError("partition: the arrays 'replay.offsets' and 'replay.members' do not agree")
         if len(members) and not 0 <= members.min() <= members.max() < known:

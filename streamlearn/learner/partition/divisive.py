@@ -38,24 +38,20 @@ from streamlearn.learner.partition.divisive_nodes import (
     ROWS,
     SEED,
     SINCE,
-    SINGLETONS,
     SPLIT,
     TESTS,
-    WHOLE,
     DivisiveScratch,
     DivisiveState,
     gather_cluster,
     merge_below,
     split_node,
 )
+from streamlearn.learner.partition.modes import SINGLETONS, WHOLE, Mode, mode_number
 from streamlearn.learner.partition.pair_counts import MAXIMUM_LABELS, PairCounts, Whole, pair_counts_update
 from streamlearn.state.growth import grown
 
 PERIOD = 200
 """Rows between two tests."""
-
-Mode = Literal["jaccard", "whole", "singletons", "random"]
-MODES: tuple[Mode, ...] = ("jaccard", "whole", "singletons", "random")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +210,6 @@ class Divisive:
     """
 
     def __init__(self, mode: Mode = "jaccard", *, seed: int = 0, maximum: int = 1024) -> None:
-        if mode not in MODES:
-            raise UsageError(f"partition is {mode!r}: it is one of {', '.join(MODES)}")
         if maximum > MAXIMUM_LABELS:
             raise UsageError(
                 f"labels.maximum is {maximum}: the table of label pairs is made for at most {MAXIMUM_LABELS} labels; "
@@ -223,7 +217,7 @@ class Divisive:
             )
         self._counts = PairCounts()
         clock = np.zeros(CLOCK, np.int64)
-        clock[MODE] = MODES.index(mode)
+        clock[MODE] = mode_number(mode)
         clock[SEED] = seed
         self.state = DivisiveState(
             self._counts.state,

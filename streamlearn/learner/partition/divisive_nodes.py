@@ -13,11 +13,12 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.draws import draw
 from streamlearn.learner.partition.dissimilarity import Dissimilarities
+from streamlearn.learner.partition.modes import RANDOM
 from streamlearn.learner.partition.pair_counts import PairCountsState, Whole, jaccard
 
 KNOWN, SINCE, ROWS, TESTS, SPLITS, MERGES, CLUSTERS, MODE, SEED, CLOCK = range(10)
 """Places in ``clock``: labels known; rows since the last test; rows ever; tests; splits; merges; cluster numbers in
-use, those given back included; the mode's place in `MODES`; the seed of mode ``random``; and their number."""
+use, those given back included; the mode's place in `modes.MODES`; the seed of mode ``random``; and their number."""
 
 PARENT, LEFT, RIGHT, CLUSTER, NODE_FIELDS = range(5)
 """Places in a node: the node it came from (-1: none), the two it was split into (-1: none; the right one is -2 in a
@@ -25,7 +26,6 @@ free place), its cluster (-1: split); and their number."""
 
 DIAMETER, BOUND = 0, 1
 SPLIT, MERGE = 1, 2
-JACCARD, WHOLE, SINGLETONS, RANDOM = range(4)
 
 
 class DivisiveState(NamedTuple):

@@ -179,7 +179,7 @@ def tree_join(tree: TreeState) -> bool:
 
 
 @kernel
-def tree_cluster(tree: TreeState, label: int) -> int:
+def tree_cluster(tree: TreeState, label: int | np.int64) -> int:
     """Return the top-level cluster of a label: the place below the root of the group it belongs to."""
     root = int(tree.size[ROOT])
     node = int(tree.leaf_parent[label])

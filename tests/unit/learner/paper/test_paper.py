@@ -13,7 +13,8 @@ from streamlearn.errors import SnapshotError
 from streamlearn.learner.paper.learn import paper_due, paper_learn_row
 from streamlearn.learner.paper.learner import PaperLearner, paper_begin_label
 from streamlearn.learner.paper.predict import paper_predict_row
-from streamlearn.learner.partition.divisive import DivisiveEvent, Mode
+from streamlearn.learner.partition.divisive import DivisiveEvent
+from streamlearn.learner.partition.modes import Mode
 from streamlearn.state.arrays import state_hash
 from tests.naive import paper as naive
 
