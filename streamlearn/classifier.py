@@ -52,6 +52,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         How many labels beside the answer `predict` scores.
     minimum_count:
         How often a label must have been true before it is predicted.
+    retire_after_instances:
+        A label that was not true in so many learnt instances retires, unless it is in ``labels``; 0: none does.
     maximum_labels, maximum_features:
         Bounds of the label and feature spaces.
     memory_bytes:
@@ -86,6 +88,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         maximum_features: int = 65_536,
         memory_bytes: int = 4 << 30,
         text_fields: Sequence[str] | None = None,
+        retire_after_instances: int = 0,
     ) -> None:
         self.preset = preset
         self.rule = rule
@@ -97,6 +100,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self.maximum_features = maximum_features
         self.memory_bytes = memory_bytes
         self.text_fields = text_fields
+        self.retire_after_instances = retire_after_instances
         self._model = self._new_model()
 
     def _new_model(self) -> StreamModel:
@@ -112,6 +116,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     "labels": {
                         "declared": list(self.labels or ()),
                         "min_count": self.minimum_count,
+                        "retire_after_instances": self.retire_after_instances,
                         "maximum": self.maximum_labels,
                     },
                     "features": {"maximum": self.maximum_features},

@@ -61,7 +61,12 @@ class StreamModel:
             )
         text = text_fields(settings)
         self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features, text=text)
-        self.labels = LabelTable(maximum_labels, minimum_support=settings.labels.min_count, declared=declared)
+        self.labels = LabelTable(
+            maximum_labels,
+            minimum_support=settings.labels.min_count,
+            retire_after=settings.labels.retire_after_instances,
+            declared=declared,
+        )
         self.learner = new_learner(settings, self.labels.count, maximum_labels)
         self.learner.grow_features(self.encoder.columns.count)
         self.measures = Measures(settings.measures.window, self.labels.count)
@@ -79,8 +84,9 @@ class StreamModel:
 
     @property
     def label_names(self) -> list[str]:
-        """Names of the labels in slot order."""
-        return self.labels.names
+        """Names of the labels known, in slot order."""
+        table = self.labels
+        return [table.names[slot] for slot in table.known_slots()] if table.vacant else table.names
 
     @property
     def feature_count(self) -> int:
@@ -95,15 +101,17 @@ class StreamModel:
     def clusters(self) -> list[list[str]]:
         """Return the top-level clusters as lists of label names."""
         groups: dict[int, list[str]] = {}
-        for name, cluster in zip(self.labels.names, self.learner.cluster_of.tolist(), strict=True):
+        cluster_of = self.learner.cluster_of.tolist()
+        for slot in self.labels.known_slots():
+            name, cluster = self.labels.names[slot], cluster_of[slot]
             groups.setdefault(cluster, []).append(name)
         return [groups[cluster] for cluster in sorted(groups)]
 
-    def change(self, *, scores_top: int, minimum_support: int) -> None:
-        """Let other answers' settings hold from the next plan on."""
+    def change(self, *, scores_top: int, minimum_support: int, retire_after: int) -> None:
+        """Let other settings of answers and labels hold from the next plan on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
-        self.labels.minimum_support = minimum_support
+        self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
 
     def plan(self, *, frozen: bool = False) -> Plan:
         """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
@@ -114,7 +122,7 @@ class StreamModel:
         encoded = self.encoder.encode([x], observe=False)
         entries = Entries(encoded.columns, encoded.values, encoded.rarity_weighted, encoded.bins)
         values = self.learner.probabilities(entries)
-        return dict(zip(self.labels.names, values.tolist(), strict=True))
+        return {self.labels.names[slot]: float(values[slot]) for slot in self.labels.known_slots()}
 
     def _run(self, plan: Plan) -> PlanResult:
         observed = self.observed

@@ -79,6 +79,7 @@ class Walk:
                 known = table.known(truth, count=joins)
                 if known is not None:
                     self._add(number, kind, known)
+                    self._retire(number)
                     continue
             if not kind & PREDICT and self._is_gathered(instance):
                 # What its answer knew of recent label sets is there only when it has been walked.
@@ -91,9 +92,10 @@ class Walk:
                 self._flush()
             resolved = table.resolve(truth, join=joins)
             if resolved.joined:
-                self._restructure(resolved.replaced)
+                self._restructure(number, resolved)
             self.refused += resolved.refused
             self._add(number, kind, resolved)
+            self._retire(number)
         self._flush()
 
     def _is_gathered(self, instance: int) -> bool:
@@ -107,12 +109,49 @@ class Walk:
             self.place[number] = len(gathered.numbers)
         gathered.add(number, kind, truth)
 
-    def _restructure(self, replaced: list[int]) -> None:
-        for slot in replaced:
+    def _restructure(self, number: int, truth: ResolvedTruth) -> None:
+        for slot in truth.replaced:
             self._learner.replace_label(slot)
-            self._measures.retire(slot)
+            self._measures.replace(slot)
         self._learner.join_labels(self._labels.count)
         self._measures.grow(self._labels.count)
+        row = self._learner.learned
+        for slot in truth.joined:
+            self._note_label(number, row, slot, 0.0, 1.0 / (row + 1), row + 1)
+
+    def _retire(self, number: int) -> None:
+        """Let labels go that were not true for too long, after the row gathered last."""
+        table = self._labels
+        slots = [] if self._plan.frozen else table.too_long_false()
+        if not slots:
+            return
+        self._flush()
+        row = self._learner.learned - 1
+        for slot in slots:
+            self._note_label(number, row, slot, table.supports[slot] / (row + 1), 0.0, table.retire_after)
+            self._learner.replace_label(slot)
+            self._measures.retire(slot)
+        table.retire(slots)
+
+    def _note_label(self, number: int, row: int, slot: int, before: float, after: float, rows: int) -> None:
+        """Note that a label joined or retired; the share of rows in which it is true is the signal."""
+        joins = after > before
+        self.events.append(
+            ModelEvent(
+                op=number,
+                row=row,
+                kind="label",
+                scope="label",
+                name=self._labels.names[slot],
+                signal="rate",
+                direction="better" if joins else "worse",
+                before=before,
+                after=after,
+                n=rows,
+                since_row=max(0, row - rows + 1),
+                action="none" if joins else "reset",
+            )
+        )
 
     def _flush(self) -> None:
         """Let the learner walk the rows gathered so far, then score what they learnt."""
@@ -220,7 +259,7 @@ class Walk:
             operations.truth_slots,
             operations.truth_signs,
             operations.complete[places].astype(np.int8),
-            np.full(places.size, self._labels.count, np.int32),
+            np.full(places.size, self._labels.known_count, np.int32),
         )
 
     def _emitted(self, number: int) -> np.ndarray:
@@ -244,7 +283,7 @@ class Walk:
         name = ""
         if event.scope != "model" and event.slot < self._labels.count:
             others = event.size - 1
-            name = self._labels.names[event.slot] + (f" and {others} more" if others else "")
+            name = (self._labels.names[event.slot] or "a retired label") + (f" and {others} more" if others else "")
         return ModelEvent(
             op=gathered.numbers[event.operation],
             row=event.row,

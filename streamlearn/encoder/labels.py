@@ -24,21 +24,20 @@ class ResolvedTruth(NamedTuple):
     """A truth in slots.
 
     ``slots`` ascending, ``signs`` (1 true, 0 false) beside them; a complete truth lists only its true slots, and every
-    other label is negative. ``joined`` says whether a name joined;
-    ``replaced`` are the slots whose label left to make room; ``refused`` counts names that
-    found none.
+    other label is negative. ``joined`` are the slots of names that joined, in the order in which they did; ``replaced``
+    are those among them that another label had before; ``refused`` counts names that found none.
     """
 
     slots: list[int]
     signs: list[int]
     complete: bool
-    joined: bool
+    joined: list[int]
     replaced: list[int]
     refused: int
 
 
 class LabelTable:
-    """The label space: who has which slot, and how often each was true.
+    """The label space: who has which slot, how often each was true, and when last.
 
     Parameters
     ----------
@@ -47,16 +46,26 @@ class LabelTable:
         there is none, the new name is dropped and counted.
     minimum_support:
         Positives before a label may be predicted.
+    retire_after:
+        A label that was not true in so many rows learnt retires: its slot is vacant until another one takes it, the
+        lowest first. 0: none does.
     declared:
         Labels that exist from the start. They never leave.
     """
 
-    def __init__(self, maximum: int, *, minimum_support: int = 1, declared: Sequence[str] = ()) -> None:
+    def __init__(
+        self, maximum: int, *, minimum_support: int = 1, retire_after: int = 0, declared: Sequence[str] = ()
+    ) -> None:
         self.maximum = maximum
         self.minimum_support = minimum_support
+        self.retire_after = retire_after
+        self.rows = 0
+        self.vacant: list[int] = []
         self.names: list[str] = []
         self.generations: list[int] = []
         self.supports: list[int] = []
+        self._last_true: list[int] = []
+        self._none_retires_before = 0
         self._slot_of: dict[str, int] = {}
         self._remembered: dict[tuple[str, ...], ResolvedTruth] = {}
         for name in dict.fromkeys(declared):
@@ -66,14 +75,27 @@ class LabelTable:
 
     @property
     def count(self) -> int:
-        """Slots in use."""
+        """Slots in use, the vacant ones among them."""
         return len(self.names)
+
+    @property
+    def known_count(self) -> int:
+        """Labels known."""
+        return len(self._slot_of)
+
+    def known_slots(self) -> list[int]:
+        """Return the slots that have a label, ascending."""
+        if not self.vacant:
+            return list(range(len(self.names)))
+        vacant = set(self.vacant)
+        return [slot for slot in range(len(self.names)) if slot not in vacant]
 
     def _append(self, name: str) -> int:
         slot = len(self.names)
         self.names.append(name)
         self.generations.append(0)
         self.supports.append(0)
+        self._last_true.append(self.rows)
         self._slot_of[name] = slot
         return slot
 
@@ -99,19 +121,21 @@ class LabelTable:
             if not self.knows_all(key):
                 return None
             slots = sorted({self._slot_of[name] for name in key})
-            resolved = ResolvedTruth(slots, [1] * len(slots), True, False, [], 0)
+            resolved = ResolvedTruth(slots, [1] * len(slots), True, [], [], 0)
             if len(self._remembered) >= TRUTHS_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = resolved
         if count:
-            supports = self.supports
+            self.rows += 1
+            rows, supports, last_true = self.rows, self.supports, self._last_true
             for slot in resolved.slots:
                 supports[slot] += 1
+                last_true[slot] = rows
         return resolved
 
     def may_join(self, truth: Truth) -> bool:
         """Return whether a name of a truth that has no slot would get one."""
-        if len(self.names) < self.maximum:
+        if self.vacant or len(self.names) < self.maximum:
             return True
         return any(
             self.supports[slot] < self.minimum_support and self.names[slot] not in truth
@@ -129,52 +153,100 @@ class LabelTable:
         listed = not isinstance(truth, Mapping)
         signs = dict.fromkeys(truth, 1) if listed else {name: int(bool(sign)) for name, sign in truth.items()}
         slot_of = self._slot_of
+        joined: list[int] = []
         replaced: list[int] = []
         refused = 0
+        if join:
+            self.rows += 1
         missing = sorted(name for name in signs if name not in slot_of)
         if missing:
             if join:
-                refused = sum(self._join(name, signs, replaced) is None for name in missing)
+                for name in missing:
+                    slot = self._join(name, signs, replaced)
+                    if slot is None:
+                        refused += 1
+                    else:
+                        joined.append(slot)
             signs = {name: sign for name, sign in signs.items() if name in slot_of}
         pairs = sorted([(slot_of[name], sign) for name, sign in signs.items()])
         if join:
             for slot, sign in pairs:
                 self.supports[slot] += sign
+                if sign:
+                    self._last_true[slot] = self.rows
         complete = listed
-        if isinstance(truth, AllNamed) and len(pairs) == len(self.names):
+        if isinstance(truth, AllNamed) and len(pairs) == len(self._slot_of):
             complete = True
             pairs = [(slot, sign) for slot, sign in pairs if sign]
         return ResolvedTruth(
             [slot for slot, _ in pairs],
             [sign for _, sign in pairs],
             complete,
-            join and len(missing) > refused,
+            joined,
             replaced,
             refused,
         )
 
     def _join(self, name: str, present: Mapping[str, int], replaced: list[int]) -> int | None:
-        if len(self.names) < self.maximum:
+        if self.vacant:
+            slot = self.vacant.pop(0)
+        elif len(self.names) < self.maximum:
             return self._append(name)
+        else:
+            leaving = self._least_supported(present)
+            if leaving is None:
+                return None
+            slot = leaving
+            self._empty(slot)
+        # Answers given before keep the names that they were made with.
+        self.names = list(self.names)
+        self.names[slot] = name
+        self._last_true[slot] = self.rows
+        self._slot_of[name] = slot
+        replaced.append(slot)
+        return slot
+
+    def _least_supported(self, present: Mapping[str, int]) -> int | None:
         leaving = None
         for slot in range(self.declared, len(self.names)):
             if self.supports[slot] >= self.minimum_support or self.names[slot] in present:
                 continue
             if leaving is None or self.supports[slot] < self.supports[leaving]:
                 leaving = slot
-        if leaving is None:
-            return None
-        del self._slot_of[self.names[leaving]]
-        # Answers given before keep the names and generations that they were made with.
+        return leaving
+
+    def _empty(self, slot: int) -> None:
+        del self._slot_of[self.names[slot]]
         self.names = list(self.names)
         self.generations = list(self.generations)
-        self.names[leaving] = name
-        self.generations[leaving] += 1
-        self.supports[leaving] = 0
-        self._slot_of[name] = leaving
+        self.names[slot] = ""
+        self.generations[slot] += 1
+        self.supports[slot] = 0
         self._remembered.clear()
-        replaced.append(leaving)
-        return leaving
+
+    def too_long_false(self) -> list[int]:
+        """Return the slots of labels that are due to retire, ascending."""
+        after = self.retire_after
+        if not after or self.rows < self._none_retires_before:
+            return []
+        last = {slot: self._last_true[slot] for slot in self.known_slots()[self.declared :]}
+        due = [slot for slot, row in last.items() if self.rows - row >= after]
+        for slot in due:
+            del last[slot]
+        self._none_retires_before = min(last.values(), default=self.rows) + after
+        return due
+
+    def retire(self, slots: Sequence[int]) -> None:
+        """Let the labels of these slots go."""
+        for slot in slots:
+            self._empty(slot)
+        self.vacant = sorted([*self.vacant, *slots])
+
+    def change(self, *, minimum_support: int, retire_after: int) -> None:
+        """Let other settings hold from the next row on."""
+        self.minimum_support = minimum_support
+        self.retire_after = retire_after
+        self._none_retires_before = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the table by name."""
@@ -184,6 +256,9 @@ class LabelTable:
             "name_offsets": offsets,
             "generations": np.array(self.generations, np.int64),
             "supports": np.array(self.supports, np.int64),
+            "last_true": np.array(self._last_true, np.int64),
+            "rows": np.array([self.rows], np.int64),
+            "vacant": np.array(self.vacant, np.int64),
             "declared": np.array([self.declared], np.int64),
         }
 
@@ -197,6 +272,10 @@ class LabelTable:
         self.names = names
         self.generations = [int(value) for value in arrays["generations"]]
         self.supports = [int(value) for value in arrays["supports"]]
+        self._last_true = [int(value) for value in arrays["last_true"]]
+        self.rows = int(arrays["rows"][0])
+        self.vacant = [int(value) for value in arrays["vacant"]]
         self.declared = int(arrays["declared"][0])
-        self._slot_of = {name: slot for slot, name in enumerate(names)}
+        self._slot_of = {names[slot]: slot for slot in self.known_slots()}
+        self._none_retires_before = 0
         self._remembered.clear()

@@ -21,6 +21,7 @@ _CHANGEABLE = {
     "learner": ("rule", "scores_top"),
     "labels": (
         "min_count",
+        "retire_after_instances",
         "orphan_seconds",
         "orphan_count",
         "pending_seconds",

@@ -114,6 +114,7 @@ class Task:
         self.model.change(
             scores_top=settings.learner.scores_top,
             minimum_support=settings.labels.min_count,
+            retire_after=settings.labels.retire_after_instances,
         )
         labels = settings.labels
         self.pending.bound(

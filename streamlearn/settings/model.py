@@ -139,9 +139,15 @@ class LabelSettings(Section):
     """The label space, and labels that come late."""
 
     declared: Names = _setting((), "Labels known from the start, comma-separated")
-    min_count: int = _setting(1, "Times a label must have been true before it is predicted", "instances", ge=0)
+    min_count: int = _setting(1, "Times a label must have been true before it is predicted", "instances", ge=1)
     maximum: int = _setting(
         1_024, "Most labels; the least supported one below min_count leaves first", "labels", ge=1, le=4_096
+    )
+    retire_after_instances: int = _setting(
+        0,
+        "A label that is not declared and was not true in so many learnt instances retires; 0: none",
+        "instances",
+        ge=0,
     )
     orphan_seconds: float = _setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
     orphan_count: int = _setting(10_000, "Most labels that wait for their instances", "labels", ge=0)

@@ -129,6 +129,7 @@ class Measures:
     def __init__(self, window: int, labels: int = 0) -> None:
         self.window = window
         self.labels = labels
+        self._vacant: set[int] = set()
         self._state = MeasuresState(np.zeros((3, 6)), np.zeros((3, 3, labels), np.int64), np.zeros(3, np.int64))
         self._mark = np.zeros(labels, np.int8)
 
@@ -139,9 +140,15 @@ class Measures:
             self._state = self._state._replace(labels=grown(self._state.labels, labels, axis=2))
             self._mark = grown(self._mark, labels)
 
-    def retire(self, slot: int) -> None:
-        """Forget the counts of the label that left a slot."""
+    def replace(self, slot: int) -> None:
+        """Forget the counts of the label that left a slot to another one, or left it earlier."""
         self._state.labels[:, :, slot] = 0
+        self._vacant.discard(slot)
+
+    def retire(self, slot: int) -> None:
+        """Forget the label of a slot that is vacant from here on."""
+        self._state.labels[:, :, slot] = 0
+        self._vacant.add(slot)
 
     def score_rows(
         self,
@@ -217,7 +224,7 @@ class Measures:
         if sums[ROWS] >= least:
             values["hamming_loss"] = sums[HAMMING] / sums[ROWS]
             counts = self._state.labels[scope, :, : self.labels].tolist()
-            per_label = list(zip(*counts, strict=True))
+            per_label = [each for slot, each in enumerate(zip(*counts, strict=True)) if slot not in self._vacant]
             values["micro_f1"] = _f1(sum(counts[0]), sum(counts[1]), sum(counts[2]))
             values["macro_f1"] = sum(_f1(*label) for label in per_label) / len(per_label) if per_label else 0.0
         return values
@@ -228,6 +235,7 @@ class Measures:
             "sums": self._state.sums,
             "labels": self._state.labels[:, :, : self.labels],
             "scored": self._state.scored,
+            "vacant": np.array(sorted(self._vacant), np.int64),
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -236,6 +244,7 @@ class Measures:
         if arrays["sums"].shape != (3, 6) or labels.shape[:2] != (3, 3) or arrays["scored"].shape != (3,):
             raise SnapshotError(f"the measures in the snapshot have the shape {labels.shape}, not (3, 3, labels)")
         self.labels = labels.shape[2]
+        self._vacant = set(arrays["vacant"].tolist())
         self._state = MeasuresState(np.array(arrays["sums"]), np.array(labels), np.array(arrays["scored"]))
         self._mark = np.zeros(self.labels, np.int8)
 
