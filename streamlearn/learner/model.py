@@ -12,6 +12,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.learner.arrays import load_labels, load_whole
 from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.decode.decision import Decision
+from streamlearn.learner.decode.joint import BOTH
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.adwin import Adwin
@@ -58,6 +59,8 @@ class Learner(StreamLearner):
         Where the clusters of labels come from, as `partition.clusters` says.
     seed:
         Of random clusters, at least 0.
+    parts:
+        What the posterior over label sets is made of, as `decode.joint` has it.
     """
 
     def __init__(
@@ -70,11 +73,12 @@ class Learner(StreamLearner):
         experts: Collection[str] = NAMES,
         partition: Mode = "jaccard",
         seed: int = 0,
+        parts: int = BOTH,
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.panel = Panel(experts)
         self.mixer = Mixer(self.panel.seats)
-        self.decision = Decision()
+        self.decision = Decision(parts)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.adwin = Adwin(0)
         self._counters = np.zeros(3, np.int64)

@@ -17,7 +17,7 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.learner.decode.cluster_tree import ClusterTree, ClusterTreeState, cluster_tree_learn_row
-from streamlearn.learner.decode.joint import JointScratch, joint_predict_row, joint_scratch
+from streamlearn.learner.decode.joint import BOTH, JointScratch, joint_predict_row, joint_scratch
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
     LEAST_ROWS,
@@ -184,9 +184,10 @@ def decision_learn_row(
 
 
 class Decision:
-    """Owns everything that decides."""
+    """Owns everything that decides; ``parts`` is BOTH, or one of `joint` alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: int = BOTH) -> None:
+        self._parts = parts
         self.pool = LearnedPool()
         self.tree = ClusterTree()
         self.utility = Utility()
@@ -195,7 +196,7 @@ class Decision:
         self._room(0)
 
     def _room(self, labels: int) -> None:
-        self._joint = joint_scratch(labels)
+        self._joint = joint_scratch(labels, self._parts)
         self._mixed = np.zeros(labels, np.float32)
 
     def grow(self, labels: int) -> None:

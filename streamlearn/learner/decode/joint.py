@@ -43,6 +43,9 @@ from streamlearn.learner.decode.utility import (
 from streamlearn.learner.partition.tree import TreeState
 
 TREE_SHARE, EMPTY, EXPECTED_SIZE = 0, 1, 2
+BOTH, POOL_ALONE, TREE_ALONE = range(3)
+"""What the posterior is made of."""
+
 _ONE = np.float32(1.0)
 
 
@@ -64,6 +67,8 @@ class JointScratch(NamedTuple):
     result
         float64[3]: the probability TREE_SHARE that the set is not from the pool, the probability EMPTY of the empty
         set, and the EXPECTED_SIZE of the set.
+    parts
+        int64[1]: BOTH, or POOL_ALONE or TREE_ALONE to compare; the tree stands in while the pool has no set.
     """
 
     tree: TreeScratch
@@ -72,9 +77,10 @@ class JointScratch(NamedTuple):
     probabilities: np.ndarray
     candidates: Candidates
     result: np.ndarray
+    parts: np.ndarray
 
 
-def joint_scratch(labels: int) -> JointScratch:
+def joint_scratch(labels: int, parts: int = BOTH) -> JointScratch:
     """Return the memory for ``labels`` label slots."""
     return JointScratch(
         tree_scratch(labels),
@@ -83,6 +89,7 @@ def joint_scratch(labels: int) -> JointScratch:
         np.zeros(labels, np.float32),
         candidates(labels),
         np.zeros(3),
+        np.array([parts], np.int64),
     )
 
 
@@ -153,7 +160,9 @@ def joint_predict_row(
     learned_pool_marginals(pool, pooled, labels, scratch.pool_marginals)
     pool_log_sum = pooled.results[POOL_LOG_SUM] + pooled.results[LOG_POOLED]
     result[TREE_SHARE] = 1.0 / (1.0 + exp64(pool_log_sum - pooled.results[LOG_NOVEL] - tree_log_sum))
-    if best < 0:
+    if scratch.parts[0] == POOL_ALONE:
+        result[TREE_SHARE] = 0.0
+    if best < 0 or scratch.parts[0] == TREE_ALONE:
         result[TREE_SHARE] = 1.0
     share = np.float32(result[TREE_SHARE])
     for label in range(labels):
@@ -161,7 +170,9 @@ def joint_predict_row(
         scratch.probabilities[label] = _ONE / (_ONE + exp32(-logits[label]))
     result[EXPECTED_SIZE] = sum_marginals(marginals, labels)
     proposed.size[POOL_SET] = -1
-    if best >= 0:
+    if best >= 0 and scratch.parts[0] == POOL_ALONE:
+        proposed.size[TREE_SET] = -1
+    if best >= 0 and scratch.parts[0] != TREE_ALONE:
         proposed.size[POOL_SET] = pool.sets.links[LENGTH, best]
         for place in range(proposed.size[POOL_SET]):
             proposed.members[POOL_SET, place] = pool.sets.members[place, best]

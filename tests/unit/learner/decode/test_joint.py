@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from streamlearn.learner.decode.cluster_tree import ClusterTree, cluster_tree_learn_row, cluster_tree_refresh
 from streamlearn.learner.decode.joint import (
+    BOTH,
     EMPTY,
     EXPECTED_SIZE,
+    POOL_ALONE,
+    TREE_ALONE,
     TREE_SHARE,
     JointScratch,
     joint_predict_row,
@@ -178,3 +181,28 @@ def test_without_labels_and_with_one():
         assert members_of(scratch, TREE_SET) <= set(range(labels))
         if labels == 0:
             assert scratch.result[EMPTY] == pytest.approx(1.0)
+
+
+def test_each_part_alone():
+    rng = np.random.default_rng(7)
+    joint = Joint(PAIRS, LABELS)
+    allowed = np.ones(LABELS, np.uint8)
+    favourites = [set(np.flatnonzero(rng.random(LABELS) < 0.3).tolist()) for _ in range(5)]
+    logits = rng.normal(-1.0, 2.0, LABELS).astype(np.float32)
+    joint.scratch.parts[0] = POOL_ALONE
+    assert joint.predict(logits, allowed).result[TREE_SHARE] == 1.0, "the tree stands in for an empty pool"
+    for row in range(60):
+        joint.predict(logits, allowed)
+        joint.learn(favourites[row % 5])
+    joint.scratch.parts[0] = TREE_ALONE
+    by_tree = joint.predict(logits, allowed).marginals[:LABELS].copy()
+    assert joint.scratch.candidates.size[POOL_SET] == -1
+    joint.scratch.parts[0] = POOL_ALONE
+    by_pool = joint.predict(logits, allowed).marginals[:LABELS].copy()
+    assert joint.scratch.candidates.size[TREE_SET] == -1
+    np.testing.assert_array_equal(by_pool, joint.scratch.pool_marginals[:LABELS])
+    joint.scratch.parts[0] = BOTH
+    scratch = joint.predict(logits, allowed)
+    share = np.float32(scratch.result[TREE_SHARE])
+    assert 0.0 < share < 1.0
+    np.testing.assert_allclose(scratch.marginals[:LABELS], share * by_tree + (1 - share) * by_pool, rtol=1e-5)

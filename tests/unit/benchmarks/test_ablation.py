@@ -1,0 +1,45 @@
+"""What the ablation switches off is off, and its table says means and differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from streamlearn.learner.mixture.logistic import OWN, SETS
+from streamlearn.streams.synthetic import generator
+from tests.benchmarks import ablation
+from tests.benchmarks.ablation import MEASURES, VARIANTS, measure, table
+
+
+def test_a_weight_set_that_is_off_never_gets_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Remembered(ablation.Learner):
+        def __init__(self, *arguments, **named) -> None:
+            super().__init__(*arguments, **named)
+            made.append(self)
+
+    monkeypatch.setattr(ablation, "Learner", Remembered)
+    rows = list(generator("drifting", seed=1, instances=300))
+    found = [measure(VARIANTS[name], rows, [], []) for name in ("everything", "without the mixture's own weights")]
+    final = [learner.mixer.state.final for learner in made]
+    assert (final[0] != 1.0 / SETS).any()
+    assert not final[1][:, OWN].any()
+    assert (np.delete(final[1], OWN, axis=1) != 1.0 / (SETS - 1)).any()
+    assert found[0] != found[1]
+
+
+def test_every_part_that_is_off_changes_the_figures() -> None:
+    rows = list(generator("drifting", seed=1, instances=300))
+    whole = measure(VARIANTS["everything"], rows, [], [])
+    for name in ("without the pool of label sets", "without the cluster tree", "without burst"):
+        assert measure(VARIANTS[name], rows, [], []) != whole, name
+
+
+def test_the_table_has_means_then_differences() -> None:
+    first = {name: dict.fromkeys(MEASURES, 0.5 if name == "everything" else 0.4) for name in VARIANTS}
+    second = {name: dict.fromkeys(MEASURES, 0.7) for name in VARIANTS}
+    lines = table([first, second]).splitlines()
+    assert lines[2] == "| everything | 0.6000 | 0.6000 | 0.6000 | 0.6000 | 0.6000 |"
+    assert lines[3].endswith("| -0.0500 | -0.0500 | -0.0500 | -0.0500 | -0.0500 |")
+    assert len(lines) == 2 + len(VARIANTS)
