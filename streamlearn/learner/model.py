@@ -81,7 +81,8 @@ class Learner(StreamLearner):
         self.decision = Decision(parts)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.adwin = Adwin(0)
-        self._counters = np.zeros(3, np.int64)
+        self._counters = np.zeros(4, np.int64)
+        self._used = np.zeros(0, np.uint8)
         self._positives = np.zeros(0, np.int64)
         self._previous = np.zeros(0, np.int8)
         self._label_room = 0
@@ -150,6 +151,7 @@ class Learner(StreamLearner):
             self._counters,
             self._positives,
             self._previous,
+            self._used,
         )
         self._scratch = Scratch(
             *self._room,
@@ -164,6 +166,7 @@ class Learner(StreamLearner):
         """Make room for this many columns."""
         if features > self.features:
             self.features = features
+            self._used = grown(self._used, features)
             self.panel.grow(features, self._label_room)
             self._assemble()
 
@@ -268,6 +271,7 @@ class Learner(StreamLearner):
         arrays = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
         arrays["sizes"] = np.array([features, labels], np.int64)
         arrays["counters"] = self._counters
+        arrays["used"] = self._used[:features]
         arrays["positives"] = self._positives[:labels]
         arrays["previous"] = self._previous[:labels]
         return arrays
@@ -293,6 +297,7 @@ class Learner(StreamLearner):
         self.decision.load_arrays(parts["decision"], labels, self.partition)
         self.adwin.load_arrays(parts["adwin"])
         load_whole(self._counters, arrays["counters"])
+        load_labels(self._used, arrays["used"], features)
         load_labels(self._positives, arrays["positives"], labels)
         load_labels(self._previous, arrays["previous"], labels)
         self._assemble()

@@ -53,12 +53,13 @@ from streamlearn.learner.operations import (
 from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row
 from streamlearn.learner.partition.clusters import due as partition_due
 
-LEARNT, COMPLETE, COLUMNS = range(3)
+LEARNT, COMPLETE, COLUMNS, USED = range(4)
 
 
 class LearnerState(NamedTuple):
-    """Everything that learning changes. ``counters`` int64[3]: rows learnt, complete rows learnt, columns that learnt
-    rows have used; ``positives`` int64 and ``previous`` int8 [labels]: rows in which the label was learnt as true, and
+    """Everything that learning changes. ``counters`` int64[4]: rows learnt, complete rows learnt, columns up to the
+    last one that a learnt row has used, and columns that learnt rows have used; ``used`` uint8[columns] says which;
+    ``positives`` int64 and ``previous`` int8 [labels]: rows in which the label was learnt as true, and
     whether it was in the last one.
     """
 
@@ -70,6 +71,7 @@ class LearnerState(NamedTuple):
     counters: np.ndarray
     positives: np.ndarray
     previous: np.ndarray
+    used: np.ndarray
 
 
 class NeighbourSets(NamedTuple):
@@ -104,7 +106,7 @@ def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, firs
 
     What is known of recent label sets is in the panel's scratch already.
     """
-    panel_predict_row(state.panel, scratch.panel, entries, first, last, labels, state.counters[COLUMNS])
+    panel_predict_row(state.panel, scratch.panel, entries, first, last, labels, state.counters[USED])
     similarity = 0
     if state.panel.seat[CLOSE_VOTE] >= 0 and scratch.panel.neighbours.found[0] > 0:
         similarity = similarity_context(scratch.panel.neighbours.similarity[0])
@@ -228,6 +230,10 @@ def _learn(
     last = operations.last[operation]
     if last > first:
         state.counters[COLUMNS] = max(state.counters[COLUMNS], np.int64(operations.entries.columns[last - 1]) + 1)
+    for entry in range(first, last):
+        column = operations.entries.columns[entry]
+        state.counters[USED] += 1 - np.int64(state.used[column])
+        state.used[column] = 1
     row = state.counters[LEARNT]
     resets = panel_learn_row(
         state.panel,

@@ -305,7 +305,7 @@ def test_an_empty_list_is_learnt_as_a_complete_row() -> None:
     model = new_model("a")
     learn(model, ({"f": 1.0}, []))
     assert state(model, "panel.rates.slow")["panel.rates.slow"][0] == pytest.approx(0.05 * 0.99)
-    assert state(model, "counters")["counters"].tolist() == [1, 1, 1]
+    assert state(model, "counters")["counters"].tolist() == [1, 1, 1, 1]
 
 
 def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> None:

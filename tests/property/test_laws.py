@@ -1,0 +1,97 @@
+"""Laws of the learner: a longer stream has the same beginning, and the names' order changes nothing that matters.
+
+Sums over columns and labels run in the order of their numbers, so another order rounds differently: scores agree to
+1e-4. Of columns that split a label's tree equally well the one seen first wins; with the trees off, any order of
+features agrees as well.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from streamlearn.settings import presets
+from streamlearn.settings.model import Settings
+from streamlearn.stream_model import StreamModel
+from streamlearn.streams.synthetic import generator
+
+ROUNDING = 1e-4
+Row = tuple[dict[str, Any], list[str]]
+Answer = tuple[list[str], dict[str, float]]
+
+
+def rows_of(name: str, count: int, seed: int) -> list[Row]:
+    return [(dict(row.x), list(row.y or [])) for row in generator(name, seed=seed, instances=count)]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def answers(rows: Sequence[Row], labels: Sequence[str], features: Sequence[str]) -> list[Answer]:
+    settings = Settings.model_validate(
+        {"features": {"maximum": 512}, "labels": {"maximum": 64}, "learner": {"scores_top": 64}}
+    )
+    model = StreamModel(settings, labels=labels, features=features)
+    plan = model.plan()
+    for x, truth in rows:
+        plan.predict_and_learn(x, truth)
+    result = plan.run()
+    return [result.answer(operation) for operation in range(len(rows))]
+
+
+def assert_agree(one: Sequence[Answer], other: Sequence[Answer]) -> None:
+    for row, ((_, scores), (_, others)) in enumerate(zip(one, other, strict=True)):
+        assert scores.keys() == others.keys(), f"row {row}"
+        for name, score in scores.items():
+            assert others[name] == pytest.approx(score, abs=ROUNDING), f"row {row}, {name}"
+    different = [row for row, (a, b) in enumerate(zip(one, other, strict=True)) if set(a[0]) != set(b[0])]
+    assert len(different) <= len(one) // 100, f"answers differ in rows {different}"
+
+
+@pytest.fixture(scope="module", params=["drifting", "meta-features-sudden"])
+def stream(request: pytest.FixtureRequest) -> list[Row]:
+    return rows_of(request.param, 400, 3)
+
+
+@pytest.fixture(scope="module")
+def labels(stream: list[Row]) -> list[str]:
+    return sorted({name for _, truth in stream for name in truth})
+
+
+@pytest.fixture(scope="module")
+def features(stream: list[Row]) -> list[str]:
+    return list(dict.fromkeys(name for x, _ in stream for name in x))
+
+
+def shuffled(names: Sequence[str], seed: int) -> list[str]:
+    order = list(names)
+    random.Random(seed).shuffle(order)
+    return order
+
+
+@pytest.mark.parametrize("length", [1, 57, 399])
+def test_a_longer_stream_has_the_same_beginning(stream: list[Row], labels: list[str], length: int) -> None:
+    assert answers(stream[:length], labels, ()) == answers(stream, labels, ())[:length]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_of_labels_changes_nothing(
+    stream: list[Row], labels: list[str], features: list[str], seed: int
+) -> None:
+    assert_agree(answers(stream, labels, features), answers(stream, shuffled(labels, seed), features))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_order_of_features_changes_nothing(
+    stream: list[Row], labels: list[str], features: list[str], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_trees = tuple(name for name in presets.EXPERTS["default"] if name != "label_tree")
+    monkeypatch.setitem(presets.EXPERTS, "default", without_trees)
+    other = [({name: x[name] for name in shuffled(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
+    assert_agree(answers(stream, labels, features), answers(other, labels, shuffled(features, seed)))
+
+
+def test_the_order_of_features_within_a_record_changes_no_bit(stream: list[Row], labels: list[str]) -> None:
+    columns = sorted({name for x, _ in stream for name in x})
+    other = [({name: x[name] for name in shuffled(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
+    assert answers(other, labels, columns) == answers(stream, labels, columns)
