@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import compile_under_lock
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.encoder.text import TextFields
@@ -15,8 +14,6 @@ from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
 from streamlearn.learner.operations import PREDICT
-from streamlearn.learner.partition.clusters import FIRST_PERIOD
-from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN
 from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import Settings
 from streamlearn.settings.presets import EXPERTS, PAPER
@@ -49,16 +46,8 @@ class StreamModel:
         self.settings = settings
         self.rule = Rule.parse(settings.learner.rule)
         declared = list(dict.fromkeys([*settings.labels.declared, *labels]))
-        maximum_labels = max(settings.labels.maximum, len(declared))
-        maximum_features = max(settings.features.maximum, len(features))
-        self._maximum = (maximum_features, maximum_labels)
-        bound = self.memory_bound_bytes()
-        if bound > settings.limits.memory_bytes:
-            raise UsageError(
-                f"the model may grow to {bound:,} bytes with features.maximum = {maximum_features:,} and "
-                f"labels.maximum = {maximum_labels:,}, above limits.memory_bytes = {settings.limits.memory_bytes:,}: "
-                "lower the first two or raise the third"
-            )
+        self._maximum = self.check_memory(settings, len(features), len(declared))
+        maximum_features, maximum_labels = self._maximum
         text = text_fields(settings)
         self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features, text=text)
         self.labels = LabelTable(
@@ -173,34 +162,34 @@ class StreamModel:
 
     def memory_bound_bytes(self) -> int:
         """Return the largest size in bytes that the state may grow to."""
-        features, labels = self._maximum
-        bound = learner_bytes_bound(self.settings, features, labels) + 64 * features + 256 * (features + labels)
-        if self.settings.encoder.text_fields:
-            bound += TextFields.bytes_bound(self.settings.encoder.text_word_length)
-        return bound
+        return _memory_bound(self.settings, *self._maximum)
 
-    def warm_up(self, progress: Callable[[str], None] | None = None) -> None:
-        """Compile every kernel of the step, or load it from the cache; ``progress`` gets a line of text a step."""
-        compile_under_lock(self._warm_up, progress)
+    @staticmethod
+    def check_memory(settings: Settings, features: int = 0, labels: int = 0) -> tuple[int, int]:
+        """Return the most features and labels that a model of these settings, which declare so many, may have.
 
-    def _warm_up(self) -> None:
-        """Call every kernel on a model that is thrown away.
-
-        Two periods of rows, so that the partition is tested; labels that join one by one, more than a node has
-        children, so that its tree grows and gets levels; one label more than there is room for, so that one leaves.
+        Raises
+        ------
+        UsageError
+            When the bound of the model's memory exceeds ``limits.memory_bytes``.
         """
-        many = MAXIMUM_CHILDREN + 1
-        rows = 2 * FIRST_PERIOD + 2
-        labels = type(self.settings.labels)(maximum=many + 1, min_count=FIRST_PERIOD)
-        model = StreamModel(self.settings.model_copy(update={"labels": labels}))
-        plan = model.plan()
-        waiting = plan.predict({"a": 1.0})
-        for row in range(rows):
-            plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", f"l{row * many // rows}"])
-        plan.predict_and_learn({"a": 0.5}, ["x", "y"])
-        plan.learn(waiting, {"x": True})
-        plan.run()
-        model.probabilities({"a": 1.0})
+        labels = max(settings.labels.maximum, labels)
+        features = max(settings.features.maximum, features)
+        bound = _memory_bound(settings, features, labels)
+        if bound > settings.limits.memory_bytes:
+            raise UsageError(
+                f"the model may grow to {bound:,} bytes with features.maximum = {features:,} and "
+                f"labels.maximum = {labels:,}, above limits.memory_bytes = {settings.limits.memory_bytes:,}: "
+                "lower the first two or raise the third"
+            )
+        return features, labels
+
+
+def _memory_bound(settings: Settings, features: int, labels: int) -> int:
+    bound = learner_bytes_bound(settings, features, labels) + 64 * features + 256 * (features + labels)
+    if settings.encoder.text_fields:
+        bound += TextFields.bytes_bound(settings.encoder.text_word_length)
+    return bound
 
 
 def new_learner(settings: Settings, labels: int, maximum_labels: int) -> StreamLearner:

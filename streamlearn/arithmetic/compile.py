@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
+import gc
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +16,18 @@ from numba.core import types
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
-from streamlearn.arithmetic import kernel_cache, kernel_library, state_type
+from streamlearn.arithmetic import helper, kernel_cache, kernel_library, state_type
 from streamlearn.arithmetic.kernel_cache import CacheStatistics, kernel_folder, kernel_hash
 
-__all__ = ["CacheStatistics", "cache_statistics", "compile_under_lock", "kernel", "kernel_folder", "kernel_hash"]
+__all__ = [
+    "CacheStatistics",
+    "cache_statistics",
+    "compile_inner",
+    "compile_under_lock",
+    "kernel",
+    "kernel_folder",
+    "kernel_hash",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +40,7 @@ _OPTIONS = {
     "boundscheck": None,
     "no_cfunc_wrapper": True,
 }
+_COLLECT_AFTER_OBJECTS = 100_000
 _LOCK_WAIT_SECONDS = 300.0
 _LOCK_POLL_SECONDS = 0.05
 
@@ -51,17 +61,35 @@ def kernel(function: F) -> F:
     return KernelDispatcher(function)  # type: ignore[return-value]
 
 
+@contextlib.contextmanager
+def _collected_seldom() -> Iterator[None]:
+    """Let Python look for garbage seldom: the compiler makes many objects, few of them in cycles."""
+    first, *others = gc.get_threshold()
+    if first:
+        gc.set_threshold(max(first, _COLLECT_AFTER_OBJECTS), *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(first, *others)
+
+
 class _Dispatcher(CPUDispatcher):
     _cache: Any
 
     def typeof_pyval(self, val: Any) -> types.Type:
         return state_type.type_of(val)
 
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        # A kernel would be compiled anew for each whole number that a caller writes out.
+        return super().get_call_template(
+            tuple(types.unliteral(each) for each in args), {name: types.unliteral(each) for name, each in kws.items()}
+        )
+
     def compile(self, sig: Any) -> Any:
         claim = getattr(self._cache, "claimed", None)
         if claim is None or tuple(normalize_signature(sig)[0]) in self.overloads:
             return super().compile(sig)
-        with claim(sig, self.targetctx):
+        with claim(sig, self.targetctx), _collected_seldom():
             return super().compile(sig)
 
 
@@ -89,13 +117,15 @@ class KernelDispatcher(_Dispatcher):
             self._cache = kernel_cache.KernelCache(function, "python")
             self.inner._cache = kernel_cache.KernelCache(function, "kernel")
 
-    def compile_inner(self, *arguments: Any) -> None:
-        """Compile for a call by another kernel with arguments of these types, without a call."""
-        self.inner.compile(tuple(state_type.type_of(each) for each in arguments))
-
     @property
     def _numba_type_(self) -> types.Dispatcher:
         return types.Dispatcher(self.inner)
+
+
+def compile_inner(function: Callable[..., Any], *arguments: Any) -> None:
+    """Compile a kernel for calls by other kernels with arguments of these types, without a call."""
+    if isinstance(function, KernelDispatcher):
+        function.inner.compile(tuple(state_type.type_of(each) for each in arguments))
 
 
 def cache_statistics() -> CacheStatistics:
@@ -103,7 +133,11 @@ def cache_statistics() -> CacheStatistics:
     return dataclasses.replace(kernel_cache.statistics)
 
 
-def compile_under_lock(warm: Callable[[], None], progress: Callable[[str], None] | None = None) -> None:
+def compile_under_lock(
+    warm: Callable[[], None],
+    progress: Callable[[str], None] | None = None,
+    work: helper.SharedWork | None = None,
+) -> None:
     """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
 
     Of several processes that start together on an empty cache, one compiles and the others wait and then load. The
@@ -116,6 +150,8 @@ def compile_under_lock(warm: Callable[[], None], progress: Callable[[str], None]
         Calls each kernel once with arguments of the types that it gets later.
     progress
         Gets a line of text at each step: waiting, each kernel compiled, ready.
+    work
+        What a second process may compile at the same time, where there is a second core.
     """
     report = progress or (lambda text: None)
     if kernel_cache.numba_config.DISABLE_JIT:
@@ -127,19 +163,23 @@ def compile_under_lock(warm: Callable[[], None], progress: Callable[[str], None]
         if folder is None or (folder / kernel_cache.COMPLETE).exists() or not kernel_cache.make_folder(folder):
             warm()
         else:
-            _warm_alone(folder, warm, report)
+            _warm_alone(folder, warm, report, work)
     if folder is not None:
         kernel_cache.mark_used(folder)
     now = cache_statistics()
     report(f"kernels ready: {now.loaded - before.loaded} loaded, {now.compiled - before.compiled} compiled")
 
 
-def _warm_alone(folder: Path, warm: Callable[[], None], report: Callable[[str], None]) -> None:
+def _warm_alone(
+    folder: Path, warm: Callable[[], None], report: Callable[[str], None], work: helper.SharedWork | None
+) -> None:
     complete = folder / kernel_cache.COMPLETE
-    with _file_lock(folder / "lock", complete, report):
+    with _file_lock(folder / "lock", complete, report), contextlib.ExitStack() as stack:
         if not complete.exists():
             kernel_cache.prune()
             report("compiling kernels: the first start of a version on a machine takes longer")
+            if work is not None:
+                stack.enter_context(helper.helped(folder, work))
         warm()
         try:
             complete.touch()
@@ -147,7 +187,7 @@ def _warm_alone(folder: Path, warm: Callable[[], None], report: Callable[[str], 
             kernel_cache.warn_in_memory(f"cannot write to {folder} ({error.strerror})")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock at ``path``, or go on without it when ``complete`` appears or nothing can be locked."""
     try:
@@ -187,7 +227,7 @@ def _last_change(folder: Path) -> int:
         return 0
 
 
-@contextmanager
+@contextlib.contextmanager
 def _observed(report: Callable[[str], None]) -> Iterator[None]:
     kernel_cache.observers.append(report)
     try:

@@ -25,11 +25,11 @@ from streamlearn.settings.model import EngineSettings, KafkaSettings, MeasureSet
 from streamlearn.sink.file import FileSink
 from streamlearn.source.log import MemoryLog
 from streamlearn.source.memory import MemorySource
-from streamlearn.stream_model import StreamModel
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import generator
 from streamlearn.telemetry.http import ServiceServer
 from streamlearn.telemetry.registry import ServiceMetrics
+from streamlearn.warm_up import warm_up
 
 GROUP = "streamlearn-demo"
 BATCH_INSTANCES = 200
@@ -101,9 +101,9 @@ def run_demo(instances: int, seed: int, out: Path | None) -> None:
     live = console.is_terminal and not console.is_dumb_terminal
     if live:
         with console.status("kernels") as status:
-            StreamModel(settings).warm_up(status.update)
+            warm_up(settings, status.update)
     else:
-        StreamModel(settings).warm_up(lambda text: console.print(text, markup=False))
+        warm_up(settings, lambda text: console.print(text, markup=False))
     stream = generator("drifting", seed=seed, instances=instances)
     rows = list(stream)
     view = (LiveView if live else PlainView)(console, stream)

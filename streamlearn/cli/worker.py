@@ -19,9 +19,9 @@ from streamlearn.settings.model import Settings
 from streamlearn.sink.kafka import KafkaSink
 from streamlearn.source.kafka import KafkaSource
 from streamlearn.state.snapshot_store import SnapshotStore
-from streamlearn.stream_model import StreamModel
 from streamlearn.telemetry.http import ServiceServer
 from streamlearn.telemetry.registry import ServiceMetrics
+from streamlearn.warm_up import warm_up
 
 _logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
     _logger.info("streamlearn %s, worker %s of group %s", __version__, settings.worker.name, settings.kafka.group_id)
     prepare_topics(settings)
     # Kernels are there before the group is joined: compiling would let the session time out.
-    StreamModel(settings).warm_up(_logger.info)
+    warm_up(settings, _logger.info)
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     watchdog = Watchdog()
     metrics = ServiceMetrics(CollectorRegistry())

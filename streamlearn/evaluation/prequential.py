@@ -17,6 +17,7 @@ from streamlearn.settings.rules import Rule
 from streamlearn.stream_model import StreamModel, text_fields
 from streamlearn.streams.base import Features, Stream, StreamRow
 from streamlearn.telemetry.measures import Measures
+from streamlearn.warm_up import warm_up
 
 BATCH_ROWS = 500
 LEAST_COLUMNS = 1_024
@@ -91,8 +92,8 @@ class _Ours:
     """Our learner; rows go to it in batches, which changes no result."""
 
     def __init__(self, settings: Settings, stream: Stream) -> None:
+        warm_up(settings)
         self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
-        self._model.warm_up()
         self.measures = self._model.measures
         self.seconds = 0.0
         self.alarms: list[int] = []

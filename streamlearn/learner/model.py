@@ -33,8 +33,12 @@ CLUSTERS_AT_MOST = 64
 
 
 @kernel
-def begin_label(state: LearnerState, label: int, bias: float) -> None:
-    """Give a label that joins after rows were learnt its start in every part that keeps one for it."""
+def begin_label(state: LearnerState, label: int, absent: float) -> None:
+    """Give a label that joins after rows were learnt, all without it, its start in every part that keeps one for it.
+
+    ``absent`` is the probability that a row has it.
+    """
+    bias = log64(absent) - log64(1.0 - absent)
     panel_begin_label(state.panel, label, bias)
     mixer_begin_label(state.mixer, label)
     learned_pool_begin_label(state.decision.pool, label)
@@ -201,7 +205,7 @@ class Learner(StreamLearner):
 
     def _begin(self, label: int) -> None:
         absent = max(float(self.panel.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
-        begin_label(self._state, label, log64(absent) - log64(1.0 - absent))
+        begin_label(self._state, label, absent)
 
     def _step(
         self, operations: Operations, answers: Answers, buffer: EventBuffer, position: int

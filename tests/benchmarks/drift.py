@@ -38,6 +38,7 @@ from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import Drift, GeneratedStream, generator
 from streamlearn.streams.synthetic.drifting import PERIOD, Drifting
 from streamlearn.streams.synthetic.meta_drift import MetaDrift, MetaLabelStream, MetaLabelTurnover, What
+from streamlearn.warm_up import warm_up
 
 BEFORE = 2_000
 HORIZON = 1_500
@@ -215,7 +216,7 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def measure(each: int, settings: Settings) -> list[Trace]:
     """Return the traces of all streams; progress goes to standard error."""
-    StreamModel(settings).warm_up()
+    warm_up(settings)
     traces = []
     for number, case in enumerate(cases(each), 1):
         traces.append(traced(case, settings))

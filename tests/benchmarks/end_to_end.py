@@ -42,7 +42,7 @@ from streamlearn.settings.model import Settings
 from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
 from streamlearn.source import base
 from streamlearn.source.kafka import KafkaSource
-from streamlearn.stream_model import StreamModel
+from streamlearn.warm_up import warm_up
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
 FEATURES, LABELS, TRUE_LABELS, RECORD_BYTES = 40, 20, 3, 630
@@ -247,7 +247,7 @@ def main() -> None:
     options = parser.parse_args()
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
     with broker(options.bootstrap) as bootstrap:
-        StreamModel(Settings()).warm_up()
+        warm_up(Settings())
         instances = f"bench-instances-{uuid.uuid4().hex[:8]}"
         admin = KafkaAdminClient(bootstrap_servers=bootstrap)
         admin.create_topics({instances: {"num_partitions": 1, "replication_factor": 1}}, timeout_ms=10_000)

@@ -32,6 +32,7 @@ from streamlearn.settings.model import Settings
 from streamlearn.settings.presets import EXPERTS
 from streamlearn.stream_model import StreamModel
 from streamlearn.streams.opening import open_stream
+from streamlearn.warm_up import warm_up
 from tests.datasets import datasets_folder
 
 STREAMS = ("imdb", "tmc2007", "ng20", "slashdot", "yeast", "scene", "bibtex", "delicious")
@@ -200,7 +201,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=30_000, help="at most so many rows of each stream")
     parser.add_argument("--runs", type=int, default=5)
     options = parser.parse_args()
-    StreamModel(Settings()).warm_up()
+    warm_up(Settings())
     print(  # noqa: T201
         f"{'rows/s':10} {'default':>9} {'fast':>9} {'vw':>9} {'river':>7}  {'default/vw':>10} {'fast/vw':>8}  p99 ms"
     )

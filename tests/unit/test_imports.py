@@ -30,9 +30,10 @@ ALLOWED = {
     "plan": EMBEDDED,
     "walk": EMBEDDED,
     "stream_model": EMBEDDED,
+    "warm_up": EMBEDDED,
     "classifier": EMBEDDED,
     "engine": EMBEDDED | {"source", "sink", "codec", "check", "logs"},
-    "evaluation": EMBEDDED | {"source", "sink", "codec", "streams"},
+    "evaluation": EMBEDDED | {"source", "sink", "codec", "streams", "warm_up"},
 }
 ONE_MODULE = {
     ("learner", "state"): ("arrays", "growth"),

@@ -80,9 +80,9 @@ class ClusterTreeState(NamedTuple):
 
 
 @kernel
-def refresh_node(state: ClusterTreeState, tree: TreeState, node: int) -> None:
+def refresh_node(state: ClusterTreeState, tree: TreeState, node: int | np.int64) -> None:
     """Bring what follows from a node's counts, but for the roots of its patterns, up to date."""
-    children = int(tree.child_count[node])
+    children = np.int64(tree.child_count[node])
     none = 1.0
     for b in range(children):
         rate = child_rate(state.nodes, node, b, children)
@@ -97,7 +97,7 @@ def refresh_node(state: ClusterTreeState, tree: TreeState, node: int) -> None:
 
 
 @kernel
-def refresh_patterns(state: ClusterTreeState, node: int) -> None:
+def refresh_patterns(state: ClusterTreeState, node: int | np.int64) -> None:
     """Bring the roots of all patterns of a node up to date."""
     for k in range(state.nodes.pattern_count[node]):
         state.pattern_root[node, k] = np.sqrt(state.nodes.pattern_weight[node, k])
@@ -126,7 +126,7 @@ def cluster_tree_learn_row(state: ClusterTreeState, tree: TreeState, members: np
     """
     nodes = state.nodes
     for i in range(activate_row(tree, nodes, members)):
-        node = int(nodes.active[i])
+        node = np.int64(nodes.active[i])
         before = nodes.increment[node]
         k = update_node(tree, nodes, node)
         if nodes.increment[node] < before:
@@ -147,10 +147,10 @@ def cluster_tree_learn_rows(
 @kernel
 def cluster_tree_begin_label(state: ClusterTreeState, tree: TreeState, label: int) -> None:
     """Follow the tree in which a label has found a place: the nodes above it have one more child."""
-    node = int(tree.leaf_parent[label])
+    node = np.int64(tree.leaf_parent[label])
     while node >= 0:
         refresh_node(state, tree, node)
-        node = int(tree.parent[node])
+        node = np.int64(tree.parent[node])
 
 
 @kernel

@@ -107,7 +107,7 @@ def activate_row(tree: TreeState, states: NodeStates, members: np.ndarray) -> in
 
 
 @kernel
-def find_pattern(states: NodeStates, node: int) -> int:
+def find_pattern(states: NodeStates, node: int | np.int64) -> int:
     """Return the place of the node's current mask among its patterns, -1 if it is new."""
     mask = states.mask[node]
     for k in range(states.pattern_count[node]):
@@ -117,7 +117,7 @@ def find_pattern(states: NodeStates, node: int) -> int:
 
 
 @kernel
-def child_rate(states: NodeStates, node: int, child: int, children: int) -> float:
+def child_rate(states: NodeStates, node: int | np.int64, child: int, children: int | np.int64) -> float:
     """Return the decayed share of the node's visits with this one of its children active, within its bounds."""
     increment = states.increment[node]
     count = states.child_weight[node, child] / increment
@@ -126,7 +126,7 @@ def child_rate(states: NodeStates, node: int, child: int, children: int) -> floa
 
 
 @kernel
-def node_escape(states: NodeStates, node: int) -> float:
+def node_escape(states: NodeStates, node: int | np.int64) -> float:
     """Return the probability that the node codes by independent children: 1 while it knows no pattern."""
     if states.pattern_count[node] == 0:
         return 1.0
@@ -135,13 +135,13 @@ def node_escape(states: NodeStates, node: int) -> float:
 
 
 @kernel
-def node_probability(tree: TreeState, states: NodeStates, node: int) -> float:
+def node_probability(tree: TreeState, states: NodeStates, node: int | np.int64) -> float:
     """Return the probability of the node's current mask: pooled patterns and independent children, by the escape.
 
     A node that knows no pattern codes by independent children alone. Below the root the empty mask cannot occur, and
     the independent part is divided by the chance that it is not empty.
     """
-    children = tree.child_count[node]
+    children = np.int64(tree.child_count[node])
     mask = states.mask[node]
     independent = 1.0
     empty = 1.0
@@ -162,12 +162,12 @@ def log_probability_row(tree: TreeState, states: NodeStates, active: int) -> flo
     """Return the log probability in nats of the label set that ``activate_row`` has set."""
     total = 0.0
     for i in range(active):
-        total += log64(node_probability(tree, states, states.active[i]))
+        total += log64(node_probability(tree, states, np.int64(states.active[i])))
     return total
 
 
 @kernel
-def renormalise_node(states: NodeStates, node: int) -> None:
+def renormalise_node(states: NodeStates, node: int | np.int64) -> None:
     """Divide a node's weights and increment by the bound of the increment."""
     states.increment[node] /= RENORMALISE_ABOVE
     states.pattern_total[node] /= RENORMALISE_ABOVE
@@ -180,7 +180,7 @@ def renormalise_node(states: NodeStates, node: int) -> None:
 
 
 @kernel
-def add_pattern(states: NodeStates, node: int) -> int:
+def add_pattern(states: NodeStates, node: int | np.int64) -> int:
     """Give the node's current mask a place, that of the smallest count if all are taken, and return it."""
     k = states.pattern_count[node]
     if k < MAXIMUM_PATTERNS:
@@ -197,7 +197,7 @@ def add_pattern(states: NodeStates, node: int) -> int:
 
 
 @kernel
-def update_node(tree: TreeState, states: NodeStates, node: int) -> int:
+def update_node(tree: TreeState, states: NodeStates, node: int | np.int64) -> int:
     """Learn the node's current mask, clear it, and return the place of its pattern."""
     states.increment[node] /= VISIT_DECAY
     if states.increment[node] > RENORMALISE_ABOVE:
@@ -222,7 +222,7 @@ def update_node(tree: TreeState, states: NodeStates, node: int) -> int:
 def update_row(tree: TreeState, states: NodeStates, active: int) -> None:
     """Learn from the label set that ``activate_row`` has set, and clear the masks."""
     for i in range(active):
-        update_node(tree, states, int(states.active[i]))
+        update_node(tree, states, np.int64(states.active[i]))
 
 
 @kernel

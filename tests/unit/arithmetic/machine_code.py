@@ -296,14 +296,15 @@ def describe(compiled: KernelDispatcher) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def report() -> dict[str, Any]:
+    """Return the hashes of the examples, and what every kernel's machine code calls."""
     model = example_model()
     detector = PageHinkley(1)
     alarms = [detector.update(0, float(row > 300)) for row in range(600)]
     trees = example_trees()
     exp64(1.0)
     foreign(np.ones(4), np.ones(4), np.zeros(1))
-    report = {
+    return {
         "hash": model.state_hash(),
         "experts": example_experts(),
         "neighbours": example_neighbours(),
@@ -317,8 +318,7 @@ def main() -> None:
         "kernels": {name: describe(compiled) for name, compiled in kernels()},
         "foreign": describe(foreign),  # type: ignore[arg-type]
     }
-    print(json.dumps(report))  # noqa: T201
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(report()))  # noqa: T201

@@ -95,7 +95,7 @@ class KernelPackage:
             (self.root / name).mkdir(parents=True)
             (self.root / name / "__init__.py").touch()
         (self.root / "__init__.py").touch()
-        for name in ("compile.py", "kernel_cache.py", "kernel_library.py", "state_type.py"):
+        for name in ("compile.py", "helper.py", "kernel_cache.py", "kernel_library.py", "state_type.py"):
             shutil.copy(kernel_cache.PACKAGE / "arithmetic" / name, self.root / "arithmetic" / name)
         for name, text in FILES.items():
             (self.root / name).write_text(text)
@@ -105,7 +105,9 @@ class KernelPackage:
         assert old in text
         (self.root / name).write_text(text.replace(old, new))
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, program: str = WORKER
+    ) -> subprocess.Popen[str]:
         """Start a worker that has imported the kernels and waits for a line on its standard input."""
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "STREAMLEARN_"))}
         variables |= {
@@ -115,7 +117,7 @@ class KernelPackage:
             **(environment or {}),
         }
         return subprocess.Popen(
-            [sys.executable, "-c", WORKER, *arguments],
+            [sys.executable, "-c", program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -124,9 +126,11 @@ class KernelPackage:
             env=variables,
         )
 
-    def run(self, *arguments: str, environment: Mapping[str, str] | None = None) -> tuple[dict, str]:
+    def run(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, program: str = WORKER
+    ) -> tuple[dict, str]:
         """Run one worker to its end; return what it found and its standard error."""
-        return finished(self.start(*arguments, environment=environment))
+        return finished(self.start(*arguments, environment=environment, program=program))
 
     def folders(self) -> list[Path]:
         return sorted((self.cache / "kernels").iterdir())

@@ -6,16 +6,12 @@ Once in the sources of encoder and learner, once in the machine code of every ke
 from __future__ import annotations
 
 import ast
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from streamlearn.arithmetic.kernel_cache import PACKAGE
+from tests.unit.arithmetic.cold_start import ColdStart
 
 FUNCTIONS = {
     *("sum", "nansum", "mean", "nanmean", "average", "median", "var", "std", "prod", "trace"),
@@ -147,31 +143,12 @@ def foreign_symbols(kernel: dict) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
+def reports(cold_start: ColdStart) -> dict[str, dict]:
     """Reports of `tests/unit/arithmetic/machine_code.py` on this CPU and on a generic one, compiled anew for each."""
-    processes = {}
-    for target in ("host", "generic"):
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
-        environment["STREAMLEARN_CACHE_DIR"] = str(tmp_path_factory.mktemp(target))
-        if target == "generic":
-            environment["NUMBA_CPU_NAME"] = "generic"
-        processes[target] = subprocess.Popen(
-            [sys.executable, "-m", "tests.unit.arithmetic.machine_code"],
-            env=environment,
-            cwd=Path(__file__).parents[3],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-    found = {}
-    for target, process in processes.items():
-        output, errors = process.communicate()
-        assert process.returncode == 0, errors
-        found[target] = json.loads(output)
-    return found
+    return {"host": cold_start.host, "generic": cold_start.generic}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_state_has_the_same_bits_on_a_generic_cpu(reports):
     assert reports["host"]["learned"] > 1000
     assert reports["host"]["clusters"] > 1
@@ -189,7 +166,7 @@ def test_the_state_has_the_same_bits_on_a_generic_cpu(reports):
         assert reports["generic"][key] == reports["host"][key]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("target", ["host", "generic"])
 def test_every_kernel_was_compiled_and_can_be_read(reports, target):
     kernels = reports[target]["kernels"]
@@ -198,20 +175,20 @@ def test_every_kernel_was_compiled_and_can_be_read(reports, target):
     assert [name for name, kernel in kernels.items() if not kernel["readable"]] == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("target", ["host", "generic"])
 def test_machine_code_calls_no_foreign_math(reports, target):
     found = {name: foreign_symbols(kernel) for name, kernel in reports[target]["kernels"].items()}
     assert {name: symbols for name, symbols in found.items() if symbols} == {}
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("target", ["host", "generic"])
 def test_machine_code_fuses_no_multiplication_with_an_addition(reports, target):
     assert [name for name, kernel in reports[target]["kernels"].items() if kernel["fused"]] == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("target", ["host", "generic"])
 def test_foreign_math_would_be_found(reports, target):
     found = set(foreign_symbols(reports[target]["foreign"]))
