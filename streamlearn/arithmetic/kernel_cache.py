@@ -31,6 +31,7 @@ import numba
 import numpy as np
 from numba.core import config, types
 from numba.core.compiler import CompileResult
+from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 
@@ -225,7 +226,8 @@ class KernelCache:
         return str(folder) if folder is not None else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        target_context.refresh()
+        # Compiling needs all that numba knows of functions, and loads it; machine code needs numba's memory alone.
+        rtsys.initialize(target_context)
         path = self._path(sig, target_context.codegen())
         return _load(path, target_context) if path is not None and self._enabled else None
 
