@@ -98,6 +98,7 @@ class Engine:
         self._failures = 0
         self._retry_at = 0.0
         self._gathering_since: float | None = None
+        self._turned_at = 0.0
         self._writer: SnapshotWriter | None = None
         self._snapshot_due = 0.0
         self._lag_due = 0.0
@@ -163,7 +164,9 @@ class Engine:
         buffered = sum(aligner.buffered for aligner in self._aligners.values())
         wait = engine.batch_seconds
         if self._gathering_since is not None:
-            wait = max(0.0, self._gathering_since + wait - time.monotonic())
+            moment = time.monotonic()
+            since = self._turned_at if moment < self._turned_at + wait else self._gathering_since
+            wait = max(0.0, since + wait - moment)
         elif self._retry_at > time.monotonic():
             wait = min(1.0, self._retry_at - time.monotonic())
         # Labels that wait for their instances must not keep the instances from being polled.
@@ -226,7 +229,7 @@ class Engine:
             buffered >= engine.batch_instances
             or sum(aligner.buffered_bytes for aligner in self._aligners.values()) >= engine.batch_bytes
         )
-        if full:
+        if full or moment >= self._turned_at + engine.batch_seconds:
             # A partition that is behind may hold records that come before those at hand.
             return not any(self._lags(task, p) for task in self.tasks.values() for p in task.partitions)
         return stop_at_end and self._at_end()
@@ -274,7 +277,7 @@ class Engine:
 
     def _turn(self) -> None:
         """Apply one batch of every task that has records, and commit them together."""
-        begun = time.monotonic()
+        begun = self._turned_at = time.monotonic()
         for number in sorted(self.tasks):
             part = self._apply(self.tasks[number])
             if part is not None:
