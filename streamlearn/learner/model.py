@@ -81,7 +81,7 @@ class Learner(StreamLearner):
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.panel = Panel(experts)
-        self.mixer = Mixer(self.panel.seats)
+        self.mixer = Mixer(self.panel.start)
         self.decision = Decision(parts)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.adwin = Adwin(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 PAPER = "paper"
 """The preset that is the published method: it has no panel."""
 
-LINEAR = ("slow_linear", "damped_linear", "rare_linear", "fast_linear")
+LINEAR = ("slow_linear", "damped_linear", "softmax", "fast_linear")
 
 EXPERTS = {
     "default": (*LINEAR, "neighbours", "naive_bayes", "burst", "label_tree"),

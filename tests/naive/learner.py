@@ -15,7 +15,8 @@ class Learner:
     def __init__(self, labels: int) -> None:
         self.adagrad = [LogisticLabel(1.0, 0.1) for _ in range(labels)]
         self.constant_step = [LogisticLabel(2.0, None) for _ in range(labels)]
-        self.mixer = Mixer(4, labels)
+        first = [0.05, 0.15, 0.05, 0.05]
+        self.mixer = Mixer([1.1 * weight / sum(first) for weight in first], labels)
         self.truths: list[list[int | None]] = [[] for _ in range(labels)]
         self.starts = [(0.05, 0.05)] * labels
         self.positives = [0] * labels

@@ -1,4 +1,4 @@
-"""Logistic mixing with two shared weight sets, an own one and a final one, label by label in double precision."""
+"""Logistic mixing with four shared weight sets, an own one and a final one, label by label in double precision."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ def context(positives: int, was_on: bool) -> int:
 
 @dataclass
 class Weights:
-    """One weight vector with AdaGrad's sums of squared gradients, which start at 1."""
+    """One weight vector with AdaGrad's sums of squared gradients, which start at 10."""
 
     values: list[float]
     step: float
     squared: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.squared = self.squared or [1.0] * len(self.values)
+        self.squared = self.squared or [10.0] * len(self.values)
+
+    def sum(self, inputs: list[float]) -> float:
+        """Return the weighted sum of the inputs."""
+        return sum(w * x for w, x in zip(self.values, inputs, strict=True))
 
     def output(self, inputs: list[float]) -> float:
         """Return the weighted sum of the inputs, clipped to 10."""
-        return clip(sum(w * x for w, x in zip(self.values, inputs, strict=True)), 10.0)
+        return clip(self.sum(inputs), 10.0)
 
     def descend(self, gradient: list[float]) -> None:
         """Take one step against a gradient."""
@@ -44,35 +48,48 @@ class Weights:
 
 
 class Mixer:
-    """The three weight sets; ``mix`` looks, ``learn`` steps from what it saw."""
+    """The five weight sets; ``mix`` looks, ``learn`` steps from what it saw. ``start``: each expert's first weight."""
 
-    def __init__(self, experts: int, labels: int) -> None:
-        self.experts = experts
+    def __init__(self, start: list[float], labels: int) -> None:
+        self.first = [*start, 0.0]
+        self.overall = self.start()
         self.shared = [self.start() for _ in range(16)]
         self.similar = [self.start() for _ in range(11)]
+        self.ranked = [self.start() for _ in range(6)]
         self.own = [self.start() for _ in range(labels)]
-        self.final = [Weights([1 / 3, 1 / 3, 1 / 3], 0.02) for _ in range(16)]
+        self.final = [Weights([0.2] * 5, 0.01) for _ in range(16)]
 
     def start(self) -> Weights:
-        """Return weights of 1.2 over the number of experts, and 0 for the constant."""
-        return Weights([1.2 / self.experts] * self.experts + [0.0], 0.1)
+        """Return the weights before any row."""
+        return Weights(list(self.first), 0.1)
 
     def join(self) -> None:
         """Let a label join with the shared weights of labels without positives."""
         self.own.append(Weights(list(self.shared[0].values), 0.1))
 
+    def sets(
+        self, logits: list[list[float]], positives: list[int], previous: list[bool], similarity: int
+    ) -> list[tuple[list[float], list[Weights], Weights]]:
+        """Return each label's inputs, the five sets that look at them, and the final one."""
+        inputs = [[clip(z, 8.0) for z in own_logits] + [0.3] for own_logits in logits]
+        sums = [self.overall.sum(x) for x in inputs]
+        order = sorted(range(len(logits)), key=lambda label: (-sums[label], label))
+        found = []
+        for label, x in enumerate(inputs):
+            at = context(positives[label], previous[label])
+            ranked = self.ranked[min(order.index(label), 5)]
+            sets = [self.overall, self.shared[at], self.similar[similarity], ranked, self.own[label]]
+            found.append((x, sets, self.final[at]))
+        return found
+
     def mix(
         self, logits: list[list[float]], positives: list[int], previous: list[bool], similarity: int = 0
     ) -> list[float]:
         """Return the mixed logit of each label; ``logits`` is a list of the experts' logits for each label."""
-        mixed = []
-        for label, own_logits in enumerate(logits):
-            inputs = [clip(z, 8.0) for z in own_logits] + [0.3]
-            at = context(positives[label], previous[label])
-            sets = (self.shared[at], self.similar[similarity], self.own[label])
-            parts = [weights.output(inputs) for weights in sets]
-            mixed.append(self.final[at].output(parts))
-        return mixed
+        return [
+            final.output([weights.output(inputs) for weights in sets])
+            for inputs, sets, final in self.sets(logits, positives, previous, similarity)
+        ]
 
     def learn(
         self,
@@ -82,29 +99,19 @@ class Mixer:
         truth: list[int | None],
         similarity: int = 0,
     ) -> None:
-        """Step once: shared and final sets with the sum over the row's known labels, own sets each with its label."""
-        shared: dict[int, list[float]] = {}
-        final: dict[int, list[float]] = {}
-        similar: list[float] | None = None
-        mixed = self.mix(logits, positives, previous, similarity)
-        for label, y in enumerate(truth):
+        """Step once, each set with the sum over the row's known labels that it looks at."""
+        slopes: dict[int, tuple[Weights, list[float]]] = {}
+
+        def add(weights: Weights, error: float, inputs: list[float]) -> None:
+            _, so_far = slopes.get(id(weights), (weights, [0.0] * len(inputs)))
+            slopes[id(weights)] = weights, [g + error * x for g, x in zip(so_far, inputs, strict=True)]
+
+        for y, (inputs, sets, final) in zip(truth, self.sets(logits, positives, previous, similarity), strict=True):
             if y is None:
                 continue
-            inputs = [clip(z, 8.0) for z in logits[label]] + [0.3]
-            at = context(positives[label], previous[label])
-            sets = (self.shared[at], self.similar[similarity], self.own[label])
             parts = [weights.output(inputs) for weights in sets]
-            errors = [probability(part) - y for part in parts]
-            last = probability(mixed[label]) - y
-            shared.setdefault(at, [0.0] * len(inputs))
-            final.setdefault(at, [0.0, 0.0, 0.0])
-            similar = [g + errors[1] * x for g, x in zip(similar or [0.0] * len(inputs), inputs, strict=True)]
-            shared[at] = [g + errors[0] * x for g, x in zip(shared[at], inputs, strict=True)]
-            final[at] = [g + last * part for g, part in zip(final[at], parts, strict=True)]
-            self.own[label].descend([errors[2] * x for x in inputs])
-        if similar is not None:
-            self.similar[similarity].descend(similar)
-        for at, gradient in shared.items():
-            self.shared[at].descend(gradient)
-        for at, gradient in final.items():
-            self.final[at].descend(gradient)
+            for weights, part in zip(sets, parts, strict=True):
+                add(weights, probability(part) - y, inputs)
+            add(final, probability(final.output(parts)) - y, parts)
+        for weights, gradient in slopes.values():
+            weights.descend(gradient)

@@ -1,4 +1,4 @@
-"""Naive Bayes from the whole history of learnt rows, term by term."""
+"""Naive Bayes and the strongest column from the whole history of learnt rows, term by term."""
 
 from __future__ import annotations
 
@@ -25,3 +25,18 @@ def logit(
         q = (count + 0.1) / (total + 0.1 * features)
         z += abs(value) * math.log((count_label + 3.0 * q) / (total_label + 3.0) / q)
     return min(max(z, -15.0), 15.0)
+
+
+def strongest(history: list[tuple[dict[int, float], set[int]]], x: dict[int, float], label: int, rate: float) -> float:
+    """Return the logit of the largest (c_jl + .1 rate) / (c_j + .1) over the entries that are not zero, at least the
+    rate, within [1e-4, .999].
+    """
+    best = rate
+    for column, value in x.items():
+        if value == 0.0:
+            continue
+        count = sum(abs(row.get(column, 0.0)) for row, _ in history)
+        count_label = sum(abs(row.get(column, 0.0)) for row, members in history if label in members)
+        best = max(best, (count_label + 0.1 * rate) / (count + 0.1))
+    p = min(max(best, 1e-4), 0.999)
+    return math.log(p / (1.0 - p))

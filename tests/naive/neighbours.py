@@ -88,6 +88,13 @@ class Neighbours:
         return sorted(found, key=lambda pair: (-pair[0], -pair[1].number))[:50]
 
 
+def weighed(x: dict[int, float], weights: dict[int, list[float]]) -> dict[int, float]:
+    """Return the entries times (.1 + sum of the column's squared weights)^(1/4), unit norm."""
+    found = {c: v * (0.1 + sum(w * w for w in weights.get(c, []))) ** 0.25 for c, v in x.items()}
+    norm = math.sqrt(sum(v * v for v in found.values()))
+    return {c: v / norm for c, v in found.items()} if norm else found
+
+
 def wide_weight(s: np.float32) -> np.float32:
     """Return s^5 / (1.02 - s)."""
     return (s * s) * (s * s) * s / (f(1.02) - s)

@@ -63,25 +63,15 @@ def adagrad_predict_row(
 
 
 @kernel
-def adagrad_learn_row(
-    state: AdaGradState,
-    columns: np.ndarray,
-    values: np.ndarray,
-    truth: np.ndarray,
-    logits: np.ndarray,
-    labels: int,
-    gradient: np.ndarray,
+def adagrad_step_row(
+    state: AdaGradState, columns: np.ndarray, values: np.ndarray, labels: int, gradient: np.ndarray
 ) -> None:
-    """Take one step for every known label.
+    """Take one step along the slopes in ``gradient`` float32, labels rounded up to a multiple of LANES, of the logits.
 
-    ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] are the row's own;
-    ``gradient`` float32 is scratch: labels rounded up to a multiple of LANES.
+    A label whose slope is 0 stays as it is.
     """
     step = state.constants[0]
     start = state.constants[1]
-    for label in range(labels):
-        probability = _ONE / (_ONE + exp32(-logits[label]))
-        gradient[label] = _ZERO if truth[label] < 0 else probability - np.float32(truth[label])
     for label in range(labels):
         slope = gradient[label]
         squared = state.bias_squared[label] + slope * slope
@@ -99,6 +89,27 @@ def adagrad_learn_row(
             squared = state.squared[column, label] + slope * slope
             state.squared[column, label] = squared
             state.weight[column, label] -= step * slope / np.sqrt(start + squared)
+
+
+@kernel
+def adagrad_learn_row(
+    state: AdaGradState,
+    columns: np.ndarray,
+    values: np.ndarray,
+    truth: np.ndarray,
+    logits: np.ndarray,
+    labels: int,
+    gradient: np.ndarray,
+) -> None:
+    """Take one step for every known label.
+
+    ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] are the row's own;
+    ``gradient`` float32 is scratch: labels rounded up to a multiple of LANES.
+    """
+    for label in range(labels):
+        probability = _ONE / (_ONE + exp32(-logits[label]))
+        gradient[label] = _ZERO if truth[label] < 0 else probability - np.float32(truth[label])
+    adagrad_step_row(state, columns, values, labels, gradient)
 
 
 @kernel

@@ -1,5 +1,7 @@
 """Naive Bayes without a prior: how much more often a label's rows hold the instance's features than all rows do.
 
+From the same sums comes a second expert that does not add evidence up: the strongest column alone.
+
 The logit is z_l = sum over j of |u_j| ln[((c_jl + 3 q_j) / (t_l + 3)) / q_j] with q_j = (c_j + .1) / (t + .1 D): c_j
 and t are sums of |u| over all learnt rows, c_jl and t_l over the rows with the label, D is the number of columns in
 use. It is computed as sum of |u_j| ln(1 + c_jl / (3 q_j)) - (sum of |u_j|) ln(1 + t_l / 3): the same, with a logarithm
@@ -8,6 +10,11 @@ of 1 wherever a label and a column never met.
 Source: McCallum and Nigam, *A Comparison of Event Models for Naive Bayes Text Classification* (AAAI-98 workshop), the
 multinomial model with real-valued counts; each label's distribution is smoothed by the overall one, and the label's
 prior is left to the mixture.
+
+The strongest column says p_l = max over j of (c_jl + .1 r_l) / (c_j + .1), at least r_l, the label's slow rate, clipped
+to [1e-4, .999]: the share of the column's weight that lay in rows with the label. Words that come together do not count
+twice. It is our own; its kin is the best single rule of Holte, *Very Simple Classification Rules Perform Well on Most
+Commonly Used Datasets* (Machine Learning 11, 1993).
 """
 
 from __future__ import annotations
@@ -30,6 +37,9 @@ LANES = 8
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _THIRD = 1.0 / LABEL_SMOOTHING
+RATE_SMOOTHING = 0.1
+LEAST_SHARE = np.float32(1e-4)
+LARGEST_SHARE = np.float32(0.999)
 
 
 class NaiveBayesState(NamedTuple):
@@ -50,18 +60,23 @@ def naive_bayes_predict_row(
     values: np.ndarray,
     features: int,
     labels: int,
+    slow: np.ndarray,
     ratio: np.ndarray,
     out: np.ndarray,
+    out_strongest: np.ndarray,
 ) -> None:
-    """Write the logits, clipped to [-15, 15], to ``out`` float32[labels].
+    """Write the logits, clipped to [-15, 15], to ``out``, and those of the strongest column to ``out_strongest``.
 
     ``columns`` int32 and ``values`` float32 are one instance's entries; ``features`` counts the columns that learnt
-    rows have used; ``ratio`` float32 is scratch, as large as ``out``. A label that was never true, or only in empty
-    rows, has logit 0. Of a longer ``out`` the places up to the next multiple of LANES are written too.
+    rows have used; ``slow`` float64[labels] are the labels' slow rates; ``ratio`` float32 is scratch, as large as
+    ``out`` and ``out_strongest``, float32[labels]. A label that was never true, or only in empty rows, has logit 0 in
+    ``out``. If they are longer, the places up to the next multiple of LANES are written too.
     """
     padded = min((labels + LANES - 1) // LANES * LANES, out.size)
     for label in range(padded):
         out[label] = _ZERO
+    for label in range(labels):
+        out_strongest[label] = np.float32(slow[label])
     everything = state.total[0] + COLUMN_SMOOTHING * features
     length = _ZERO
     for entry in range(columns.size):
@@ -74,9 +89,19 @@ def naive_bayes_predict_row(
             ratio[label] = _ONE + np.float32(scale * state.pairs[column, label])
         for label in range(padded):
             out[label] += weight * log32(ratio[label])
+        if weight > _ZERO:
+            inverse = 1.0 / (state.columns[column] + RATE_SMOOTHING)
+            for label in range(labels):
+                share = np.float32(inverse * (state.pairs[column, label] + RATE_SMOOTHING * slow[label]))
+                out_strongest[label] = max(out_strongest[label], share)
     for label in range(labels):
         logit = out[label] - length * log32(_ONE + np.float32(_THIRD * state.labels[label]))
         out[label] = min(max(logit, -CLIP), CLIP)
+    for label in range(labels):
+        share = min(max(out_strongest[label], LEAST_SHARE), LARGEST_SHARE)
+        out_strongest[label] = share / (_ONE - share)
+    for label in range(labels):
+        out_strongest[label] = log32(out_strongest[label])
 
 
 @kernel

@@ -1,18 +1,20 @@
 """Logistic mixing: one logit per label from the experts' logits, by weights that follow their own log loss.
 
-Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Three weight sets look at them: A, shared
-by all labels of one support context (`contexts.support_context`); B, shared by all labels, chosen by how similar the
-nearest neighbour is (`contexts.similarity_context`); and C, the label's own. z_A, z_B and z_C, the weighted sums, are
-clipped to plus or minus 10, and z = F_A z_A + F_B z_B + F_C z_C, clipped likewise, with F chosen by A's context. Each
-set follows the gradient of its own log loss with AdaGrad (accumulators from 1): step .1, F step .02. Gradients of A, B
-and F are summed over the row's labels and applied once a row, C's per label.
+Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Five weight sets look at them: O, one for
+all labels and rows; A, shared by all labels of one support context (`contexts.support_context`); B, shared by all
+labels, chosen by how similar the nearest neighbour is (`contexts.similarity_context`); R, shared by the labels of one
+rank by O's sum, the five best labels of the row and all others; and C, the label's own. The weighted sums are clipped
+to plus or minus 10, and z = F_O z_O + F_A z_A + F_B z_B + F_R z_R + F_C z_C, clipped likewise, with F chosen by A's
+context. Each set follows the gradient of its own log loss with AdaGrad (accumulators from 10): step .1, F step .01.
+Gradients of shared sets and F are summed over the row's labels and applied once a row, C's per label. All sets start
+from the same weights, F from one fifth each.
 
 Source: Mattern, *Mixing Strategies in Data Compression* (DCC 2012), logistic mixing with selected weight sets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,22 +26,31 @@ from streamlearn.learner.mixture.contexts import CONTEXTS, SIMILARITY_CONTEXTS, 
 from streamlearn.state.growth import grown
 
 STEP = np.float32(0.1)
-FINAL_STEP = np.float32(0.02)
-EXPERT_WEIGHTS_SUM = 1.2
-SETS = 3
-SUPPORT, SIMILARITY, OWN = range(SETS)
+FINAL_STEP = np.float32(0.01)
+SETS = 5
+OVERALL, SUPPORT, SIMILARITY, RANK, OWN = range(SETS)
+RANKS = 6
+"""Ranks that have weights of their own: the five best labels, and the others."""
+
+FIRST_SUPPORT = 1
+FIRST_SIMILARITY = FIRST_SUPPORT + CONTEXTS
+FIRST_RANK = FIRST_SIMILARITY + SIMILARITY_CONTEXTS
+SHARED = FIRST_RANK + RANKS
+"""Rows of the shared weights: O's, then A's by context, B's by context, R's by rank."""
+
 CONSTANT_INPUT = np.float32(0.3)
 INPUT_CLIP = np.float32(8.0)
 OUTPUT_CLIP = np.float32(10.0)
+START = np.float32(10.0)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
 
 class MixerState(NamedTuple):
-    """Weights and squared-gradient sums, float32; inputs are the experts and then the constant.
+    """Weights and squared-gradient sums without their start, float32; inputs are the experts and then the constant.
 
-    ``shared``, ``shared_squared`` [CONTEXTS + SIMILARITY_CONTEXTS, inputs], set A's and behind them set B's; ``own``,
-    ``own_squared`` [inputs, labels]; ``final``, ``final_squared`` [CONTEXTS, SETS].
+    ``shared``, ``shared_squared`` [SHARED, inputs]; ``own``, ``own_squared`` [inputs, labels]; ``final``,
+    ``final_squared`` [CONTEXTS, SETS].
     """
 
     shared: np.ndarray
@@ -51,17 +62,44 @@ class MixerState(NamedTuple):
 
 
 class MixerScratch(NamedTuple):
-    """Per row: ``context`` int64[labels + 1], each label's and then set B's; ``inputs`` float32[inputs, labels];
-    ``logits``, ``errors`` float32[SETS, labels]; ``final_errors`` float32[labels]; gradient sums.
+    """Per row: ``context`` int64[2, labels + 1], each label's row of A's and of R's shared weights, and at the first
+    line's end that of B's; ``best`` int64[RANKS - 1], the best labels; ``inputs`` float32[inputs, labels]; ``column``
+    float32[inputs], those of one label; ``logits``, ``errors`` float32[SETS, labels]; ``final_errors``
+    float32[labels]; gradient sums.
     """
 
     context: np.ndarray
+    best: np.ndarray
     inputs: np.ndarray
+    column: np.ndarray
     logits: np.ndarray
     errors: np.ndarray
     final_errors: np.ndarray
     shared_gradient: np.ndarray
     final_gradient: np.ndarray
+
+
+@kernel
+def _rank_labels(scratch: MixerScratch, labels: int) -> int:
+    """Set R's context of each label and ``scratch.best``, the labels with the largest sums of O, the lowest slot first
+    among equals; return how many there are.
+    """
+    sums = scratch.logits[OVERALL]
+    best = scratch.best
+    found = 0
+    for label in range(labels):
+        scratch.context[1, label] = SHARED - 1
+        if found == RANKS - 1 and sums[label] <= sums[best[found - 1]]:
+            continue
+        place = min(found, RANKS - 2)
+        while place > 0 and sums[best[place - 1]] < sums[label]:
+            best[place] = best[place - 1]
+            place -= 1
+        best[place] = label
+        found = min(found + 1, RANKS - 1)
+    for place in range(found):
+        scratch.context[1, best[place]] = FIRST_RANK + place
+    return found
 
 
 @kernel
@@ -82,14 +120,16 @@ def mixer_predict_row(
     similarity context.
     """
     inputs = state.shared.shape[1]
-    similar = CONTEXTS + similarity
-    scratch.context[scratch.context.size - 1] = similar
+    similar = FIRST_SIMILARITY + similarity
+    scratch.context[0, scratch.context.shape[1] - 1] = similar
     for label in range(labels):
-        scratch.context[label] = support_context(positives[label], np.int64(previous[label]))
+        scratch.context[0, label] = FIRST_SUPPORT + support_context(positives[label], np.int64(previous[label]))
         for part in range(SETS):
             scratch.logits[part, label] = _ZERO
     for place in range(inputs):
+        overall = state.shared[0, place]
         weight = state.shared[similar, place]
+        others = state.shared[SHARED - 1, place]
         if place < inputs - 1:
             for label in range(labels):
                 scratch.inputs[place, label] = min(max(logits[place, label], -INPUT_CLIP), INPUT_CLIP)
@@ -98,12 +138,21 @@ def mixer_predict_row(
                 scratch.inputs[place, label] = CONSTANT_INPUT
         for label in range(labels):
             value = scratch.inputs[place, label]
+            scratch.logits[OVERALL, label] += value * overall
             scratch.logits[SIMILARITY, label] += value * weight
+            scratch.logits[RANK, label] += value * others
             scratch.logits[OWN, label] += value * state.own[place, label]
         for label in range(labels):
-            scratch.logits[SUPPORT, label] += scratch.inputs[place, label] * state.shared[scratch.context[label], place]
+            support = scratch.context[0, label]
+            scratch.logits[SUPPORT, label] += scratch.inputs[place, label] * state.shared[support, place]
+    for rank in range(_rank_labels(scratch, labels)):
+        label = scratch.best[rank]
+        total = _ZERO
+        for place in range(inputs):
+            total += scratch.inputs[place, label] * state.shared[FIRST_RANK + rank, place]
+        scratch.logits[RANK, label] = total
     for label in range(labels):
-        context = scratch.context[label]
+        context = scratch.context[0, label] - FIRST_SUPPORT
         mixed = _ZERO
         for part in range(SETS):
             logit = min(max(scratch.logits[part, label], -OUTPUT_CLIP), OUTPUT_CLIP)
@@ -122,8 +171,15 @@ def _step(
         if slope != _ZERO:
             total = squared[context, place] + slope * slope
             squared[context, place] = total
-            weights[context, place] -= step * slope / np.sqrt(_ONE + total)
+            weights[context, place] -= step * slope / np.sqrt(START + total)
             gradient[context, place] = _ZERO
+
+
+@kernel
+def _add(gradient: np.ndarray, context: int | np.int64, error: np.float32, column: np.ndarray) -> None:
+    """Add one label's gradient to a context's sum."""
+    for place in range(column.size):
+        gradient[context, place] += error * column[place]
 
 
 @kernel
@@ -133,7 +189,7 @@ def mixer_learn_row(
     """Take one step from what `mixer_predict_row` left in ``scratch`` and ``mixed``; unknown labels (-1) do not
     count."""
     inputs = state.shared.shape[1]
-    similar = scratch.context[scratch.context.size - 1]
+    similar = scratch.context[0, scratch.context.shape[1] - 1]
     for part in range(SETS):
         for label in range(labels):
             error = _ONE / (_ONE + exp32(-scratch.logits[part, label])) - np.float32(truth[label])
@@ -141,63 +197,79 @@ def mixer_learn_row(
     for label in range(labels):
         error = _ONE / (_ONE + exp32(-mixed[label])) - np.float32(truth[label])
         scratch.final_errors[label] = error if truth[label] >= 0 else _ZERO
+    gradient = scratch.shared_gradient
+    column = scratch.column
     for label in range(labels):
         if truth[label] < 0:
             continue
-        context = scratch.context[label]
-        error = scratch.errors[SUPPORT, label]
-        similar_error = scratch.errors[SIMILARITY, label]
         for place in range(inputs):
-            value = scratch.inputs[place, label]
-            scratch.shared_gradient[context, place] += error * value
-            scratch.shared_gradient[similar, place] += similar_error * value
+            column[place] = scratch.inputs[place, label]
+        support = scratch.context[0, label]
+        _add(gradient, np.int64(0), scratch.errors[OVERALL, label], column)
+        _add(gradient, support, scratch.errors[SUPPORT, label], column)
+        _add(gradient, similar, scratch.errors[SIMILARITY, label], column)
+        _add(gradient, scratch.context[1, label], scratch.errors[RANK, label], column)
         for part in range(SETS):
-            scratch.final_gradient[context, part] += scratch.final_errors[label] * scratch.logits[part, label]
+            scratch.final_gradient[support - FIRST_SUPPORT, part] += (
+                scratch.final_errors[label] * scratch.logits[part, label]
+            )
     for place in range(inputs):
         for label in range(labels):
             slope = scratch.errors[OWN, label] * scratch.inputs[place, label]
             squared = state.own_squared[place, label] + slope * slope
             state.own_squared[place, label] = squared
-            state.own[place, label] -= STEP * slope / np.sqrt(_ONE + squared)
+            state.own[place, label] -= STEP * slope / np.sqrt(START + squared)
+    for context in range(FIRST_SIMILARITY):
+        _step(state.shared, state.shared_squared, gradient, context, STEP)
+    for context in range(FIRST_RANK, SHARED):
+        _step(state.shared, state.shared_squared, gradient, context, STEP)
+    _step(state.shared, state.shared_squared, gradient, similar, STEP)
     for context in range(CONTEXTS):
-        _step(state.shared, state.shared_squared, scratch.shared_gradient, context, STEP)
         _step(state.final, state.final_squared, scratch.final_gradient, context, FINAL_STEP)
-    _step(state.shared, state.shared_squared, scratch.shared_gradient, similar, STEP)
 
 
 @kernel
 def mixer_begin_label(state: MixerState, label: int) -> None:
     """Let a label that joins start from the shared weights of a label without positives."""
     for place in range(state.own.shape[0]):
-        state.own[place, label] = state.shared[0, place]
+        state.own[place, label] = state.shared[FIRST_SUPPORT, place]
         state.own_squared[place, label] = _ZERO
 
 
 class Mixer:
-    """Owns the mixing weights of a number of experts."""
+    """Owns the mixing weights of a number of experts.
 
-    def __init__(self, experts: int) -> None:
-        self.experts = experts
-        start = np.full((CONTEXTS + SIMILARITY_CONTEXTS, experts + 1), EXPERT_WEIGHTS_SUM / experts, np.float32)
-        start[:, experts] = 0
+    Parameters
+    ----------
+    start:
+        The weight of each expert before any row; the constant starts at 0.
+    """
+
+    def __init__(self, start: Sequence[float]) -> None:
+        self._start = np.array([*start, 0.0], np.float32)
+        self.experts = len(start)
+        shared = np.tile(self._start, (SHARED, 1))
         self.state = MixerState(
-            start,
-            np.zeros_like(start),
-            np.zeros((experts + 1, 0), np.float32),
-            np.zeros((experts + 1, 0), np.float32),
+            shared,
+            np.zeros_like(shared),
+            np.zeros((self.experts + 1, 0), np.float32),
+            np.zeros((self.experts + 1, 0), np.float32),
             np.full((CONTEXTS, SETS), 1.0 / SETS, np.float32),
             np.zeros((CONTEXTS, SETS), np.float32),
         )
         self.scratch = self._scratch(0)
 
     def _scratch(self, labels: int) -> MixerScratch:
+        inputs = self.experts + 1
         return MixerScratch(
-            np.zeros(labels + 1, np.int64),
-            np.zeros((self.experts + 1, labels), np.float32),
+            np.zeros((2, labels + 1), np.int64),
+            np.zeros(RANKS - 1, np.int64),
+            np.zeros((inputs, labels), np.float32),
+            np.zeros(inputs, np.float32),
             np.zeros((SETS, labels), np.float32),
             np.zeros((SETS, labels), np.float32),
             np.zeros(labels, np.float32),
-            np.zeros((CONTEXTS + SIMILARITY_CONTEXTS, self.experts + 1), np.float32),
+            np.zeros((SHARED, inputs), np.float32),
             np.zeros((CONTEXTS, SETS), np.float32),
         )
 
@@ -206,14 +278,13 @@ class Mixer:
         old = self.state.own.shape[1]
         own = grown(self.state.own, labels, axis=1)
         if own.shape[1] > old:
-            own[: self.experts, old:] = EXPERT_WEIGHTS_SUM / self.experts
+            own[:, old:] = self._start[:, None]
             self.state = self.state._replace(own=own, own_squared=grown(self.state.own_squared, labels, axis=1))
             self.scratch = self._scratch(own.shape[1])
 
     def retire(self, label: int) -> None:
         """Empty a slot."""
-        self.state.own[: self.experts, label] = EXPERT_WEIGHTS_SUM / self.experts
-        self.state.own[self.experts, label] = 0
+        self.state.own[:, label] = self._start
         self.state.own_squared[:, label] = 0
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
@@ -233,5 +304,4 @@ class Mixer:
     @staticmethod
     def bytes_bound(experts: int, labels: int) -> int:
         """Return the largest size in bytes with that many experts and labels."""
-        contexts = CONTEXTS + SIMILARITY_CONTEXTS
-        return 8 * (experts + 1) * (labels + contexts) + 16 * labels + 8 * CONTEXTS * SETS
+        return 8 * (experts + 1) * (labels + SHARED) + 16 * labels + 8 * CONTEXTS * SETS

@@ -116,7 +116,8 @@ def example_experts() -> list[str]:
     burst.grow(labels)
     burst_begin_label(burst.state, 3, -4.0)
     before, values = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
-    logits, scratch = np.zeros((2, 24), np.float32), np.zeros(24, np.float32)
+    logits, scratch = np.zeros((3, 24), np.float32), np.zeros(24, np.float32)
+    slow = np.full(24, 0.05)
     for _ in range(400):
         topic = generator.randrange(4)
         columns = np.array(sorted(generator.sample(range(topic, features), 5)), np.int32)
@@ -124,7 +125,7 @@ def example_experts() -> list[str]:
         truth = np.array([generator.random() < 0.2 + 0.4 * (label == topic) for label in range(labels)], np.int8)
         size = burst_features(burst.state, labels, before, values)
         burst_predict_row(burst.state, before[:size], values[:size], labels, logits[0])
-        naive_bayes_predict_row(bayes.state, columns, u, features, labels, scratch, logits[1])
+        naive_bayes_predict_row(bayes.state, columns, u, features, labels, slow, scratch, logits[1], logits[2])
         burst_learn_row(burst.state, before[:size], values[:size], truth, logits[0], labels, scratch)
         naive_bayes_learn_row(bayes.state, columns, u, np.flatnonzero(truth).astype(np.int32))
     return [

@@ -35,11 +35,19 @@ class Kernels:
         self.labels = labels
         self.used: set[int] = set()
 
-    def predict(self, x: dict[int, float], features: int | None = None) -> np.ndarray:
-        out = np.full(self.labels, np.nan, np.float32)
+    def both(
+        self, x: dict[int, float], features: int | None = None, slow: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return naive Bayes's logits and those of the strongest column."""
+        out, strongest = np.full((2, self.labels), np.nan, np.float32)
         features = len(self.used) if features is None else features
-        naive_bayes_predict_row(self.owner.state, *entries(x), features, self.labels, np.zeros_like(out), out)
-        return out
+        slow = np.full(self.labels, 0.05) if slow is None else slow
+        ratio = np.zeros_like(out)
+        naive_bayes_predict_row(self.owner.state, *entries(x), features, self.labels, slow, ratio, out, strongest)
+        return out, strongest
+
+    def predict(self, x: dict[int, float], features: int | None = None) -> np.ndarray:
+        return self.both(x, features)[0]
 
     def learn(self, x: dict[int, float], members: set[int]) -> None:
         known = np.array(sorted(label for label in members if label < self.labels), np.int32)
@@ -55,6 +63,29 @@ def test_kernel_equals_twin(history, labels):
         expected = [naive.logit(history[:row], x, label) for label in range(labels)]
         np.testing.assert_allclose(ours.predict(x), expected, rtol=1e-4, atol=1e-4)
         ours.learn(x, members)
+
+
+@settings(max_examples=80, deadline=None)
+@given(history=histories, labels=st.sampled_from([1, 2, 9]), rate=st.floats(0.0, 1.0))
+def test_the_strongest_column_equals_twin(history, labels, rate):
+    ours = Kernels(labels)
+    slow = np.linspace(rate, 0.05, labels)
+    for row, (x, members) in enumerate(history):
+        expected = [naive.strongest(history[:row], x, label, slow[label]) for label in range(labels)]
+        np.testing.assert_allclose(ours.both(x, slow=slow)[1], expected, rtol=1e-3, atol=1e-3)
+        ours.learn(x, members)
+
+
+def test_one_telling_column_is_enough_and_others_do_not_add_up():
+    ours = Kernels(2)
+    for _ in range(30):
+        ours.learn({0: 0.5, 1: 0.5}, {0})
+        ours.learn({1: 0.5, 2: 0.5}, {1})
+    _, alone = ours.both({0: 0.5})
+    _, together = ours.both({0: 0.5, 1: 0.5})
+    assert alone[0] > 4.0
+    assert together[0] == alone[0]
+    assert abs(together[1]) < 0.1, "column 1 lies as often in rows without the label as with it"
 
 
 def test_a_long_stream_equals_the_twin_on_both_sides_of_zero():

@@ -28,6 +28,7 @@ from streamlearn.learner.experts.neighbours import (
     neighbours_learn_row,
     neighbours_predict_row,
     neighbours_search_row,
+    neighbours_weigh_row,
 )
 from tests.naive import neighbours as naive
 
@@ -106,6 +107,20 @@ def truth_of(generator: random.Random, labels: int) -> tuple[dict[int, int], boo
     if generator.random() < 0.3:
         return {label: generator.randrange(2) for label in range(labels) if generator.random() < 0.5}, False
     return {label: 1 for label in range(labels) if generator.random() < 0.3}, True
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    x=st.dictionaries(st.integers(0, 9), st.sampled_from([-1.0, -0.25, 0.0, 0.5, 2.0])),
+    labels=st.integers(0, 9),
+    seed=st.integers(0, 99),
+)
+def test_an_instance_is_weighed_as_by_the_twin(x, labels, seed):
+    weights = np.random.default_rng(seed).normal(0.0, 3.0, (10, 9)).astype(np.float32)
+    out = np.full(len(x), np.nan, np.float32)
+    neighbours_weigh_row(weights, *arrays_of(x), labels, out)
+    expected = naive.weighed(x, {column: row[:labels].tolist() for column, row in enumerate(weights)})
+    np.testing.assert_allclose(out, [expected[column] for column in sorted(x)], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["sparse", "mixed", "dense"])

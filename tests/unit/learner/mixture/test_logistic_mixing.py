@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.mixture.contexts import CONTEXTS, SIMILARITY_CONTEXTS, similarity_context, support_context
-from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label, mixer_learn_row, mixer_predict_row
+from streamlearn.learner.mixture.logistic import (
+    FIRST_RANK,
+    SHARED,
+    Mixer,
+    mixer_begin_label,
+    mixer_learn_row,
+    mixer_predict_row,
+)
 from tests.naive import logistic_mixing as naive
 
 
@@ -27,11 +34,16 @@ def test_similarity_contexts():
     assert similarity_context(1.0) == SIMILARITY_CONTEXTS - 1
 
 
+def even(experts: int) -> list[float]:
+    """Return weights that differ a little and add up to 1.2."""
+    return [1.2 / experts + 0.01 * (expert - (experts - 1) / 2) for expert in range(experts)]
+
+
 class Kernels:
     """A mixer driven the way the step kernel drives it."""
 
     def __init__(self, experts: int, labels: int) -> None:
-        self.owner = Mixer(experts)
+        self.owner = Mixer(even(experts))
         self.owner.grow(labels)
         self.labels = labels
 
@@ -62,7 +74,7 @@ class Kernels:
 )
 def test_kernel_equals_twin(seed, experts, labels, rows, joins_after, unknown):
     rng = np.random.default_rng(seed)
-    ours, theirs = Kernels(experts, labels), naive.Mixer(experts, labels)
+    ours, theirs = Kernels(experts, labels), naive.Mixer(even(experts), labels)
     positives, previous = np.zeros(labels, np.int64), np.zeros(labels, np.int8)
     for i in range(rows):
         if i == joins_after:
@@ -109,6 +121,18 @@ def test_a_good_expert_gains_weight():
     assert (abs(own[1]) < 0.2).all()
 
 
+def test_the_best_labels_have_weights_of_their_own_and_the_lowest_slot_stands_first_among_equals():
+    mixer = Kernels(1, 8)
+    logits = np.array([[1.0, 3.0, 2.0, 3.0, -1.0, 1.0, 1.0, 0.0]], np.float32)
+    mixer.row(logits, np.zeros(8, np.int64), np.zeros(8, np.int8), np.zeros(8, np.int8))
+    ranks = mixer.owner.scratch.context[1, :8] - FIRST_RANK
+    assert ranks.tolist() == [3, 0, 2, 1, 5, 4, 5, 5]
+    few = Kernels(1, 2)
+    few.row(logits[:, :2], np.zeros(2, np.int64), np.zeros(2, np.int8), np.zeros(2, np.int8))
+    assert few.owner.scratch.context[1, :2].tolist() == [FIRST_RANK + 1, FIRST_RANK]
+    assert not few.owner.state.shared_squared[FIRST_RANK + 2 : SHARED].any()
+
+
 def test_a_retired_slot_is_as_declared_and_state_survives_its_arrays():
     mixer = Kernels(4, 3)
     logits = np.linspace(-2.0, 2.0, 12, dtype=np.float32).reshape(4, 3)
@@ -118,10 +142,10 @@ def test_a_retired_slot_is_as_declared_and_state_survives_its_arrays():
     np.testing.assert_array_equal(mixer.owner.state.own[:, 1], Kernels(4, 1).owner.state.own[:, 0])
     assert not mixer.owner.state.own_squared[:, 1].any()
     arrays = {name: array.copy() for name, array in mixer.owner.arrays(3).items()}
-    again = Mixer(4)
+    again = Mixer(even(4))
     again.load_arrays(arrays, 3)
     for name, array in again.arrays(3).items():
         np.testing.assert_array_equal(array, arrays[name], err_msg=name)
     assert sum(array.nbytes for array in arrays.values()) <= Mixer.bytes_bound(4, 3)
     with pytest.raises(SnapshotError):
-        Mixer(5).load_arrays(arrays, 3)
+        Mixer(even(5)).load_arrays(arrays, 3)

@@ -1,0 +1,70 @@
+"""Softmax regression over the labels: a linear expert for labels that exclude each other.
+
+With z the linear scores of the labels and 0 that of no label at all, p_l = exp(z_l) / (1 + sum of exp(z_k)); the logit
+is that of p_l. The target of a row with k labels is 1 / k for each of them. A step is AdaGrad's with step 2 and start
+.3. Only rows whose labels are all known are learnt.
+
+Source: multinomial logistic regression; the target is the normalised pick-all-labels reduction of Menon, Rawat, Reddi
+and Kumar, *Multilabel reductions: what is my loss optimising?* (NeurIPS 2019); the step is that of `adagrad`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamlearn.arithmetic.compile import kernel
+from streamlearn.arithmetic.exp_log import exp32, log32
+from streamlearn.learner.experts.adagrad import AdaGradState, adagrad_predict_row, adagrad_step_row
+
+STEP = 2.0
+START = 0.3
+_LEAST = np.float32(1e-6)
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+
+
+@kernel
+def softmax_predict_row(
+    state: AdaGradState, columns: np.ndarray, values: np.ndarray, labels: int, out: np.ndarray
+) -> None:
+    """Write the logits to ``out`` float32[labels]; a probability is taken for 1e-6 at least and at most 1 - 1e-6.
+
+    ``columns`` int32 and ``values`` float32 are one instance's entries.
+    """
+    adagrad_predict_row(state, columns, values, 0, labels, out)
+    highest = _ZERO
+    for label in range(labels):
+        highest = max(highest, out[label])
+    for label in range(labels):
+        out[label] = exp32(out[label] - highest)
+    total = exp32(-highest)
+    for label in range(labels):
+        total += out[label]
+    for label in range(labels):
+        share = min(max(out[label] / total, _LEAST), _ONE - _LEAST)
+        out[label] = share / (_ONE - share)
+    for label in range(labels):
+        out[label] = log32(out[label])
+
+
+@kernel
+def softmax_learn_row(
+    state: AdaGradState,
+    columns: np.ndarray,
+    values: np.ndarray,
+    truth: np.ndarray,
+    positives: int,
+    logits: np.ndarray,
+    labels: int,
+    gradient: np.ndarray,
+) -> None:
+    """Take one step for a row whose labels are all known.
+
+    ``truth`` int8[labels] is 1 or 0, ``positives`` how many are 1; ``logits`` float32[labels] are the row's own;
+    ``gradient`` as for AdaGrad.
+    """
+    share = _ONE / np.float32(max(positives, 1))
+    for label in range(labels):
+        probability = _ONE / (_ONE + exp32(-logits[label]))
+        gradient[label] = probability - share * np.float32(truth[label])
+    adagrad_step_row(state, columns, values, labels, gradient)
