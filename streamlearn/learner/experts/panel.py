@@ -339,7 +339,9 @@ class Panel:
         self.label_tree = LabelTrees(TREE_BYTES if "label_tree" in self.names else 0)
         seats = [seat for seat in SEATS if SECOND_SEATS.get(seat, seat) in self.names]
         self.seats = len(seats)
-        total = sum(MIXED_FIRST[seat] for seat in seats)
+        total = 0.0
+        for seat in seats:
+            total += MIXED_FIRST[seat]
         self.start = [MIXED_FIRST_SUM * MIXED_FIRST[seat] / total for seat in seats]
         """What each expert's logit counts in the mixture before any row."""
         self._metric = np.zeros(0, np.float32)
