@@ -26,7 +26,7 @@ class LearnedPool:
         self.positives: dict[int, int] = {}
         self.late: set[int] = set()
         self.prior_logits: dict[int, float] = {}
-        self.theta = [1.0, 0.5, 0.0, 0.1]
+        self.theta = [1.0, 0.5, 0.05, 0.3]
         self.squared = [1.0] * 4
         self.phi: dict[LabelSet, list[float]] = {}
 

@@ -1,7 +1,7 @@
 """The learned pool decode: it learns the label sets, their counts, and the weights theta of `pool_scores`.
 
 When the true set is in the pool, theta climbs the log-probability of that set among the pooled ones by AdaGrad:
-theta += .05 g / sqrt(G), g = phi(true) - E[phi], G += g^2 from 1. theta starts at (1, .5, 0, .1): half of the prior,
+theta += .05 g / sqrt(G), g = phi(true) - E[phi], G += g^2 from 1. theta starts at (1, .5, .05, .3): half of the prior,
 because the labels' probabilities are not independent given the instance.
 
 Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 2011), the step.
@@ -65,7 +65,7 @@ LARGEST_RATE = np.float32(0.999)
 LEAST_POSITIVES = 5
 ROWS_A_REFRESH = 64.0
 STEP = 0.05
-START = (1.0, 0.5, 0.0, 0.1)
+START = (1.0, 0.5, 0.05, 0.3)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
