@@ -127,7 +127,7 @@ MIXED_FIRST = {
     "label_tree": 0.12,
 }
 """What each seat counts in the mixture before any row, up to a factor: halfway between equal weights and those that
-serve the first 400 rows of the other streams best, which no stream that is left out moves by more than .03."""
+serve the first 400 rows of twelve streams best."""
 
 MIXED_FIRST_SUM = 1.1
 
