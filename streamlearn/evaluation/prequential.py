@@ -11,6 +11,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.errors import LearnerError, UsageError
+from streamlearn.evaluation import calibration
 from streamlearn.evaluation.baselines.catalogue import OURS, Start, baseline
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
@@ -78,6 +79,7 @@ class _Runner(Protocol):
     """Takes rows in order and keeps the measures."""
 
     measures: Measures
+    probabilities: calibration.Probabilities
     seconds: float
     alarms: list[int]
 
@@ -95,6 +97,8 @@ class _Ours:
         warm_up(settings)
         self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
         self.measures = self._model.measures
+        self.probabilities = calibration.Probabilities(self._model.labels)
+        self._model.learner.watcher = self.probabilities
         self.seconds = 0.0
         self.alarms: list[int] = []
 
@@ -108,6 +112,7 @@ class _Ours:
                 plan.predict_and_learn(row.x, row.y)
         result = plan.run()
         self.seconds += time.perf_counter() - begun
+        self.probabilities.score()
         self.alarms += [
             first + event.op for event in result.events if event.kind == "drift" and event.direction == "worse"
         ]
@@ -135,6 +140,8 @@ class _Baseline:
         self._declared = bool(stream.features)
         self._features: set[str] = set()
         self._learned = 0
+        # Baselines give label sets only, so this stays empty.
+        self.probabilities = calibration.Probabilities(self._labels)
         # The scoring kernel compiles here, outside the seconds that are counted.
         self.measures = Measures(settings.measures.window, 1)
         self._score([], StreamRow({}, {}))
@@ -239,12 +246,14 @@ def evaluate_stream(
                 answered(answer, row)
         count += len(rows)
         if count % window == 0:
-            windows.append({"from": count - window, "to": count, "measures": runner.measures.window_at_end()})
+            measured = runner.measures.window_at_end() | runner.probabilities.window()
+            windows.append({"from": count - window, "to": count, "measures": measured})
         if progress is not None:
             progress(count, runner.measures.window_latest())
     if count % window:
         begin = count - count % window
-        windows.append({"from": begin, "to": count, "measures": runner.measures.window_current()})
+        measured = runner.measures.window_current() | runner.probabilities.window()
+        windows.append({"from": begin, "to": count, "measures": measured})
     features, labels = runner.sizes()
     if stream.features:
         features = len(stream.features)
@@ -258,7 +267,7 @@ def evaluate_stream(
         features,
         labels,
         runner.seconds,
-        runner.measures.whole(),
+        runner.measures.whole() | runner.probabilities.whole.values(),
         windows,
         runner.remarks(),
         runner.alarms,

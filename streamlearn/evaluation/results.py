@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from streamlearn.errors import UsageError
 from streamlearn.evaluation.baselines.catalogue import OURS
+from streamlearn.evaluation.calibration import NAMES as OF_PROBABILITIES
 from streamlearn.evaluation.prequential import Report
 from streamlearn.telemetry.measures import NAMES
 
@@ -99,9 +100,8 @@ def read_reports(path: Path) -> list[Report]:
 def _report(value: Any) -> Report:
     if not isinstance(value, dict):
         raise ValueError("not an object")
-    measures = {name: None if value["measures"][name] is None else float(value["measures"][name]) for name in NAMES}
     windows = [
-        {"from": int(each["from"]), "to": int(each["to"]), "measures": {name: each["measures"][name] for name in NAMES}}
+        {"from": int(each["from"]), "to": int(each["to"]), "measures": _measures(each["measures"])}
         for each in value["windows"]
     ]
     return Report(
@@ -114,11 +114,16 @@ def _report(value: Any) -> Report:
         features=int(value["features"]),
         labels=int(value["labels"]),
         seconds=float(value["seconds"]),
-        measures=measures,
+        measures=_measures(value["measures"]),
         windows=windows,
         remarks=[str(each) for each in value.get("remarks", ())],
         alarms=[int(each) for each in value.get("alarms", ())],
     )
+
+
+def _measures(value: Any) -> dict[str, float | None]:
+    found = {name: value[name] for name in NAMES} | {name: value.get(name) for name in OF_PROBABILITIES}
+    return {name: None if each is None else float(each) for name, each in found.items()}
 
 
 def read_published(pattern: str) -> list[Result]:

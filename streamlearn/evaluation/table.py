@@ -16,10 +16,12 @@ _COLUMNS = {
     "example_jaccard": "Jaccard",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
+    "log_loss": "log loss",
+    "calibration_error": "ECE",
 }
 
 
-LEAST_WIDTH = 120
+LEAST_WIDTH = 136
 """Columns of text that the table needs; a narrower terminal breaks its lines instead of losing digits."""
 
 

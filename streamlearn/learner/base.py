@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class StreamLearner(ABC):
         Positives before a label may be predicted.
     labels, features:
         Label slots and columns in use.
+    watcher:
+        Is handed every walk's operations and answers, with the logits of all labels; None: nobody asks for these.
     """
 
     def __init__(self, scores_top: int, minimum_support: int) -> None:
@@ -34,6 +36,7 @@ class StreamLearner(ABC):
         self.minimum_support = minimum_support
         self.labels = 0
         self.features = 0
+        self.watcher: Callable[[Operations, Answers], None] | None = None
 
     @property
     @abstractmethod
@@ -103,6 +106,7 @@ class StreamLearner(ABC):
             np.zeros(count + 1, np.int64),
             np.zeros(FEATURES_AT_MOST, np.int32),
             np.zeros(FEATURES_AT_MOST, np.float32),
+            np.zeros((0, 0) if self.watcher is None else (count, self.labels), np.float32),
         )
         buffer = event_buffer(EVENT_ROOM + self.labels + self.cluster_count)
         events: list[LearnerEvent] = []
@@ -124,4 +128,6 @@ class StreamLearner(ABC):
                 )
             elif reason == STRUCTURE_DUE:
                 events += self._restructure(position - 1, happened)
+        if self.watcher is not None:
+            self.watcher(operations, answers)
         return answers, events

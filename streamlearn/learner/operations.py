@@ -50,7 +50,8 @@ class Answers(NamedTuple):
     ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's
     label set, best first; the best other labels follow. ``learned`` int64[n] counts the rows learnt before the
     operation. What a row that only predicts knew of recent label sets is in ``recent_columns`` int32 and
-    ``recent_values`` float32 from ``recent_starts`` int64[n + 1].
+    ``recent_values`` float32 from ``recent_starts`` int64[n + 1]. ``all_logits`` float32[n, labels] are those of all
+    labels, of rows that predict; float32[0, 0] where nobody asks for them.
     """
 
     starts: np.ndarray
@@ -62,6 +63,7 @@ class Answers(NamedTuple):
     recent_starts: np.ndarray
     recent_columns: np.ndarray
     recent_values: np.ndarray
+    all_logits: np.ndarray
 
 
 @kernel
@@ -109,6 +111,9 @@ def write_answer(
         answers.scores[place] = probability(answers.logits[place])
     answers.chosen[operation] = count
     answers.starts[operation + 1] = end
+    if answers.all_logits.shape[0] > 0:
+        for label in range(labels):
+            answers.all_logits[operation, label] = logits[label]
 
 
 @kernel

@@ -16,7 +16,10 @@ from streamlearn.settings.model import Settings
 from streamlearn.streams.synthetic import generator
 from tests.datasets import dataset
 
-MEASURES = {"subset_accuracy", "hamming_loss", "example_f1", "example_jaccard", "micro_f1", "macro_f1"}
+MEASURES = {"subset_accuracy", "hamming_loss", "example_f1", "example_jaccard", "micro_f1", "macro_f1"} | {
+    "log_loss",
+    "calibration_error",
+}
 
 
 def test_the_files_are_as_documented(tmp_path: Path) -> None:

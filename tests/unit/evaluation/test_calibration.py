@@ -1,0 +1,152 @@
+"""Log loss and calibration error: against scikit-learn and a plain loop, and that watching changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics
+from typer.testing import CliRunner
+
+from streamlearn.cli.app import app
+from streamlearn.evaluation.calibration import Calibration, Probabilities
+from streamlearn.evaluation.prequential import evaluate_stream
+from streamlearn.settings.model import Settings
+from streamlearn.stream_model import StreamModel
+from streamlearn.streams import open_stream
+from streamlearn.streams.synthetic import generator
+from tests.datasets import dataset
+
+PAIRS = st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 1)), min_size=1, max_size=60)
+
+
+def plain_error(probabilities: list[float], truths: list[int], bins: int = 15) -> float:
+    """Return the expected calibration error, bin by bin."""
+    total = 0.0
+    for number in range(bins):
+        inside = [
+            place for place, p in enumerate(probabilities) if min(int(p * bins), bins - 1) == number
+        ]  # fmt: skip
+        if inside:
+            confidence = sum(probabilities[place] for place in inside) / len(inside)
+            share = sum(truths[place] for place in inside) / len(inside)
+            total += len(inside) / len(probabilities) * abs(share - confidence)
+    return total
+
+
+def calibrated(pairs: list[tuple[float, int]], calls: int = 1) -> dict[str, float | None]:
+    calibration = Calibration()
+    for part in np.array_split(np.arange(len(pairs)), calls):
+        chosen = [pairs[place] for place in part]
+        calibration.score(np.array([p for p, _ in chosen], np.float64), np.array([y for _, y in chosen], np.int8))
+    return calibration.values()
+
+
+@given(PAIRS)
+def test_measures_are_those_of_scikit_learn_and_of_the_definition(pairs: list[tuple[float, int]]) -> None:
+    probabilities, truths = [p for p, _ in pairs], [y for _, y in pairs]
+    found = calibrated(pairs)
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(truths, probabilities, labels=[0, 1]))
+    assert found["calibration_error"] == pytest.approx(plain_error(probabilities, truths), abs=1e-12)
+
+
+@given(PAIRS, st.integers(1, 9))
+def test_cutting_pairs_into_calls_changes_no_bit(pairs: list[tuple[float, int]], calls: int) -> None:
+    assert calibrated(pairs, calls) == calibrated(pairs)
+
+
+def test_hand_made_figures() -> None:
+    assert Calibration().values() == {"log_loss": None, "calibration_error": None}
+    found = calibrated([(0.9, 1), (0.9, 1), (0.9, 0), (0.1, 0)])
+    assert found["calibration_error"] == pytest.approx((3 * (0.9 - 2 / 3) + 0.1) / 4)
+    assert found["log_loss"] == pytest.approx(-(3 * np.log(0.9) + np.log(0.1)) / 4)
+    sure_and_wrong = calibrated([(0.0, 1), (1.0, 0)])
+    assert sure_and_wrong["log_loss"] == pytest.approx(52 * np.log(2))
+    assert sure_and_wrong["calibration_error"] == 1.0
+
+
+def check(spec: str, limit: int, preset: str, folder: Path) -> None:
+    """Hold a report's measures equal to those of the probabilities that answers show, which have six decimals."""
+    report_file, prediction_file = folder / "r.jsonl", folder / "p.jsonl"
+    arguments = ["evaluate", spec, "--limit", str(limit), "--preset", preset, "--window", "100"]
+    arguments += ["--set", "learner.scores_top=1000", "--set", "labels.min_count=0"]
+    result = CliRunner().invoke(app, [*arguments, "--json", str(report_file), "--predictions", str(prediction_file)])
+    assert result.exit_code == 0, result.output
+    report = json.loads(report_file.read_text())
+    scores = [json.loads(line)["scores"] for line in prediction_file.read_text().splitlines()]
+    truths = [set(row.y or ()) for row, _ in zip(open_stream(spec), scores, strict=False)]
+    whole = {"from": 0, "to": len(scores), "measures": report["measures"]}
+    for part in [whole, *report["windows"]]:
+        pairs = [
+            (p, int(name in truths[row])) for row in range(part["from"], part["to"]) for name, p in scores[row].items()
+        ]
+        probabilities, signs = [p for p, _ in pairs], [y for _, y in pairs]
+        assert part["measures"]["log_loss"] == pytest.approx(
+            metrics.log_loss(signs, probabilities, labels=[0, 1]), rel=2e-4
+        )
+        assert part["measures"]["calibration_error"] == pytest.approx(plain_error(probabilities, signs), abs=2e-3)
+
+
+def test_labels_that_join_at_first_mention_count_from_the_next_row_on(tmp_path: Path) -> None:
+    check("synthetic:drifting", 330, "default", tmp_path)
+
+
+def test_a_real_stream(tmp_path: Path) -> None:
+    check(str(dataset("emotions")), 400, "fast", tmp_path)
+
+
+def test_partial_truths_count_the_labels_that_they_name(tmp_path: Path) -> None:
+    rows = [{"x": {"a": 1.0, "b": float(row % 3)}, "y": ["p", "q"] if row % 3 else ["q"]} for row in range(90)]
+    named = [{**row, "y": {"p": "p" in row["y"]} if number > 50 else row["y"]} for number, row in enumerate(rows)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps({"id": str(number), **row}) + "\n" for number, row in enumerate(named)))
+    settings = Settings.model_validate({"learner": {"scores_top": 9}, "labels": {"min_count": 0}})
+    scores: list[dict[str, float]] = []
+    report = evaluate_stream(open_stream(str(file)), settings, answered=lambda answer, _: scores.append(answer.scores))
+    pairs = [
+        (p, int(row["y"][name] if isinstance(row["y"], dict) else name in row["y"]))
+        for row, of_row in zip(named, scores, strict=True)
+        for name, p in of_row.items()
+        if not isinstance(row["y"], dict) or name in row["y"]
+    ]
+    assert len(pairs) < sum(map(len, scores))
+    expected = metrics.log_loss([y for _, y in pairs], [p for p, _ in pairs], labels=[0, 1])
+    assert report.measures["log_loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_label_that_takes_another_ones_place_has_no_probability_at_that_row() -> None:
+    labels = {"maximum": 2, "min_count": 3}
+    model = StreamModel(Settings.model_validate({"labels": labels}))
+    watcher = model.learner.watcher = Probabilities(model.labels)
+    plan = model.plan()
+    for names in (["a"], ["a", "b"], ["a"], ["a", "c"], ["a", "c"]):
+        plan.predict_and_learn({"x": 1.0}, names)
+    plan.run()
+    watcher.score()
+    # Known and still there when answered: none, a, a b, a (b leaves for c), a c.
+    assert watcher.whole.pairs == 0 + 1 + 2 + 1 + 2
+
+
+@pytest.mark.parametrize("preset", ["default", "fast", "paper"])
+def test_watching_changes_no_bit_of_the_model(preset: str) -> None:
+    settings = Settings.model_validate({"learner": {"preset": preset}})
+    hashes = []
+    for watched in (True, False):
+        model = StreamModel(settings)
+        model.learner.watcher = Probabilities(model.labels) if watched else None
+        plan = model.plan()
+        for row in generator("drifting", seed=1, instances=150):
+            plan.predict_and_learn(row.x, row.y or [])
+        plan.run()
+        hashes.append(model.state_hash())
+    assert hashes[0] == hashes[1]
+
+
+def test_a_learner_without_probabilities_has_none() -> None:
+    report = evaluate_stream(generator("drifting", seed=1, instances=40), Settings(), learner="majority")
+    assert report.measures["log_loss"] is report.measures["calibration_error"] is None
+    assert report.as_json()["windows"][0]["measures"]["log_loss"] is None
