@@ -3,8 +3,8 @@
 A pair counts when its truth is known and the label was known when the row was answered: a label that the row itself
 mentions first had no probability. Log loss is the mean of -(y ln p + (1 - y) ln(1 - p)), in nats a label, with p
 clipped to [2^-52, 1 - 2^-52], as scikit-learn does. Expected calibration error puts all probabilities into 15 bins of
-equal width, [0, 1/15) to [14/15, 1], and is the mean over pairs of their bin's distance between the share of true labels
-and the mean probability.
+equal width, [0, 1/15) to [14/15, 1], and is the mean over pairs of their bin's distance between the share of true
+labels and the mean probability.
 
 Source: Naeini, Cooper and Hauskrecht, *Obtaining well calibrated probabilities using Bayesian binning* (AAAI 2015),
 equation 2; 15 bins as Guo et al., *On calibration of modern neural networks* (ICML 2017), section 2.

@@ -129,7 +129,8 @@ def test_published_tables_of_both_kinds(tmp_path: Path) -> None:
 
 
 def report(stream: str = "s", learner: str = "last", rule: str = "", instances: int = 10) -> Report:
-    measures: dict[str, float | None] = {measure.name: 0.5 for measure in MEASURES}
+    measures: dict[str, float | None] = {measure.name: 0.5 for measure in MEASURES} | {"log_loss": 0.25}
+    measures |= {"calibration_error": None}
     windows = [{"from": 0, "to": instances, "measures": measures}]
     return Report(stream, learner, "default", rule, 0, instances, 2, 3, 0.5, measures, windows)
 
@@ -139,6 +140,9 @@ def test_reports_come_back_from_their_file(tmp_path: Path) -> None:
     written = report()._replace(remarks=["It rained."])
     file.write_text(json.dumps(written.as_json() | {"alarms": [4]}) + "\n\n")
     assert read_reports(file) == [written._replace(alarms=[4])]
+    file.write_text(json.dumps(written.as_json()).replace('"log_loss": 0.25, "calibration_error": null', '"more": 1'))
+    assert "log_loss" not in file.read_text()
+    assert read_reports(file)[0].measures["log_loss"] is None
     file.write_text('{"stream": "s"}\n')
     with pytest.raises(UsageError, match=r"r\.jsonl, line 1: .*'measures' is missing"):
         read_reports(file)
