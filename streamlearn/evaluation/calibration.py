@@ -64,11 +64,12 @@ class Calibration:
 
 
 class _Walked(NamedTuple):
-    """A walk's rows, with the generations that label slots had then."""
+    """A walk's rows, with the generations that label slots had then, and the slots that had no label."""
 
     operations: Operations
     answers: Answers
     generations: list[int]
+    vacant: list[int]
 
 
 class Probabilities:
@@ -86,13 +87,13 @@ class Probabilities:
     def __init__(self, labels: LabelTable) -> None:
         self._labels = labels
         self._walked: list[_Walked] = []
-        self._waiting: tuple[np.ndarray, list[int]] = (np.zeros(0, np.float32), [])
+        self._before: _Walked | None = None
         self.whole = Calibration()
         self._window = Calibration()
 
     def __call__(self, operations: Operations, answers: Answers) -> None:
         """Keep a walk."""
-        self._walked.append(_Walked(operations, answers, self._labels.generations))
+        self._walked.append(_Walked(operations, answers, self._labels.generations, list(self._labels.vacant)))
 
     def window(self) -> dict[str, float | None]:
         """Return the measures since the last call."""
@@ -112,19 +113,19 @@ class Probabilities:
 
     def _pairs(self, walked: _Walked) -> tuple[np.ndarray, np.ndarray]:
         """Return the logits float32[rows, labels] and truths int8[rows, labels], -1 unknown, of the rows learnt."""
-        operations, answers, generations = walked
+        operations, answers, generations, vacant = walked
         kinds, starts = operations.kind, operations.truth_starts
         logits = answers.all_logits.copy()
         truth = np.where(operations.complete[:, None] != 0, np.int8(0), np.int8(-1)).repeat(logits.shape[1], axis=1)
         truth[kinds & LEARN == 0] = -1
         truth[np.repeat(np.arange(kinds.size), np.diff(starts)), operations.truth_slots] = operations.truth_signs
-        if kinds.size and kinds[0] & PREDICT == 0:
-            given, then = self._waiting
+        truth[:, vacant] = -1
+        if self._before is not None and kinds[0] & PREDICT == 0:
+            before = self._before
+            given = before.answers.all_logits[-1]
             logits[0, : given.size] = given
             truth[0, given.size :] = -1
-            if then is not generations:
-                replaced = [slot for slot in range(given.size) if then[slot] != generations[slot]]
-                truth[0, replaced] = -1
-        if kinds.size:
-            self._waiting = (answers.all_logits[-1], generations)
+            truth[0, before.vacant] = -1
+            truth[0, [slot for slot in range(given.size) if before.generations[slot] != generations[slot]]] = -1
+        self._before = walked
         return logits, truth

@@ -100,6 +100,7 @@ def read_reports(path: Path) -> list[Report]:
 def _report(value: Any) -> Report:
     if not isinstance(value, dict):
         raise ValueError("not an object")
+    measures = _measures(value["measures"])
     windows = [
         {"from": int(each["from"]), "to": int(each["to"]), "measures": _measures(each["measures"])}
         for each in value["windows"]
@@ -114,7 +115,7 @@ def _report(value: Any) -> Report:
         features=int(value["features"]),
         labels=int(value["labels"]),
         seconds=float(value["seconds"]),
-        measures=_measures(value["measures"]),
+        measures=measures,
         windows=windows,
         remarks=[str(each) for each in value.get("remarks", ())],
         alarms=[int(each) for each in value.get("alarms", ())],

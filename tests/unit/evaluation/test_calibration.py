@@ -70,10 +70,13 @@ def test_hand_made_figures() -> None:
 
 
 def check(spec: str, limit: int, preset: str, folder: Path) -> None:
-    """Hold a report's measures equal to those of the probabilities that answers show, which have six decimals."""
+    """Hold a report's measures equal to those of the probabilities that answers show, which have six decimals.
+
+    No label is declared, so that every one was true once before it is known, and is shown from then on.
+    """
     report_file, prediction_file = folder / "r.jsonl", folder / "p.jsonl"
     arguments = ["evaluate", spec, "--limit", str(limit), "--preset", preset, "--window", "100"]
-    arguments += ["--set", "learner.scores_top=1000", "--set", "labels.min_count=0"]
+    arguments += ["--set", "learner.scores_top=1000"]
     result = CliRunner().invoke(app, [*arguments, "--json", str(report_file), "--predictions", str(prediction_file)])
     assert result.exit_code == 0, result.output
     report = json.loads(report_file.read_text())
@@ -96,7 +99,10 @@ def test_labels_that_join_at_first_mention_count_from_the_next_row_on(tmp_path: 
 
 
 def test_a_real_stream(tmp_path: Path) -> None:
-    check(str(dataset("emotions")), 400, "fast", tmp_path)
+    rows = [{"x": list(row.x), "y": list(row.y or ())} for row in open_stream(str(dataset("emotions")))]
+    file = tmp_path / "emotions.jsonl"
+    file.write_text("".join(json.dumps({"id": str(number), **row}) + "\n" for number, row in enumerate(rows)))
+    check(str(file), 400, "fast", tmp_path)
 
 
 def test_partial_truths_count_the_labels_that_they_name(tmp_path: Path) -> None:
@@ -104,7 +110,7 @@ def test_partial_truths_count_the_labels_that_they_name(tmp_path: Path) -> None:
     named = [{**row, "y": {"p": "p" in row["y"]} if number > 50 else row["y"]} for number, row in enumerate(rows)]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps({"id": str(number), **row}) + "\n" for number, row in enumerate(named)))
-    settings = Settings.model_validate({"learner": {"scores_top": 9}, "labels": {"min_count": 0}})
+    settings = Settings.model_validate({"learner": {"scores_top": 9}})
     scores: list[dict[str, float]] = []
     report = evaluate_stream(open_stream(str(file)), settings, answered=lambda answer, _: scores.append(answer.scores))
     pairs = [
@@ -129,6 +135,19 @@ def test_a_label_that_takes_another_ones_place_has_no_probability_at_that_row() 
     watcher.score()
     # Known and still there when answered: none, a, a b, a (b leaves for c), a c.
     assert watcher.whole.pairs == 0 + 1 + 2 + 1 + 2
+
+
+def test_a_vacant_slot_has_no_probability() -> None:
+    model = StreamModel(Settings.model_validate({"labels": {"retire_after_instances": 2}}))
+    watcher = model.learner.watcher = Probabilities(model.labels)
+    plan = model.plan()
+    for names in (["a"], ["a", "b"], ["a"], ["a"], ["a"], ["a", "c"], ["a", "c"]):
+        plan.predict_and_learn({"x": 1.0}, names)
+    plan.run()
+    watcher.score()
+    assert model.label_names == ["a", "c"]
+    # Known when answered: none, a, a b, a b (b retires after this row), a, a (c takes the slot), a c.
+    assert watcher.whole.pairs == 0 + 1 + 2 + 2 + 1 + 1 + 2
 
 
 @pytest.mark.parametrize("preset", ["default", "fast", "paper"])
