@@ -40,7 +40,7 @@ class StepParts:
 
     @cached_property
     def _mixer(self) -> Mixer:
-        mixer = Mixer(self._panel.seats)
+        mixer = Mixer(self._panel.start)
         mixer.grow(_LABELS)
         return mixer
 

@@ -86,7 +86,9 @@ class EngineSettings(Section):
     )
     start_from: Literal["earliest", "latest"] = _setting("earliest", "Where a group without committed offsets begins")
     on_offset_lost: Literal["stop", "earliest", "latest"] = _setting("stop", "What to do when offsets left retention")
-    batch_seconds: float = _setting(0.1, "Shortest time from one transaction's start to the next, unless that is full", "seconds", gt=0, le=10)
+    batch_seconds: float = _setting(
+        0.1, "Shortest time from one transaction's start to the next, unless that is full", "seconds", gt=0, le=10
+    )
     batch_instances: int = _setting(5_000, "Most records in a transaction", "records", ge=1)
     batch_bytes: int = _setting(8 << 20, "Most bytes of records in a transaction", "bytes", ge=1)
     frozen: bool = _setting(False, "Answer only, learn nothing")
