@@ -47,6 +47,14 @@ def compare(
             show_default=False,
         ),
     ] = None,
+    own_rules: Annotated[
+        bool,
+        typer.Option(
+            "--own-rules",
+            help="Put our learner's rules together as one: subset accuracy by subset, Hamming loss by hamming, example "
+            "F1 and Jaccard by f1, micro F1 by balanced, macro F1 by macro.",
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write one JSON object per stream, learner and line.", show_default=False),
@@ -90,6 +98,7 @@ def compare(
     from streamlearn.evaluation.ranking import rankings
     from streamlearn.evaluation.report import Comparison, check_plots, html_report
     from streamlearn.evaluation.results import (
+        by_own_rules,
         learner_name,
         read_published,
         read_reports,
@@ -151,6 +160,8 @@ def compare(
         if lines is not None:
             lines.close()
     own = results_of(reports)
+    if own_rules:
+        own = by_own_rules(own)
     compared = [*own, *(same_streams(outside, dict.fromkeys(result.stream for result in own)) if own else outside)]
     ranked = rankings(compared)
     if not ranked:

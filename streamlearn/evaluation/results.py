@@ -28,6 +28,20 @@ PUBLISHED_STREAMS = {"tmc": "tmc2007", "d20ng": "ng20"}
 """Streams that published tables call by another name, in lower case."""
 
 
+OWN_RULES = {
+    "subset_accuracy": "subset",
+    "hamming_loss": "hamming",
+    "example_f1": "f1",
+    "example_jaccard": "f1",
+    "micro_f1": "balanced",
+    "macro_f1": "macro",
+}
+"""The rule that is made for each measure, or comes nearest to it."""
+
+BY_OWN_RULES = "own-rules"
+"""In place of a rule in a learner's name: each measure by its own."""
+
+
 class Result(NamedTuple):
     """What a learner reached on a stream: measures by name."""
 
@@ -70,6 +84,35 @@ def results_of(reports: Iterable[Report]) -> list[Result]:
         measures = {measure: value for measure, value in report.measures.items() if value is not None}
         found[name, report.stream] = Result(name, report.stream, measures)
     return list(found.values())
+
+
+def by_own_rules(results: Iterable[Result]) -> list[Result]:
+    """Return the results with our learner's rules put together, each measure by the rule made for it.
+
+    Raises
+    ------
+    UsageError
+        When a stream lacks the result of one of the rules.
+    """
+    found: list[Result] = []
+    rules: dict[tuple[str, str], dict[str, Result]] = {}
+    for result in results:
+        start, colon, rule = result.learner.rpartition(":")
+        if colon and start.partition(":")[0] == OURS and rule in OWN_RULES.values():
+            rules.setdefault((start, result.stream), {})[rule] = result
+        else:
+            found.append(result)
+    for (start, stream), of_rule in rules.items():
+        missing = [rule for rule in dict.fromkeys(OWN_RULES.values()) if rule not in of_rule]
+        if missing:
+            raise UsageError(f"{stream}: --own-rules needs {', '.join(f'{start}:{rule}' for rule in missing)} as well")
+        measures = {
+            measure: of_rule[rule].measures[measure]
+            for measure, rule in OWN_RULES.items()
+            if measure in of_rule[rule].measures
+        }
+        found.append(Result(f"{start}:{BY_OWN_RULES}", stream, measures))
+    return found
 
 
 def read_reports(path: Path) -> list[Report]:

@@ -18,7 +18,9 @@ from streamlearn.errors import UsageError
 from streamlearn.evaluation.prequential import Report
 from streamlearn.evaluation.ranking import MEASURES, Ranking, critical_difference, rank, rankings
 from streamlearn.evaluation.results import (
+    OWN_RULES,
     Result,
+    by_own_rules,
     learner_name,
     read_published,
     read_reports,
@@ -162,6 +164,38 @@ def test_our_learner_is_named_by_its_rule() -> None:
     assert learner_name(report(learner="streamlearn", rule="f1")) == "streamlearn:f1"
     with pytest.raises(UsageError, match="rule"):
         _chosen("streamlearn:nothing", [])
+
+
+def test_each_measure_by_its_own_rule() -> None:
+    rules = list(dict.fromkeys(OWN_RULES.values()))
+    measures = [measure.name for measure in MEASURES]
+    given = [
+        Result(f"streamlearn{preset}:{rule}", "yeast", dict.fromkeys(measures, place / 8))
+        for preset in ("", ":fast")
+        for place, rule in enumerate(rules)
+    ]
+    others = [Result("br:nb", "yeast", {"micro_f1": 0.3}), Result("streamlearn:top_k:3", "yeast", {"micro_f1": 0.4})]
+    found = by_own_rules([*given, *others])
+    expected = {measure: rules.index(OWN_RULES[measure]) / 8 for measure in measures}
+    assert found == [
+        *others,
+        Result("streamlearn:own-rules", "yeast", expected),
+        Result("streamlearn:fast:own-rules", "yeast", expected),
+    ]
+    with pytest.raises(UsageError, match="yeast: --own-rules needs streamlearn:macro as well"):
+        by_own_rules([result for result in given if result.learner != "streamlearn:macro"])
+
+
+def test_own_rules_are_ranked_beside_published_figures(tmp_path: Path) -> None:
+    lines = tmp_path / "r.jsonl"
+    reports = [report("yeast", "streamlearn", rule) for rule in dict.fromkeys(OWN_RULES.values())]
+    lines.write_text("".join(json.dumps(each.as_json()) + "\n" for each in reports))
+    table = tmp_path / "paper_example_f1.csv"
+    table.write_text("Dataset,MLHAT,KNN\nYeast,0.6,0.4\n")
+    done = run("--results", str(lines), "--published", str(table), "--own-rules")
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.stdout.splitlines()[1:4]]
+    assert rows[1] == ["streamlearn:own-rules", "0.5000", "(2.00)"]
 
 
 def run(*arguments: str) -> Any:
