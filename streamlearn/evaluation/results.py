@@ -24,6 +24,12 @@ PUBLISHED_MEASURES = {
 }
 """From the names that published tables use to ours."""
 
+UNFINISHED = 1e9
+"""Published tables have such a large number where a run did not finish; or the measure's worst value."""
+
+WORST = dict.fromkeys(PUBLISHED_MEASURES.values(), 0.0) | {"hamming_loss": 1.0}
+"""What a run that did not finish counts as."""
+
 PUBLISHED_STREAMS = {"tmc": "tmc2007", "d20ng": "ng20"}
 """Streams that published tables call by another name, in lower case."""
 
@@ -178,7 +184,8 @@ def read_published(pattern: str) -> list[Result]:
     measures: the columns are the stream, the learner's variant, and the measures by those names; the learner is called
     by the file's name and the variant.
 
-    A run that did not finish stands in those tables with the worst value of the measure, and is ranked so.
+    A run that did not finish stands in those tables with the worst value of the measure, or with 999999999999, which
+    counts as the worst value.
 
     Parameters
     ----------
@@ -223,9 +230,14 @@ def _cells(path: Path, *, required: bool) -> list[tuple[str, str, str, float]]:
             else:
                 continue
             try:
-                found.append((learner, stream, measure, float(text)))
+                value = float(text)
             except ValueError:
                 raise UsageError(f"{path}, line {number}: {text!r} is not a number, in column {name}") from None
+            if value >= UNFINISHED:
+                value = WORST[measure]
+            if not 0.0 <= value <= 1.0:
+                raise UsageError(f"{path}, line {number}: {text} is not between 0 and 1, in column {name}")
+            found.append((learner, stream, measure, value))
     if required and not found:
         raise UsageError(f"{path}: no table of {', '.join(PUBLISHED_MEASURES)}; see `streamlearn compare --help`")
     return found

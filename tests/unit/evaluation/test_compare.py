@@ -128,6 +128,11 @@ def test_published_tables_of_both_kinds(tmp_path: Path) -> None:
     (tmp_path / "bad_hamming.csv").write_text("Dataset,A\nYeast,much\n")
     with pytest.raises(UsageError, match=r"line 2: 'much' is not a number, in column A"):
         read_published(str(tmp_path / "bad_hamming.csv"))
+    (tmp_path / "unfinished_hamming.csv").write_text("Dataset,A,B\nYeast,999999999999,0.2\n")
+    assert read_published(str(tmp_path / "unfinished_hamming.csv"))[0].measures == {"hamming_loss": 1.0}
+    (tmp_path / "bad_hamming.csv").write_text("Dataset,A\nYeast,20.5\n")
+    with pytest.raises(UsageError, match=r"line 2: 20\.5 is not between 0 and 1, in column A"):
+        read_published(str(tmp_path / "bad_hamming.csv"))
 
 
 def report(stream: str = "s", learner: str = "last", rule: str = "", instances: int = 10) -> Report:

@@ -1,0 +1,158 @@
+"""Bytes of a model's state: what a feature and a label add, and how it grows along a stream. Run as a command:
+
+    python -m tests.benchmarks.memory [--preset NAME] [--stream FILE] [--every N]
+
+First come bytes per feature, per label, per pair of feature and label and per pair of labels, from models without rows
+that differ only in these numbers, and the bytes that do not depend on them at most. With a stream, lines follow with
+the rows so far, the state's bytes, those of them that grow by rows alone, and the resident bytes of the process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.settings.model import Settings
+from streamlearn.stream_model import StreamModel, learner_bytes_bound
+from streamlearn.streams.base import Stream
+from streamlearn.streams.opening import open_stream
+
+FEATURES = (512, 1_024, 2_048)
+LABELS = (48, 96, 192)
+"""Multiples of 16, the most labels that a node of the cluster tree has below it."""
+
+NAME_BYTES = 8
+BATCH = 500
+
+
+class Growth(NamedTuple):
+    """Bytes of state: of each feature and each label, name not counted, of each pair of both, of each pair of labels.
+
+    ``fixed`` are the most bytes that depend on neither: windows, indexes, pools and trees with bounds of their own.
+    """
+
+    feature: float
+    label: float
+    cell: float
+    label_pair: float
+    fixed: int
+
+    def bytes_of(self, features: int, labels: int, name_bytes: int = 0) -> float:
+        """Return the bytes of a state without what is fixed, with so many bytes of names."""
+        return (
+            self.feature * features
+            + self.label * labels
+            + self.cell * features * labels
+            + self.label_pair * labels * labels
+            + name_bytes
+        )
+
+
+DECLARED = {
+    "default": Growth(80, 2_100, 36, 24, 82_000_000),
+    "fast": Growth(60, 1_220, 28, 8, 1_300_000),
+}
+"""The bytes that docs/learner.md states."""
+
+
+class Point(NamedTuple):
+    """A model along a stream: ``by_rows`` are the state's bytes beyond what its features and labels add."""
+
+    rows: int
+    features: int
+    labels: int
+    state: int
+    by_rows: int
+    resident: int | None
+
+
+def settings_of(preset: str) -> Settings:
+    """Return settings that leave room for every measurement."""
+    return Settings.model_validate(
+        {"learner": {"preset": preset}, "labels": {"maximum": 4_096}, "limits": {"memory_bytes": 1 << 42}}
+    )
+
+
+def empty_model(preset: str, features: int, labels: int) -> StreamModel:
+    """Return a model without rows; every name has `NAME_BYTES` bytes."""
+    return StreamModel(
+        settings_of(preset),
+        labels=[f"{number:0{NAME_BYTES}d}" for number in range(labels)],
+        features=[f"{number:0{NAME_BYTES}d}" for number in range(features)],
+    )
+
+
+def growth(preset: str) -> Growth:
+    """Return what features and labels add, from models that differ in nothing else."""
+    sizes = list(itertools.product(FEATURES, LABELS))
+    held = [empty_model(preset, *size).memory_bytes() - NAME_BYTES * sum(size) for size in sizes]
+    terms = np.array([[features, labels, features * labels, labels * labels, 1.0] for features, labels in sizes])
+    found = np.linalg.lstsq(terms / terms.max(axis=0), np.array(held, np.float64), rcond=None)[0] / terms.max(axis=0)
+    feature, label, cell, label_pair, _ = (round(float(value), 3) for value in found)
+    return Growth(feature, label, cell, label_pair, learner_bytes_bound(settings_of(preset), 1, 1))
+
+
+def resident_bytes() -> int | None:
+    """Return the resident bytes of this process; None where the system does not say so."""
+    file = Path("/proc/self/status")
+    if not file.exists():
+        return None
+    line = next(line for line in file.read_text(encoding="ascii").splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+def along(stream: Stream, preset: str, every: int) -> Iterator[Point]:
+    """Yield the model's size each ``every`` rows and at the end."""
+    model = StreamModel(settings_of(preset), labels=stream.labels, features=stream.features)
+    each = growth(preset)
+    rows = 0
+    plan = model.plan()
+    for row in stream:
+        plan.predict_and_learn(row.x, row.y or [])
+        rows += 1
+        if rows % every and len(plan) < BATCH:
+            continue
+        plan.run()
+        plan = model.plan()
+        if rows % every == 0:
+            yield _point(model, each, rows)
+    plan.run()
+    if rows % every:
+        yield _point(model, each, rows)
+
+
+def _point(model: StreamModel, each: Growth, rows: int) -> Point:
+    arrays = model.arrays()
+    state = sum(array.nbytes for array in arrays.values())
+    names = sum(array.nbytes for name, array in arrays.items() if name.endswith(".names"))
+    features, labels = model.feature_count, model.labels.count
+    return Point(rows, features, labels, state, round(state - each.bytes_of(features, labels, names)), resident_bytes())
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", default="default", choices=sorted(DECLARED))
+    parser.add_argument("--stream", help="a file or synthetic:NAME")
+    parser.add_argument("--every", type=int, default=10_000, help="rows between two lines")
+    options = parser.parse_args()
+    found = growth(options.preset)
+    for name, value in found._asdict().items():
+        print(f"{name:12}{value:14,.0f}")  # noqa: T201
+    if options.stream:
+        print(f"{'rows':>9}{'features':>10}{'labels':>8}{'state':>14}{'by rows':>14}{'resident':>15}")  # noqa: T201
+        for point in along(open_stream(options.stream), options.preset, options.every):
+            resident = "" if point.resident is None else f"{point.resident:,}"
+            print(  # noqa: T201
+                f"{point.rows:9,}{point.features:10,}{point.labels:8,}{point.state:14,}{point.by_rows:14,}{resident:>15}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

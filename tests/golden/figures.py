@@ -1,0 +1,95 @@
+"""The figures, how far a measured one may lie from them, and how they are measured."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from streamlearn.evaluation.prequential import Report, evaluate_stream
+from streamlearn.settings.model import Settings
+from streamlearn.streams.opening import open_stream
+
+FILE = Path(__file__).with_name("figures.json")
+RULE = "balanced"
+STREAMS = (
+    "flags",
+    "waterquality",
+    "emotions",
+    "yeast",
+    "scene",
+    "medical",
+    "langlog",
+    "slashdot",
+    "bibtex",
+    "corel5k",
+    "ng20",
+    "tmc2007",
+    "imdb",
+    "delicious",
+)
+MEASURES = (
+    "subset_accuracy",
+    "hamming_loss",
+    "example_f1",
+    "example_jaccard",
+    "micro_f1",
+    "macro_f1",
+    "log_loss",
+    "calibration_error",
+)
+COMMAND = "python -m tests.golden"
+
+
+class Difference(NamedTuple):
+    """A measure that lies farther from its golden figure than it may."""
+
+    measure: str
+    golden: float
+    measured: float | None
+    tolerance: float
+
+
+def measured(path: Path) -> Report:
+    """Return the report of the default learner with rule `RULE` on a whole stream."""
+    return evaluate_stream(open_stream(str(path)), Settings.model_validate({"learner": {"rule": RULE}}))
+
+
+def tolerance(instances: int) -> float:
+    """Return how far a measure may lie from its figure: .002 and what two rows weigh.
+
+    A run is the same to the last bit on the same machine; another processor's order of additions turns few answers.
+    """
+    return round(0.002 + 2.0 / instances, 6)
+
+
+def figures(report: Report) -> dict[str, Any]:
+    """Return what the file says of a stream."""
+    return {
+        "instances": report.instances,
+        "labels": report.labels,
+        "tolerance": tolerance(report.instances),
+        "measures": {name: round(value, 6) for name in MEASURES if (value := report.measures[name]) is not None},
+    }
+
+
+def differences(golden: Mapping[str, Any], measures: Mapping[str, float | None]) -> list[Difference]:
+    """Return the measures that lie too far from their figures, on either side."""
+    allowed = float(golden["tolerance"])
+    return [
+        Difference(name, figure, value, allowed)
+        for name, figure in golden["measures"].items()
+        if (value := measures[name]) is None or abs(value - figure) > allowed
+    ]
+
+
+def read() -> dict[str, dict[str, Any]]:
+    """Return the figures of each stream."""
+    return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+
+
+def write(figures_of: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the figures, the streams in their order."""
+    ordered = {name: figures_of[name] for name in STREAMS if name in figures_of}
+    FILE.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")
