@@ -13,7 +13,9 @@ from river import base
 
 from streamlearn.encoder.labels import AllNamed, Truth
 from streamlearn.encoder.row import Features
-from streamlearn.errors import SnapshotError
+from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.learner.drift.foreign import ForeignWatch
+from streamlearn.plan import ModelEvent
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
@@ -58,6 +60,13 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         Bounds of the label and feature spaces.
     memory_bytes:
         The most that the model may grow to; a larger bound is refused with `UsageError`.
+    drift_detector:
+        What watches the loss of every cluster of labels: ``"adwin"``, ``"page_hinkley"``, ``"none"``, or a drift
+        detector of river, of which every cluster gets a clone. A file or copy does not hold river's detectors.
+    drift_significance:
+        Chance of a false alarm at a check over all clusters together; a detector of river has its own.
+    drift_cooldown_rows:
+        Alarms of a cluster in one direction within so many rows are one event.
 
     Notes
     -----
@@ -89,6 +98,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         memory_bytes: int = 4 << 30,
         text_fields: Sequence[str] | None = None,
         retire_after_instances: int = 0,
+        drift_detector: str | base.DriftDetector = "adwin",
+        drift_significance: float = 0.005,
+        drift_cooldown_rows: int = 100,
     ) -> None:
         self.preset = preset
         self.rule = rule
@@ -101,10 +113,27 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self.memory_bytes = memory_bytes
         self.text_fields = text_fields
         self.retire_after_instances = retire_after_instances
-        self._model = self._new_model()
+        self.drift_detector = drift_detector
+        self.drift_significance = drift_significance
+        self.drift_cooldown_rows = drift_cooldown_rows
+        self._begin()
 
-    def _new_model(self) -> StreamModel:
-        return StreamModel(
+    def _begin(self) -> None:
+        """Make a model that has learnt nothing."""
+        detector = self.drift_detector
+        watched: dict[str, Any] = {"significance": self.drift_significance, "cooldown_rows": self.drift_cooldown_rows}
+        self._watch: ForeignWatch | None = None
+        if isinstance(detector, base.DriftDetector):
+            self._watch = ForeignWatch(detector, self.drift_cooldown_rows)
+        elif isinstance(detector, str):
+            watched["detector"] = detector
+        else:
+            raise UsageError(
+                f"drift_detector is {detector!r}: it must be adwin, page_hinkley, none, or a drift detector of river "
+                "for numbers (river.base.DriftDetector)"
+            )
+        self._events: list[ModelEvent] = []
+        self._model = StreamModel(
             Settings.model_validate(
                 {
                     "learner": {
@@ -122,8 +151,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     "features": {"maximum": self.maximum_features},
                     "encoder": {"text_fields": self.text_fields or ()},
                     "limits": {"memory_bytes": self.memory_bytes},
+                    "drift": watched,
                 }
-            )
+            ),
+            watch=self._watch,
         )
 
     def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -140,7 +171,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """
         plan = self._model.plan()
         plan.predict_and_learn(x, _truth(y))
-        plan.run()
+        self._events = plan.run().events
 
     def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
         """Learn instances in order; the same, bit for bit, as `learn_one` on each.
@@ -153,7 +184,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         plan = self._model.plan()
         for x, y in zip(X, Y, strict=True):
             plan.predict_and_learn(x, _truth(y))
-        plan.run()
+        self._events = plan.run().events
 
     def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether the instance should carry it; empty before any label is known."""
@@ -189,6 +220,12 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return self._model.learned
 
     @property
+    def events(self) -> list[ModelEvent]:
+        """What happened in the last `learn_one` or `learn_many`, in order: drift alarms, clusters that changed, trees
+        that were reset; ``op`` is the instance's number in that call. A copied or loaded classifier has none."""
+        return list(self._events)
+
+    @property
     def clusters(self) -> list[list[str]]:
         """The top-level clusters that the labels are partitioned into."""
         return self._model.clusters()
@@ -198,43 +235,76 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return self._model.state_hash()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the classifier to a file in the snapshot format; an existing file is replaced as a whole."""
-        write_snapshot(path, self._model.arrays(), {"classifier": self._parameters()})
+        """Write the classifier to a file in the snapshot format; an existing file is replaced as a whole.
+
+        Detectors of river are not written: `load` takes such a detector again, and it begins anew.
+        """
+        write_snapshot(path, self._model.arrays(), self._manifest())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LabelHierarchyClassifier:
+    def load(
+        cls, path: str | os.PathLike[str], drift_detector: str | base.DriftDetector | None = None
+    ) -> LabelHierarchyClassifier:
         """Read a classifier that `save` wrote.
+
+        Parameters
+        ----------
+        path:
+            The file.
+        drift_detector:
+            What watches from there on, if not the detector that it was saved with; it begins anew. A classifier that
+            was saved with a detector of river needs it.
 
         Raises
         ------
         SnapshotError
             When the file is not such a snapshot, is broken, or comes from a newer format.
+        UsageError
+            When the detector is missing.
         """
         with Path(path).open("rb") as file:
             parameters, arrays = _read(file, str(path))
+        if drift_detector is not None:
+            parameters["drift_detector"] = drift_detector
+        elif parameters.get("drift_detector", "") is None:
+            raise UsageError(
+                f"{path} was saved with a drift detector of river, which a file does not hold: "
+                "pass it to load as drift_detector"
+            )
         classifier = cls(**parameters)
         classifier._model.load_arrays(arrays)
         return classifier
 
-    def __getstate__(self) -> dict[str, bytes]:
-        """Return the classifier as the bytes that `save` writes, for `copy.deepcopy` and for river's tools."""
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the classifier as the bytes that `save` writes, for `copy.deepcopy` and for river's tools; detectors
+        of river stand beside them."""
         file = io.BytesIO()
-        write_snapshot(file, self._model.arrays(), {"classifier": self._parameters()})
-        return {"snapshot": file.getvalue()}
+        write_snapshot(file, self._model.arrays(), self._manifest())
+        state: dict[str, Any] = {"snapshot": file.getvalue()}
+        if self._watch is not None:
+            state |= {"drift_detector": self.drift_detector, "detectors": self._watch.copies}
+        return state
 
-    def __setstate__(self, state: Mapping[str, bytes]) -> None:
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
         parameters, arrays = _read(io.BytesIO(state["snapshot"]), "the copied state")
+        if "drift_detector" in state:
+            parameters["drift_detector"] = state["drift_detector"]
         for name, value in parameters.items():
             setattr(self, name, value)
-        self._model = self._new_model()
+        self._begin()
         self._model.load_arrays(arrays)
+        if self._watch is not None:
+            self._watch.copies = state["detectors"]
 
-    def _parameters(self) -> dict[str, Any]:
+    def _manifest(self) -> dict[str, Any]:
+        """Return the parameters as JSON holds them; in the place of a detector of river stands nothing."""
         parameters = dict(self._get_params())
         for name in _NAMES:
             value = parameters[name]
             parameters[name] = value if value is None or isinstance(value, str) else list(value)
-        return parameters
+        if self._watch is not None:
+            parameters["drift_detector"] = None
+        return {"classifier": parameters}
 
     @property
     def _multiclass(self) -> bool:
@@ -242,8 +312,11 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     @classmethod
     def _unit_test_params(cls) -> Iterable[dict[str, Any]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        from river import drift
+
         yield {}
         yield {"rule": "hamming", "labels": ("a", "b"), "text_fields": ("title",)}
+        yield {"drift_detector": drift.PageHinkley(), "drift_cooldown_rows": 10}
 
 
 def _truth(y: Mapping[str, bool] | Collection[str]) -> Truth:

@@ -11,11 +11,12 @@ from streamlearn.encoder.row import Encoder, Features
 from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
 from streamlearn.learner.base import StreamLearner
+from streamlearn.learner.drift.watch import Watch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
 from streamlearn.learner.operations import PREDICT
 from streamlearn.plan import Plan, PlanResult
-from streamlearn.settings.model import Settings
+from streamlearn.settings.model import DriftSettings, Settings
 from streamlearn.settings.presets import EXPERTS, PAPER
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
@@ -29,20 +30,29 @@ class StreamModel:
     Parameters
     ----------
     settings:
-        The settings tree; sections ``learner``, ``labels``, ``features``, ``encoder``, ``limits`` and ``measures`` are
-        read.
+        The settings tree; sections ``learner``, ``drift``, ``labels``, ``features``, ``encoder``, ``limits`` and
+        ``measures`` are read.
     labels:
         Label names that exist from row 0, beside ``labels.declared``.
     features:
         Feature names that get the first columns, in this order.
+    watch:
+        Empty drift detectors in the place of those that the settings ask for.
 
     Raises
     ------
     UsageError
-        When the bound of the model's memory exceeds ``limits.memory_bytes``.
+        When the bound of the model's memory exceeds ``limits.memory_bytes``, or the preset takes no other detectors.
     """
 
-    def __init__(self, settings: Settings, *, labels: Sequence[str] = (), features: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        labels: Sequence[str] = (),
+        features: Sequence[str] = (),
+        watch: Watch | None = None,
+    ) -> None:
         self.settings = settings
         self.rule = Rule.parse(settings.learner.rule)
         declared = list(dict.fromkeys([*settings.labels.declared, *labels]))
@@ -56,7 +66,7 @@ class StreamModel:
             retire_after=settings.labels.retire_after_instances,
             declared=declared,
         )
-        self.learner = new_learner(settings, self.labels.count, maximum_labels)
+        self.learner = new_learner(settings, self.labels.count, maximum_labels, watch)
         self.learner.grow_features(self.encoder.columns.count)
         self.measures = Measures(settings.measures.window, self.labels.count)
         self.dropped: dict[str, int] = {}
@@ -96,11 +106,15 @@ class StreamModel:
             groups.setdefault(cluster, []).append(name)
         return [groups[cluster] for cluster in sorted(groups)]
 
-    def change(self, *, scores_top: int, minimum_support: int, retire_after: int) -> None:
-        """Let other settings of answers and labels hold from the next plan on."""
+    def change(
+        self, *, scores_top: int, minimum_support: int, retire_after: int, drift: DriftSettings | None = None
+    ) -> None:
+        """Let other settings of answers, of labels and of drift detectors hold from the next plan on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
         self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
+        if isinstance(self.learner, Learner):
+            self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
 
     def plan(self, *, frozen: bool = False) -> Plan:
         """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
@@ -192,11 +206,13 @@ def _memory_bound(settings: Settings, features: int, labels: int) -> int:
     return bound
 
 
-def new_learner(settings: Settings, labels: int, maximum_labels: int) -> StreamLearner:
-    """Return the learner of the preset, with that many labels before the first row."""
+def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Watch | None = None) -> StreamLearner:
+    """Return the learner of the preset, with that many labels before the first row and the detectors of a model."""
     chosen = settings.learner
     support = settings.labels.min_count
     if chosen.preset == PAPER:
+        if watch is not None:
+            raise UsageError("preset paper has its published drift detectors: leave out drift_detector")
         # Other presets need nothing of it: it is loaded where it is asked for.
         from streamlearn.learner.paper.model import Paper
 
@@ -216,6 +232,7 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int) -> StreamL
         experts=EXPERTS[chosen.preset],
         partition=chosen.partition,
         seed=chosen.seed,
+        watch=watch or Watch(settings.drift.detector, settings.drift.significance, settings.drift.cooldown_rows),
     )
 
 

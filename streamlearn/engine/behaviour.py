@@ -28,6 +28,7 @@ _CHANGEABLE = {
         "pending_count",
         "pending_bytes",
     ),
+    "drift": ("detector", "significance", "cooldown_rows"),
     "limits": ("record_bytes", "labels_per_record", "features_per_record", "id_bytes", "name_bytes"),
     "engine": ("frozen",),
 }

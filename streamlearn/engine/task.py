@@ -115,6 +115,7 @@ class Task:
             scores_top=settings.learner.scores_top,
             minimum_support=settings.labels.min_count,
             retire_after=settings.labels.retire_after_instances,
+            drift=settings.drift,
         )
         labels = settings.labels
         self.pending.bound(
@@ -159,6 +160,7 @@ class Batch:
         self._plan = task.model.plan(frozen=task.settings.engine.frozen)
         self._records: list[RawRecord] = []
         self._instances: list[tuple[int, str, RawRecord]] = []
+        self._labels: list[tuple[int, RawRecord]] = []
         self._learned = 0
         self._waiting: list[tuple[str, int]] = []
         self._verdicts: list[bytes] = []
@@ -241,7 +243,7 @@ class Batch:
             raise RecordError("duplicate_label", f"the truth of {label.id!r} was learnt before")
         if status == EXPIRED:
             raise RecordError("label_expired", f"{label.id!r} no longer waits: its time or its room was over")
-        self._plan.learn(pending.take(label.id), label.y)
+        self._labels.append((self._plan.learn(pending.take(label.id), label.y), record))
         self._learned += 1
 
     def run(self, *, outputs: bool) -> tuple[Applied, list[bytes]]:
@@ -315,9 +317,11 @@ class Batch:
                 record.offset,
             )
             outputs.append(OutputRecord(topics.predictions, record.partition, record.key, value))
-        outputs.extend(
-            OutputRecord(topics.events, 0, None, encode_event(event_record(event, self._now)))
-            for event in result.events
-        )
+        if result.events:
+            source = {operation: record for operation, _, record in self._instances} | dict(self._labels)
+            outputs.extend(
+                OutputRecord(topics.events, 0, None, encode_event(event_record(event, self._now, source[event.op])))
+                for event in result.events
+            )
         outputs.extend(dead_letter(record, error, topics.dead_letters) for record, error in self._dead)
         return outputs

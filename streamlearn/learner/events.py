@@ -8,16 +8,21 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 
-LABEL_SETS_READY = -1
-"""In place of a cluster: from this row on enough label sets were seen to be decoded jointly."""
+DRIFT, TREE, LABEL_SETS = range(3)
+"""Kinds of events: a cluster's loss has changed, a label's tree was reset to its root, enough label sets were seen to
+decode them jointly."""
 
-TREE_RESET = -2
-"""In place of a cluster, less the label: the label's tree was reset to its root."""
+ACTIONS = ("none", "retest", "reset")
+NOTHING, RETEST, RESET = range(len(ACTIONS))
+"""What an event had the learner do: nothing, test the partition, begin a tree anew."""
+
+_OPERATION, _KIND, _SUBJECT, _ACTION, _ROWS, _ROW, _FIELDS = range(7)
+_BEFORE, _AFTER = 0, 1
 
 
 class EventBuffer(NamedTuple):
-    """``whole`` int64[n, 4] (operation; cluster, LABEL_SETS_READY, or TREE_RESET less a label; rows that the event is
-    about; row) and ``real`` float64[n, 2] (before, after); ``size`` int64[1].
+    """``whole`` int64[n, 6] (operation, kind, cluster or label, action, rows that the event is about, row) and ``real``
+    float64[n, 2] (before, after); ``size`` int64[1].
     """
 
     whole: np.ndarray
@@ -49,14 +54,16 @@ class LearnerEvent(NamedTuple):
 
 def event_buffer(size: int) -> EventBuffer:
     """Return an empty buffer."""
-    return EventBuffer(np.zeros((size, 4), np.int64), np.zeros((size, 2)), np.zeros(1, np.int64))
+    return EventBuffer(np.zeros((size, _FIELDS), np.int64), np.zeros((size, 2)), np.zeros(1, np.int64))
 
 
 @kernel
 def note_event(
     events: EventBuffer,
     operation: int | np.int64,
+    kind: int | np.int64,
     subject: int | np.int64,
+    action: int | np.int64,
     rows: int | np.int64,
     row: int | np.int64,
     before: float,
@@ -64,12 +71,14 @@ def note_event(
 ) -> None:
     """Append an event; there must be room."""
     place = events.size[0]
-    events.whole[place, 0] = operation
-    events.whole[place, 1] = subject
-    events.whole[place, 2] = rows
-    events.whole[place, 3] = row
-    events.real[place, 0] = before
-    events.real[place, 1] = after
+    events.whole[place, _OPERATION] = operation
+    events.whole[place, _KIND] = kind
+    events.whole[place, _SUBJECT] = subject
+    events.whole[place, _ACTION] = action
+    events.whole[place, _ROWS] = rows
+    events.whole[place, _ROW] = row
+    events.real[place, _BEFORE] = before
+    events.real[place, _AFTER] = after
     events.size[0] = place + 1
 
 
@@ -77,43 +86,18 @@ def drain(buffer: EventBuffer, cluster_of: np.ndarray) -> list[LearnerEvent]:
     """Return the buffer's events in order and empty it; ``cluster_of`` int32[labels] is each label's cluster."""
     events = []
     for place in range(int(buffer.size[0])):
-        operation, subject, rows, row = (int(value) for value in buffer.whole[place])
+        operation, kind, subject, action, rows, row = (int(value) for value in buffer.whole[place])
         before, after = (float(value) for value in buffer.real[place])
-        if subject == LABEL_SETS_READY:
-            events.append(
-                LearnerEvent(operation, "label", "model", 0, 0, "rate", "better", before, after, rows, 0, row, "none")
-            )
-        elif subject <= TREE_RESET:
-            slot = TREE_RESET - subject
-            since = max(0, row - rows + 1)
-            events.append(
-                LearnerEvent(
-                    operation, "tree", "label", slot, 1, "loss", "worse", before, after, rows, since, row, "reset"
-                )
-            )
+        since = max(0, row - rows + 1)
+        if kind == LABEL_SETS:
+            about = ("label", "model", 0, 0, "label_sets", "better")
+            since = row
+        elif kind == TREE:
+            about = ("tree", "label", subject, 1, "excess_loss", "worse")
         else:
-            events.append(_drift(operation, subject, rows, row, before, after, cluster_of))
+            members = np.flatnonzero(cluster_of == subject)
+            first = int(members[0]) if members.size else cluster_of.size
+            about = ("drift", "cluster", first, members.size, "loss", "worse" if after > before else "better")
+        events.append(LearnerEvent(operation, *about, before, after, rows, since, row, ACTIONS[action]))
     buffer.size[0] = 0
     return events
-
-
-def _drift(
-    operation: int, cluster: int, rows: int, row: int, before: float, after: float, cluster_of: np.ndarray
-) -> LearnerEvent:
-    members = np.flatnonzero(cluster_of == cluster)
-    grew = after > before
-    return LearnerEvent(
-        operation,
-        "drift",
-        "cluster",
-        int(members[0]) if members.size else cluster_of.size,
-        members.size,
-        "loss",
-        "worse" if grew else "better",
-        before,
-        after,
-        rows,
-        max(0, row - rows + 1),
-        row,
-        "retest" if grew else "none",
-    )

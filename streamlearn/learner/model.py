@@ -15,16 +15,16 @@ from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.joint import BOTH
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.rules import probability
-from streamlearn.learner.drift.adwin import Adwin
-from streamlearn.learner.drift.monitors import MonitorScratch
+from streamlearn.learner.drift.watch import Watch, monitor_scratch
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.events import EventBuffer, LearnerEvent
+from streamlearn.learner.events import EventBuffer, LearnerEvent, drain, event_buffer
 from streamlearn.learner.experts.neighbour_window import KNOWN
 from streamlearn.learner.experts.neighbours import NEIGHBOURS
 from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_label, panel_recall
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Operations
-from streamlearn.learner.partition.clusters import Partition, partition_know
+from streamlearn.learner.partition.clusters import Partition, partition_know, partition_testable
+from streamlearn.learner.partition.clusters import due as partition_due
 from streamlearn.learner.partition.modes import Mode
 from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratch, predict_logits, step
 from streamlearn.state.growth import capacity, grown
@@ -65,6 +65,8 @@ class Learner(StreamLearner):
         Of random clusters, at least 0.
     parts:
         What the posterior over label sets is made of, as `decode.joint` has it.
+    watch:
+        The detectors of drift, empty; by default with the settings' defaults.
     """
 
     def __init__(
@@ -78,13 +80,14 @@ class Learner(StreamLearner):
         partition: Mode = "jaccard",
         seed: int = 0,
         parts: int = BOTH,
+        watch: Watch | None = None,
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.panel = Panel(experts)
         self.mixer = Mixer(self.panel.start)
         self.decision = Decision(parts)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
-        self.adwin = Adwin(0)
+        self.watch = watch or Watch()
         self._counters = np.zeros(4, np.int64)
         self._used = np.zeros(0, np.uint8)
         self._positives = np.zeros(0, np.int64)
@@ -118,7 +121,7 @@ class Learner(StreamLearner):
             return
         self._label_room = room
         clusters = max(room, CLUSTERS_AT_MOST)
-        self._monitors = MonitorScratch(np.zeros(clusters), np.zeros(clusters, np.uint8))
+        self._monitors = monitor_scratch(clusters)
         self.panel.grow(self.features, room)
         self.mixer.grow(room)
         self.decision.grow(room)
@@ -142,8 +145,7 @@ class Learner(StreamLearner):
 
     def _match_monitors(self) -> None:
         """Give every top-level cluster a detector of its own, all empty."""
-        self.adwin.resize(0)
-        self.adwin.resize(self.partition.cluster_count)
+        self.watch.restart(self.partition.cluster_count)
 
     def _assemble(self) -> None:
         self._state = LearnerState(
@@ -151,7 +153,7 @@ class Learner(StreamLearner):
             self.mixer.state,
             self.decision.state,
             self.partition.state,
-            self.adwin.state,
+            self.watch.state,
             self._counters,
             self._positives,
             self._previous,
@@ -186,7 +188,7 @@ class Learner(StreamLearner):
         if self.partition.version != version:
             self._match_monitors()
         elif self.partition.cluster_count != clusters:
-            self.adwin.resize(self.partition.cluster_count)
+            self.watch.resize(self.partition.cluster_count)
         self.decision.follow(self.partition)
         self._assemble()
         for label in range(first, labels):
@@ -223,8 +225,25 @@ class Learner(StreamLearner):
             self.minimum_support,
         )
 
+    def change_drift(self, detector: str, significance: float, cooldown_rows: int) -> None:
+        """Let other settings of the detectors hold from the next row on; detectors of another kind start empty."""
+        self.watch.change(detector, significance, cooldown_rows)
+        self._assemble()
+
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
-        worse = any(event.kind == "drift" and event.direction == "worse" for event in happened)
+        alarms = []
+        if self.watch.detector == "foreign":
+            buffer = event_buffer(self.watch.clusters)
+            testable = bool(partition_testable(self.partition.state, False))
+            self.watch.learn_row(self._monitors, operation, self.learned - 1, testable, buffer)
+            alarms = drain(buffer, self.cluster_of)
+        worse = any(event.action == "retest" for event in (*happened, *alarms))
+        if worse or partition_due(self.partition.state):
+            alarms += self._test_partition(operation, worse)
+        return alarms
+
+    def _test_partition(self, operation: int, worse: bool) -> list[LearnerEvent]:
+        """Test the partition, because of an alarm if ``worse``, and follow what comes of it."""
         version = self.partition.version
         tested = self.partition.run_test(worse)
         events = []
@@ -270,7 +289,7 @@ class Learner(StreamLearner):
             "mixer": self.mixer.arrays(labels),
             "decision": self.decision.arrays(labels, self.partition),
             "partition": self.partition.arrays(),
-            "adwin": self.adwin.arrays(),
+            "drift": self.watch.arrays(),
         }
         arrays = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
         arrays["sizes"] = np.array([features, labels], np.int64)
@@ -299,7 +318,7 @@ class Learner(StreamLearner):
         self.partition.load_arrays(parts["partition"])
         self.partition.grow(self._label_room)
         self.decision.load_arrays(parts["decision"], labels, self.partition)
-        self.adwin.load_arrays(parts["adwin"])
+        self.watch.load_arrays(parts.get("drift", {}), self.partition.cluster_count)
         load_whole(self._counters, arrays["counters"])
         load_labels(self._used, arrays["used"], features)
         load_labels(self._positives, arrays["positives"], labels)
@@ -314,5 +333,5 @@ class Learner(StreamLearner):
             + Mixer.bytes_bound(len(SEATS), labels)
             + Decision.bytes_bound(labels)
             + Partition.bytes_bound(labels)
-            + Adwin.bytes_bound(labels if partition == "singletons" else CLUSTERS_AT_MOST)
+            + Watch.bytes_bound(labels if partition == "singletons" else CLUSTERS_AT_MOST)
         )

@@ -20,10 +20,10 @@ from streamlearn.learner.decode.decision import (
 )
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.learner.decode.rules import choose_row
-from streamlearn.learner.drift.adwin import AdwinState
-from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
+from streamlearn.learner.drift.monitors import monitors_learn_row
+from streamlearn.learner.drift.watch import MonitorScratch, WatchState
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.events import LABEL_SETS_READY, TREE_RESET, EventBuffer, note_event
+from streamlearn.learner.events import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
 from streamlearn.learner.experts.burst import FEATURES_AT_MOST
 from streamlearn.learner.experts.neighbours import neighbours_label_sets
 from streamlearn.learner.experts.panel import (
@@ -50,7 +50,7 @@ from streamlearn.learner.operations import (
     read_truth,
     write_answer,
 )
-from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row
+from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row, partition_testable
 from streamlearn.learner.partition.clusters import due as partition_due
 
 LEARNT, COMPLETE, COLUMNS, USED = range(4)
@@ -67,7 +67,7 @@ class LearnerState(NamedTuple):
     mixer: MixerState
     decision: DecisionState
     partition: PartitionState
-    adwin: AdwinState
+    watch: WatchState
     counters: np.ndarray
     positives: np.ndarray
     previous: np.ndarray
@@ -209,12 +209,12 @@ def _learn(
     labels: int,
     clusters: int,
 ) -> bool:
-    """Learn one row from the logits in ``scratch``; return whether an alarm ended the partition's test period."""
+    """Learn one row from the logits in ``scratch``; return whether the detectors of drift leave work to the owner."""
     truth = scratch.truth
     complete = operations.complete[operation] != 0
     members = read_truth(operations, operation, labels, truth, scratch.members)
-    worse = monitors_learn_row(
-        state.adwin,
+    due = monitors_learn_row(
+        state.watch,
         scratch.monitors,
         state.partition.cluster_of,
         clusters,
@@ -223,6 +223,7 @@ def _learn(
         labels,
         operation,
         state.counters[LEARNT],
+        partition_testable(state.partition, complete),
         events,
     )
     mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, truth, labels)
@@ -249,15 +250,15 @@ def _learn(
     )
     tree = scratch.panel.label_tree
     for reset in range(resets):
-        note_event(events, operation, TREE_RESET - tree.reset[reset], tree.age[reset], row, 0.0, tree.excess[reset])
+        age, excess = tree.age[reset], tree.excess[reset]
+        note_event(events, operation, TREE, tree.reset[reset], RESET, age, row, 0.0, excess)
     for label in range(labels):
         state.previous[label] = 1 if truth[label] == 1 else 0
         state.positives[label] += state.previous[label]
     state.counters[LEARNT] += 1
-    few = False
+    decided = decision_rows(state.decision)
     if complete:
         state.counters[COMPLETE] += 1
-        few = decision_rows(state.decision) < LEAST_ROWS
     decision_learn_row(
         state.decision,
         state.partition.tree,
@@ -269,11 +270,11 @@ def _learn(
         state.positives,
     )
     if complete:
-        if few and decision_rows(state.decision) >= LEAST_ROWS:
+        if decided < LEAST_ROWS <= decision_rows(state.decision):
             rows = decision_rows(state.decision)
-            note_event(events, operation, LABEL_SETS_READY, state.counters[COMPLETE], row, 0.0, rows)
+            note_event(events, operation, LABEL_SETS, 0, NOTHING, state.counters[COMPLETE], row, decided, rows)
         partition_learn_row(state.partition, scratch.members[:members])
-    return worse
+    return due
 
 
 @kernel
@@ -319,7 +320,7 @@ def step(
         else:
             leave_answer_out(answers, operation)
         if kind & LEARN:
-            worse = _learn(state, scratch, operations, events, operation, labels, clusters)
-            if worse or partition_due(state.partition):
+            due = _learn(state, scratch, operations, events, operation, labels, clusters)
+            if due or partition_due(state.partition):
                 return operation + 1, STRUCTURE_DUE
     return operations.kind.size, END

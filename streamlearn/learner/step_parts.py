@@ -8,8 +8,8 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import compile_inner
 from streamlearn.learner.decode.decision import Decision, decision_choose_row, decision_infer_row, decision_learn_row
-from streamlearn.learner.drift.adwin import Adwin
-from streamlearn.learner.drift.monitors import MonitorScratch, monitors_learn_row
+from streamlearn.learner.drift.monitors import monitors_learn_row
+from streamlearn.learner.drift.watch import MonitorScratch, Watch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import event_buffer
 from streamlearn.learner.experts.panel import Panel, panel_learn_row, panel_predict_row
@@ -98,7 +98,6 @@ class StepParts:
 
     def monitors_learn(self) -> None:
         """Compile what watches for drift."""
-        scratch = MonitorScratch(_FLOAT64, _UINT8)
-        compile_inner(
-            monitors_learn_row, Adwin(1).state, scratch, _INT32, 1, _FLOAT32, _INT8, _LABELS, 0, 0, event_buffer(1)
-        )
+        watch, scratch = Watch().state, MonitorScratch(_FLOAT64, _FLOAT64, _UINT8)
+        row = _INT32, 1, _FLOAT32, _INT8, _LABELS, 0, 0, True
+        compile_inner(monitors_learn_row, watch, scratch, *row, event_buffer(1))

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from streamlearn.records.prediction import SourcePoint
+
 
 class EventPoint(BaseModel):
     """When it happened: the learnt row, zero-based, and the journalled clock in nanoseconds."""
@@ -26,10 +28,11 @@ class Event(BaseModel):
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
     name: str = Field(description="The cluster or label; empty for the model")
-    signal: Literal["loss", "code_length", "rate", "dissimilarity"]
+    signal: Literal["loss", "excess_loss", "code_length", "dissimilarity", "label_sets"]
     direction: Literal["worse", "better"]
-    before: float = Field(description="Mean of the signal before")
-    after: float = Field(description="Mean of the signal after")
-    n: int = Field(description="Rows that the second mean rests on", ge=0)
+    before: float = Field(description="The signal before; of a loss, its mean")
+    after: float = Field(description="The signal after")
+    n: int = Field(description="Rows that the signal after rests on", ge=0)
     since_row: int = Field(description="The row from which it holds", ge=0)
     action: Literal["none", "retest", "reset", "rebuild"]
+    source: SourcePoint | None = Field(default=None, description="The record whose truth was learnt when it happened")

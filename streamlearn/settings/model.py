@@ -137,6 +137,28 @@ class LearnerSettings(Section):
         return str(Rule.parse(value))
 
 
+class DriftSettings(Section):
+    """How changes of the world are noticed; with preset paper, which has its published detectors, all of this rests."""
+
+    detector: Literal["adwin", "page_hinkley", "none"] = _setting(
+        "adwin", "What watches the loss of every cluster of labels"
+    )
+    significance: float = _setting(
+        0.005,
+        "Chance of a false alarm at a check over all clusters together, shared out among them",
+        "share",
+        gt=0,
+        lt=1,
+    )
+    cooldown_rows: int = _setting(
+        100,
+        "Alarms of a cluster in one direction within so many learnt rows are one event, and the partition is tested at "
+        "most once",
+        "instances",
+        ge=0,
+    )
+
+
 class LabelSettings(Section):
     """The label space, and labels that come late."""
 
@@ -220,6 +242,7 @@ class Settings(Section):
     snapshot: SnapshotSettings = SnapshotSettings()
     http: HttpSettings = HttpSettings()
     learner: LearnerSettings = LearnerSettings()
+    drift: DriftSettings = DriftSettings()
     labels: LabelSettings = LabelSettings()
     features: FeatureSettings = FeatureSettings()
     encoder: EncoderSettings = EncoderSettings()
@@ -239,6 +262,12 @@ class Settings(Section):
                     raise ValueError(
                         f"topics.{name} and topics.{other} are both {topic!r}; give each a topic of its own"
                     )
+        return self
+
+    @model_validator(mode="after")
+    def _paper_has_its_own_detectors(self) -> Settings:
+        if self.learner.preset == "paper" and self.drift != DriftSettings():
+            raise ValueError("learner.preset = paper has its published detectors: leave section drift as it is")
         return self
 
     @property

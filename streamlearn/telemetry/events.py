@@ -33,9 +33,21 @@ class HappenedEvent(Protocol):
     def action(self) -> str: ...
 
 
-def event_record(event: HappenedEvent, now_ns: int) -> Mapping[str, Any]:
-    """Return the fields of a `records.event.Event`; means are rounded to nine decimals."""
-    return {
+class AppliedRecord(Protocol):
+    """A record of a topic; `source.base.RawRecord` is one."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+
+
+def event_record(event: HappenedEvent, now_ns: int, source: AppliedRecord | None = None) -> Mapping[str, Any]:
+    """Return the fields of a `records.event.Event`, means rounded to nine decimals; ``source`` is the record that was
+    learnt when it happened."""
+    record = {
         "schema_version": 1,
         "kind": event.kind,
         "at": {"row": event.row, "now_ns": now_ns},
@@ -49,3 +61,6 @@ def event_record(event: HappenedEvent, now_ns: int) -> Mapping[str, Any]:
         "since_row": event.since_row,
         "action": event.action,
     }
+    if source is not None:
+        record["source"] = {"topic": source.topic, "partition": source.partition, "offset": source.offset}
+    return record

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import random
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
+from river import base, drift
 
 from streamlearn import LabelHierarchyClassifier
 from streamlearn.errors import SnapshotError, UsageError
@@ -111,5 +117,105 @@ def test_a_clone_has_the_parameters_and_learnt_nothing(learnt: LabelHierarchyCla
 def test_wrong_parameters_are_refused() -> None:
     with pytest.raises(UsageError, match="top_k:K"):
         LabelHierarchyClassifier().predict({}, rule="best")
+    with pytest.raises(UsageError, match="drift_detector"):
+        LabelHierarchyClassifier(drift_detector=cast(Any, 5))
+    with pytest.raises(UsageError, match="drift_detector"):
+        LabelHierarchyClassifier(drift_detector=cast(Any, drift.binary.DDM()))
+    with pytest.raises(UsageError, match="paper"):
+        LabelHierarchyClassifier(preset="paper", drift_detector=drift.ADWIN())
+    with pytest.raises(ValidationError, match="page_hinkley"):
+        LabelHierarchyClassifier(drift_detector="ddm")
     with pytest.raises(UsageError, match="memory"):
         LabelHierarchyClassifier(memory_bytes=1_000_000)
+
+
+def turning_rows(count: int, turn: int) -> list[tuple[dict[str, float], set[str]]]:
+    """Return rows whose three labels hang on other features from ``turn`` on."""
+    generator = random.Random(5)
+    found = []
+    for row in range(count):
+        on = [label for label in range(3) if generator.random() < 0.4]
+        shift = 1 if row >= turn else 0
+        found.append(({f"f{(label + shift) % 3}": 1.0 for label in on}, {"abc"[label] for label in on}))
+    return found
+
+
+def learn(model: LabelHierarchyClassifier, rows: list[tuple[dict[str, float], set[str]]]) -> list[tuple[Any, ...]]:
+    """Return the drift alarms as row, direction and action."""
+    alarms = []
+    for x, truth in rows:
+        model.learn_one(x, truth)
+        alarms += [
+            (event.row, event.direction, event.action, round(event.before, 9), round(event.after, 9))
+            for event in model.events
+            if event.kind == "drift"
+        ]
+    return alarms
+
+
+@pytest.mark.parametrize("detector", ["adwin", "page_hinkley", "none", drift.ADWIN(), drift.KSWIN(seed=1)])
+def test_a_change_is_an_event_whichever_detector_watches(detector: str | base.DriftDetector) -> None:
+    model = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), drift_detector=detector)
+    alarms = learn(model, turning_rows(900, 600))
+    worse = [row for row, direction, *_ in alarms if direction == "worse"]
+    if detector == "none":
+        assert alarms == []
+    else:
+        assert any(600 <= row < 800 for row in worse)
+    assert all(action == "none" for _, direction, action, *_ in alarms if direction == "better")
+
+
+def test_a_detector_of_river_is_a_parameter_as_any_other(tmp_path: Path) -> None:
+    rows = turning_rows(900, 600)
+    detector = drift.ADWIN()
+    model = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), drift_detector=detector)
+    together = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), drift_detector=detector)
+    learn(model, rows[:500])
+    together.learn_many([x for x, _ in rows[:500]], [y for _, y in rows[:500]])
+    assert together.state_hash() == model.state_hash()
+    assert detector.width == 0
+    copied = copy.deepcopy(model)
+    alarms = learn(model, rows[500:])
+    assert alarms
+    assert learn(copied, rows[500:]) == alarms, "a copy has the detectors as they were"
+    assert learn(together, rows[500:]) == alarms
+    assert isinstance(model.clone().drift_detector, drift.ADWIN)
+    model.save(tmp_path / "model.npz")
+    with pytest.raises(UsageError, match="pass it to load as drift_detector"):
+        LabelHierarchyClassifier.load(tmp_path / "model.npz")
+    loaded = LabelHierarchyClassifier.load(tmp_path / "model.npz", drift_detector=drift.ADWIN())
+    assert loaded.state_hash() == model.state_hash()
+    assert loaded.events == []
+    named = LabelHierarchyClassifier.load(tmp_path / "model.npz", drift_detector="page_hinkley")
+    assert learn(named, turning_rows(400, 100)) != []
+
+
+def test_the_cooldown_and_the_error_budget_are_parameters() -> None:
+    rows = turning_rows(900, 600)
+
+    def alarms(**parameters: Any) -> list[tuple[Any, ...]]:
+        model = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), **parameters)
+        return learn(model, rows)
+
+    usual = alarms()
+    careful = alarms(drift_significance=1e-30)
+    assert len(careful) < len(usual)
+
+    class EveryTwenty(base.DriftDetector):
+        """Fires every twenty values."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._seen = 0
+
+        def update(self, x: float) -> None:
+            self._seen += 1
+            self._drift_detected = self._seen % 20 == 0
+
+    fired = alarms(drift_detector=EveryTwenty(), drift_cooldown_rows=0)
+    merged = alarms(drift_detector=EveryTwenty(), drift_cooldown_rows=200)
+    assert len(fired) == 45
+    assert 2 <= len(merged) <= 10
+    for direction in ("worse", "better"):
+        places = [row for row, way, *_ in merged if way == direction]
+        assert all(later - earlier >= 200 for earlier, later in pairwise(places))

@@ -11,6 +11,9 @@ import pytest
 
 from streamlearn.engine import restore
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, TopicError, UsageError
+from streamlearn.learner.drift.page_hinkley import VALUES
+from streamlearn.learner.model import Learner
+from streamlearn.records.event import Event
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
 from streamlearn.state.snapshot_store import SnapshotStore
@@ -217,6 +220,45 @@ def test_settings_that_change_are_journalled(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path)
     again = world.run(store=False)
     assert again.tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
+
+
+@pytest.mark.parametrize("detector", ["page_hinkley", "none"])
+def test_another_drift_detector_begins_at_the_journalled_batch(tmp_path: Path, detector: str) -> None:
+    world = World(tmp_path)
+    for row in ROWS[:120]:
+        world.add(row)
+    before = world.run().tasks[0].model.learner
+    assert isinstance(before, Learner)
+    assert before.watch.detector == "adwin"
+    world.change(drift={"detector": detector, "significance": 0.01, "cooldown_rows": 7})
+    for row in ROWS[120:]:
+        world.add(row)
+    engine = world.run()
+    (change,) = (record for record in world.journal() if record["type"] == "settings")
+    assert change["settings"]["drift.detector"] == detector
+    learner = engine.tasks[0].model.learner
+    assert isinstance(learner, Learner)
+    assert (learner.watch.detector, learner.watch.state.cooldown_rows) == (detector, 7)
+    if detector == "page_hinkley":
+        assert learner.watch.state.page_hinkley.counts[:, VALUES].max() == len(ROWS) - 120
+    shutil.rmtree(tmp_path)
+    again = world.run(store=False)
+    assert again.tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_event_names_the_record_that_was_learnt(tmp_path: Path, late: bool) -> None:
+    world = World(tmp_path, topics={"labels": "labels"})
+    for row in ROWS[:40]:
+        world.add({"id": row["id"], "x": row["x"]} if late else row)
+        if late:
+            world.add({"id": row["id"], "y": row["y"]}, topic="labels")
+    world.run()
+    events = [json.loads(record.value or b"") for record in world.read("events")]
+    ready = next(event for event in events if event["signal"] == "label_sets")
+    topic = "labels" if late else "instances"
+    assert ready["source"] == {"topic": topic, "partition": 0, "offset": ready["at"]["row"]}
+    assert all(Event.model_validate(event).source for event in events)
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import math
 
 
 def losses(logits: list[float], truth: list[int | None], cluster_of: list[int], clusters: int) -> list[float | None]:
-    """Return for each cluster 1 minus the product of the probabilities of its known truths, None if it has none."""
+    """Return for each cluster the soft Jaccard distance of its known truths and their probabilities, None without any.
+
+    The distance is sum |y - p| / max(1, sum max(y, p)).
+    """
     found: list[float | None] = []
     for cluster in range(clusters):
-        likelihoods = []
+        pairs = []
         for logit, y, of in zip(logits, truth, cluster_of, strict=True):
             if of == cluster and y is not None:
-                p = 1.0 / (1.0 + math.exp(-logit))
-                likelihoods.append(p if y else 1.0 - p)
-        found.append(1.0 - math.prod(likelihoods) if likelihoods else None)
+                pairs.append((y, 1.0 / (1.0 + math.exp(-logit))))
+        distance = sum(abs(y - p) for y, p in pairs)
+        found.append(distance / max(1.0, sum(max(y, p) for y, p in pairs)) if pairs else None)
     return found

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.plan import ModelEvent
 from streamlearn.records.event import Event
 from streamlearn.settings.model import Settings
@@ -65,6 +68,22 @@ def test_a_drift_alarm_compares_losses(events: list[ModelEvent]) -> None:
         if event.kind == "drift":
             assert event.signal == "loss"
             assert event.direction == ("worse" if event.after > event.before else "better")
-            assert event.action == ("retest" if event.direction == "worse" else "none")
+            assert event.action in (("none", "retest") if event.direction == "worse" else ("none",))
             assert event.name in NAMES or event.name.split(" ")[0] in NAMES
     assert any(event.direction == "worse" and 1_500 <= event.row < 1_800 for event in events)
+    assert any(event.action == "retest" and 1_500 <= event.row < 1_800 for event in events)
+
+
+def test_the_documentation_names_every_kind_and_signal() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "learner.md").read_text(encoding="utf-8")
+    table = text[text.index("| kind | scope | signal |") :].partition("\n\n")[0]
+    for field in ("signal", "action"):
+        for value in get_args(Event.model_fields[field].annotation):
+            assert f"`{value}`" in table
+
+
+def test_an_event_of_label_sets_counts_complete_rows(events: list[ModelEvent]) -> None:
+    (ready,) = [event for event in events if event.kind == "label"]
+    assert (ready.scope, ready.signal, ready.direction, ready.action) == ("model", "label_sets", "better", "none")
+    assert ready.before < LEAST_ROWS <= ready.after <= ready.n == ready.row + 1
+    assert ready.since_row == ready.row

@@ -140,7 +140,7 @@ def test_a_late_truth_never_counts_for_the_slots_next_label() -> None:
 def test_the_setting_may_change_on_a_running_model() -> None:
     model = new_model(after=0)
     learn(model, phases()[:60])
-    model.change(scores_top=5, minimum_support=1, retire_after=20)
+    model.change(scores_top=5, minimum_support=1, retire_after=20, drift=model.settings.drift)
     learn(model, phases()[60:61])
     assert model.label_names == ["a", "c"]
 

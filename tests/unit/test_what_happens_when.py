@@ -372,7 +372,7 @@ def test_an_old_answer_never_counts_for_a_new_name_in_its_slot() -> None:
     result = plan.run()
     assert result.labels(answer) == ["old"]
     stored = result.stored(answer)
-    model.change(scores_top=5, minimum_support=100, retire_after=0)
+    model.change(scores_top=5, minimum_support=100, retire_after=0, drift=model.settings.drift)
     learn(model, ({"f": 1.0}, {"new": True}))
     assert model.label_names == ["new"]
     before = model.arrays()["measures.labels"][0][:, 0].copy()

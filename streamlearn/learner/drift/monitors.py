@@ -1,34 +1,65 @@
-"""Who is watched for drift: the loss of every top-level cluster of labels.
+"""What is watched for drift: the loss of every top-level cluster of labels.
 
-A cluster's loss on a row is 1 minus the probability that the mixture gave to the row's true labels within the cluster,
-the labels taken as independent; it lies in [0, 1] and does not depend on the decision rule. Labels whose truth is
-unknown are left out, and a cluster of which nothing is known is not updated.
+A cluster's loss on a row is the soft Jaccard distance of its truth y and the mixture's probabilities p,
+
+    sum |y - p| / max(1, sum max(y, p))
+
+over its labels whose truth is known: 1 - p for a true label alone and p for a false one alone. It lies in [0, 1]
+whatever the cluster's size: unlike 1 minus the probability of all truths it does not saturate, and unlike the mean
+error it does not vanish among many labels that are rarely true. It does not depend on the decision rule. A cluster of
+which nothing is known is not updated.
+
+Source: the distance is 1 minus Ruzicka's similarity, which is Jaccard's on sets (S. Kosub, "A note on the triangle
+inequality for the Jaccard distance", Pattern Recognition Letters 120, 2019); the 1 in the denominator lets an empty
+truth cost the number of labels that were expected.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
-from streamlearn.learner.drift.adwin import AdwinState, adwin_update
-from streamlearn.learner.events import EventBuffer, note_event
+from streamlearn.learner.drift.adwin import adwin_update
+from streamlearn.learner.drift.page_hinkley import page_hinkley_update
+from streamlearn.learner.drift.watch import ADWIN, BETTER, FOREIGN, NONE, WORSE, MonitorScratch, WatchState
+from streamlearn.learner.events import DRIFT, NOTHING, RETEST, EventBuffer, note_event
 
 _ONE = np.float32(1.0)
 
 
-class MonitorScratch(NamedTuple):
-    """Per row and cluster: ``likelihood`` float64, and ``known`` uint8, whether any label's truth is known."""
+@kernel
+def note_alarm(
+    watch: WatchState,
+    cluster: int | np.int64,
+    before: float,
+    after: float,
+    rows: int | np.int64,
+    operation: int | np.int64,
+    row: int | np.int64,
+    testable: bool,
+    events: EventBuffer,
+) -> bool:
+    """Note an alarm unless an event before stands for it; return whether the partition is to be tested.
 
-    likelihood: np.ndarray
-    known: np.ndarray
+    Only a loss that grew has it tested, if ``testable``, and once in a cooldown whichever cluster raised the alarm.
+    """
+    side = WORSE if after > before else BETTER
+    last = watch.noted[cluster, side]
+    if last >= 0 and row - last < watch.cooldown_rows:
+        return False
+    watch.noted[cluster, side] = row
+    rested = watch.retested[0] < 0 or row - watch.retested[0] >= watch.cooldown_rows
+    retest = side == WORSE and testable and rested
+    if retest:
+        watch.retested[0] = row
+    note_event(events, operation, DRIFT, cluster, RETEST if retest else NOTHING, rows, row, before, after)
+    return retest
 
 
 @kernel
 def monitors_learn_row(
-    adwin: AdwinState,
+    watch: WatchState,
     scratch: MonitorScratch,
     cluster_of: np.ndarray,
     clusters: int,
@@ -37,27 +68,47 @@ def monitors_learn_row(
     labels: int,
     operation: int,
     row: int,
+    testable: bool,
     events: EventBuffer,
 ) -> bool:
-    """Give each cluster's loss to its detector and note the alarms; return whether any loss grew.
+    """Give each cluster's loss to its detector and note the alarms; return whether the owner has to act.
+
+    It has to test the partition after an alarm that asks for it, and to look at the losses itself after every row if
+    the detectors are foreign.
 
     ``mixed`` float32[labels] are the logits before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
-    ``cluster_of`` int32[labels].
+    ``cluster_of`` int32[labels]; ``testable`` says whether a test of the partition is possible after this row.
     """
+    if watch.detector == NONE:
+        return False
     for cluster in range(clusters):
-        scratch.likelihood[cluster] = 1.0
+        scratch.loss[cluster] = 0.0
+        scratch.union[cluster] = 0.0
         scratch.known[cluster] = 0
     for label in range(labels):
         if truth[label] >= 0:
             cluster = cluster_of[label]
             probability = np.float64(_ONE / (_ONE + exp32(-mixed[label])))
-            scratch.likelihood[cluster] *= probability if truth[label] == 1 else 1.0 - probability
+            scratch.loss[cluster] += 1.0 - probability if truth[label] == 1 else probability
+            scratch.union[cluster] += 1.0 if truth[label] == 1 else probability
             scratch.known[cluster] = 1
-    worse = False
     for cluster in range(clusters):
-        if scratch.known[cluster] and adwin_update(adwin, cluster, 1.0 - scratch.likelihood[cluster]):
-            rows = np.int64(adwin.since[cluster])
-            note_event(events, operation, cluster, rows, row, adwin.before[cluster], adwin.after[cluster])
-            if adwin.after[cluster] > adwin.before[cluster]:
-                worse = True
-    return worse
+        scratch.loss[cluster] /= max(1.0, scratch.union[cluster])
+    if watch.detector == FOREIGN:
+        return True
+    retest = False
+    for cluster in range(clusters):
+        if not scratch.known[cluster]:
+            continue
+        loss = scratch.loss[cluster]
+        before, after, rows = watch.adwin.before, watch.adwin.after, watch.adwin.since
+        if watch.detector == ADWIN:
+            alarm = adwin_update(watch.adwin, cluster, loss)
+        else:
+            alarm = page_hinkley_update(watch.page_hinkley, cluster, loss)
+            before, after, rows = watch.page_hinkley.before, watch.page_hinkley.after, watch.page_hinkley.since
+        if not alarm:
+            continue
+        if note_alarm(watch, cluster, before[cluster], after[cluster], rows[cluster], operation, row, testable, events):
+            retest = True
+    return retest

@@ -20,6 +20,9 @@ MODES = {"both": 0, "up": 1, "down": 2}
 
 _UP, _DOWN = MODES["up"], MODES["down"]
 
+VALUES, SINCE_LOWEST, SINCE_HIGHEST, ALARMED, COUNTS = range(5)
+TOTAL, TOTAL_UP, TOTAL_DOWN, MEAN, RISEN, FALLEN, LOWEST, HIGHEST, SUMS = range(9)
+
 
 class PageHinkleyState(NamedTuple):
     """M independent detectors; the first axis of every array is the detector.
@@ -27,37 +30,24 @@ class PageHinkleyState(NamedTuple):
     Attributes
     ----------
     counts
-        int64[M, 3]: values, values since the lowest upward sum, values since the highest downward sum.
-    total
-        float64[M, 3]: sums of the same values.
-    mean
-        float64[M], of all values since the start.
-    sum_up, sum_down, lowest_up, highest_down
-        float64[M], the two cumulated sums and their extremes.
-    alarmed
-        int8[M], 1 from an alarm to the next value.
+        int64[M, COUNTS]: values; values since the lowest sum of the upward test; values since the highest sum of the
+        downward test; 1 from an alarm to the next value.
+    sums
+        float64[M, SUMS]: sums of the values of these three counts; mean of all values since the start; the cumulated
+        sums of the upward and the downward test; the lowest of the one and the highest of the other.
     before, after
         float64[M], of the last alarm: mean of the values before and since the extreme of the sum that raised it.
     since
         int64[M], of the last alarm: values since that extreme, the estimated place of the change.
-    alarms
-        int64[M], alarms so far.
     min_instances, delta, threshold, alpha, mode
         Values before the first alarm; slack a value; height of the alarm; forgetting factor; a number of ``MODES``.
     """
 
     counts: np.ndarray
-    total: np.ndarray
-    mean: np.ndarray
-    sum_up: np.ndarray
-    sum_down: np.ndarray
-    lowest_up: np.ndarray
-    highest_down: np.ndarray
-    alarmed: np.ndarray
+    sums: np.ndarray
     before: np.ndarray
     after: np.ndarray
     since: np.ndarray
-    alarms: np.ndarray
     min_instances: int
     delta: float
     threshold: float
@@ -66,54 +56,43 @@ class PageHinkleyState(NamedTuple):
 
 
 @kernel
-def page_hinkley_reset(state: PageHinkleyState, m: int) -> None:
-    """Start detector m anew; what it said of its last alarm stays."""
-    for k in range(3):
-        state.counts[m, k] = 0
-        state.total[m, k] = 0.0
-    state.mean[m] = 0.0
-    state.sum_up[m] = 0.0
-    state.sum_down[m] = 0.0
-    state.lowest_up[m] = np.inf
-    state.highest_down[m] = -1.0
-    state.alarmed[m] = 0
-
-
-@kernel
 def page_hinkley_update(state: PageHinkleyState, m: int, value: float) -> int:
     """Add a finite value to detector m and return 1 if its mean has changed, else 0."""
-    if state.alarmed[m] != 0:
-        page_hinkley_reset(state, m)
+    counts, sums = state.counts[m], state.sums[m]
+    if counts[ALARMED] != 0:
+        for k in range(COUNTS):
+            counts[k] = 0
+        for k in range(SUMS):
+            sums[k] = 0.0
+        sums[LOWEST] = np.inf
+        sums[HIGHEST] = -1.0
     for k in range(3):
-        state.counts[m, k] += 1
-        state.total[m, k] += value
-    state.mean[m] += 1.0 / np.float64(state.counts[m, 0]) * (value - state.mean[m])
-    deviation = value - state.mean[m]
-    state.sum_up[m] = state.alpha * state.sum_up[m] + deviation - state.delta
-    state.sum_down[m] = state.alpha * state.sum_down[m] + deviation + state.delta
-    if state.sum_up[m] < state.lowest_up[m]:
-        state.lowest_up[m] = state.sum_up[m]
-        state.counts[m, 1] = 0
-        state.total[m, 1] = 0.0
-    if state.sum_down[m] > state.highest_down[m]:
-        state.highest_down[m] = state.sum_down[m]
-        state.counts[m, 2] = 0
-        state.total[m, 2] = 0.0
-    if state.counts[m, 0] < state.min_instances:
+        counts[k] += 1
+        sums[k] += value
+    values = counts[VALUES]
+    sums[MEAN] += 1.0 / np.float64(values) * (value - sums[MEAN])
+    deviation = value - sums[MEAN]
+    sums[RISEN] = state.alpha * sums[RISEN] + deviation - state.delta
+    sums[FALLEN] = state.alpha * sums[FALLEN] + deviation + state.delta
+    if sums[RISEN] < sums[LOWEST]:
+        sums[LOWEST] = sums[RISEN]
+        counts[SINCE_LOWEST] = 0
+        sums[TOTAL_UP] = 0.0
+    if sums[FALLEN] > sums[HIGHEST]:
+        sums[HIGHEST] = sums[FALLEN]
+        counts[SINCE_HIGHEST] = 0
+        sums[TOTAL_DOWN] = 0.0
+    up = state.mode != _DOWN and sums[RISEN] - sums[LOWEST] > state.threshold
+    down = state.mode != _UP and sums[HIGHEST] - sums[FALLEN] > state.threshold
+    if values < state.min_instances or not (up or down):
         return 0
-    up = state.mode != _DOWN and state.sum_up[m] - state.lowest_up[m] > state.threshold
-    down = state.mode != _UP and state.highest_down[m] - state.sum_down[m] > state.threshold
-    if not (up or down):
-        return 0
-    side = 1 if up else 2
-    since = state.counts[m, side]
-    earlier = state.counts[m, 0] - since
-    total = state.total[m, 0]
-    state.after[m] = state.total[m, side] / np.float64(since)
-    state.before[m] = (total - state.total[m, side]) / np.float64(earlier) if earlier > 0 else state.mean[m]
+    side = SINCE_LOWEST if up else SINCE_HIGHEST
+    since = counts[side]
+    state.after[m] = sums[side] / np.float64(since)
+    # The downward test's first extreme lies before all values: there is no mean before it.
+    state.before[m] = (sums[TOTAL] - sums[side]) / np.float64(values - since) if values > since else sums[MEAN]
     state.since[m] = since
-    state.alarms[m] += 1
-    state.alarmed[m] = 1
+    counts[ALARMED] = 1
     return 1
 
 
@@ -164,7 +143,7 @@ class PageHinkley:
     @property
     def detectors(self) -> int:
         """The number of detectors, M."""
-        return len(self.state.mean)
+        return len(self.state.counts)
 
     def update(self, m: int, value: float) -> bool:
         """Add a value to detector m; return whether it raised an alarm."""
@@ -172,8 +151,9 @@ class PageHinkley:
 
     def reset_all(self) -> None:
         """Start every detector anew."""
-        for m in range(self.detectors):
-            page_hinkley_reset(self.state, m)
+        blank = _blank_arrays(self.detectors)
+        for name in ("counts", "sums"):
+            getattr(self.state, name)[...] = blank[name]
 
     def resize(self, detectors: int) -> None:
         """Change the number of detectors; those that stay keep their sums, new ones start empty."""
@@ -195,9 +175,9 @@ class PageHinkley:
         SnapshotError
             If an array is missing or does not fit.
         """
-        if "mean" not in arrays:
-            raise SnapshotError("Page-Hinkley: the array 'mean' is missing from the snapshot")
-        blank = _blank_arrays(len(arrays["mean"]))
+        if "counts" not in arrays:
+            raise SnapshotError("Page-Hinkley: the array 'counts' is missing from the snapshot")
+        blank = _blank_arrays(len(arrays["counts"]))
         for name, array in blank.items():
             given = arrays.get(name)
             if given is None or given.shape != array.shape or given.dtype != array.dtype:
@@ -215,17 +195,12 @@ class PageHinkley:
 
 
 def _blank_arrays(detectors: int) -> dict[str, np.ndarray]:
+    sums = np.zeros((detectors, SUMS))
+    sums[:, LOWEST], sums[:, HIGHEST] = np.inf, -1.0
     return {
-        "counts": np.zeros((detectors, 3), np.int64),
-        "total": np.zeros((detectors, 3)),
-        "mean": np.zeros(detectors),
-        "sum_up": np.zeros(detectors),
-        "sum_down": np.zeros(detectors),
-        "lowest_up": np.full(detectors, np.inf),
-        "highest_down": np.full(detectors, -1.0),
-        "alarmed": np.zeros(detectors, np.int8),
+        "counts": np.zeros((detectors, COUNTS), np.int64),
+        "sums": sums,
         "before": np.zeros(detectors),
         "after": np.zeros(detectors),
         "since": np.zeros(detectors, np.int64),
-        "alarms": np.zeros(detectors, np.int64),
     }

@@ -184,6 +184,13 @@ def due(state: PartitionState) -> bool:
     return state.clock[SINCE] >= state.clock[PERIOD_ROWS]
 
 
+@kernel
+def partition_testable(state: PartitionState, complete: bool) -> bool:
+    """Return whether a test may come before the period's end, after one more row that is ``complete`` or not."""
+    rows = state.clock[SINCE] + (1 if complete else 0)
+    return state.clock[MODE] == JACCARD and state.clock[WAITING] != 0 and rows >= FEWEST_ROWS
+
+
 class Partition:
     """Holds, names and grows the partition, and runs what is too rare for a row's way.
 
