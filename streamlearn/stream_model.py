@@ -106,9 +106,7 @@ class StreamModel:
             groups.setdefault(cluster, []).append(name)
         return [groups[cluster] for cluster in sorted(groups)]
 
-    def change(
-        self, *, scores_top: int, minimum_support: int, retire_after: int, drift: DriftSettings | None = None
-    ) -> None:
+    def change(self, *, scores_top: int, minimum_support: int, retire_after: int, drift: DriftSettings) -> None:
         """Let other settings of answers, of labels and of drift detectors hold from the next plan on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support

@@ -15,7 +15,7 @@ from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.joint import BOTH
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.rules import probability
-from streamlearn.learner.drift.watch import Watch, monitor_scratch
+from streamlearn.learner.drift.watch import WAITS, Watch, monitor_scratch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import EventBuffer, LearnerEvent, drain, event_buffer
 from streamlearn.learner.experts.neighbour_window import KNOWN
@@ -23,7 +23,7 @@ from streamlearn.learner.experts.neighbours import NEIGHBOURS
 from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_label, panel_recall
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Operations
-from streamlearn.learner.partition.clusters import Partition, partition_know, partition_testable
+from streamlearn.learner.partition.clusters import NOW, Partition, partition_know, partition_testable
 from streamlearn.learner.partition.clusters import due as partition_due
 from streamlearn.learner.partition.modes import Mode
 from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratch, predict_logits, step
@@ -231,21 +231,22 @@ class Learner(StreamLearner):
         self._assemble()
 
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
+        state, testable = self.watch.state, partition_testable(self.partition.state, False)
         alarms = []
         if self.watch.detector == "foreign":
             buffer = event_buffer(self.watch.clusters)
-            testable = bool(partition_testable(self.partition.state, False))
             self.watch.learn_row(self._monitors, operation, self.learned - 1, testable, buffer)
             alarms = drain(buffer, self.cluster_of)
-        worse = any(event.action == "retest" for event in (*happened, *alarms))
-        if worse or partition_due(self.partition.state):
-            alarms += self._test_partition(operation, worse)
+        due = partition_due(self.partition.state)
+        if due or (state.retest[WAITS] and testable == NOW):
+            state.retest[WAITS] = 0
+            alarms += self._test_partition(operation, not due)
         return alarms
 
-    def _test_partition(self, operation: int, worse: bool) -> list[LearnerEvent]:
-        """Test the partition, because of an alarm if ``worse``, and follow what comes of it."""
+    def _test_partition(self, operation: int, forced: bool) -> list[LearnerEvent]:
+        """Test the partition, before its period ends if ``forced``, and follow what comes of it."""
         version = self.partition.version
-        tested = self.partition.run_test(worse)
+        tested = self.partition.run_test(forced)
         events = []
         if tested is not None and tested.switched:
             row = self.learned - 1

@@ -99,5 +99,5 @@ class StepParts:
     def monitors_learn(self) -> None:
         """Compile what watches for drift."""
         watch, scratch = Watch().state, MonitorScratch(_FLOAT64, _FLOAT64, _UINT8)
-        row = _INT32, 1, _FLOAT32, _INT8, _LABELS, 0, 0, True
+        row = _INT32, 1, _FLOAT32, _INT8, _LABELS, 0, 0, 0
         compile_inner(monitors_learn_row, watch, scratch, *row, event_buffer(1))

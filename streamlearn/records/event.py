@@ -28,7 +28,7 @@ class Event(BaseModel):
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
     name: str = Field(description="The cluster or label; empty for the model")
-    signal: Literal["loss", "excess_loss", "code_length", "dissimilarity", "label_sets"]
+    signal: Literal["loss", "excess_loss", "code_length", "dissimilarity", "label_sets", "rate"]
     direction: Literal["worse", "better"]
     before: float = Field(description="The signal before; of a loss, its mean")
     after: float = Field(description="The signal after")

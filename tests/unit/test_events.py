@@ -83,7 +83,8 @@ def test_the_documentation_names_every_kind_and_signal() -> None:
 
 
 def test_an_event_of_label_sets_counts_complete_rows(events: list[ModelEvent]) -> None:
-    (ready,) = [event for event in events if event.kind == "label"]
+    (ready,) = [event for event in events if event.signal == "label_sets"]
+    assert ready.kind == "label"
     assert (ready.scope, ready.signal, ready.direction, ready.action) == ("model", "label_sets", "better", "none")
     assert ready.before < LEAST_ROWS <= ready.after <= ready.n == ready.row + 1
     assert ready.since_row == ready.row

@@ -47,7 +47,7 @@ class ForeignWatch(Watch):
         while len(self.copies) < clusters:
             self.copies.append(Copy(self._foreign.clone()))
 
-    def learn_row(self, scratch: MonitorScratch, operation: int, row: int, testable: bool, events: EventBuffer) -> None:
+    def learn_row(self, scratch: MonitorScratch, operation: int, row: int, testable: int, events: EventBuffer) -> None:
         """Give each cluster's loss, in the scratch, to its detector and note the alarms."""
         for cluster, copy in enumerate(self.copies):
             if not scratch.known[cluster] or not copy.update(float(scratch.loss[cluster])):

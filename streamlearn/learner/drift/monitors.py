@@ -22,8 +22,19 @@ from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.drift.adwin import adwin_update
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
-from streamlearn.learner.drift.watch import ADWIN, BETTER, FOREIGN, NONE, WORSE, MonitorScratch, WatchState
+from streamlearn.learner.drift.watch import (
+    ADWIN,
+    ASKED,
+    BETTER,
+    FOREIGN,
+    NONE,
+    WAITS,
+    WORSE,
+    MonitorScratch,
+    WatchState,
+)
 from streamlearn.learner.events import DRIFT, NOTHING, RETEST, EventBuffer, note_event
+from streamlearn.learner.partition.clusters import NEVER, NOW
 
 _ONE = np.float32(1.0)
 
@@ -37,24 +48,26 @@ def note_alarm(
     rows: int | np.int64,
     operation: int | np.int64,
     row: int | np.int64,
-    testable: bool,
+    testable: int | np.int64,
     events: EventBuffer,
-) -> bool:
-    """Note an alarm unless an event before stands for it; return whether the partition is to be tested.
+) -> None:
+    """Note an alarm unless an event before stands for it, and ask for a test of the partition where it is to have one.
 
-    Only a loss that grew has it tested, if ``testable``, and once in a cooldown whichever cluster raised the alarm.
+    Only a loss that grew has it tested, unless ``testable`` is NEVER, and once in a cooldown whichever cluster raised
+    the alarm.
     """
     side = WORSE if after > before else BETTER
     last = watch.noted[cluster, side]
     if last >= 0 and row - last < watch.cooldown_rows:
-        return False
+        return
     watch.noted[cluster, side] = row
-    rested = watch.retested[0] < 0 or row - watch.retested[0] >= watch.cooldown_rows
-    retest = side == WORSE and testable and rested
-    if retest:
-        watch.retested[0] = row
-    note_event(events, operation, DRIFT, cluster, RETEST if retest else NOTHING, rows, row, before, after)
-    return retest
+    asked = watch.retest[ASKED]
+    action = NOTHING
+    if side == WORSE and testable != NEVER and (asked < 0 or row - asked >= watch.cooldown_rows):
+        action = RETEST
+        watch.retest[ASKED] = row
+        watch.retest[WAITS] = 1
+    note_event(events, operation, DRIFT, cluster, action, rows, row, before, after)
 
 
 @kernel
@@ -68,16 +81,16 @@ def monitors_learn_row(
     labels: int,
     operation: int,
     row: int,
-    testable: bool,
+    testable: int,
     events: EventBuffer,
 ) -> bool:
     """Give each cluster's loss to its detector and note the alarms; return whether the owner has to act.
 
-    It has to test the partition after an alarm that asks for it, and to look at the losses itself after every row if
-    the detectors are foreign.
+    It has to test the partition when an alarm has asked for it, now or while it was too early, and to look at the
+    losses itself after every row if the detectors are foreign.
 
     ``mixed`` float32[labels] are the logits before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
-    ``cluster_of`` int32[labels]; ``testable`` says whether a test of the partition is possible after this row.
+    ``cluster_of`` int32[labels]; ``testable`` is what `partition_testable` says of this row.
     """
     if watch.detector == NONE:
         return False
@@ -96,7 +109,6 @@ def monitors_learn_row(
         scratch.loss[cluster] /= max(1.0, scratch.union[cluster])
     if watch.detector == FOREIGN:
         return True
-    retest = False
     for cluster in range(clusters):
         if not scratch.known[cluster]:
             continue
@@ -107,8 +119,6 @@ def monitors_learn_row(
         else:
             alarm = page_hinkley_update(watch.page_hinkley, cluster, loss)
             before, after, rows = watch.page_hinkley.before, watch.page_hinkley.after, watch.page_hinkley.since
-        if not alarm:
-            continue
-        if note_alarm(watch, cluster, before[cluster], after[cluster], rows[cluster], operation, row, testable, events):
-            retest = True
-    return retest
+        if alarm:
+            note_alarm(watch, cluster, before[cluster], after[cluster], rows[cluster], operation, row, testable, events)
+    return watch.retest[WAITS] != 0 and testable == NOW

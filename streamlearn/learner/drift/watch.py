@@ -28,6 +28,7 @@ DETECTORS = ("none", "adwin", "page_hinkley", "foreign")
 
 NONE, ADWIN, PAGE_HINKLEY, FOREIGN = range(len(DETECTORS))
 BETTER, WORSE = 0, 1
+ASKED, WAITS = 0, 1
 CLOCK = 16
 SLACK = 0.01
 VARIANCE = 1.0 / 16.0
@@ -56,8 +57,8 @@ class WatchState(NamedTuple):
         One detector a cluster of the kind in use, none of the other.
     noted
         int64[M, 2], the row of each cluster's last event that said better and that said worse; -1 before any.
-    retested
-        int64[1], the row of the last alarm that had the partition tested; -1 before any.
+    retest
+        int64[2]: the row of the last alarm that had the partition tested, -1 before any; 1 while that test waits.
     detector
         The place of the kind in `DETECTORS`.
     cooldown_rows
@@ -67,7 +68,7 @@ class WatchState(NamedTuple):
     adwin: AdwinState
     page_hinkley: PageHinkleyState
     noted: np.ndarray
-    retested: np.ndarray
+    retest: np.ndarray
     detector: int
     cooldown_rows: int
 
@@ -98,7 +99,7 @@ class Watch:
             self._adwin.state,
             self._page_hinkley.state,
             np.full((0, 2), -1, np.int64),
-            np.full(1, -1, np.int64),
+            np.array([-1, 0], np.int64),
             _place(detector),
             cooldown_rows,
         )
@@ -119,7 +120,7 @@ class Watch:
         self.state = self.state._replace(detector=_place(detector), cooldown_rows=cooldown_rows)
         self.resize(self.clusters)
 
-    def learn_row(self, scratch: MonitorScratch, operation: int, row: int, testable: bool, events: EventBuffer) -> None:
+    def learn_row(self, scratch: MonitorScratch, operation: int, row: int, testable: int, events: EventBuffer) -> None:
         """Give the losses to detectors that kernels cannot call; the arguments are as in `monitors_learn_row`."""
 
     def restart(self, clusters: int) -> None:
@@ -152,7 +153,7 @@ class Watch:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the state by name; foreign detectors are not part of it."""
-        arrays = {"noted": self.state.noted, "retested": self.state.retested}
+        arrays = {"noted": self.state.noted, "retest": self.state.retest}
         for part in (self._adwin, self._page_hinkley):
             if part.detectors:
                 name = "adwin" if part is self._adwin else "page_hinkley"
@@ -167,7 +168,7 @@ class Watch:
         SnapshotError
             If an array is missing or does not fit.
         """
-        for name, shape in {"noted": (clusters, 2), "retested": (1,)}.items():
+        for name, shape in {"noted": (clusters, 2), "retest": (2,)}.items():
             given = arrays.get(name)
             if given is None or given.shape != shape or given.dtype != np.int64:
                 found = "nothing" if given is None else f"{given.dtype}{given.shape}"
@@ -179,13 +180,13 @@ class Watch:
                 part.load_arrays(own)
                 if part.detectors != clusters:
                     raise SnapshotError(f"drift: {part.detectors} detectors for {clusters} clusters")
-        self.state = self.state._replace(noted=arrays["noted"].copy(), retested=arrays["retested"].copy())
+        self.state = self.state._replace(noted=arrays["noted"].copy(), retest=arrays["retest"].copy())
         self._share()
 
     @staticmethod
     def bytes_bound(clusters: int) -> int:
         """Return the most bytes that this many clusters' detectors hold, whichever they are."""
-        return max(Adwin.bytes_bound(clusters), PageHinkley.bytes_bound(clusters)) + 16 * clusters + 8
+        return max(Adwin.bytes_bound(clusters), PageHinkley.bytes_bound(clusters)) + 16 * (clusters + 1)
 
 
 def _place(detector: str) -> int:

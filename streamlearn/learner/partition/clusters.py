@@ -69,6 +69,7 @@ STANDARD_ERRORS = 3.0
 LEAST_GAIN = 1.0
 
 SINCE, PERIOD_ROWS, SEEN, VERSION, TESTS, SWITCHES, WAITING, MODE, CLOCK = range(9)
+NEVER, LATER, NOW = range(3)
 
 
 class PartitionState(NamedTuple):
@@ -185,10 +186,15 @@ def due(state: PartitionState) -> bool:
 
 
 @kernel
-def partition_testable(state: PartitionState, complete: bool) -> bool:
-    """Return whether a test may come before the period's end, after one more row that is ``complete`` or not."""
+def partition_testable(state: PartitionState, complete: bool) -> int:
+    """Return whether a test may come before the period's end, after one more row that is ``complete`` or not.
+
+    It is NEVER without a candidate that waits, LATER with fewer than 30 rows since it was built, else NOW.
+    """
+    if state.clock[MODE] != JACCARD or state.clock[WAITING] == 0:
+        return NEVER
     rows = state.clock[SINCE] + (1 if complete else 0)
-    return state.clock[MODE] == JACCARD and state.clock[WAITING] != 0 and rows >= FEWEST_ROWS
+    return NOW if rows >= FEWEST_ROWS else LATER
 
 
 class Partition:

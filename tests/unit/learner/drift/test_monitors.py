@@ -10,8 +10,9 @@ from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.foreign import ForeignWatch
 from streamlearn.learner.drift.monitors import monitors_learn_row, note_alarm
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
-from streamlearn.learner.drift.watch import CLOCK, SLACK, Watch, monitor_scratch
+from streamlearn.learner.drift.watch import CLOCK, SLACK, WAITS, Watch, monitor_scratch
 from streamlearn.learner.events import drain, event_buffer
+from streamlearn.learner.partition.clusters import LATER, NEVER, NOW
 from tests.naive.monitors import losses
 
 CLUSTER_OF = [0, 1, 0, 1, 2]
@@ -57,10 +58,11 @@ def run(seed, unknown, worse_cluster, better_cluster, watch, detector="adwin"):
     cluster_of = np.array(CLUSTER_OF, np.int32)
     for row, (mixed, truth) in enumerate(stream(seed, unknown, worse_cluster, better_cluster)):
         events = event_buffer(4)
-        due = monitors_learn_row(watch.state, scratch, cluster_of, 3, mixed, truth, 5, 77, row, True, events)
+        due = monitors_learn_row(watch.state, scratch, cluster_of, 3, mixed, truth, 5, 77, row, NOW, events)
+        watch.state.retest[WAITS] = 0
         if watch.detector == "foreign":
             assert due
-            watch.learn_row(scratch, 77, row, True, events)
+            watch.learn_row(scratch, 77, row, NOW, events)
         happened = drain(events, cluster_of)
         asked.append(bool(due) if watch.detector != "foreign" else any(each.action == "retest" for each in happened))
         for event in happened:
@@ -112,13 +114,13 @@ def test_none_raises_no_alarm_keeps_nothing_and_looks_at_nothing():
     assert rivers
     assert ours == []
     assert not any(asked)
-    assert set(watch.arrays()) == {"noted", "retested"}
+    assert set(watch.arrays()) == {"noted", "retest"}
     assert [watch.state.adwin.buckets.size, watch.state.page_hinkley.sums.size] == [0, 0]
     scratch = monitor_scratch(8)
     scratch.loss[:] = 7.0
     mixed, truth = next(stream(0, 0.0, 1, 2))
     cluster_of = np.array(CLUSTER_OF, np.int32)
-    monitors_learn_row(watch.state, scratch, cluster_of, 3, mixed, truth, 5, 0, 0, True, event_buffer(4))
+    monitors_learn_row(watch.state, scratch, cluster_of, 3, mixed, truth, 5, 0, 0, NOW, event_buffer(4))
     assert scratch.loss.tolist() == [7.0] * 8
 
 
@@ -142,18 +144,19 @@ def test_a_loss_stays_in_proportion_whatever_the_size_of_the_cluster(size):
     for margin in (4.0, 2.0, 0.0):
         mixed = np.where(truth == 1, margin, -margin).astype(np.float32)
         labels = np.zeros(size, np.int32)
-        monitors_learn_row(watch.state, scratch, labels, 1, mixed, truth, size, 0, 0, True, event_buffer(1))
+        monitors_learn_row(watch.state, scratch, labels, 1, mixed, truth, size, 0, 0, NOW, event_buffer(1))
         expected = losses(mixed.tolist(), truth.tolist(), [0] * size, 1)[0]
         assert scratch.loss[0] == pytest.approx(expected, rel=1e-5)
         found.append(scratch.loss[0])
     assert 0.0 < found[0] < 0.1 < found[1] < found[2] <= 1.0
 
 
-def noted(watch, cluster, row, before, after, testable=True):
+def noted(watch, cluster, row, before, after, testable=NOW):
     events = event_buffer(1)
-    asked = note_alarm(watch.state, cluster, before, after, 10, 0, row, testable, events)
+    watch.state.retest[WAITS] = 0
+    note_alarm(watch.state, cluster, before, after, 10, 0, row, testable, events)
     happened = drain(events, np.array([0, 1], np.int32))
-    assert bool(asked) == any(event.action == "retest" for event in happened)
+    assert bool(watch.state.retest[WAITS]) == any(event.action == "retest" for event in happened)
     return [(event.direction, event.action) for event in happened]
 
 
@@ -175,8 +178,22 @@ def test_only_worse_has_the_partition_tested_and_only_where_that_is_possible():
     watch = Watch("adwin", 0.05, 100)
     watch.resize(1)
     assert noted(watch, 0, 10, 0.5, 0.1) == [("better", "none")]
-    assert noted(watch, 0, 20, 0.1, 0.5, testable=False) == [("worse", "none")]
+    assert noted(watch, 0, 20, 0.1, 0.5, testable=NEVER) == [("worse", "none")]
     assert noted(watch, 0, 120, 0.1, 0.5) == [("worse", "retest")]
+
+
+def test_a_test_that_comes_too_early_waits():
+    watch, scratch = Watch("adwin", 0.05, 100), monitor_scratch(1)
+    watch.resize(1)
+    assert noted(watch, 0, 20, 0.1, 0.5, testable=LATER) == [("worse", "retest")]
+    labels, row = np.zeros(1, np.int32), (np.zeros(1, np.float32), np.zeros(1, np.int8), 1, 0, 21)
+    due = [
+        bool(monitors_learn_row(watch.state, scratch, labels, 1, *row, testable, event_buffer(1)))
+        for testable in (LATER, NOW, NOW)
+    ]
+    assert due == [False, True, True], "until the owner has tested"
+    watch.state.retest[WAITS] = 0
+    assert not monitors_learn_row(watch.state, scratch, labels, 1, *row, NOW, event_buffer(1))
 
 
 def test_the_error_budget_is_shared_by_all_clusters():
