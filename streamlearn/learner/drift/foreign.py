@@ -79,6 +79,8 @@ class Copy:
     def means(self) -> tuple[float, float, int]:
         """Return the mean loss before and after the change, and the rows of the second mean."""
         rows = max(1, min(len(self._recent), self._count // 2))
-        recent = sum(list(self._recent)[-rows:])
+        recent = 0.0
+        for loss in list(self._recent)[-rows:]:
+            recent += loss
         earlier = self._count - rows
         return ((self._total - recent) / earlier if earlier else recent), recent / rows, rows
