@@ -99,7 +99,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         text_fields: Sequence[str] | None = None,
         retire_after_instances: int = 0,
         drift_detector: str | base.DriftDetector = "adwin",
-        drift_significance: float = 0.005,
+        drift_significance: float = 0.01,
         drift_cooldown_rows: int = 100,
     ) -> None:
         self.preset = preset

@@ -144,7 +144,7 @@ class DriftSettings(Section):
         "adwin", "What watches the loss of every cluster of labels"
     )
     significance: float = _setting(
-        0.005,
+        0.01,
         "Chance of a false alarm at a check over all clusters together, shared out among them",
         "share",
         gt=0,

@@ -29,7 +29,6 @@ DETECTORS = ("none", "adwin", "page_hinkley", "foreign")
 NONE, ADWIN, PAGE_HINKLEY, FOREIGN = range(len(DETECTORS))
 BETTER, WORSE = 0, 1
 ASKED, WAITS = 0, 1
-CLOCK = 16
 SLACK = 0.01
 VARIANCE = 1.0 / 16.0
 
@@ -91,9 +90,9 @@ class Watch:
         If there is no such detector.
     """
 
-    def __init__(self, detector: str = "adwin", significance: float = 0.005, cooldown_rows: int = 100) -> None:
+    def __init__(self, detector: str = "adwin", significance: float = 0.01, cooldown_rows: int = 100) -> None:
         self._significance = significance
-        self._adwin = Adwin(0, clock=CLOCK)
+        self._adwin = Adwin(0)
         self._page_hinkley = PageHinkley(0, delta=SLACK)
         self.state = WatchState(
             self._adwin.state,

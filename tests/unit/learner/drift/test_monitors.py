@@ -10,7 +10,7 @@ from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.foreign import ForeignWatch
 from streamlearn.learner.drift.monitors import monitors_learn_row, note_alarm
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
-from streamlearn.learner.drift.watch import CLOCK, SLACK, WAITS, Watch, monitor_scratch
+from streamlearn.learner.drift.watch import SLACK, WAITS, Watch, monitor_scratch
 from streamlearn.learner.events import drain, event_buffer
 from streamlearn.learner.partition.clusters import LATER, NEVER, NOW
 from tests.naive.monitors import losses
@@ -24,7 +24,7 @@ HEIGHT = 1 / 16 * np.log(3 / SIGNIFICANCE) / (2 * SLACK)
 
 
 def river_detector(name):
-    return ADWIN(delta=SHARE, clock=CLOCK) if name == "adwin" else PageHinkley(delta=SLACK, threshold=HEIGHT)
+    return ADWIN(delta=SHARE) if name == "adwin" else PageHinkley(delta=SLACK, threshold=HEIGHT)
 
 
 def mean_of(detector):
@@ -125,7 +125,7 @@ def test_none_raises_no_alarm_keeps_nothing_and_looks_at_nothing():
 
 
 def test_detectors_of_river_raise_their_own_alarms():
-    prototype = ADWIN(delta=SHARE, clock=CLOCK)
+    prototype = ADWIN(delta=SHARE)
     ours, rivers, asked = run(0, 0.6, 1, 2, ForeignWatch(prototype, 0))
     assert prototype.width == 0, "what is cloned learns nothing"
     assert [alarm[:2] for alarm in ours] == [alarm[:2] for alarm in rivers]
