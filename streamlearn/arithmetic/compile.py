@@ -7,12 +7,9 @@ import dataclasses
 import fcntl
 import gc
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 from numba.core import types
@@ -232,40 +229,8 @@ def _last_change(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _observed(report: Callable[[str], None]) -> Iterator[None]:
-    with _kept_interrupt() as check:
-
-        def observe(text: str) -> None:
-            check()
-            report(text)
-
-        kernel_cache.observers.append(observe)
-        try:
-            yield
-        finally:
-            kernel_cache.observers.remove(observe)
-
-
-@contextlib.contextmanager
-def _kept_interrupt() -> Iterator[Callable[[], None]]:
-    """Give a call that raises the KeyboardInterrupt of a Ctrl-C again: the compiler may catch and drop the first."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
-        yield lambda: None
-        return
-    interrupted = False
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
-        signal.default_int_handler(number, frame)
-
-    def check() -> None:
-        if interrupted:
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, remember)
+    kernel_cache.observers.append(report)
     try:
-        yield check
-        check()
+        yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        kernel_cache.observers.remove(report)

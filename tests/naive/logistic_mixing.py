@@ -73,11 +73,10 @@ class Mixer:
         """Return each label's inputs, the five sets that look at them, and the final one."""
         inputs = [[clip(z, 8.0) for z in own_logits] + [0.3] for own_logits in logits]
         sums = [self.overall.sum(x) for x in inputs]
-        order = sorted(range(len(logits)), key=lambda label: (-sums[label], label))
         found = []
         for label, x in enumerate(inputs):
             at = context(positives[label], previous[label])
-            ranked = self.ranked[min(order.index(label), 5)]
+            ranked = self.ranked[min(sum(other > sums[label] for other in sums), 5)]
             sets = [self.overall, self.shared[at], self.similar[similarity], ranked, self.own[label]]
             found.append((x, sets, self.final[at]))
         return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 BINS = 40
-COMMON = 10.0
+COMMON = 10
 TURN = 64
 
 
@@ -37,10 +39,10 @@ class Thresholds:
         if not positives:
             return 0.5
 
-        def score(edge: int) -> float:
+        def score(edge: int) -> Fraction:
             tp, pp = (sum(on for q, on in own if q >= edge), sum(q >= edge for q, _ in own))
             common_tp, common_pp = (sum(on for q, on in every if q >= edge), sum(q >= edge for q, _ in every))
-            numerator = 2.0 * (tp + COMMON * common_tp / positives)
-            return numerator / (pp + sum(on for _, on in own) + COMMON * (common_pp / positives + 1.0))
+            numerator = 2 * (tp + Fraction(COMMON * common_tp, positives))
+            return numerator / (pp + sum(on for _, on in own) + COMMON * (Fraction(common_pp, positives) + 1))
 
-        return max(range(BINS - 1, 0, -1), key=lambda edge: (round(score(edge), 12), edge)) / BINS
+        return max(range(BINS - 1, 0, -1), key=lambda edge: (score(edge), edge)) / BINS

@@ -30,6 +30,7 @@ START = 0.5
 ROWS, POSITIVES = 0, 1
 _BINS = np.float32(BINS)
 _LEAST = np.float32(1.0 / BINS)
+_ROUNDING = 1e-12
 
 
 class ThresholdsState(NamedTuple):
@@ -71,7 +72,8 @@ def thresholds_maximise(state: ThresholdsState, label: int, every: float) -> Non
         numerator += state.counts[label, POSITIVES, place] + share * state.common[POSITIVES, place]
         denominator += state.counts[label, ROWS, place] + share * state.common[ROWS, place]
         value = numerator / denominator
-        if value > highest:
+        # Equal values may differ by their rounding.
+        if value > highest + _ROUNDING:
             highest = value
             best = place
     state.threshold[label] = np.float32(best) / _BINS

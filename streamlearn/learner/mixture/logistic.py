@@ -3,7 +3,7 @@
 Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Five weight sets look at them: O, one for
 all labels and rows; A, shared by all labels of one support context (`contexts.support_context`); B, shared by all
 labels, chosen by how similar the nearest neighbour is (`contexts.similarity_context`); R, shared by the labels of one
-rank by O's sum, the five best labels of the row and all others; and C, the label's own. The weighted sums are clipped
+rank, by how many have a larger sum of O: none to four, or more; and C, the label's own. The weighted sums are clipped
 to plus or minus 10, and z = F_O z_O + F_A z_A + F_B z_B + F_R z_R + F_C z_C, clipped likewise, with F chosen by A's
 context. Each set follows the gradient of its own log loss with AdaGrad (accumulators from 10): step .1, F step .01.
 Gradients of shared sets and F are summed over the row's labels and applied once a row, C's per label. All sets start
@@ -30,7 +30,7 @@ FINAL_STEP = np.float32(0.01)
 SETS = 5
 OVERALL, SUPPORT, SIMILARITY, RANK, OWN = range(SETS)
 RANKS = 6
-"""Ranks that have weights of their own: the five best labels, and the others."""
+"""Ranks that have weights of their own: with no to four labels before it, and the others."""
 
 FIRST_SUPPORT = 1
 FIRST_SIMILARITY = FIRST_SUPPORT + CONTEXTS
@@ -63,8 +63,8 @@ class MixerState(NamedTuple):
 
 class MixerScratch(NamedTuple):
     """Per row: ``context`` int64[2, labels + 1], each label's row of A's and of R's shared weights, and at the first
-    line's end that of B's; ``best`` int64[RANKS - 1], the best labels; ``inputs`` float32[inputs, labels]; ``column``
-    float32[inputs], those of one label; ``logits``, ``errors`` float32[SETS, labels]; ``final_errors``
+    line's end that of B's; ``best`` float32[RANKS - 1], the largest sums of O; ``inputs`` float32[inputs, labels];
+    ``column`` float32[inputs], those of one label; ``logits``, ``errors`` float32[SETS, labels]; ``final_errors``
     float32[labels]; gradient sums.
     """
 
@@ -80,26 +80,25 @@ class MixerScratch(NamedTuple):
 
 
 @kernel
-def _rank_labels(scratch: MixerScratch, labels: int) -> int:
-    """Set R's context of each label and ``scratch.best``, the labels with the largest sums of O, the lowest slot first
-    among equals; return how many there are.
-    """
+def _rank_labels(scratch: MixerScratch, labels: int) -> None:
+    """Set R's context of each label: by how many labels O's sum is larger."""
     sums = scratch.logits[OVERALL]
     best = scratch.best
     found = 0
     for label in range(labels):
-        scratch.context[1, label] = SHARED - 1
-        if found == RANKS - 1 and sums[label] <= sums[best[found - 1]]:
+        if found == RANKS - 1 and sums[label] <= best[found - 1]:
             continue
         place = min(found, RANKS - 2)
-        while place > 0 and sums[best[place - 1]] < sums[label]:
+        while place > 0 and best[place - 1] < sums[label]:
             best[place] = best[place - 1]
             place -= 1
-        best[place] = label
+        best[place] = sums[label]
         found = min(found + 1, RANKS - 1)
+    for label in range(labels):
+        scratch.context[1, label] = FIRST_RANK
     for place in range(found):
-        scratch.context[1, best[place]] = FIRST_RANK + place
-    return found
+        for label in range(labels):
+            scratch.context[1, label] += 1 if best[place] > sums[label] else 0
 
 
 @kernel
@@ -145,11 +144,14 @@ def mixer_predict_row(
         for label in range(labels):
             support = scratch.context[0, label]
             scratch.logits[SUPPORT, label] += scratch.inputs[place, label] * state.shared[support, place]
-    for rank in range(_rank_labels(scratch, labels)):
-        label = scratch.best[rank]
+    _rank_labels(scratch, labels)
+    for label in range(labels):
+        rank = scratch.context[1, label]
+        if rank == SHARED - 1:
+            continue
         total = _ZERO
         for place in range(inputs):
-            total += scratch.inputs[place, label] * state.shared[FIRST_RANK + rank, place]
+            total += scratch.inputs[place, label] * state.shared[rank, place]
         scratch.logits[RANK, label] = total
     for label in range(labels):
         context = scratch.context[0, label] - FIRST_SUPPORT
@@ -263,7 +265,7 @@ class Mixer:
         inputs = self.experts + 1
         return MixerScratch(
             np.zeros((2, labels + 1), np.int64),
-            np.zeros(RANKS - 1, np.int64),
+            np.zeros(RANKS - 1, np.float32),
             np.zeros((inputs, labels), np.float32),
             np.zeros(inputs, np.float32),
             np.zeros((SETS, labels), np.float32),

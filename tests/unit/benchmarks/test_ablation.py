@@ -30,7 +30,7 @@ def test_a_weight_set_that_is_off_never_gets_a_say(monkeypatch: pytest.MonkeyPat
 
 
 def test_every_part_that_is_off_changes_the_figures() -> None:
-    rows = list(generator("drifting", seed=1, instances=300))
+    rows = list(generator("drifting", seed=1, instances=1_500))
     whole = measure(VARIANTS["everything"], rows, [], [])
     for name in ("without the pool of label sets", "without the cluster tree", "without burst"):
         assert measure(VARIANTS[name], rows, [], []) != whole, name

@@ -81,6 +81,8 @@ def test_a_demo_interrupted_while_it_compiles_ends_with_one_line(tmp_path: Path)
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "STREAMLEARN_CACHE_DIR": str(tmp_path / "cache")},
+        # Whoever runs the tests in the background ignores SIGINT, and so would the demo.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert demo.stdout is not None
     assert any(line.startswith("compiled ") for line in demo.stdout)
