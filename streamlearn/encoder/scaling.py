@@ -29,6 +29,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.state.growth import grown
 
 CLIP = 5.0
+LEAST = 1e-30
 BECOMES_DENSE = 0.55
 BECOMES_SPARSE = 0.45
 LEAST_ROWS = 10.0
@@ -67,7 +68,7 @@ def _is_dense(state: ScalingState, column: int) -> bool:
 
 @kernel
 def scaled_value(state: ScalingState, column: int, value: float) -> float:
-    """Return a finite raw value on the column's scale, clipped; float64."""
+    """Return a finite raw value on the column's scale, clipped, and 0 below LEAST; float64."""
     if column == UNSEEN_COLUMN or state.present[column] == 0.0:
         return 1.0 if value > 0.0 else (-1.0 if value < 0.0 else 0.0)
     if _is_dense(state, column):
@@ -80,7 +81,8 @@ def scaled_value(state: ScalingState, column: int, value: float) -> float:
         if state.set[column] == 0.0:
             return 1.0 if value > 0.0 else -1.0
         scaled = value * np.sqrt(state.set[column] / state.squares[column])
-    return min(max(scaled, -CLIP), CLIP)
+    # What float32 cannot hold would vanish after it had its part in the norm.
+    return min(max(scaled, -CLIP), CLIP) if abs(scaled) >= LEAST else 0.0
 
 
 @kernel

@@ -50,7 +50,7 @@ def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
     answered = service.follow("predictions")
     for _ in range(10):
         # Small batches make many commits, so that kills fall before, within and after them.
-        process = service.start(more=["engine.batch_instances=20"])
+        process = service.start(more=["engine.batch_instances=2"])
         goal = answered.count() + random.randrange(1, 500)
         service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
         process.send_signal(signal.SIGKILL)

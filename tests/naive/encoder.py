@@ -36,7 +36,7 @@ class Column:
             return math.copysign(1.0, value)
         else:
             scaled = value / math.sqrt(math.fsum(v * v for v in set_values) / len(set_values))
-        return min(max(scaled, -5.0), 5.0)
+        return min(max(scaled, -5.0), 5.0) if abs(scaled) >= 1e-30 else 0.0
 
     def bin(self, scaled: float, row: int) -> int:
         """Return the bin of an entry of a row."""

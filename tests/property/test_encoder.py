@@ -68,6 +68,7 @@ def assert_equals_plain(encoded: EncodedRows, row: int, expected: list[Any]) -> 
 @settings(max_examples=300, deadline=None)
 @given(options=encoders, rows=rows_of, asked=st.lists(named_rows, max_size=3))
 @example({"maximum": 2, "hashed": False, "declared": ()}, [{"\U0001f600": 1.0, "\uffee": 2.0, "é": 3.0}], [])
+@example({"maximum": 1, "hashed": False, "declared": ()}, [{"a": 2.0}, {"a": 1.401298464324817e-45}], [])
 def test_the_encoder_equals_the_plain_one(
     options: dict[str, Any], rows: list[Any], asked: list[dict[str, Any]]
 ) -> None:
