@@ -6,27 +6,20 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamlearn.engine import commit, journal
 from streamlearn.engine.align import Aligner
 from streamlearn.engine.assignment import TaskMaker
+from streamlearn.engine.bad_share import BadShare
+from streamlearn.engine.failures import Failures
 from streamlearn.engine.instruments import Instruments, NoInstruments
 from streamlearn.engine.scope import tasks_of
 from streamlearn.engine.snapshots import SnapshotWriter
-from streamlearn.engine.task import Applied, Batch, CommitPart, Task
+from streamlearn.engine.task import Batch, CommitPart, Task
 from streamlearn.engine.watchdog import Watchdog
-from streamlearn.errors import (
-    OffsetLostError,
-    OvertakenError,
-    RecordError,
-    RetryableError,
-    StopError,
-    TooManyBadRecordsError,
-    TopicError,
-)
+from streamlearn.errors import OffsetLostError, RecordError, TopicError
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.source.base import AssignmentChange, Committed, CorruptInputError, RawRecord, Source, TopicPartition
@@ -34,8 +27,6 @@ from streamlearn.state.snapshot_store import SnapshotStore
 
 _logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 20
-LONGEST_BACKOFF_SECONDS = 5.0
 LAG_SECONDS = 1.0
 NO_TIMESTAMP = -1
 
@@ -94,9 +85,8 @@ class Engine:
         self._owned: dict[int, tuple[TopicPartition, ...]] = {}
         self._unsettled: list[CommitPart] = []
         self._ends: dict[TopicPartition, int] = {}
-        self._recent: deque[bool] = deque(maxlen=settings.limits.bad_window)
-        self._failures = 0
-        self._retry_at = 0.0
+        self._bad = BadShare(settings.limits)
+        self._failures = Failures()
         self._gathering_since: float | None = None
         self._turned_at = 0.0
         self._writer: SnapshotWriter | None = None
@@ -146,7 +136,7 @@ class Engine:
             self._note(changes)
         if self._assigned is not None or self._unsettled:
             self._drop_polled()
-            if time.monotonic() < self._retry_at:
+            if time.monotonic() < self._failures.retry_at:
                 return
             if self._assigned is not None:
                 if self._attempt(self._assign):
@@ -167,8 +157,8 @@ class Engine:
             moment = time.monotonic()
             since = self._turned_at if moment < self._turned_at + wait else self._gathering_since
             wait = max(0.0, since + wait - moment)
-        elif self._retry_at > time.monotonic():
-            wait = min(1.0, self._retry_at - time.monotonic())
+        elif self._failures.retry_at > time.monotonic():
+            wait = min(1.0, self._failures.retry_at - time.monotonic())
         # Labels that wait for their instances must not keep the instances from being polled.
         limit = max(engine.batch_instances // 4, engine.batch_instances - buffered, 1)
         try:
@@ -187,7 +177,7 @@ class Engine:
             self._pass_over(error)
             return {}
         except Exception as error:
-            self._failed(error)
+            self._failures.note(error)
             return {}
 
     def _pass_over(self, error: CorruptInputError) -> None:
@@ -212,7 +202,7 @@ class Engine:
             self._watchdog.unassigned(change.kind == "revoked" and bool(change.partitions))
         last = changes[-1]
         self._assigned = last.partitions if last.kind == "assigned" else None
-        self._retry_at = 0.0
+        self._failures.retry_now()
         self._drop_polled()
 
     def _batch_due(self, stop_at_end: bool) -> bool:
@@ -311,63 +301,30 @@ class Engine:
         begun = time.monotonic()
         applied, journalled = batch.run(outputs=True)
         self._instruments.applied(task, applied, time.monotonic() - begun)
-        self._count_bad(applied)
+        self._bad.count(applied)
         topic = self._settings.journal_topic
         outputs = [*applied.outputs, *(OutputRecord(topic, task.number, None, data) for data in journalled)]
         positions = {partition: Committed(offset, str(task.mark)) for partition, offset in task.positions.items()}
         return CommitPart(task.number, outputs, positions, before, task.mark)
 
-    def _count_bad(self, applied: Applied) -> None:
-        """Stop before a broken producer's whole topic goes to the dead letters."""
-        if not applied.dead and True not in self._recent:
-            return
-        limits = self._settings.limits
-        bad = sum(self._recent)
-        for is_bad in applied.bad:
-            if len(self._recent) == limits.bad_window:
-                bad -= self._recent[0]
-            self._recent.append(is_bad)
-            bad += is_bad
-            if is_bad and len(self._recent) == limits.bad_window and bad > limits.bad_share * limits.bad_window:
-                raise TooManyBadRecordsError(
-                    f"{bad} of the last {limits.bad_window} records could not be used (the last: {applied.dead[-1]}), "
-                    f"more than limits.bad_share = {limits.bad_share:g}: mend the producer, or raise limits.bad_share "
-                    "to let them become dead letters"
-                )
-
     def _send(self) -> None:
         with self._watchdog.transaction():
             commit.send(self._sink, self._unsettled, self.tasks, self._token)
         self._unsettled = []
-        self._failures = 0
+        self._failures.over()
 
     def _attempt(self, work: Callable[[], None]) -> bool:
         """Do what talks to the brokers; what fails stays to be done, and is repeated a bounded number of times."""
         try:
             work()
         except Exception as error:
-            self._failed(error)
+            self._failures.note(error)
             # The producer may not be used again: it may leak its offsets into the next transaction. Opening the next
             # one, with the partitions still ours, settles what this one left open.
             with self._watchdog.transaction():
                 self._sink.close()
             return False
         return True
-
-    def _failed(self, error: Exception) -> None:
-        """Let an error that may pass be tried again later; raise any other."""
-        if type(error).__module__.startswith("kafka.") and not _may_pass(error):
-            raise StopError(f"{type(error).__name__}: {error}") from error
-        if not isinstance(error, RetryableError | OvertakenError | OSError) and not _may_pass(error):
-            raise error
-        self._failures += 1
-        self._retry_at = time.monotonic() + min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._failures)
-        _logger.warning("%s: %s; trying again (failure %d in a row)", type(error).__name__, error, self._failures)
-        if self._failures >= FAILURES_IN_A_ROW:
-            raise StopError(
-                f"{self._failures} failures in a row, the last: {type(error).__name__}: {error}; "
-                "check the brokers, then start again: nothing that was committed is lost"
-            ) from error
 
     def _open_sink(self) -> None:
         if not self._sink.is_open:
@@ -388,7 +345,7 @@ class Engine:
         self._unsettled = resend
         if resend:
             self._send()
-        self._failures = 0
+        self._failures.over()
 
     def _assign(self) -> None:
         """Take over the tasks of the owned partitions: keep, settle or make each, then read on from its positions."""
@@ -482,12 +439,3 @@ class Engine:
             for task in self.tasks.values():
                 writer.take(task)
             self._instruments.snapshot_failures(writer.failures)
-
-
-_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance")
-
-
-def _may_pass(error: Exception) -> bool:
-    """Return whether the Kafka client raised an error that may pass; told by names, so that no client is imported."""
-    kind = type(error)
-    return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _HOPELESS)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.engine import engine as engine_module
+from streamlearn.engine import failures as failures_module
 from streamlearn.errors import RetryableError, StopError
 from tests.engine.world import JOURNAL, Crash, Faults, World, rows
 
@@ -94,7 +94,7 @@ def test_error_that_does_not_pass_stops(tmp_path: Path, monkeypatch: pytest.Monk
                 raise RetryableError("the broker is away")
 
     engine = world.engine(Always())
-    monkeypatch.setattr(engine_module, "LONGEST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(failures_module, "LONGEST_BACKOFF_SECONDS", 0.001)
     with pytest.raises(StopError, match="failures in a row, the last: RetryableError: the broker is away"):
         engine.run(stop_at_end=True)
     assert world.predictions() == []
