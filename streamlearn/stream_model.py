@@ -10,14 +10,12 @@ from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
-from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.drift.watch import Watch
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.model import Learner
 from streamlearn.learner.operations import PREDICT
+from streamlearn.learners import learner_bytes_bound, new_learner
 from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import DriftSettings, Settings
-from streamlearn.settings.presets import EXPERTS, PAPER
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
 from streamlearn.telemetry.measures import Measures
@@ -111,8 +109,7 @@ class StreamModel:
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
         self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
-        if isinstance(self.learner, Learner):
-            self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
+        self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
 
     def plan(self, *, frozen: bool = False) -> Plan:
         """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
@@ -162,7 +159,7 @@ class StreamModel:
         self.encoder.load_arrays(parts["encoder"])
         self.labels.load_arrays(parts["labels"])
         self.learner.load_arrays(parts["learner"])
-        self.measures.load_arrays(parts["measures"])
+        self.measures.load_arrays(parts["measures"], self.labels.vacant)
 
     def state_hash(self) -> str:
         """Return a hash of the complete state."""
@@ -202,46 +199,6 @@ def _memory_bound(settings: Settings, features: int, labels: int) -> int:
     if settings.encoder.text_fields:
         bound += TextFields.bytes_bound(settings.encoder.text_word_length)
     return bound
-
-
-def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Watch | None = None) -> StreamLearner:
-    """Return the learner of the preset, with that many labels before the first row and the detectors of a model."""
-    chosen = settings.learner
-    support = settings.labels.min_count
-    if chosen.preset == PAPER:
-        if watch is not None:
-            raise UsageError("preset paper has its published drift detectors: leave out drift_detector")
-        # Other presets need nothing of it: it is loaded where it is asked for.
-        from streamlearn.learner.paper.model import Paper
-
-        return Paper(
-            labels,
-            maximum_labels=maximum_labels,
-            scores_top=chosen.scores_top,
-            minimum_support=support,
-            partition=chosen.partition,
-            seed=chosen.seed,
-        )
-    return Learner(
-        labels,
-        maximum_labels=maximum_labels,
-        scores_top=chosen.scores_top,
-        minimum_support=support,
-        experts=EXPERTS[chosen.preset],
-        partition=chosen.partition,
-        seed=chosen.seed,
-        watch=watch or Watch(settings.drift.detector, settings.drift.significance, settings.drift.cooldown_rows),
-    )
-
-
-def learner_bytes_bound(settings: Settings, features: int, labels: int) -> int:
-    """Return the largest size in bytes of the state of the preset's learner."""
-    preset = settings.learner.preset
-    if preset == PAPER:
-        from streamlearn.learner.paper.model import Paper
-
-        return Paper.bytes_bound(features, labels)
-    return Learner.bytes_bound(features, labels, EXPERTS[preset], settings.learner.partition)
 
 
 def text_fields(settings: Settings) -> TextFields:

@@ -70,6 +70,7 @@ class Walk:
         """Apply all operations."""
         table, plan = self._labels, self._plan
         joins = not plan.frozen
+        retires = joins and table.retire_after > 0
         for number, (kind, instance, truth) in enumerate(zip(plan.kinds, plan.places, plan.truths, strict=True)):
             if truth is None:
                 self._predicted_by[instance] = number
@@ -79,7 +80,8 @@ class Walk:
                 known = table.known(truth, count=joins)
                 if known is not None:
                     self._add(number, kind, known)
-                    self._retire(number)
+                    if retires:
+                        self._retire(number)
                     continue
             if not kind & PREDICT and self._is_gathered(instance):
                 # What its answer knew of recent label sets is there only when it has been walked.
@@ -95,7 +97,8 @@ class Walk:
                 self._restructure(number, resolved)
             self.refused += resolved.refused
             self._add(number, kind, resolved)
-            self._retire(number)
+            if retires:
+                self._retire(number)
         self._flush()
 
     def _is_gathered(self, instance: int) -> bool:
@@ -122,7 +125,7 @@ class Walk:
     def _retire(self, number: int) -> None:
         """Let labels go that were not true for too long, after the row gathered last."""
         table = self._labels
-        slots = [] if self._plan.frozen else table.too_long_false()
+        slots = table.too_long_false()
         if not slots:
             return
         self._flush()

@@ -20,8 +20,8 @@ from streamlearn.learner.partition.linkage import candidate_tree
 from streamlearn.learner.partition.pair_counts import PairCounts
 from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN
 from streamlearn.learner.step_parts import StepParts
+from streamlearn.learners import PANEL, kind_of
 from streamlearn.settings.model import Settings
-from streamlearn.settings.presets import EXPERTS
 from streamlearn.stream_model import StreamModel
 from streamlearn.telemetry.measures import Measures
 
@@ -35,8 +35,9 @@ def warm_up(settings: Settings, progress: Callable[[str], None] | None = None) -
         When the bound of the model's memory exceeds ``limits.memory_bytes``.
     """
     StreamModel.check_memory(settings)
-    work = SharedWork(__name__, _parts(), tuple(_helper_parts())) if settings.learner.preset in EXPERTS else None
-    compile_under_lock(lambda: _run_model(settings), progress, work)
+    kind = kind_of(settings)
+    work = SharedWork(__name__, _parts(), tuple(_helper_parts())) if kind == PANEL else None
+    compile_under_lock(lambda: _run_model(settings), progress, work, kind)
 
 
 def _run_model(settings: Settings) -> None:

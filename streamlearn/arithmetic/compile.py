@@ -137,6 +137,7 @@ def compile_under_lock(
     warm: Callable[[], None],
     progress: Callable[[str], None] | None = None,
     work: helper.SharedWork | None = None,
+    kind: str = "all",
 ) -> None:
     """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
 
@@ -152,6 +153,8 @@ def compile_under_lock(
         Gets a line of text at each step: waiting, each kernel compiled, ready.
     work
         What a second process may compile at the same time, where there is a second core.
+    kind
+        Names what ``warm`` calls: where one kind is compiled, another may still be missing.
     """
     report = progress or (lambda text: None)
     if kernel_cache.numba_config.DISABLE_JIT:
@@ -160,10 +163,11 @@ def compile_under_lock(
     folder = kernel_folder()
     before = cache_statistics()
     with _observed(report):
-        if folder is None or (folder / kernel_cache.COMPLETE).exists() or not kernel_cache.make_folder(folder):
+        complete = folder / f"complete-{kind}" if folder is not None else None
+        if folder is None or complete is None or complete.exists() or not kernel_cache.make_folder(folder):
             warm()
         else:
-            _warm_alone(folder, warm, report, work)
+            _warm_alone(complete, warm, report, work)
     if folder is not None:
         kernel_cache.mark_used(folder)
     now = cache_statistics()
@@ -171,9 +175,10 @@ def compile_under_lock(
 
 
 def _warm_alone(
-    folder: Path, warm: Callable[[], None], report: Callable[[str], None], work: helper.SharedWork | None
+    complete: Path, warm: Callable[[], None], report: Callable[[str], None], work: helper.SharedWork | None
 ) -> None:
-    complete = folder / kernel_cache.COMPLETE
+    """Warm up under the folder's lock; the empty file ``complete`` says that this has been done."""
+    folder = complete.parent
     with _file_lock(folder / "lock", complete, report), contextlib.ExitStack() as stack:
         if not complete.exists():
             kernel_cache.prune()

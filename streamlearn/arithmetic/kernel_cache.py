@@ -17,6 +17,7 @@ import os
 import pickle
 import platform
 import shutil
+import stat
 import sys
 import time
 import uuid
@@ -44,6 +45,7 @@ KERNEL_SOURCES = (
     "arithmetic",
     "encoder",
     "learner",
+    "learners.py",
     "plan.py",
     "stream_model.py",
     "telemetry/measures.py",
@@ -56,9 +58,6 @@ KEPT_FOLDERS = 8
 
 _CLAIM_WAIT_SECONDS = 300.0
 _CLAIM_POLL_SECONDS = 0.02
-
-COMPLETE = "complete"
-"""Name of the empty file that says that a warm-up has finished in this folder."""
 
 
 @dataclass
@@ -169,7 +168,19 @@ def make_folder(folder: Path) -> bool:
     if not os.access(folder, os.W_OK | os.X_OK):
         warn_in_memory(f"cannot write to {folder}")
         return False
+    if not _is_trusted(folder):
+        warn_in_memory(f"{folder} is not this user's, or others may write to it")
+        return False
     return True
+
+
+def _is_trusted(folder: Path) -> bool:
+    """Return whether only this user and root can have put a file here: to load one is to run what is in it."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return False
+    return found.st_uid in (0, os.geteuid()) and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 def mark_used(folder: Path) -> None:
@@ -229,7 +240,9 @@ class KernelCache:
         # Compiling needs all that numba knows of functions, and loads it; machine code needs numba's memory alone.
         rtsys.initialize(target_context)
         path = self._path(sig, target_context.codegen())
-        return _load(path, target_context) if path is not None and self._enabled else None
+        if path is None or not self._enabled or not _is_trusted(path.parent):
+            return None
+        return _load(path, target_context)
 
     def save_overload(self, sig: Any, data: Any) -> None:
         statistics.compiled += 1

@@ -225,9 +225,9 @@ class LabelTable:
         self._remembered.clear()
 
     def too_long_false(self) -> list[int]:
-        """Return the slots of labels that are due to retire, ascending."""
+        """Return the slots of labels that are due to retire, ascending; ``retire_after`` must not be 0."""
         after = self.retire_after
-        if not after or self.rows < self._none_retires_before:
+        if self.rows < self._none_retires_before:
             return []
         last = {slot: self._last_true[slot] for slot in self.known_slots()[self.declared :]}
         due = [slot for slot, row in last.items() if self.rows - row >= after]

@@ -87,6 +87,9 @@ class StreamLearner(ABC):
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
         """Do the work that is due after an operation, at which this has happened; return what comes of it."""
 
+    def change_drift(self, detector: str, significance: float, cooldown_rows: int) -> None:  # noqa: B027
+        """Let other settings of the drift detectors hold from the next row on; a learner with its own keeps those."""
+
     def walk(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
         """Apply operations in order; structural work happens between rows where it is due.
 

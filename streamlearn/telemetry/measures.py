@@ -11,7 +11,7 @@ prequential evaluation; the measures are those of Madjarov et al. (Pattern Recog
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -235,16 +235,15 @@ class Measures:
             "sums": self._state.sums,
             "labels": self._state.labels[:, :, : self.labels],
             "scored": self._state.scored,
-            "vacant": np.array(sorted(self._vacant), np.int64),
         }
 
-    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the sums over; raises `SnapshotError` when a shape differs."""
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], vacant: Iterable[int] = ()) -> None:
+        """Take the sums over, of labels without the ``vacant`` slots; raises `SnapshotError` when a shape differs."""
         labels = arrays["labels"]
         if arrays["sums"].shape != (3, 6) or labels.shape[:2] != (3, 3) or arrays["scored"].shape != (3,):
             raise SnapshotError(f"the measures in the snapshot have the shape {labels.shape}, not (3, 3, labels)")
         self.labels = labels.shape[2]
-        self._vacant = set(arrays["vacant"].tolist())
+        self._vacant = set(vacant)
         self._state = MeasuresState(np.array(arrays["sums"]), np.array(labels), np.array(arrays["scored"]))
         self._mark = np.zeros(self.labels, np.int8)
 

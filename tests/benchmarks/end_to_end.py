@@ -201,14 +201,15 @@ def latency(bootstrap: str, seconds: int, rate: int = 1_000) -> np.ndarray:
         worker = subprocess.Popen([sys.executable, "-m", "streamlearn", "run", *arguments])
         count = rate * seconds
         sent: dict[str, float] = {}
+        ended = threading.Event()
 
         def feed() -> None:
             producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0, acks="all")
             begun = time.perf_counter()
             for number, value in enumerate(records(count + rate)):
                 ahead = begun + number / rate - time.perf_counter()
-                if ahead > 0:
-                    time.sleep(ahead)
+                if ahead > 0 and ended.wait(ahead):
+                    break
                 sent[f"{number:010d}"] = time.perf_counter()
                 producer.send(instances, value=value, partition=0)
             producer.close(timeout=10)
@@ -226,6 +227,7 @@ def latency(bootstrap: str, seconds: int, rate: int = 1_000) -> np.ndarray:
                 feeder = threading.Thread(target=feed)
                 feeder.start()
                 seen.clear()
+        ended.set()
         worker.terminate()
         worker.wait(timeout=30)
         if feeder is not None:

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamlearn.learners import learner_bytes_bound
 from streamlearn.settings.model import Settings
-from streamlearn.stream_model import StreamModel, learner_bytes_bound
+from streamlearn.stream_model import StreamModel
 from streamlearn.streams.base import Stream
 from streamlearn.streams.opening import open_stream
 

@@ -11,7 +11,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "streamlearn"
 ANYONE = {"arithmetic", "errors", "_version"}
-EMBEDDED = {"encoder", "learner", "records", "settings", "state", "telemetry", "plan", "walk", "stream_model"}
+EMBEDDED = {
+    "encoder",
+    "learner",
+    "records",
+    "settings",
+    "state",
+    "telemetry",
+    "plan",
+    "walk",
+    "learners",
+    "stream_model",
+}
 ALLOWED = {
     "arithmetic": {"errors"},
     "errors": set(),
@@ -29,6 +40,7 @@ ALLOWED = {
     "check": {"records", "settings"},
     "plan": EMBEDDED,
     "walk": EMBEDDED,
+    "learners": {"learner", "settings"},
     "stream_model": EMBEDDED,
     "warm_up": EMBEDDED,
     "classifier": EMBEDDED,

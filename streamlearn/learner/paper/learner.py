@@ -79,6 +79,14 @@ class ClusterAlarm:
 
 
 @kernel
+def _begin_cluster(state: PaperState, cluster: int) -> None:
+    """Let the tree of a cluster begin anew with the labels that the cluster has."""
+    labels = state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
+    begin_tree(state.trees, state.regressions, state.adwin, state.rows, cluster, labels)
+    state.partition.changed[cluster] = 0
+
+
+@kernel
 def paper_begin_label(state: PaperState, label: int) -> None:
     """Let a label join, as if no complete row so far had had it: it gets a cluster unless its slot had one.
 
@@ -88,15 +96,7 @@ def paper_begin_label(state: PaperState, label: int) -> None:
     divisive_know(state.partition, label + 1)
     index_clusters(state, state.partition.clock[KNOWN])
     for cluster in range(clusters, state.partition.clock[CLUSTERS]):
-        begin_tree(
-            state.trees,
-            state.regressions,
-            state.adwin,
-            state.rows,
-            cluster,
-            state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]],
-        )
-        state.partition.changed[cluster] = 0
+        _begin_cluster(state, cluster)
     bias = -log64(np.float64(state.clock[LEARNED] + 1))
     for plane in range(state.clock[PLANES_EVER]):
         for bag in range(BAGS):
@@ -109,15 +109,7 @@ def paper_rebuild(state: PaperState) -> None:
     index_clusters(state, state.partition.clock[KNOWN])
     for cluster in range(state.partition.clock[CLUSTERS]):
         if state.partition.changed[cluster] or state.alarmed[cluster]:
-            begin_tree(
-                state.trees,
-                state.regressions,
-                state.adwin,
-                state.rows,
-                cluster,
-                state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]],
-            )
-        state.partition.changed[cluster] = 0
+            _begin_cluster(state, cluster)
         state.alarmed[cluster] = 0
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tests.unit.arithmetic.workers import finished_together
 
 ROOT = Path(__file__).parents[3]
 
@@ -72,23 +73,6 @@ def start_worker(folder: Path, program: str = WORKER, *arguments: str) -> subpro
     )
 
 
-def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Return what a process printed last."""
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    return json.loads(output.splitlines()[-1])
-
-
 def start_four(folder: Path, program: str = WORKER, *arguments: str) -> list[dict[str, Any]]:
     """Let four workers loose on an empty cache at the same moment, and return what each found."""
-    workers = [start_worker(folder, program, *arguments) for _ in range(4)]
-    for worker in workers:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == "imported\n", worker.communicate()[1]
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.close()
-        worker.stdin = None
-    return [finished(worker) for worker in workers]
+    return finished_together([start_worker(folder, program, *arguments) for _ in range(4)])

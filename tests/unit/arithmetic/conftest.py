@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests.unit.arithmetic.cold_start import ROOT, WORKER, ColdStart, environment_of, finished, start_four
+from tests.unit.arithmetic.cold_start import ROOT, WORKER, ColdStart, environment_of, start_four
+from tests.unit.arithmetic.workers import finished
 
 
 @pytest.fixture(scope="session")
@@ -24,4 +25,4 @@ def cold_start(tmp_path_factory: pytest.TempPathFactory) -> ColdStart:
     )
     workers = start_four(folder, WORKER, "report")
     (host,) = [one["report"] for one in workers if one["report"]]
-    return ColdStart(folder, workers, host, finished(generic))
+    return ColdStart(folder, workers, host, finished(generic)[0])

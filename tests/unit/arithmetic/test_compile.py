@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import fcntl
-import json
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.arithmetic import kernel_cache
+from tests.unit.arithmetic.workers import finished, finished_together, read_until, release
 
 FILES = {
     "learner/numbers.py": "STEP = 0.5\n",
@@ -72,7 +72,8 @@ def warm():
 print("imported", flush=True)
 sys.stdin.readline()
 if "locked" in sys.argv:
-    compile_under_lock(warm, lambda text: print("progress:", text, flush=True))
+    kind = sys.argv[2] if len(sys.argv) > 2 else "all"
+    compile_under_lock(warm, lambda text: print("progress:", text, flush=True), kind=kind)
 else:
     warm()
 now = cache_statistics()
@@ -130,24 +131,10 @@ class KernelPackage:
         self, *arguments: str, environment: Mapping[str, str] | None = None, program: str = WORKER
     ) -> tuple[dict, str]:
         """Run one worker to its end; return what it found and its standard error."""
-        return finished(self.start(*arguments, environment=environment, program=program))
+        return finished(self.start(*arguments, environment=environment, program=program), "\n")
 
     def folders(self) -> list[Path]:
         return sorted((self.cache / "kernels").iterdir())
-
-
-def finished(process: subprocess.Popen[str], line: str = "\n") -> tuple[dict, str]:
-    output, errors = process.communicate(line, timeout=120)
-    assert process.returncode == 0, errors
-    return json.loads(output.splitlines()[-1]), errors
-
-
-def read_until(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stdout is not None
-    for line in process.stdout:
-        if text in line:
-            return
-    raise AssertionError(f"the worker ended without {text!r}")
 
 
 @pytest.fixture
@@ -159,14 +146,7 @@ def package(tmp_path: Path) -> KernelPackage:
 def test_workers_started_together_on_an_empty_cache_agree(package, mode, rounds, request):
     for _ in range(10 if request.config.getoption("--slow") else rounds):
         shutil.rmtree(package.cache, ignore_errors=True)
-        workers = [package.start(mode) for _ in range(4)]
-        for worker in workers:
-            read_until(worker, "imported")
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("\n")
-            worker.stdin.flush()
-        found = [finished(worker, "")[0] for worker in workers]
+        found = finished_together([package.start(mode) for _ in range(4)])
         assert [one["results"] for one in found] == [RESULTS] * 4
         if mode == "locked":
             assert sum(one["compiled"] for one in found) == SIGNATURES
@@ -241,9 +221,7 @@ def test_a_damaged_file_is_compiled_again(package, damage):
 
 def test_a_worker_killed_while_it_compiles_blocks_nobody(package):
     worker = package.start("locked")
-    assert worker.stdin is not None
-    worker.stdin.write("\n")
-    worker.stdin.flush()
+    release(worker)
     read_until(worker, "compiling")
     worker.kill()
     worker.communicate(timeout=60)
@@ -251,16 +229,42 @@ def test_a_worker_killed_while_it_compiles_blocks_nobody(package):
     assert found["results"] == RESULTS
 
 
+def test_a_kind_that_was_not_compiled_yet_is_compiled_by_one_worker(package):
+    package.run("locked")
+    (folder,) = package.folders()
+    assert (folder / "complete-all").exists()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        worker = package.start("locked", "another kind")
+        release(worker)
+        read_until(worker, "another process compiles")
+    assert finished(worker)[0]["results"] == RESULTS
+    assert (folder / "complete-another kind").exists()
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_folder_that_others_may_write_to_is_neither_read_nor_written(package, mode):
+    package.run("locked")
+    (folder,) = package.folders()
+    files = sorted(folder.iterdir())
+    folder.chmod(mode)
+    found, errors = package.run("locked")
+    assert (found["results"], found["compiled"], found["loaded"]) == (RESULTS, SIGNATURES, 0)
+    assert errors.count("others may write") == 1
+    assert str(folder) in errors
+    assert sorted(folder.iterdir()) == files
+    folder.chmod(0o700)
+    assert package.run("locked")[0]["compiled"] == 0
+
+
 def test_a_worker_waits_for_the_one_that_compiles_and_says_so(package):
     package.run("locked")
     (folder,) = package.folders()
-    (folder / kernel_cache.COMPLETE).unlink()
+    (folder / "complete-all").unlink()
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         worker = package.start("locked")
-        assert worker.stdin is not None
-        worker.stdin.write("\n")
-        worker.stdin.flush()
+        release(worker)
         read_until(worker, "another process compiles")
         assert worker.poll() is None
     found, _ = finished(worker, "")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.arithmetic.test_compile import RESULTS, SIGNATURES, KernelPackage, finished, read_until
+from tests.unit.arithmetic.test_compile import RESULTS, SIGNATURES, KernelPackage
+from tests.unit.arithmetic.workers import finished, finished_together, read_until, release
 
 SHARED = """
 import os
@@ -129,7 +130,7 @@ def test_a_helper_of_other_sources_does_nothing(package: KernelPackage) -> None:
     worker = package.start(program=WORKER, environment={"other sources": "1"})
     read_until(worker, "imported")
     package.edit("learner/numbers.py", "0.5", "0.25")
-    found, errors = finished(worker)
+    found, errors = finished(worker, "\n")
     assert has_started(package)
     assert (found["results"], found["compiled"]) == (RESULTS, SIGNATURES)
     assert "sources have changed" in errors
@@ -145,9 +146,7 @@ def test_no_helper_is_started_for_a_folder_that_cannot_be_written(package: Kerne
 
 def test_a_helper_ends_with_the_process_that_started_it(package: KernelPackage) -> None:
     worker = package.start(program=WORKER, environment={"waits": "1"})
-    assert worker.stdin is not None
-    worker.stdin.write("\n")
-    worker.stdin.flush()
+    release(worker)
     with (package.root.parent / "done").open("rb") as told:
         assert told.read(5) == b"begun"
         worker.kill()
@@ -163,13 +162,6 @@ def test_four_workers_started_together_with_helpers_agree(
 ) -> None:
     for _ in range(10 if request.config.getoption("--slow") else 2):
         shutil.rmtree(package.cache, ignore_errors=True)
-        workers = [package.start(program=WORKER) for _ in range(4)]
-        for worker in workers:
-            read_until(worker, "imported")
-        for worker in workers:
-            assert worker.stdin is not None
-            worker.stdin.write("\n")
-            worker.stdin.flush()
-        found = [finished(worker, "")[0] for worker in workers]
+        found = finished_together([package.start(program=WORKER) for _ in range(4)])
         assert [one["results"] for one in found] == [RESULTS] * 4
         assert sorted(one["compiled"] for one in found) == [0, 0, 0, SIGNATURES - 2]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.arithmetic.cold_start import ColdStart, finished, start_four, start_worker
+from tests.unit.arithmetic.cold_start import ColdStart, start_four, start_worker
+from tests.unit.arithmetic.workers import finished
 
 PART_WORKER = """
 import json, sys
@@ -52,7 +53,7 @@ def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, 
         *others, most = sorted(one["compiled"] for one in found)
         assert others == [0, 0, 0]
         assert most > 50
-        after = finished(start_worker(folder))
+        after = finished(start_worker(folder))[0]
         assert after["hash"] == found[0]["hash"]
         assert (after["compiled"], after["later"]) == (0, [])
         assert after["steps"][-1].endswith(" 0 compiled")
