@@ -14,6 +14,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
+
 class Point(NamedTuple):
     """The call that a point stands before or behind; ``counts`` says of a call whether it is one that is meant."""
 
