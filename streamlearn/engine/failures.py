@@ -11,6 +11,9 @@ _logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 20
 LONGEST_BACKOFF_SECONDS = 5.0
+FENCED_SECONDS = 2.0
+"""After another producer took the transactional id over, the group has this long to say that the partitions went with
+it; settling at once would fence the rightful owner."""
 
 
 class Failures:
@@ -33,7 +36,8 @@ class Failures:
         if not isinstance(error, RetryableError | OvertakenError | OSError) and not may_pass(error):
             raise error
         self._in_a_row += 1
-        self.retry_at = time.monotonic() + min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._in_a_row)
+        pause = min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._in_a_row)
+        self.retry_at = time.monotonic() + (max(pause, FENCED_SECONDS) if _is_fenced(error) else pause)
         _logger.warning("%s: %s; trying again (failure %d in a row)", type(error).__name__, error, self._in_a_row)
         if self._in_a_row >= FAILURES_IN_A_ROW:
             raise StopError(
@@ -48,6 +52,10 @@ class Failures:
     def retry_now(self) -> None:
         """Wait no longer: what is to be done has changed."""
         self.retry_at = 0.0
+
+
+def _is_fenced(error: Exception) -> bool:
+    return type(error).__name__ == "ProducerFencedError"
 
 
 _HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance")

@@ -26,6 +26,8 @@ from streamlearn.sink.hanging import Markers
 from streamlearn.source.base import Committed, TopicPartition
 
 FLUSH_SECONDS = 9.0
+COMMIT_SECONDS = 6.0
+"""Longest wait for the answer to a commit; the client waits without a limit. It repeats the request after 4 s."""
 CLOSE_SECONDS = 3.0
 PUBLISH_BOOTSTRAP_MS = 1_000
 
@@ -113,14 +115,14 @@ class KafkaSink:
         ]
         producer.flush(timeout=max(0.1, deadline - time.monotonic()))
         _check(futures)
-        producer.send_offsets_to_transaction(
-            {
-                ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, -1)
-                for partition, committed in positions.items()
-            },
-            token,
-        )
-        producer.commit_transaction()
+        manager = producer._transaction_manager
+        offsets = {
+            ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, -1)
+            for partition, committed in positions.items()
+        }
+        sent = manager.send_offsets_to_transaction(offsets, token)
+        _await(producer, sent, "offsets were", max(0.1, deadline - time.monotonic()))
+        _await(producer, manager.begin_commit(), "commit was", COMMIT_SECONDS)
         _check(futures)
         self._last_written = {
             ClientPartition(future.value.topic, future.value.partition): future.value.offset for future in futures
@@ -166,6 +168,13 @@ def _check(futures: Sequence[Any]) -> None:
             raise RetryableError("a record was not acknowledged in time")
         if future.failed():
             raise future.exception
+
+
+def _await(producer: KafkaProducer, result: Any, what: str, seconds: float) -> None:
+    """Wait for what the client itself would await without a limit."""
+    producer._sender.wakeup()
+    if not result.wait(int(seconds * 1000)):
+        raise RetryableError(f"the {what} not answered within {seconds:.1f} s")
 
 
 def _producer_id(producer: KafkaProducer) -> int:

@@ -42,7 +42,7 @@ POINTS: dict[str, Point] = {
     "transaction begun": Point("kafka:KafkaProducer.begin_transaction", "after"),
     "outputs sent": Point("kafka:KafkaProducer.flush", "before"),
     "outputs flushed": Point("kafka:KafkaProducer.flush", "after"),
-    "offsets sent": Point("kafka:KafkaProducer.send_offsets_to_transaction", "after"),
+    "offsets sent": Point("kafka.producer.transaction_manager:TransactionManager.begin_commit", "before"),
     "commit asked for": Point("kafka.producer.transaction_manager:TransactionManager.begin_commit", "after"),
     "commit answered": Point("kafka.producer.transaction_manager:EndTxnHandler.handle_response", "before"),
     "committed": Point("streamlearn.sink.kafka:KafkaSink.commit", "after"),
@@ -60,22 +60,25 @@ POINTS: dict[str, Point] = {
 
 
 def arm(armed: str) -> None:
-    """Let this process end by SIGKILL at a point, ``<point>:<hits>``.
+    """Let this process get a signal when it reaches a point for a number of times.
+
+    ``armed`` is ``<point>:<hits>:<signal>``; without them, the first time and SIGKILL.
 
     Raises
     ------
     KeyError, AttributeError, ModuleNotFoundError
         When there is no such point, or no longer such a call.
     """
-    name, _, hits = armed.partition(":")
+    name, *rest = armed.split(":")
     point = POINTS[name]
+    left = int(rest[0]) if rest else 1
+    sent = signal.Signals[rest[1]] if rest[1:] else signal.SIGKILL
     module, _, path = point.call.partition(":")
     owner: Any = importlib.import_module(module)
     *parents, attribute = path.split(".")
     for parent in parents:
         owner = getattr(owner, parent)
     call = getattr(owner, attribute)
-    left = int(hits or 1)
 
     @functools.wraps(call)
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -85,7 +88,7 @@ def arm(armed: str) -> None:
         if point.counts(arguments, result):
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), sent)
         return call(*arguments, **named) if before else result
 
     setattr(owner, attribute, wrapped)

@@ -3,17 +3,19 @@
 Starting an interpreter and loading the kernels takes most of a worker's start; a test that starts twenty of them
 would spend its time there. The workers run the command line as users do, in a process of their own.
 
-As a program this is that process: it reads a request a line, ``{"arguments": [...], "armed": "...", "log": "..."}``,
-answers with the worker's process id, and, when that has ended, with its return code, negative for a signal.
+As a program this is that process. It reads a request a line: ``{"arguments": [...], "armed": "...", "log": "..."}``,
+answered with the worker's process id, or ``{"wait": id}``, answered with its return code, negative for a signal.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Workers:
-    """Starts workers, one after the other.
+    """Starts workers.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class Workers:
 
     def __init__(self, settings: Sequence[str], log: Path) -> None:
         self._log = log
-        self._running = 0
+        self._running: set[int] = set()
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, json.dumps(list(settings))],
@@ -48,32 +50,34 @@ class Workers:
 
     def start(self, *arguments: str, armed: str = "") -> int:
         """Start a worker and return its process id."""
-        request = {"arguments": ["run", *arguments], "armed": armed, "log": str(self._log)}
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._running = int(self._answer())
-        return self._running
+        process = self._ask({"arguments": ["run", *arguments], "armed": armed, "log": str(self._log)})
+        self._running.add(process)
+        return process
 
-    def wait(self) -> int:
-        """Return the code with which the worker ended, negative for a signal."""
-        code = int(self._answer())
-        self._running = 0
+    def wait(self, process: int, seconds: float = 60) -> int:
+        """Return the code with which a worker ended, negative for a signal."""
+        code = self._ask({"wait": process}, seconds)
+        self._running.discard(process)
         return code
 
-    def _answer(self) -> str:
+    def _ask(self, request: dict[str, Any], seconds: float = 120) -> int:
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        assert ready, f"no answer to {request} within {seconds} s\n{self.log()}"
         line = self._process.stdout.readline()
         assert line, f"the workers' process has ended\n{self.log()}"
-        return line
+        return int(line)
 
     def log(self) -> str:
         """Return what the workers have logged."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def close(self) -> None:
-        """End the process, and the worker that runs, if any."""
-        if self._running:
-            os.kill(self._running, signal.SIGKILL)
+        """End the process, and the workers that run."""
+        for process in self._running:
+            os.kill(process, signal.SIGKILL)
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(timeout=10)
@@ -89,16 +93,14 @@ def _serve(settings: list[str], requests: IO[str]) -> None:
     warm_up(load_settings(None, settings[1::2], {}).settings)
     for line in requests:
         request = json.loads(line)
-        process = os.fork()
-        if process == 0:
-            _run(request)
-        _answer(process)
-        _answer(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
-
-
-def _answer(number: int) -> None:
-    sys.stdout.write(f"{number}\n")
-    sys.stdout.flush()
+        if "wait" in request:
+            number = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        else:
+            number = os.fork()
+            if number == 0:
+                _run(request)
+        sys.stdout.write(f"{number}\n")
+        sys.stdout.flush()
 
 
 def _run(request: dict[str, Any]) -> None:
@@ -118,6 +120,8 @@ def _run(request: dict[str, Any]) -> None:
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

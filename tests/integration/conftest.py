@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.environment import is_required
+from tests.faults.workers import Workers
 from tests.integration.service import Service
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
@@ -93,3 +94,11 @@ def service(broker: str, tmp_path: Path) -> Iterator[Service]:
     made = Service(broker, f"t{uuid.uuid4().hex[:8]}", tmp_path)
     yield made
     made.kill_all()
+
+
+@pytest.fixture
+def workers(service: Service, tmp_path: Path) -> Iterator[Workers]:
+    """Workers that start at once, with everything loaded for the service's settings."""
+    made = Workers(service.settings(), tmp_path / "workers.log")
+    yield made
+    made.close()

@@ -14,6 +14,9 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.structs import TopicPartition
 
+from streamlearn.check.topics import prepare_topics
+from streamlearn.settings.sources import load_settings
+
 TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 
 
@@ -99,6 +102,11 @@ class Service:
         self.command("topics", "create", *self.settings(**options))
         self.command("topics", "check", *self.settings(**options))
 
+    def make_topics(self, **options: Any) -> None:
+        """Create topics without a command."""
+        arguments = self.settings(**options)
+        prepare_topics(load_settings(None, [*arguments[1::2], "topics.create=true"], {}).settings)
+
     def start(self, *arguments: str, worker: str = "w0", **options: Any) -> subprocess.Popen[bytes]:
         """Start a worker."""
         log = (self._folder / f"{self.name}-{worker}-{len(self._workers)}.log").open("wb")
@@ -161,11 +169,11 @@ class Service:
         """Return all committed records of a role's topic."""
         return self.read_topic(self.topic(role))
 
-    def read_topic(self, topic: str) -> list[Any]:
-        """Return all committed records of a topic, by a consumer that knows nothing of ours."""
+    def read_topic(self, topic: str, *, committed: bool = True) -> list[Any]:
+        """Return all records of a topic, or the committed ones, by a consumer that knows nothing of ours."""
         consumer = KafkaConsumer(
             bootstrap_servers=self.broker,
-            isolation_level="read_committed",
+            isolation_level="read_committed" if committed else "read_uncommitted",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         )

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.faults.points import POINTS
 from tests.faults.workers import Workers
@@ -19,15 +15,8 @@ HITS = {"taken over": 1, "settled": 1, "restored": 1, "replaying": 2, "snapshot 
 """How often a point is passed before the worker ends there; four times where nothing is said, so in mid-stream."""
 
 
-@pytest.fixture
-def workers(service: Service, tmp_path: Path) -> Iterator[Workers]:
-    made = Workers(service.settings(labels=True, more=MORE), tmp_path / "workers.log")
-    yield made
-    made.close()
-
-
 def test_killed_at_every_point_of_the_loop_each_instance_is_answered_once(service: Service, workers: Workers) -> None:
-    service.create_topics(labels=True, more=MORE)
+    service.make_topics(labels=True, more=MORE)
     count = produce(service, 500, seed=41)
     answered = service.follow("predictions")
     arguments = ("--stop-at-end", *service.settings(labels=True, more=MORE))
@@ -35,11 +24,9 @@ def test_killed_at_every_point_of_the_loop_each_instance_is_answered_once(servic
         # Workers that come behind the one without snapshots have something to replay.
         seconds = 600 if point == "committed" else 0.05
         armed = f"{point}:{HITS.get(point, 4)}"
-        workers.start(*arguments, "--set", f"snapshot.interval_seconds={seconds}", armed=armed)
-        code = workers.wait()
+        code = workers.wait(workers.start(*arguments, "--set", f"snapshot.interval_seconds={seconds}", armed=armed))
         assert code == -signal.SIGKILL, f"the worker did not reach the point {point!r}: {code}\n{workers.log()[-3000:]}"
         assert answered.count() < 0.9 * count, f"{point!r} must fall in mid-stream"
-    workers.start(*arguments)
-    assert workers.wait() == 0, workers.log()[-3000:]
+    assert workers.wait(workers.start(*arguments)) == 0, workers.log()[-3000:]
     answered_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))

@@ -108,24 +108,3 @@ def test_a_broker_stopped_or_killed_and_started_under_load_loses_and_doubles_not
     assert process.wait(timeout=60) == 0, service.logs()
     answered_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
-
-
-def test_a_worker_stopped_beyond_its_session_cannot_commit(service: Service) -> None:
-    more = ["kafka.session_timeout_ms=2000", "engine.batch_instances=100"]
-    service.create_topics(more=more)
-    send = ("produce", "synthetic:drifting", "--topic", service.topic("instances"), "--bootstrap", service.broker)
-    service.command(*send, "--limit", "3000")
-    first = service.start(worker="w0", more=more)
-    service.wait("the first worker's answers", lambda: len(service.read("predictions")) >= 200)
-    first.send_signal(signal.SIGSTOP)
-    second = service.start(worker="w1", more=more)
-    service.wait("the second worker's answers", lambda: len(service.read("predictions")) >= 3_000)
-    first.send_signal(signal.SIGCONT)
-    service.wait("the first to stand by", lambda: service.assigned() == {"w0": [], "w1": [0]})
-    service.command(*send, "--limit", "500")
-    service.wait("answers after the first came back", lambda: len(service.read("predictions")) >= 3_500)
-    for process in (second, first):
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
-    answered_once(service, 3_500)
-    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=False, more=more))
