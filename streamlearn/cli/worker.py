@@ -49,7 +49,12 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
     server: ServiceServer | None = None
     if settings.http.enabled:
         server = ServiceServer(
-            settings.http.host, settings.http.port, metrics.registry, watchdog.healthy, instruments.ready
+            settings.http.host,
+            settings.http.port,
+            metrics.registry,
+            watchdog.healthy,
+            instruments.ready,
+            instruments.describe,
         )
         server.start()
         _logger.info("metrics and health at %s", server.url)

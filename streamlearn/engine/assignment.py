@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import commit, journal
 from streamlearn.engine.behaviour import behaviour_of, check_change, with_behaviour
-from streamlearn.engine.restore import JournalReader, Restore
+from streamlearn.engine.journal_reader import JournalReader
+from streamlearn.engine.restore import Restore
+from streamlearn.engine.standby import StandBy
 from streamlearn.engine.task import Task
 from streamlearn.errors import JournalError, OffsetLostError, TopicError
 from streamlearn.settings.model import Settings
@@ -51,8 +53,10 @@ class TaskMaker:
         self._restored = restored
         self._lineage = lineage
 
-    def make(self, number: int, partitions: Sequence[TopicPartition]) -> Task:
+    def make(self, number: int, partitions: Sequence[TopicPartition], stand_by: StandBy | None = None) -> Task:
         """Return the task at its committed point; a new one when nothing was committed.
+
+        Where a stand-by holds the model at that point, it is taken over as it is.
 
         Raises
         ------
@@ -65,12 +69,15 @@ class TaskMaker:
         if mark is None:
             return self._begin(number, partitions)
         begun = time.monotonic()
-        restore = Restore(self._settings, self._source, self._store, self._restored)
-        task = restore.run(number, partitions, mark, positions)
+        task = None if stand_by is None else stand_by.take_over(mark, positions, self._restored)
+        how = "restored" if task is None else "taken over warm"
+        if task is None:
+            restore = Restore(self._settings, self._source, self._store, self._restored)
+            task = restore.run(number, partitions, mark, positions)
         self.check_topics(task)
         self._change_settings(task)
         self.check_kept(task)
-        _logger.info("task %d restored at %s in %.1f s", number, mark, time.monotonic() - begun)
+        _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - begun)
         return task
 
     def _begin(self, number: int, partitions: Sequence[TopicPartition]) -> Task:

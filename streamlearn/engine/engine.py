@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamlearn.engine import commit, journal
+from streamlearn.engine import commit, journal, standby
 from streamlearn.engine.align import Aligner
 from streamlearn.engine.assignment import TaskMaker
 from streamlearn.engine.bad_share import BadShare
@@ -17,6 +17,7 @@ from streamlearn.engine.failures import Failures
 from streamlearn.engine.instruments import Instruments, NoInstruments
 from streamlearn.engine.scope import tasks_of
 from streamlearn.engine.snapshots import SnapshotWriter
+from streamlearn.engine.standby import StandBy
 from streamlearn.engine.task import Batch, CommitPart, Task
 from streamlearn.engine.watchdog import Watchdog
 from streamlearn.errors import OffsetLostError, RecordError, TopicError
@@ -91,6 +92,7 @@ class Engine:
         self._turned_at = 0.0
         self._writer: SnapshotWriter | None = None
         self._snapshot_due = 0.0
+        self._stand_by: StandBy | None = None
         self._lag_due = 0.0
 
     def stop(self) -> None:
@@ -123,6 +125,8 @@ class Engine:
             self._snapshot(final=True)
         finally:
             self._watchdog.unassigned(False)
+            if self._stand_by is not None:
+                self._stand_by.close()
             if self._writer is not None:
                 self._writer.close()
             self._sink.close()
@@ -351,12 +355,13 @@ class Engine:
         """Take over the tasks of the owned partitions: keep, settle or make each, then read on from its positions."""
         partitions = self._assigned or ()
         owned = self._owned = tasks_of(self._settings, partitions)
+        if not owned:
+            self._begin_to_stand_by()
         self.tasks = {number: task for number, task in self.tasks.items() if owned.get(number) == task.partitions}
         self._unsettled = [part for part in self._unsettled if part.task in self.tasks]
         self._aligners = {number: Aligner(self._settings.topics.labels) for number in owned}
         if not owned:
             self._sink.close()
-            self._instruments.role("stand-by", self.tasks)
             return
         self._instruments.role("restoring", self.tasks)
         self._check_journal(owned)
@@ -373,7 +378,24 @@ class Engine:
                 self._source.seek(partition, offset)
         for partition, bound in self._source.bounds(partitions).items():
             self._ends.setdefault(partition, bound.end)
+        if self._stand_by is not None:
+            self._stand_by.close()
+            self._stand_by = None
+            self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
         self._instruments.role("active", self.tasks)
+
+    def _begin_to_stand_by(self) -> None:
+        """Follow the active worker's journal, where there is one; with the model at hand if it is committed."""
+        engine = self._settings.engine
+        if engine.scope == "topic" and engine.standby == "warm":
+            if self._stand_by is None:
+                task = self.tasks.get(standby.TASK)
+                if task is not None and (self._unsettled or task.preamble or task.passed_over or not task.mark.seq):
+                    task = None
+                self._stand_by = StandBy(self._settings, self._source, self._store, task)
+            self._instruments.stand_by(self._stand_by.standing)
+        else:
+            self._instruments.role("stand-by", {})
 
     def _stands(self, task: Task) -> bool:
         """Return whether a task's state, or the part that it has not settled, follows from what is committed."""
@@ -395,7 +417,7 @@ class Engine:
         """Make a task at its committed point; whatever it had not committed is forgotten."""
         self.tasks.pop(number, None)
         self._unsettled = [part for part in self._unsettled if part.task != number]
-        task = self.tasks[number] = self._maker.make(number, partitions)
+        task = self.tasks[number] = self._maker.make(number, partitions, self._stand_by)
         if self._writer is not None and task.snapshot_seq == task.mark.seq:
             self._writer.has(task)
         self._aligners[number] = Aligner(self._settings.topics.labels)
@@ -414,6 +436,9 @@ class Engine:
         if moment < self._lag_due or self._token is None or self._assigned is not None:
             return
         self._lag_due = moment + LAG_SECONDS
+        if self._stand_by is not None:
+            self._instruments.stand_by(self._stand_by.standing)
+            return
         records = 0
         oldest = 0.0
         now = self._clock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from streamlearn.engine.standby import Standing
 from streamlearn.engine.task import Applied, Task
 
 
@@ -25,6 +26,10 @@ class Instruments(Protocol):
 
     def role(self, role: str, tasks: Mapping[int, Task]) -> None:
         """The worker is ``restoring``, ``active`` or ``stand-by``."""
+        ...
+
+    def stand_by(self, standing: Standing) -> None:
+        """The worker stands by, and this is where it stands; told about every second."""
         ...
 
     def restored(self, rows: int) -> None:
@@ -50,6 +55,8 @@ class NoInstruments:
     def turned(self, tasks: Mapping[int, Task]) -> None: ...
 
     def role(self, role: str, tasks: Mapping[int, Task]) -> None: ...
+
+    def stand_by(self, standing: Standing) -> None: ...
 
     def restored(self, rows: int) -> None: ...
 

@@ -1,69 +1,24 @@
-"""Coming back: the newest snapshot that proves itself, and the journalled rows since, applied again without output.
-
-Every batch is checked: row counts, the values' CRC and the chain must be those of the journal. A state that differs
-in one bit of one weight gives another chain.
-"""
+"""Coming back: the newest snapshot that proves itself, and the journalled rows since, applied again without output."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import journal
-from streamlearn.engine.align import merged
 from streamlearn.engine.behaviour import with_behaviour
-from streamlearn.engine.task import Batch, Task
-from streamlearn.errors import JournalError, OffsetLostError, SnapshotError
+from streamlearn.engine.journal_reader import Entry, JournalReader
+from streamlearn.engine.replay import Replay
+from streamlearn.engine.task import Task
+from streamlearn.errors import JournalError, SnapshotError
 from streamlearn.settings.model import Settings
-from streamlearn.source.base import RangeReader, RawRecord, Source, TopicPartition
+from streamlearn.source.base import Source, TopicPartition
 from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
 
 _logger = logging.getLogger(__name__)
-
-
-class Entry(NamedTuple):
-    """A record of the journal: where it lies, what it says, and its bytes."""
-
-    offset: int
-    record: journal.JournalRecord
-    data: bytes
-
-
-class JournalReader:
-    """A task's journal from an offset, or from where the log begins, up to its committed end."""
-
-    def __init__(self, source: Source, topic: str, task: int, start: int = 0) -> None:
-        partition = TopicPartition(topic, task)
-        where = f"{topic}[{task}]"
-        bounds = source.bounds([partition])[partition]
-        self.log_start = bounds.start
-        self.entries: list[Entry] = []
-        reader = source.reader(partition, max(bounds.start, start))
-        try:
-            for raw in reader.read_to(bounds.end):
-                record = journal.decode(raw.value, f"{where}@{raw.offset}")
-                if record.task == task:
-                    self.entries.append(Entry(raw.offset, record, raw.value or b""))
-        finally:
-            reader.close()
-
-    def lineage(self) -> journal.LineageRecord | None:
-        """Return where the model comes from; the newest, should a model have been begun anew."""
-        return next((e.record for e in reversed(self.entries) if isinstance(e.record, journal.LineageRecord)), None)
-
-    def last(self) -> journal.BatchRecord | None:
-        """Return the last batch."""
-        return next((e.record for e in reversed(self.entries) if isinstance(e.record, journal.BatchRecord)), None)
-
-    def since_lineage(self) -> list[Entry]:
-        """Return the entries from the newest beginning of a model on; empty when the log no longer has it."""
-        for place in range(len(self.entries) - 1, -1, -1):
-            if isinstance(self.entries[place].record, journal.LineageRecord):
-                return self.entries[place:]
-        return []
 
 
 def manifest_of(task: Task) -> dict[str, Any]:
@@ -90,6 +45,9 @@ class Restore:
         Snapshots; None when there are none to look for.
     progress:
         Called with rows applied so far.
+    following:
+        The model is another worker's, which goes on: the journal may be longer than what was committed when this was
+        asked for, and nothing may be changed, so that another release's model cannot be taken over.
     """
 
     def __init__(
@@ -98,11 +56,14 @@ class Restore:
         source: Source,
         store: SnapshotStore | None,
         progress: Callable[[int], None] | None = None,
+        *,
+        following: bool = False,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
         self._progress = progress or (lambda rows: None)
+        self._following = following
         self._refused: list[str] = []
 
     def run(
@@ -167,6 +128,10 @@ class Restore:
         task.snapshot_seq = entry.seq
         task.journal_offset = manifest["journal_offset"]
         if manifest["kernel"] != kernel_hash() and not tail:
+            if self._following:
+                raise SnapshotError(
+                    f"{entry.path} is of another release (kernel {manifest['kernel']}), which still runs"
+                )
             change = journal.ControlRecord(journal.VERSION, task.number, kernel=kernel_hash())
             task.preamble.append(journal.encode(change))
             _logger.info("task %d goes on with another release (kernel %s)", task.number, kernel_hash())
@@ -190,6 +155,7 @@ class Restore:
             raise SnapshotError(f"{entry.path} is older than the journal, which begins at offset {reader.log_start}")
         if any(isinstance(later.record, journal.LineageRecord) for later in entries):
             raise SnapshotError(f"{entry.path} is of lineage {entry.lineage}; a new model was begun after it")
+        entries = self._within(entries, committed)
         _check_kernels(manifest["kernel"], entries, entry.path)
         return entries
 
@@ -206,6 +172,7 @@ class Restore:
             )
         lineage = entries[0].record
         assert isinstance(lineage, journal.LineageRecord)
+        entries = self._within(entries, committed)
         _check_kernels(lineage.kernel, entries, where)
         task = Task(with_behaviour(self._settings, lineage.settings), number, partitions, lineage.id)
         task.topics = lineage.topics
@@ -213,87 +180,27 @@ class Restore:
         self._replay(task, entries, committed, where)
         return task
 
+    def _within(self, entries: list[Entry], committed: journal.Metadata) -> list[Entry]:
+        """Return the entries without those that were committed since, where these are no fault."""
+        if not self._following:
+            return entries
+        within = (
+            isinstance(entry.record, journal.BatchRecord) and entry.record.seq <= committed.seq for entry in entries
+        )
+        return entries[: max((place + 1 for place, inside in enumerate(within) if inside), default=0)]
+
     def _replay(self, task: Task, entries: Sequence[Entry], committed: journal.Metadata, origin: str) -> None:
         """Apply the batches between the task's mark and the committed one."""
-        inputs: dict[TopicPartition, RangeReader] = {}
         rows = 0
-        try:
+        with contextlib.closing(Replay(self._settings, self._source, task, origin)) as replay:
             for entry in entries:
-                record = entry.record
-                if isinstance(record, journal.BatchRecord):
-                    if record.seq > committed.seq:
-                        raise JournalError(
-                            f"task {task.number}: the journal goes up to sequence {record.seq}, but {committed} is "
-                            "committed: the group's offsets were set back; begin anew with another kafka.group_id"
-                        )
-                    rows += self._replay_batch(task, record, inputs, origin)
-                    task.journal_offset = entry.offset
-                    self._progress(rows)
-                    continue
-                if isinstance(record, journal.SettingsRecord):
-                    task.change(with_behaviour(self._settings, record.settings))
-                elif isinstance(record, journal.ControlRecord):
-                    task.lose(record.lost)
-                    for lost in record.lost:
-                        behind = inputs.pop(lost.of, None)
-                        if behind is not None:
-                            behind.close()
-                task.preamble.append(entry.data)
-        finally:
-            for source in inputs.values():
-                source.close()
-
-    def _replay_batch(
-        self, task: Task, record: journal.BatchRecord, inputs: dict[TopicPartition, RangeReader], origin: str
-    ) -> int:
-        where = f"task {task.number}, sequence {record.seq}"
-        if record.seq != task.mark.seq + 1:
-            raise JournalError(f"{where}: the batch before it ({record.seq - 1}) is missing from the journal")
-        records = {moved.of: self._read(task, moved, count, where, inputs) for moved, count in _moves(record)}
-        ordered = merged(records, self._settings.topics.labels)
-        crc = 0
-        for raw in ordered:
-            crc = zlib.crc32(raw.value or b"", crc)
-        if crc != record.crc:
-            raise JournalError(f"{where}: the input's values differ from those applied (CRC {crc}, then {record.crc})")
-        batch = Batch(task, record.now)
-        for raw in ordered:
-            batch.add(raw)
-        batch.run(outputs=False)
-        if task.mark.chain != record.chain:
-            raise SnapshotError(
-                f"{origin}: the replay from there gives the chain {task.mark.chain} at {where}, the journal has "
-                f"{record.chain}: the state was altered, or this machine computes other bits"
-            )
-        return len(ordered)
-
-    def _read(
-        self,
-        task: Task,
-        moved: journal.Range,
-        count: int,
-        where: str,
-        inputs: dict[TopicPartition, RangeReader],
-    ) -> list[RawRecord]:
-        partition = moved.of
-        shown = f"{where}: {partition.topic}[{partition.partition}]"
-        if task.positions.get(partition) != moved.start:
-            raise JournalError(
-                f"{shown} goes on at {moved.start}, but the batch before ended at {task.positions.get(partition)}"
-            )
-        if partition not in inputs:
-            inputs[partition] = self._source.reader(partition, moved.start)
-        records = inputs[partition].read_to(moved.end)
-        if len(records) != count:
-            raise OffsetLostError(
-                f"{shown} has {len(records)} records in [{moved.start}, {moved.end}), {count} were applied: the input "
-                "was deleted or compacted, and the model cannot be restored from it; put a newer snapshot back"
-            )
-        return records
-
-
-def _moves(record: journal.BatchRecord) -> Iterator[tuple[journal.Range, int]]:
-    return zip(record.rng, record.n, strict=True)
+                if isinstance(entry.record, journal.BatchRecord) and entry.record.seq > committed.seq:
+                    raise JournalError(
+                        f"task {task.number}: the journal goes up to sequence {entry.record.seq}, but {committed} is "
+                        "committed: the group's offsets were set back; begin anew with another kafka.group_id"
+                    )
+                rows += replay.apply(entry)
+                self._progress(rows)
 
 
 def _check_kernels(kernel: str, entries: Sequence[Entry], where: str) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_metrics
+from streamlearn.engine.standby import Standing
 from streamlearn.engine.task import Applied, Task
 from streamlearn.records.metrics import Metrics
 from streamlearn.settings.model import Settings
@@ -50,10 +51,25 @@ class EngineInstruments:
         self._monotonic = monotonic
         self._published = monotonic()
         self._role = "starting"
+        self._standing: Standing | None = None
 
     def ready(self) -> str | None:
         """Return None for a worker that holds a role, else what it is doing."""
         return None if self._role in ("active", "stand-by") else self._role
+
+    def describe(self) -> str:
+        """Return the role that the worker holds, and where a stand-by stands."""
+        standing = self._standing
+        if standing is None:
+            return self._role
+        if standing.state == "cold":
+            return f"{self._role}, cold: {standing.reason}"
+        if standing.mark is None:
+            return f"{self._role}, nothing to follow yet"
+        return (
+            f"{self._role}, warm: at sequence {standing.mark.seq}, chain {standing.mark.chain}, "
+            f"{standing.lag_batches} batches behind"
+        )
 
     def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
         metrics = self._metrics
@@ -73,6 +89,7 @@ class EngineInstruments:
         metrics.batch_seconds.observe(batch_seconds)
         metrics.commit_seconds.observe(commit_seconds)
         self._set_sizes(tasks)
+        metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
 
     def _set_sizes(self, tasks: Mapping[int, Task]) -> None:
         metrics = self._metrics
@@ -117,8 +134,20 @@ class EngineInstruments:
 
     def role(self, role: str, tasks: Mapping[int, Task]) -> None:
         self._role = role
+        self._standing = None
         self._metrics.set_role(role)
+        self._metrics.set_stand_by(warm=False, lag_batches=0)
+        self._metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
         self._set_sizes(tasks)
+
+    def stand_by(self, standing: Standing) -> None:
+        role = "restoring" if standing.state == "restoring" else "stand-by"
+        if role != self._role:
+            self._metrics.set_role(role)
+        self._role, self._standing = role, standing
+        self._metrics.set_stand_by(warm=standing.state == "following", lag_batches=standing.lag_batches)
+        self._metrics.set_marks([] if standing.mark is None else [(standing.mark.seq, standing.mark.chain)])
+        self._set_sizes({})
 
     def restored(self, rows: int) -> None:
         self._metrics.restored_rows.set(rows)

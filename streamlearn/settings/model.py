@@ -84,6 +84,9 @@ class EngineSettings(Section):
     scope: Literal["topic", "partition"] = _setting(
         "topic", "One model for the whole topic, or one for every partition"
     )
+    standby: Literal["warm", "cold"] = _setting(
+        "warm", "Scope topic: a worker that stands by follows the active one's journal (warm), or only waits (cold)"
+    )
     start_from: Literal["earliest", "latest"] = _setting("earliest", "Where a group without committed offsets begins")
     on_offset_lost: Literal["stop", "earliest", "latest"] = _setting("stop", "What to do when offsets left retention")
     batch_seconds: float = _setting(

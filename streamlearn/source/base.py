@@ -76,6 +76,16 @@ class RangeReader(Protocol):
         """
         ...
 
+    def follow(self, timeout_seconds: float) -> list[RawRecord]:
+        """Return committed records that follow where the last call ended; waits for the first one.
+
+        Raises
+        ------
+        OffsetLostError
+            When the log no longer has them.
+        """
+        ...
+
     def close(self) -> None:
         """Give the connection back."""
         ...
@@ -138,6 +148,10 @@ class Source(Protocol):
 
     def reader(self, partition: TopicPartition, start: int) -> RangeReader:
         """Return a reader of committed records from an offset, independent of the assignment."""
+        ...
+
+    def observer(self) -> Source:
+        """Return a source for another thread that answers questions about the log, and is no member of the group."""
         ...
 
     def close(self, *, leave: bool) -> None:

@@ -33,6 +33,8 @@ from streamlearn.source.base import AssignmentChange, Bounds, Committed, Corrupt
 READ_SILENCE_SECONDS = 60.0
 POLL_RECORDS = 5_000
 ALIVE_SECONDS = 10.0
+READ_SECONDS = 0.2
+READ_WAIT_MS = 500
 _PARTITION = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 CALL_MS = 15_000
 
@@ -230,13 +232,22 @@ class KafkaSource:
     def reader(self, partition: TopicPartition, start: int) -> KafkaReader:
         return KafkaReader(self._settings, partition, start)
 
+    def observer(self) -> KafkaSource:
+        observer = KafkaSource(self._settings)
+        # It subscribes to nothing, so it joins nothing; the group's name is for its committed offsets.
+        observer._consumer = KafkaConsumer(
+            **connection_options(self._settings), **_READ_OPTIONS, group_id=self._settings.kafka.group_id
+        )
+        return observer
+
     def close(self, *, leave: bool) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
+            is_member = bool(consumer.subscription())
             with contextlib.suppress(kafka_errors.KafkaError):
                 consumer.close(autocommit=False, timeout_ms=5_000)
             with contextlib.suppress(kafka_errors.KafkaError):
-                if leave or self._stand_by_waits():
+                if is_member and (leave or self._stand_by_waits()):
                     self._leave()
         admin, self._admin = self._admin, None
         if admin is not None:
@@ -264,9 +275,8 @@ class KafkaReader:
 
     def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
         self._partition = ClientPartition(*partition)
-        self._consumer = KafkaConsumer(
-            **connection_options(settings), **_READ_OPTIONS, group_id=None, max_poll_records=POLL_RECORDS
-        )
+        options = {**connection_options(settings), **_READ_OPTIONS, "fetch_max_wait_ms": READ_WAIT_MS}
+        self._consumer = KafkaConsumer(**options, group_id=None, max_poll_records=POLL_RECORDS)
         self._consumer.assign([self._partition])
         self._consumer.seek(self._partition, start)
         self._start = start
@@ -277,13 +287,7 @@ class KafkaReader:
         self._ahead = self._ahead[len(taken) :]
         heard = time.monotonic()
         while not self._ahead and self._position() < end:
-            try:
-                polled = self._consumer.poll(timeout_ms=200)
-            except kafka_errors.OffsetOutOfRangeError as error:
-                raise OffsetLostError(
-                    f"{self._partition.topic}[{self._partition.partition}] no longer has the records from "
-                    f"{self._position()} on: {error}"
-                ) from error
+            polled = self._poll(READ_SECONDS)
             if polled:
                 heard = time.monotonic()
             elif time.monotonic() - heard > READ_SILENCE_SECONDS:
@@ -292,18 +296,23 @@ class KafkaReader:
                     f"{READ_SILENCE_SECONDS:.0f} s "
                     f"at {self._position()}, though it is committed up to {end}"
                 )
-            for record in polled.get(self._partition, ()):
-                raw = RawRecord(
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    record.timestamp,
-                    record.key,
-                    record.value,
-                    record.headers,
-                )
+            for raw in polled:
                 (taken if raw.offset < end else self._ahead).append(raw)
         return taken
+
+    def follow(self, timeout_seconds: float) -> list[RawRecord]:
+        taken, self._ahead = self._ahead, []
+        return taken or self._poll(timeout_seconds)
+
+    def _poll(self, timeout_seconds: float) -> list[RawRecord]:
+        try:
+            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
+        except kafka_errors.OffsetOutOfRangeError as error:
+            raise OffsetLostError(
+                f"{self._partition.topic}[{self._partition.partition}] no longer has the records from "
+                f"{self._position()} on: {error}"
+            ) from error
+        return [_raw(record) for record in polled.get(self._partition, ())]
 
     def _position(self) -> int:
         position = self._consumer.position(self._partition, timeout_ms=CALL_MS)
@@ -312,3 +321,9 @@ class KafkaReader:
     def close(self) -> None:
         with contextlib.suppress(kafka_errors.KafkaError):
             self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+
+def _raw(record: Any) -> RawRecord:
+    return RawRecord(
+        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
+    )

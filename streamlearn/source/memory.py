@@ -9,14 +9,19 @@ from streamlearn.source.log import MemoryLog
 
 
 class _MemoryReader:
-    def __init__(self, records: list[RawRecord], start: int) -> None:
-        self._records = records
+    def __init__(self, log: MemoryLog, partition: TopicPartition, start: int) -> None:
+        self._log = log
+        self._records = log.read(partition)
         self._position = start
 
     def read_to(self, end: int) -> list[RawRecord]:
         records = self._records[self._position : end]
         self._position = end
         return records
+
+    def follow(self, timeout_seconds: float) -> list[RawRecord]:
+        self._log.wait(timeout_seconds, lambda: len(self._records) > self._position)
+        return self.read_to(len(self._records))
 
     def close(self) -> None:
         """Nothing is held."""
@@ -92,7 +97,10 @@ class MemorySource:
         return {partition: Bounds(0, len(self._log.read(partition))) for partition in partitions}
 
     def reader(self, partition: TopicPartition, start: int) -> _MemoryReader:
-        return _MemoryReader(self._log.read(partition), start)
+        return _MemoryReader(self._log, partition, start)
+
+    def observer(self) -> MemorySource:
+        return MemorySource(self._log, self._topics, self._group)
 
     def close(self, *, leave: bool) -> None:
         self._positions.clear()

@@ -29,6 +29,8 @@ class ServiceServer:
         What /metrics shows.
     health, ready:
         Return None when all is well, else what is wrong.
+    describe:
+        Returns what /readyz says when all is well.
 
     Raises
     ------
@@ -43,6 +45,7 @@ class ServiceServer:
         registry: CollectorRegistry,
         health: Callable[[], str | None],
         ready: Callable[[], str | None],
+        describe: Callable[[], str] = lambda: "ok",
     ) -> None:
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -59,10 +62,10 @@ class ServiceServer:
         def metrics(request: Request) -> Response:
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-        def state(check: Callable[[], str | None]) -> Callable[[Request], Response]:
+        def state(check: Callable[[], str | None], well: Callable[[], str]) -> Callable[[Request], Response]:
             def answer(request: Request) -> Response:
                 problem = check()
-                return PlainTextResponse(problem or "ok", status_code=200 if problem is None else 503)
+                return PlainTextResponse(problem or well(), status_code=200 if problem is None else 503)
 
             return answer
 
@@ -73,8 +76,8 @@ class ServiceServer:
             routes=[
                 Route("/", index),
                 Route("/metrics", metrics),
-                Route("/healthz", state(health)),
-                Route("/readyz", state(ready)),
+                Route("/healthz", state(health, lambda: "ok")),
+                Route("/readyz", state(ready, describe)),
             ]
         )
         self._server = uvicorn.Server(

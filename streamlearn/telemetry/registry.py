@@ -5,7 +5,9 @@ No metric has a label or feature of the stream as a Prometheus label: their numb
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import xor
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -45,6 +47,8 @@ DROPPED = (
     "other",
 )
 ROLES = ("restoring", "active", "stand-by")
+_CHAIN_DIGITS = 12
+"""As many as a gauge, which is a float64, holds exactly."""
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -88,6 +92,12 @@ class ServiceMetrics:
         self.clusters = gauge("clusters", "Top-level clusters of labels.")
         self.pending = gauge("pending_instances", "Instances that wait for their labels.")
         self.orphans = gauge("orphan_labels", "Labels that wait for their instance.")
+        self.sequence = gauge("sequence", "Batches applied since the model began; of several models, their sum.")
+        self.chain = gauge(
+            "chain", "First 48 bits of the chain: workers with equal sequences and chains hold the same model."
+        )
+        self.stand_by_warm = gauge("stand_by_warm", "1 while the worker stands by and holds the active one's model.")
+        self.stand_by_lag = gauge("stand_by_lag_batches", "Committed batches that the stand-by has not applied yet.")
         self.restored_rows = gauge("restored_rows", "Rows applied again by the last restore.")
         self.snapshot_failures = gauge("snapshot_failures", "Snapshots that could not be written since the start.")
         self.window = gauges("window_measure", "Prequential measure over the last full window.", "measure", NAMES)
@@ -114,6 +124,16 @@ class ServiceMetrics:
         for gauges, values in ((self.window, window), (self.whole, whole)):
             for name, value in values.items():
                 gauges[name].set(float("nan") if value is None else value)
+
+    def set_marks(self, marks: Sequence[tuple[int, str]]) -> None:
+        """Set sequence and chain, the latter hexadecimal, of every model."""
+        self.sequence.set(sum(seq for seq, _ in marks))
+        self.chain.set(reduce(xor, (int(chain[:_CHAIN_DIGITS], 16) for _, chain in marks), 0))
+
+    def set_stand_by(self, *, warm: bool, lag_batches: int) -> None:
+        """Set how a stand-by follows."""
+        self.stand_by_warm.set(warm)
+        self.stand_by_lag.set(lag_batches)
 
     def set_role(self, role: str) -> None:
         """Set the worker's role."""

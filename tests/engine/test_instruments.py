@@ -10,6 +10,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from streamlearn.engine.engine import Engine
+from streamlearn.engine.journal import Metadata
+from streamlearn.engine.standby import Standing
 from streamlearn.engine.task import Applied, Task
 from streamlearn.engine.telemetry import EngineInstruments
 from streamlearn.plan import ModelEvent
@@ -245,6 +247,30 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     instruments.snapshot_failures(3)
     assert (counted.value("lag_records"), counted.value("lag_seconds")) == (17, 2.5)
     assert (counted.value("restored_rows"), counted.value("snapshot_failures")) == (9, 3)
+
+
+def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:
+    counted = Counted(World(tmp_path))
+    instruments = counted.instruments
+    instruments.stand_by(Standing("restoring"))
+    assert instruments.ready() == "restoring"
+    instruments.stand_by(Standing("waiting"))
+    assert (instruments.ready(), instruments.describe()) == (None, "stand-by, nothing to follow yet")
+    mark = Metadata(12, "00000000ffff" + "0" * 12)
+    instruments.stand_by(Standing("following", mark, 3))
+    assert instruments.ready() is None
+    assert instruments.describe() == f"stand-by, warm: at sequence 12, chain {mark.chain}, 3 batches behind"
+    assert [counted.value(name) for name in ("sequence", "chain", "stand_by_warm", "stand_by_lag_batches")] == [
+        12,
+        0xFFFF,
+        1,
+        3,
+    ]
+    instruments.stand_by(Standing("cold", reason="the disk is gone"))
+    assert instruments.describe() == "stand-by, cold: the disk is gone"
+    assert (counted.value("stand_by_warm"), counted.value("sequence")) == (0, 0)
+    instruments.role("active", {})
+    assert (instruments.describe(), counted.value("stand_by_lag_batches")) == ("active", 0)
 
 
 @pytest.mark.parametrize(("kind", "counted_as"), [("drift", "drift"), ("tree", "tree"), ("a new kind", "other")])

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from streamlearn.engine.engine import Engine
 from streamlearn.engine.instruments import NoInstruments
+from streamlearn.engine.standby import Standing
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.sink.memory import MemorySink
-from streamlearn.source.base import Committed, RawRecord, TopicPartition
+from streamlearn.source.base import AssignmentChange, Committed, RawRecord, TopicPartition
 from streamlearn.source.log import MemoryLog
 from streamlearn.source.memory import MemorySource
 from streamlearn.state.snapshot_store import SnapshotStore
@@ -87,11 +89,53 @@ class FaultySource(MemorySource):
         return super().committed(partitions)
 
 
+class WaitingSource(MemorySource):
+    """A memory source whose worker stands by until it is promoted; ``made`` counts the observers it gave."""
+
+    def __init__(self, log: MemoryLog, topics: Sequence[str]) -> None:
+        super().__init__(log, topics, GROUP)
+        self._promoted = threading.Event()
+        self._opened = False
+
+    def open(self) -> None:
+        self._changes.append(AssignmentChange("assigned", (), GROUP))
+
+    def promote(self) -> None:
+        """Give the worker every partition, as the group does when the active worker is gone."""
+        self._promoted.set()
+
+    def demote(self) -> None:
+        """Take every partition away."""
+        self._promoted.clear()
+
+    def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        if self._promoted.is_set() != self._opened:
+            self._opened = not self._opened
+            if self._opened:
+                super().open()
+            else:
+                self._positions = {}
+                self._changes.append(AssignmentChange("assigned", (), GROUP))
+            return {}
+        if not self._opened:
+            self._promoted.wait(timeout_seconds)
+            return {}
+        return super().poll(timeout_seconds, limit)
+
+
 class FaultyInstruments(NoInstruments):
-    """Lets a fault happen between applying and committing, and after."""
+    """Lets a fault happen between applying and committing, and after; keeps where a stand-by stands."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
+        self.standing: Standing | None = None
+        self.roles: list[str] = []
+
+    def role(self, role: str, tasks: Any) -> None:
+        self.roles.append(role)
+
+    def stand_by(self, standing: Standing) -> None:
+        self.standing = standing
 
     def applied(self, task: Any, applied: Any, learn_seconds: float) -> None:
         self._faults.at("applied")
@@ -156,6 +200,14 @@ class World:
             clock=self.clock,
             lineage=lambda: lineage,
         )
+
+    def waiting(self) -> tuple[Engine, WaitingSource, FaultyInstruments]:
+        """Return a second worker, which stands by until its source is promoted."""
+        topics = [topic for topic in (self.settings.topics.instances, self.settings.topics.labels) if topic]
+        source, seen = WaitingSource(self.log, topics), FaultyInstruments(Faults())
+        store = SnapshotStore(str(self.folder))
+        sink = MemorySink(self.log, GROUP)
+        return Engine(self.settings, source, sink, store, instruments=seen, clock=self.clock), source, seen
 
     def run(self, faults: Faults | None = None, *, store: bool = True, lineage: str = LINEAGE) -> Engine:
         """Run a worker to the end of the input and return it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import CoordinatorNotAvailableError
 from kafka.structs import TopicPartition
 
 from streamlearn.check.topics import prepare_topics
@@ -201,6 +202,9 @@ class Service:
         admin = KafkaAdminClient(bootstrap_servers=self.broker)
         try:
             group = admin.describe_groups([self.name])[self.name]
+        except CoordinatorNotAvailableError:
+            # A broker that has just started makes the topic of the groups first.
+            return {}
         finally:
             admin.close()
         if group["group_state"] != "Stable":

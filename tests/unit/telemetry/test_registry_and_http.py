@@ -100,7 +100,7 @@ def instruments(metrics: ServiceMetrics) -> EngineInstruments:
 
 @pytest.fixture
 def server(metrics: ServiceMetrics, watchdog: Watchdog, instruments: EngineInstruments) -> Iterator[ServiceServer]:
-    service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.healthy, instruments.ready)
+    service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.healthy, instruments.ready, instruments.describe)
     service.start()
     yield service
     service.close()
@@ -131,7 +131,7 @@ def test_ready_with_a_role_only(server: ServiceServer, instruments: EngineInstru
     assert get(server.url + "/readyz") == (503, "restoring")
     for role in ("active", "stand-by"):
         instruments.role(role, {})
-        assert get(server.url + "/readyz") == (200, "ok")
+        assert get(server.url + "/readyz") == (200, role)
     status, text = get(server.url + "/metrics")
     assert status == 200
     assert 'streamlearn_role{role="stand-by"} 1.0' in text

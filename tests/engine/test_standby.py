@@ -1,0 +1,227 @@
+"""A worker that stands by holds the active one's model, writes nothing, and takes over where it was left."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streamlearn.engine import assignment, standby
+from streamlearn.engine.engine import Engine
+from tests.engine.world import JOURNAL, Crash, Faults, FaultyInstruments, WaitingSource, World, rows
+from tests.snapshot_faults import alter_weights, snapshots
+
+ROWS = rows(240)
+SECONDS = 20.0
+
+
+class Worker:
+    """A second worker in a thread of its own."""
+
+    def __init__(self, engine: Engine, source: WaitingSource, seen: FaultyInstruments) -> None:
+        self.engine = engine
+        self.source = source
+        self.seen = seen
+
+    @property
+    def standing(self) -> standby.Standing:
+        stand_by = self.engine._stand_by
+        return standby.Standing("waiting") if stand_by is None else stand_by.standing
+
+    def wait(self, what: str, condition: Callable[[], bool]) -> None:
+        turned = threading.Event()
+        for _ in range(int(SECONDS / 0.01)):
+            if condition():
+                return
+            turned.wait(0.01)
+        pytest.fail(f"not within {SECONDS:.0f} s: {what}; it stands at {self.standing}")
+
+    def wait_at(self, seq: int) -> None:
+        self.wait(f"sequence {seq}", lambda: self.standing.mark is not None and self.standing.mark.seq == seq)
+
+
+@contextlib.contextmanager
+def second(world: World) -> Iterator[Worker]:
+    """Run a second worker beside."""
+    engine, source, seen = world.waiting()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            engine.run()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield Worker(engine, source, seen)
+    finally:
+        engine.stop()
+        thread.join(SECONDS)
+    assert not thread.is_alive()
+    assert not failed, failed
+
+
+@pytest.fixture
+def no_restore(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where an active worker restores a model."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("the model was restored, not taken over")
+
+    monkeypatch.setattr(assignment, "Restore", refuse)
+
+
+def fill(world: World, first: int = 0, last: int = len(ROWS)) -> None:
+    for number, row in enumerate(ROWS[first:last]):
+        world.add(row, partition=number % world.log.partitions("instances"))
+
+
+def uninterrupted(folder: Path, partitions: int = 1) -> tuple[list[bytes], str]:
+    world = World(folder, partitions=partitions)
+    fill(world)
+    engine = world.run()
+    return world.predictions(), engine.tasks[0].model.state_hash()
+
+
+def test_stand_by_follows_every_batch_and_writes_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    with second(world) as worker:
+        worker.wait("nothing to follow", lambda: worker.standing.state == "waiting")
+        assert world.journal() == []
+        for part in range(3):
+            fill(world, part * 80, part * 80 + 80)
+            active = world.run()
+            written = {topic: len(world.read(topic)) for topic in (JOURNAL, "predictions", "events", "metrics")}
+            committed = dict(world.log.committed)
+            kept = snapshots(tmp_path)
+            worker.wait_at(active.tasks[0].mark.seq)
+            assert worker.standing == standby.Standing("following", active.tasks[0].mark, 0)
+            assert {topic: len(world.read(topic)) for topic in written} == written
+            assert world.log.committed == committed
+            assert snapshots(tmp_path) == kept
+
+
+def test_takeover_in_mid_transaction_goes_on_as_if_nothing_had_happened(tmp_path: Path, no_restore: None) -> None:
+    world = World(tmp_path / "two")
+    with second(world) as worker:
+        fill(world, 0, 120)
+        first = world.engine(Faults("before commit", 3))
+        with pytest.raises(Crash):
+            first.run(stop_at_end=True)
+        worker.wait_at(2)
+        fill(world, 120)
+        worker.source.promote()
+        worker.wait("every answer", lambda: len(world.predictions()) == len(ROWS))
+    assert "active" in worker.seen.roles
+    assert (world.predictions(), worker.engine.tasks[0].model.state_hash()) == uninterrupted(tmp_path / "one")
+
+
+def test_takeover_of_several_partitions_and_late_labels(tmp_path: Path, no_restore: None) -> None:
+    world = World(tmp_path, partitions=3, topics={"labels": "labels"})
+    with second(world) as worker:
+        for number, row in enumerate(ROWS[:120]):
+            world.add({"id": row["id"], "x": row["x"]}, partition=number % 3)
+            world.add({"id": row["id"], "y": row["y"]}, topic="labels", partition=number % 3)
+        with pytest.raises(Crash):
+            world.engine(Faults("after commit", 4)).run(stop_at_end=True)
+        worker.wait_at(4)
+        worker.source.promote()
+        worker.wait("every answer", lambda: len(world.predictions()) == 120)
+        worker.wait("every label", lambda: worker.engine.tasks[0].model.learned == 120)
+    assert not world.dead()
+
+
+def test_worker_that_comes_back_stands_by_with_the_model_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    with second(world) as worker:
+        fill(world, 0, 120)
+        worker.source.promote()
+        worker.wait("answers", lambda: len(world.predictions()) == 120)
+
+        def refuse(*arguments: object, **named: object) -> None:
+            raise AssertionError("the model was restored, not kept")
+
+        monkeypatch.setattr(standby, "Restore", refuse)
+        monkeypatch.setattr(assignment, "Restore", refuse)
+        worker.source.demote()
+        worker.wait("standing by", lambda: worker.standing.state == "following")
+        monkeypatch.undo()
+        fill(world, 120)
+        active = world.run()
+        monkeypatch.setattr(assignment, "Restore", refuse)
+        worker.wait_at(active.tasks[0].mark.seq)
+        worker.source.promote()
+        worker.wait("active", lambda: 0 in worker.engine.tasks)
+    assert worker.engine.tasks[0].model.state_hash() == active.tasks[0].model.state_hash()
+
+
+def test_stand_by_that_cannot_prove_its_model_is_cold_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    fill(world, 0, 80)
+    world.run()
+    fill(world, 80, 160)
+    world.run()
+    kept = snapshots(tmp_path)
+    for path in kept:
+        alter_weights(path)
+    monkeypatch.setattr(standby, "RETRY_SECONDS", 0.01)
+    with second(world) as worker:
+        worker.wait("following", lambda: worker.standing.state == "following")
+        # The altered weights show with the first batch that is proven.
+        fill(world, 160, 200)
+        for path in kept:
+            path.unlink()
+        active = world.run()
+        worker.wait_at(active.tasks[0].mark.seq)
+    assert worker.standing.state == "following"
+
+
+def test_new_model_is_followed_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standby, "RETRY_SECONDS", 0.01)
+    world = World(tmp_path)
+    with second(world) as worker:
+        fill(world, 0, 120)
+        worker.wait_at(world.run().tasks[0].mark.seq)
+        world.log.create("instances")
+        world.log.committed.clear()
+        fill(world, 120)
+        active = world.run(lineage="b" * 16)
+        worker.wait("the new model", lambda: worker.standing.mark == active.tasks[0].mark)
+
+
+def test_cold_stand_by_does_not_follow(tmp_path: Path) -> None:
+    world = World(tmp_path, engine={"standby": "cold"})
+    with second(world) as worker:
+        fill(world, 0, 120)
+        world.run()
+        assert worker.engine._stand_by is None
+        fill(world, 120)
+        worker.source.promote()
+        worker.wait("every answer", lambda: len(world.predictions()) == len(ROWS))
+    assert worker.seen.roles[0] == "stand-by"
+
+
+def test_lag_is_what_is_committed_and_not_applied(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    fill(world, 0, 40)
+    world.run()
+    with second(world) as worker:
+        worker.wait_at(1)
+        assert worker.engine._stand_by is not None
+        with worker.engine._stand_by._changed:
+            fill(world, 40)
+            active = world.run()
+            behind = active.tasks[0].mark.seq - 1
+            worker.wait("the lag to show", lambda: worker.standing.lag_batches == behind)
+            worker.wait_at(1)
+        worker.wait_at(active.tasks[0].mark.seq)
+        worker.wait("no lag", lambda: worker.standing.lag_batches == 0)
