@@ -174,24 +174,30 @@ class StandBy:
             at_hand: deque[Entry] = deque()
             known = task.mark.seq
             rows = 0
-            while True:
-                with self._changed:
-                    if self._ended:
-                        raise _EndedError
-                    if at_hand:
-                        _check_same_model(at_hand[0])
-                        rows += replay.apply(at_hand.popleft())
-                        self._progress(rows)
-                    self._task = task
-                    self._standing = Standing("following", task.mark, known - task.mark.seq)
-                    self._changed.notify_all()
+            self._holds(task, known, rows)
+            while not self._ended:
                 if len(at_hand) < ENTRIES_AT_HAND:
                     for raw in reader.follow(0.0 if at_hand else WAIT_SECONDS):
                         entry = entry_of(raw)
                         at_hand.append(entry)
                         if isinstance(entry.record, journal.BatchRecord):
                             known = entry.record.seq
-                    self._standing = Standing("following", task.mark, known - task.mark.seq)
+                self._standing = Standing("following", task.mark, known - task.mark.seq)
+                if at_hand:
+                    with self._changed:
+                        if self._ended:
+                            break
+                        _check_same_model(at_hand[0])
+                        rows += replay.apply(at_hand.popleft())
+                        self._holds(task, known, rows)
+
+    def _holds(self, task: Task, known: int, rows: int) -> None:
+        """Note that the model is whole, and where it stands."""
+        with self._changed:
+            self._progress(rows)
+            self._task = task
+            self._standing = Standing("following", task.mark, known - task.mark.seq)
+            self._changed.notify_all()
 
     def _restored(self, source: Source) -> Task:
         """Return the model at the mark that is committed, as soon as there is one."""

@@ -220,8 +220,7 @@ def test_lag_is_what_is_committed_and_not_applied(tmp_path: Path) -> None:
         with worker.engine._stand_by._changed:
             fill(world, 40)
             active = world.run()
-            behind = active.tasks[0].mark.seq - 1
-            worker.wait("the lag to show", lambda: worker.standing.lag_batches == behind)
+            worker.wait("the lag to show", lambda: worker.standing.lag_batches > 0)
             worker.wait_at(1)
         worker.wait_at(active.tasks[0].mark.seq)
         worker.wait("no lag", lambda: worker.standing.lag_batches == 0)
