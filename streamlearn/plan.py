@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from streamlearn.encoder.labels import Truth
-from streamlearn.encoder.row import Features
+from streamlearn.encoder.row import Features, Packed
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import LEARN, PREDICT
 from streamlearn.settings.rules import Rule
@@ -127,11 +127,18 @@ class PlanResult:
     def answer(self, op: int) -> tuple[list[str], dict[str, float]]:
         """Return the answer's label set, the most probable first, and probabilities, six decimals: those of its labels,
         then those of the best others."""
-        answered, place = self._answered[self._stretch[op]], self._place[op]
-        first = answered.starts[place]
-        last = answered.starts[place + 1]
-        names = answered.names[first:last]
-        return names[: answered.chosen[place]], dict(zip(names, answered.scores[first:last], strict=True))
+        ((labels, scores, _, _),) = self.answers([op])
+        return labels, scores
+
+    def answers(self, ops: Iterable[int]) -> Iterator[tuple[list[str], dict[str, float], int, int]]:
+        """Yield `answer`, `seen` and `learned` of each of these operations."""
+        for op in ops:
+            answered, place = self._answered[self._stretch[op]], self._place[op]
+            starts = answered.starts
+            first, last = starts[place], starts[place + 1]
+            names = answered.names[first:last]
+            scores = dict(zip(names, answered.scores[first:last], strict=True))
+            yield names[: answered.chosen[place]], scores, self._seen[op], answered.learned[place]
 
     def labels(self, op: int) -> list[str]:
         """Return the answer's label set, the most probable first."""
@@ -202,16 +209,24 @@ class Plan:
     ``late``), a truth or None, and a rule or None for the plan's own.
     """
 
-    def __init__(self, run: Callable[[Plan], PlanResult], rule: Rule, frozen: bool) -> None:
+    def __init__(
+        self,
+        run: Callable[[Plan], PlanResult],
+        pack: Callable[[Features], Features | Packed],
+        rule: Rule,
+        frozen: bool,
+    ) -> None:
         self._run = run
+        self._pack = pack
         self.rule = rule
         self.frozen = frozen
-        self.instances: list[Features] = []
+        self.instances: list[Features | Packed] = []
         self.late: list[StoredInstance] = []
         self.kinds: list[int] = []
         self.places: list[int] = []
         self.truths: list[Truth | None] = []
         self.rules: list[Rule | None] = []
+        self.has_rules = False
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -229,11 +244,12 @@ class Plan:
 
     def _add(self, kind: int, x: Features, truth: Truth | None, rule: Rule | None) -> int:
         number = len(self.kinds)
+        self.has_rules = self.has_rules or rule is not None
         self.kinds.append(kind)
         self.places.append(len(self.instances))
         self.truths.append(truth)
         self.rules.append(rule)
-        self.instances.append(x)
+        self.instances.append(self._pack(x))
         return number
 
     def learn(self, instance: StoredInstance | int, truth: Truth) -> int:

@@ -113,7 +113,7 @@ class StreamModel:
 
     def plan(self, *, frozen: bool = False) -> Plan:
         """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
-        return Plan(self._run, self.rule, frozen)
+        return Plan(self._run, self.encoder.pack, self.rule, frozen)
 
     def probabilities(self, x: Features) -> dict[str, float]:
         """Return every label's probability for an instance; nothing changes."""

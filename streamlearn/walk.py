@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from array import array
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from streamlearn.plan import Answered, ModelEvent, Plan, Rows
 from streamlearn.settings.rules import Rule
 from streamlearn.telemetry.measures import Measures
 
+_NO_TRUTH = ResolvedTruth([], [], False, [], [], 0)
+
 
 class _Stretch:
     """Rows that are gathered to be walked in one go: the operation of each, its kind and its truth in slots."""
@@ -24,23 +27,7 @@ class _Stretch:
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.kinds: list[int] = []
-        self.complete: list[bool] = []
-        self.sizes: list[int] = []
-        self.slots = array("i")
-        self.signs = array("b")
-
-    def add(self, number: int, kind: int, truth: ResolvedTruth | None) -> None:
-        """Append a row; one that only predicts has no truth."""
-        self.numbers.append(number)
-        self.kinds.append(kind)
-        if truth is None:
-            self.complete.append(False)
-            self.sizes.append(0)
-        else:
-            self.complete.append(truth.complete)
-            self.sizes.append(len(truth.slots))
-            self.slots.extend(truth.slots)
-            self.signs.extend(truth.signs)
+        self.truths: list[ResolvedTruth] = []
 
 
 class Walk:
@@ -74,7 +61,7 @@ class Walk:
         for number, (kind, instance, truth) in enumerate(zip(plan.kinds, plan.places, plan.truths, strict=True)):
             if truth is None:
                 self._predicted_by[instance] = number
-                self._add(number, PREDICT, None)
+                self._add(number, PREDICT, _NO_TRUTH)
                 continue
             if kind & PREDICT:
                 known = table.known(truth, count=joins)
@@ -89,7 +76,7 @@ class Walk:
             if joins and not table.knows_all(truth) and table.may_join(truth):
                 # The answer is given before the truth is known, so its names join after it.
                 if kind & PREDICT:
-                    self._add(number, PREDICT, None)
+                    self._add(number, PREDICT, _NO_TRUTH)
                     kind = LEARN
                 self._flush()
             resolved = table.resolve(truth, join=joins)
@@ -105,12 +92,14 @@ class Walk:
         predicted_by = self._predicted_by.get(instance)
         return predicted_by is not None and self.stretch[predicted_by] == len(self.answered)
 
-    def _add(self, number: int, kind: int, truth: ResolvedTruth | None) -> None:
+    def _add(self, number: int, kind: int, truth: ResolvedTruth) -> None:
         gathered = self._gathered
         if self.stretch[number] < 0:
             self.stretch[number] = len(self.answered)
             self.place[number] = len(gathered.numbers)
-        gathered.add(number, kind, truth)
+        gathered.numbers.append(number)
+        gathered.kinds.append(kind)
+        gathered.truths.append(truth)
 
     def _restructure(self, number: int, truth: ResolvedTruth) -> None:
         for slot in truth.replaced:
@@ -190,7 +179,8 @@ class Walk:
         numbers = np.array(gathered.numbers, np.int64)
         kinds = np.array(gathered.kinds, np.uint8)
         truth_starts = np.zeros(count + 1, np.int64)
-        np.cumsum(gathered.sizes, out=truth_starts[1:])
+        truths = gathered.truths
+        np.cumsum([len(truth.slots) for truth in truths], out=truth_starts[1:])
         rule, rule_count, rule_threshold = _coded(plan.rule)
         operations = Operations(
             kinds & np.uint8(PREDICT) if plan.frozen else kinds,
@@ -198,29 +188,29 @@ class Walk:
             rows.last[numbers],
             rows.entries,
             truth_starts,
-            np.frombuffer(gathered.slots, np.int32) if gathered.slots else np.zeros(0, np.int32),
-            np.frombuffer(gathered.signs, np.int8) if gathered.signs else np.zeros(0, np.int8),
-            np.array(gathered.complete, np.uint8),
+            _joined((truth.slots for truth in truths), int(truth_starts[-1]), np.int32),
+            _joined((truth.signs for truth in truths), int(truth_starts[-1]), np.int8),
+            np.array([truth.complete for truth in truths], np.uint8),
             np.full(count, rule, np.int64),
             np.full(count, rule_count, np.int64),
             np.full(count, rule_threshold),
-            *self._recent(gathered),
+            *self._recent(gathered, kinds),
         )
-        for place, number in enumerate(gathered.numbers):
+        for place, number in enumerate(gathered.numbers if plan.has_rules else ()):
             own = plan.rules[number]
             if own is not None:
                 coded = _coded(own)
                 operations.rule[place], operations.rule_count[place], operations.rule_threshold[place] = coded
         return operations
 
-    def _recent(self, gathered: _Stretch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _recent(self, gathered: _Stretch, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what late truths' answers knew of recent label sets, a range per row; empty for other rows."""
         starts = np.zeros(len(gathered.numbers) + 1, np.int64)
         columns: list[np.ndarray] = [np.zeros(0, np.int32)]
         values: list[np.ndarray] = [np.zeros(0, np.float32)]
-        for place, (number, kind) in enumerate(zip(gathered.numbers, gathered.kinds, strict=True)):
-            if kind != LEARN:
-                continue
+        late = np.flatnonzero(kinds == LEARN).tolist()
+        for place in late:
+            number = gathered.numbers[place]
             instance = self._plan.places[number]
             if instance < 0:
                 stored = self._plan.late[-instance - 1]
@@ -301,6 +291,10 @@ class Walk:
             since_row=event.since_row,
             action=event.action,
         )
+
+
+def _joined(parts: Iterable[list[int]], count: int, dtype: type) -> np.ndarray:
+    return np.fromiter(itertools.chain.from_iterable(parts), dtype, count)
 
 
 def _coded(rule: Rule) -> tuple[int, int, float]:

@@ -156,6 +156,8 @@ class Batch:
         self._task = task
         self._now = now_ns
         self._settings = task.settings
+        self._limits = task.settings.limits
+        self._labels_topic = task.settings.topics.labels
         self._text_fields = task.settings.encoder.text_fields
         self._plan = task.model.plan(frozen=task.settings.engine.frozen)
         self._records: list[RawRecord] = []
@@ -176,7 +178,7 @@ class Batch:
     def knows(self, record: RawRecord) -> bool:
         """Return whether a label record need not wait: its instance was seen, or it cannot be read anyway."""
         try:
-            identity = decode_label(record.value, self._settings.limits).id
+            identity = decode_label(record.value, self._limits).id
         except RecordError:
             return True
         return self._task.pending.status(identity) is not None
@@ -191,7 +193,7 @@ class Batch:
         span[1] = record.offset + 1
         self._crc = zlib.crc32(record.value or b"", self._crc)
         self._task.pending.advance(record.timestamp_ms, self._now)
-        is_label = record.topic == self._settings.topics.labels
+        is_label = record.topic == self._labels_topic
         try:
             if is_label:
                 self._label(record)
@@ -206,9 +208,9 @@ class Batch:
             self._bad.append(False)
 
     def _instance(self, record: RawRecord) -> None:
-        instance = decode_instance(record.value, self._settings.limits, self._dropped, self._text_fields)
+        instance = decode_instance(record.value, self._limits, self._dropped, self._text_fields)
         identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
-        pending = self._task.pending if self._settings.topics.labels else None
+        pending = self._task.pending if self._labels_topic else None
         if instance.y is not None:
             operation = self._plan.predict_and_learn(instance.x, instance.y)
             self._learned += 1
@@ -230,7 +232,7 @@ class Batch:
                     self._dead.append((orphan, error))
 
     def _label(self, record: RawRecord) -> None:
-        label = decode_label(record.value, self._settings.limits)
+        label = decode_label(record.value, self._limits)
         pending = self._task.pending
         status = pending.status(label.id)
         if status is None:
@@ -303,20 +305,13 @@ class Batch:
         topics = self._settings.topics
         rule, preset = self._settings.learner.rule, self._settings.learner.preset
         outputs: list[OutputRecord] = []
-        for operation, identity, record in self._instances:
+        answers = result.answers(operation for operation, _, _ in self._instances)
+        for (_, identity, record), (labels, scores, seen, learned) in zip(self._instances, answers, strict=True):
+            topic, partition, offset, _, key, _, _ = record
             value = encode_prediction(
-                identity,
-                *result.answer(operation),
-                rule,
-                lineage,
-                preset,
-                result.seen(operation),
-                result.learned(operation),
-                record.topic,
-                record.partition,
-                record.offset,
+                identity, labels, scores, rule, lineage, preset, seen, learned, topic, partition, offset
             )
-            outputs.append(OutputRecord(topics.predictions, record.partition, record.key, value))
+            outputs.append(OutputRecord(topics.predictions, partition, key, value))
         if result.events:
             source = {operation: record for operation, _, record in self._instances} | dict(self._labels)
             outputs.extend(

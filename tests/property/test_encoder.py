@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamlearn.encoder.row import SHAPES_REMEMBERED, EncodedRows, Encoder
+from streamlearn.encoder.row import SHAPES_REMEMBERED, EncodedRows, Encoder, Packed
 from streamlearn.state.arrays import state_hash
 from tests.naive.encoder import Encoder as NaiveEncoder
 
@@ -240,3 +240,23 @@ def test_a_value_far_below_its_column_s_scale_is_finite() -> None:
     encoded = Encoder(4).encode([{"f": 0.0}, {"f": 1e140}, {"f": 1.0}], observe=True)
     assert np.isfinite(encoded.values).all()
     assert np.isfinite(encoded.rarity_weighted).all()
+
+
+@pytest.mark.parametrize(
+    "odd", [{"b": "red", "a": 1.0}, {"b": None, "a": 1.0}, {"b": 10**400, "a": 1.0}, {"b": True, "a": 2}]
+)
+def test_instances_packed_before_are_encoded_as_they_are(odd: dict[str, Any]) -> None:
+    """A shape out of order, one that is unknown yet, and values that are no plain numbers."""
+    instances: list[Any] = [{"b": 1.5, "a": -2.0}, {"c": 1.0}, odd, {"b": 2, "a": 0.25}, [3.0, 4.0]]
+    plain, packed = Encoder(8), Encoder(8)
+    for each in (plain, packed):
+        each.encode(instances[:1], observe=True)
+    before = state_hash(packed.arrays())
+    ready = [packed.pack(instance) for instance in instances]
+    assert state_hash(packed.arrays()) == before
+    assert isinstance(ready[0], Packed)
+    assert isinstance(ready[3], Packed)
+    assert not isinstance(ready[1], Packed)
+    for one, other in zip(plain.encode(instances, observe=True), packed.encode(ready, observe=True), strict=True):
+        assert str(one) == str(other)
+    assert state_hash(plain.arrays()) == state_hash(packed.arrays())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from streamlearn.codec import decode
 from streamlearn.codec.decode import decode_instance, decode_label
 from streamlearn.errors import RecordError
 from streamlearn.settings.model import LimitSettings
@@ -118,6 +119,21 @@ def test_names_at_the_limit_are_kept() -> None:
 def test_labels() -> None:
     assert decode_label(b'{"id": 3, "y": []}', LIMITS).id == "3"
     assert decode_label(b'{"id": "a", "y": {"n": true}}', LIMITS).y == {"n": True}
+
+
+def test_names_that_were_seen_before_do_not_let_a_long_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, bad = b'{"x": {"a": 1, "b": 2}, "y": ["n"]}', b'{"x": {"a": 1, "%s": 2}, "y": ["n"]}' % (b"b" * 21)
+    monkeypatch.setattr(decode, "NAMES_REMEMBERED", 3)
+    monkeypatch.setattr(decode, "_fitting", {})
+    for _ in range(3):
+        assert decode_instance(good, LIMITS).x == {"a": 1.0, "b": 2.0}
+        with pytest.raises(RecordError, match=r"in x has 21 bytes"):
+            decode_instance(bad, LIMITS)
+        assert len(decode._fitting[LIMITS.name_bytes]) <= 3
+    wider = LIMITS.model_copy(update={"name_bytes": 21})
+    assert decode_instance(bad, wider).x["b" * 21] == 2.0  # pyright: ignore[reportCallIssue, reportArgumentType]
+    with pytest.raises(RecordError, match=r"in x has 21 bytes"):
+        decode_instance(bad, LIMITS)
 
 
 def test_a_text_that_would_make_too_long_a_name_is_left_out_and_counted() -> None:
