@@ -13,7 +13,8 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource
 
-from streamlearn.errors import RetryableError, TopicError
+from streamlearn.check.connection import check_admission, no_broker
+from streamlearn.errors import TopicError
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 
@@ -68,18 +69,18 @@ class Topics:
     ------
     RetryableError
         When no broker answers.
+    UsageError
+        When the brokers do not take us: a wrong certificate, password or protocol.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.needed = needed_topics(settings)
+        check_admission(settings)
         try:
             self._admin = KafkaAdminClient(**connection_options(settings))
         except kafka_errors.KafkaError as error:
-            raise RetryableError(
-                f"no broker answers at {settings.kafka.bootstrap_servers} ({error}): start it, or set "
-                "kafka.bootstrap_servers"
-            ) from error
+            raise no_broker(settings, "start it, or set kafka.bootstrap_servers") from error
 
     def close(self) -> None:
         """Disconnect."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,18 @@ def produce(
         str, typer.Argument(metavar="STREAM", help="A file .arff[.gz] or .jsonl[.gz], -, or synthetic:NAME.")
     ],
     topic: Annotated[str, typer.Option("--topic", help="Topic of the instances.")],
-    bootstrap: Annotated[str, typer.Option("--bootstrap", help="Brokers, host:port.")] = "localhost:9092",
+    bootstrap: Annotated[
+        str | None,
+        typer.Option("--bootstrap", help="Brokers, host:port; else kafka.bootstrap_servers.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings file (TOML), for its section [kafka].", show_default=False),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False),
+    ] = None,
     rate: Annotated[
         float | None,
         typer.Option("--rate", min=0.001, help="Instances a second; else as fast as it goes.", show_default=False),
@@ -33,20 +45,38 @@ def produce(
     ] = None,
 ) -> None:
     """Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based row."""
+    from streamlearn.check.connection import check_admission, no_broker
     from streamlearn.codec.decode import EVERY_FIELD
+    from streamlearn.errors import UsageError
+    from streamlearn.settings.addresses import server_addresses
+    from streamlearn.settings.sources import load_settings
     from streamlearn.streams import open_stream
-    from streamlearn.streams.producing import send_stream
+    from streamlearn.streams.producing import NoBrokerError, send_stream
 
+    advice = "start it, or set kafka.bootstrap_servers"
+    if bootstrap is not None:
+        advice = "start it, or name another with --bootstrap"
+        try:
+            server_addresses(bootstrap)
+        except ValueError as error:
+            raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
+        overrides = [*(overrides or ()), f"kafka.bootstrap_servers={bootstrap}"]
+    settings = load_settings(config, overrides or ()).settings
     opened = open_stream(stream, labels=labels, seed=seed, instances=limit, text_fields=EVERY_FIELD)
-    sent = send_stream(
-        opened,
-        bootstrap=bootstrap,
-        topic=topic,
-        labels_topic=labels_topic,
-        label_delay=label_delay,
-        rate=rate,
-        limit=limit,
-    )
+    check_admission(settings)
+    try:
+        sent = send_stream(
+            opened,
+            bootstrap=settings.kafka.bootstrap_servers,
+            topic=topic,
+            labels_topic=labels_topic,
+            label_delay=label_delay,
+            rate=rate,
+            limit=limit,
+            security=settings.kafka.security,
+        )
+    except NoBrokerError as error:
+        raise no_broker(settings, advice) from error
     typer.echo(
         f"{sent.instances:,} instances to {topic}"
         + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")

@@ -16,6 +16,7 @@ from streamlearn.engine.engine import Engine
 from streamlearn.engine.telemetry import EngineInstruments
 from streamlearn.engine.watchdog import Watchdog
 from streamlearn.settings.model import Settings
+from streamlearn.settings.secrets import secret
 from streamlearn.sink.kafka import KafkaSink
 from streamlearn.source.kafka import KafkaSource
 from streamlearn.state.snapshot_store import SnapshotStore
@@ -55,6 +56,9 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
             watchdog.healthy,
             instruments.ready,
             instruments.describe,
+            certificate_file=settings.http.certificate_file,
+            key_file=settings.http.key_file,
+            token=secret(settings.http.token, settings.http.token_file, "http.token"),
         )
         server.start()
         _logger.info("metrics and health at %s", server.url)

@@ -3,45 +3,27 @@
 from __future__ import annotations
 
 import socket
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import SecretStr, field_validator, model_validator
 
 from streamlearn.settings.addresses import server_addresses
+from streamlearn.settings.fields import NO_SECRET, Names, Section, setting
 from streamlearn.settings.rules import Rule
-
-
-def _setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    # A number is no truth value and a text is neither: true is not port 1.
-    strict = True if isinstance(default, bool | int | float) else None
-    return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, strict=strict, **limits)
-
-
-def _comma_separated(value: Any) -> Any:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
-
-
-class Section(BaseModel):
-    """A group of settings; unknown names are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from streamlearn.settings.security import SecuritySettings
 
 
 class KafkaSettings(Section):
     """How the brokers are reached."""
 
-    bootstrap_servers: str = _setting(
+    bootstrap_servers: str = setting(
         "localhost:9092", "Brokers to connect to first, host:port, comma-separated", min_length=1
     )
-    group_id: str = _setting(
+    group_id: str = setting(
         "streamlearn", "Consumer group; also the prefix of transactional ids and snapshots", min_length=1
     )
-    session_timeout_ms: int = _setting(6_000, "A worker silent for so long loses its partitions", "ms", ge=1_000)
+    session_timeout_ms: int = setting(6_000, "A worker silent for so long loses its partitions", "ms", ge=1_000)
+    security: SecuritySettings = SecuritySettings()
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -53,7 +35,7 @@ class KafkaSettings(Section):
 class WorkerSettings(Section):
     """This process among the group's workers."""
 
-    name: str = _setting(
+    name: str = setting(
         f"{socket.gethostname() or 'worker'}-0",
         "Name that stays the same over restarts and is unique in the group",
         min_length=1,
@@ -66,73 +48,83 @@ _TOPIC_ROLES = ("instances", "labels", "predictions", "events", "metrics", "dead
 class TopicSettings(Section):
     """Topics that are read and written."""
 
-    instances: str = _setting("instances", "Instances to answer", min_length=1)
-    labels: str = _setting("", "Labels that arrive apart from their instances; empty: none")
-    predictions: str = _setting("predictions", "Answers", min_length=1)
-    events: str = _setting("events", "Drift and restructuring", min_length=1)
-    metrics: str = _setting("metrics", "Periodic measures; empty: none")
-    dead_letters: str = _setting("dead-letters", "Records that could not be used", min_length=1)
-    journal: str = _setting("", "Order of what was applied; empty: <kafka.group_id>-journal")
-    create: bool = _setting(False, "Create missing inputs and outputs too, not only the journal")
-    partitions: int = _setting(1, "Partitions of the topics that are created", "partitions", ge=1)
-    replication: int = _setting(1, "Replicas of the topics that are created", "replicas", ge=1)
+    instances: str = setting("instances", "Instances to answer", min_length=1)
+    labels: str = setting("", "Labels that arrive apart from their instances; empty: none")
+    predictions: str = setting("predictions", "Answers", min_length=1)
+    events: str = setting("events", "Drift and restructuring", min_length=1)
+    metrics: str = setting("metrics", "Periodic measures; empty: none")
+    dead_letters: str = setting("dead-letters", "Records that could not be used", min_length=1)
+    journal: str = setting("", "Order of what was applied; empty: <kafka.group_id>-journal")
+    create: bool = setting(False, "Create missing inputs and outputs too, not only the journal")
+    partitions: int = setting(1, "Partitions of the topics that are created", "partitions", ge=1)
+    replication: int = setting(1, "Replicas of the topics that are created", "replicas", ge=1)
 
 
 class EngineSettings(Section):
     """How records are read, applied and committed."""
 
-    scope: Literal["topic", "partition"] = _setting(
-        "topic", "One model for the whole topic, or one for every partition"
-    )
-    standby: Literal["warm", "cold"] = _setting(
+    scope: Literal["topic", "partition"] = setting("topic", "One model for the whole topic, or one for every partition")
+    standby: Literal["warm", "cold"] = setting(
         "warm", "Scope topic: a worker that stands by follows the active one's journal (warm), or only waits (cold)"
     )
-    start_from: Literal["earliest", "latest"] = _setting("earliest", "Where a group without committed offsets begins")
-    on_offset_lost: Literal["stop", "earliest", "latest"] = _setting("stop", "What to do when offsets left retention")
-    batch_seconds: float = _setting(
+    start_from: Literal["earliest", "latest"] = setting("earliest", "Where a group without committed offsets begins")
+    on_offset_lost: Literal["stop", "earliest", "latest"] = setting("stop", "What to do when offsets left retention")
+    batch_seconds: float = setting(
         0.1, "Shortest time from one transaction's start to the next, unless that is full", "seconds", gt=0, le=10
     )
-    batch_instances: int = _setting(5_000, "Most records in a transaction", "records", ge=1)
-    batch_bytes: int = _setting(8 << 20, "Most bytes of records in a transaction", "bytes", ge=1)
-    frozen: bool = _setting(False, "Answer only, learn nothing")
+    batch_instances: int = setting(5_000, "Most records in a transaction", "records", ge=1)
+    batch_bytes: int = setting(8 << 20, "Most bytes of records in a transaction", "bytes", ge=1)
+    frozen: bool = setting(False, "Answer only, learn nothing")
 
 
 class SnapshotSettings(Section):
     """Where the model is kept between runs."""
 
-    location: str = _setting("./streamlearn-snapshots", "Folder, or the URL of an fsspec file system", min_length=1)
-    interval_seconds: float = _setting(60.0, "Time between snapshots", "seconds", gt=0)
-    keep: int = _setting(4, "Snapshots kept of each model", "snapshots", ge=1)
+    location: str = setting("./streamlearn-snapshots", "Folder, or the URL of an fsspec file system", min_length=1)
+    interval_seconds: float = setting(60.0, "Time between snapshots", "seconds", gt=0)
+    keep: int = setting(4, "Snapshots kept of each model", "snapshots", ge=1)
 
 
 class HttpSettings(Section):
     """The endpoint for metrics and health."""
 
-    enabled: bool = _setting(True, "Serve /metrics, /healthz and /readyz")
-    host: str = _setting("127.0.0.1", "Address to listen on", min_length=1)
-    port: int = _setting(0, "Port to listen on; 0: any free one, which is logged", ge=0, le=65_535)
+    enabled: bool = setting(True, "Serve /metrics, /healthz and /readyz")
+    host: str = setting("127.0.0.1", "Address to listen on", min_length=1)
+    port: int = setting(0, "Port to listen on; 0: any free one, which is logged", ge=0, le=65_535)
+    certificate_file: str = setting("", "Certificate (PEM) to serve TLS with; empty: no TLS")
+    key_file: str = setting("", "Key of that certificate (PEM); empty: it stands in certificate_file")
+    token: SecretStr = setting(NO_SECRET, "Bearer token that /metrics asks for; empty: none")
+    token_file: str = setting("", "File with the bearer token")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> HttpSettings:
+        if self.token.get_secret_value() and self.token_file:
+            raise ValueError("http.token and http.token_file are both set; keep one")
+        if self.key_file and not self.certificate_file:
+            raise ValueError("http.key_file is set without http.certificate_file: name the certificate too")
+        return self
 
 
 class LearnerSettings(Section):
     """The learner."""
 
-    preset: Literal["default", "fast", "paper"] = _setting(
+    preset: Literal["default", "fast", "paper"] = setting(
         "default",
         "Which parts learn: all experts; for the highest rates the linear ones alone (fast); or the published method, "
         "nothing added (paper)",
     )
-    partition: Literal["jaccard", "whole", "singletons", "random"] = _setting(
+    partition: Literal["jaccard", "whole", "singletons", "random"] = setting(
         "jaccard",
         "Where clusters of labels come from: the preset's own clustering on Jaccard similarity, or, to compare, one "
         "cluster (whole), one for each label (singletons), or random ones of the same sizes",
     )
-    rule: str = _setting(
+    rule: str = setting(
         "balanced",
         "How scores become a label set: balanced, subset, f1, hamming, macro (each for the measure of its name), "
         "top_k:K, threshold:P",
     )
-    seed: int = _setting(0, "Seed of whatever is random", ge=0)
-    scores_top: int = _setting(5, "Labels beside the answer that get a score", "labels", ge=0, le=1_000)
+    seed: int = setting(0, "Seed of whatever is random", ge=0)
+    scores_top: int = setting(5, "Labels beside the answer that get a score", "labels", ge=0, le=1_000)
 
     @field_validator("rule")
     @classmethod
@@ -143,17 +135,17 @@ class LearnerSettings(Section):
 class DriftSettings(Section):
     """How changes of the world are noticed; with preset paper, which has its published detectors, all of this rests."""
 
-    detector: Literal["adwin", "page_hinkley", "none"] = _setting(
+    detector: Literal["adwin", "page_hinkley", "none"] = setting(
         "adwin", "What watches the loss of every cluster of labels"
     )
-    significance: float = _setting(
+    significance: float = setting(
         0.01,
         "Chance of a false alarm at a check over all clusters together, shared out among them",
         "share",
         gt=0,
         lt=1,
     )
-    cooldown_rows: int = _setting(
+    cooldown_rows: int = setting(
         100,
         "Alarms of a cluster in one direction within so many learnt rows are one event, and the partition is tested at "
         "most once",
@@ -165,74 +157,72 @@ class DriftSettings(Section):
 class LabelSettings(Section):
     """The label space, and labels that come late."""
 
-    declared: Names = _setting((), "Labels known from the start, comma-separated")
-    min_count: int = _setting(1, "Times a label must have been true before it is predicted", "instances", ge=1)
-    maximum: int = _setting(
+    declared: Names = setting((), "Labels known from the start, comma-separated")
+    min_count: int = setting(1, "Times a label must have been true before it is predicted", "instances", ge=1)
+    maximum: int = setting(
         1_024, "Most labels; the least supported one below min_count leaves first", "labels", ge=1, le=4_096
     )
-    retire_after_instances: int = _setting(
+    retire_after_instances: int = setting(
         0,
         "A label that is not declared and was not true in so many learnt instances retires; 0: none",
         "instances",
         ge=0,
     )
-    orphan_seconds: float = _setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
-    orphan_count: int = _setting(10_000, "Most labels that wait for their instances", "labels", ge=0)
-    pending_seconds: float = _setting(604_800.0, "How long an instance waits for its labels", "seconds", ge=0)
-    pending_count: int = _setting(100_000, "Most instances that wait for their labels", "instances", ge=0)
-    pending_bytes: int = _setting(256 << 20, "Most bytes of instances that wait for their labels", "bytes", ge=0)
+    orphan_seconds: float = setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
+    orphan_count: int = setting(10_000, "Most labels that wait for their instances", "labels", ge=0)
+    pending_seconds: float = setting(604_800.0, "How long an instance waits for its labels", "seconds", ge=0)
+    pending_count: int = setting(100_000, "Most instances that wait for their labels", "instances", ge=0)
+    pending_bytes: int = setting(256 << 20, "Most bytes of instances that wait for their labels", "bytes", ge=0)
 
 
 class EncoderSettings(Section):
     """How values become features."""
 
-    text_fields: Names = _setting((), "Names in x whose strings are texts, taken as bags of words, comma-separated")
-    text_columns: int = _setting(
+    text_fields: Names = setting((), "Names in x whose strings are texts, taken as bags of words, comma-separated")
+    text_columns: int = setting(
         32_768, "Most features that words and word pairs are hashed to; at most features.maximum", "features", ge=1
     )
-    text_words: int = _setting(1_000, "Most words that a text gives, the first ones", "words", ge=1)
-    text_pairs: bool = _setting(True, "Take pairs of neighbouring words too, not only words")
-    text_word_length: int = _setting(40, "Longest word", "characters", ge=1, le=256)
+    text_words: int = setting(1_000, "Most words that a text gives, the first ones", "words", ge=1)
+    text_pairs: bool = setting(True, "Take pairs of neighbouring words too, not only words")
+    text_word_length: int = setting(40, "Longest word", "characters", ge=1, le=256)
 
 
 class FeatureSettings(Section):
     """The feature space."""
 
-    maximum: int = _setting(65_536, "Most features; the names seen first keep their columns", "features", ge=1)
-    hashed: bool = _setting(False, "Hash names to columns instead of growing")
+    maximum: int = setting(65_536, "Most features; the names seen first keep their columns", "features", ge=1)
+    hashed: bool = setting(False, "Hash names to columns instead of growing")
 
 
 class LimitSettings(Section):
     """What input may ask for."""
 
-    memory_bytes: int = _setting(
+    memory_bytes: int = setting(
         4 << 30, "Largest memory that the models may grow to; more is refused at start", "bytes", ge=1
     )
-    record_bytes: int = _setting(1 << 20, "Largest record", "bytes", ge=1)
-    labels_per_record: int = _setting(1_024, "Most labels in a record", "labels", ge=1)
-    features_per_record: int = _setting(65_536, "Most features in a record", "features", ge=1)
-    id_bytes: int = _setting(256, "Longest id", "bytes", ge=1)
-    name_bytes: int = _setting(
-        1_024, "Longest name of a feature or label, and longest feature name=text", "bytes", ge=1
-    )
-    bad_share: float = _setting(
+    record_bytes: int = setting(1 << 20, "Largest record", "bytes", ge=1)
+    labels_per_record: int = setting(1_024, "Most labels in a record", "labels", ge=1)
+    features_per_record: int = setting(65_536, "Most features in a record", "features", ge=1)
+    id_bytes: int = setting(256, "Longest id", "bytes", ge=1)
+    name_bytes: int = setting(1_024, "Longest name of a feature or label, and longest feature name=text", "bytes", ge=1)
+    bad_share: float = setting(
         0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1
     )
-    bad_window: int = _setting(1_000, "How many of the last records that share is of", "records", ge=1)
+    bad_window: int = setting(1_000, "How many of the last records that share is of", "records", ge=1)
 
 
 class MeasureSettings(Section):
     """Prequential measures."""
 
-    window: int = _setting(1_000, "Rows of a windowed measure", "instances", ge=1)
-    interval_seconds: float = _setting(10.0, "Time between two metrics records", "seconds", gt=0)
+    window: int = setting(1_000, "Rows of a windowed measure", "instances", ge=1)
+    interval_seconds: float = setting(10.0, "Time between two metrics records", "seconds", gt=0)
 
 
 class LogSettings(Section):
     """Logs on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = _setting("info", "Least severity that is logged")
-    json_lines: bool = _setting(False, "One JSON object a line", alias="json")
+    level: Literal["debug", "info", "warning", "error"] = setting("info", "Least severity that is logged")
+    json_lines: bool = setting(False, "One JSON object a line", alias="json")
 
 
 class Settings(Section):

@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any, NamedTuple
 
-from streamlearn.settings.sources import LoadedSettings, load_settings, sections
+from pydantic import SecretStr
+
+from streamlearn.settings.sources import LoadedSettings, known_settings, load_settings
+
+HIDDEN = "**********"
 
 
 class DescribedSetting(NamedTuple):
@@ -32,15 +37,13 @@ class DescribedSetting(NamedTuple):
 def described(loaded: LoadedSettings) -> list[DescribedSetting]:
     """Return every setting, in the model's order."""
     rows = []
-    for section, model in sections().items():
-        group = getattr(loaded.settings, section)
-        for field_name, field in model.model_fields.items():
-            name = f"{section}.{field.alias or field_name}"
-            extra = field.json_schema_extra
-            unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-            rows.append(
-                DescribedSetting(name, getattr(group, field_name), loaded.origins[name], unit, field.description or "")
-            )
+    for name, (attributes, field) in known_settings().items():
+        value: Any = functools.reduce(getattr, attributes, loaded.settings)
+        if isinstance(value, SecretStr):
+            value = HIDDEN if value.get_secret_value() else ""
+        extra = field.json_schema_extra
+        unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
+        rows.append(DescribedSetting(name, value, loaded.origins[name], unit, field.description or ""))
     return rows
 
 
@@ -51,7 +54,9 @@ def markdown() -> str:
         "",
         "In rising order they come from the defaults, a TOML file (`--config`), the environment",
         "(`STREAMLEARN_<SECTION>__<KEY>`) and `--set section.key=value`.",
-        "`streamlearn config show` prints the ones in force.",
+        "`streamlearn config show` prints the ones in force. A section within another is a table such as",
+        "`[kafka.security]`, and in the environment `STREAMLEARN_KAFKA__SECURITY__USER`. Secrets are taken from the",
+        "environment or from files only, and shown as stars.",
         "",
         "| setting | default | unit | meaning |",
         "|---|---|---|---|",

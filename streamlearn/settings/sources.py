@@ -10,10 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_origin
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 
 from streamlearn.errors import UsageError
-from streamlearn.settings.model import Section, Settings
+from streamlearn.settings.fields import Section
+from streamlearn.settings.model import Settings
 
 PREFIX = "STREAMLEARN_"
 RESERVED = (
@@ -26,6 +28,8 @@ RESERVED = (
 _OF_AN_ORCHESTRATOR = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
 """Variables that Kubernetes makes for a service whose name begins with ``streamlearn-``."""
 
+_FROM_ENVIRONMENT = "environment "
+_NO_NAME = re.compile(r"[^\w.]")
 _TRUTH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
@@ -36,22 +40,43 @@ class LoadedSettings(NamedTuple):
     origins: dict[str, str]
 
 
+class KnownSetting(NamedTuple):
+    """A setting: the names of the attributes that lead to it from the settings' root, and its field."""
+
+    attributes: tuple[str, ...]
+    field: FieldInfo
+
+
 def sections() -> dict[str, type[Section]]:
-    """Return every section's model by name."""
+    """Return every section's model by name, one within another as ``outer.inner``."""
+    return dict(_sections("", Settings))
+
+
+def _sections(prefix: str, model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    for name, field in model.model_fields.items():
+        if _is_section(field):
+            assert isinstance(field.annotation, type)
+            yield f"{prefix}{name}", field.annotation
+            yield from _sections(f"{prefix}{name}.", field.annotation)
+
+
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+
+
+def known_settings() -> dict[str, KnownSetting]:
+    """Return every setting by ``section.key``, in the model's order."""
     return {
-        name: field.annotation
-        for name, field in Settings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+        f"{section}.{field.alias or name}": KnownSetting((*section.split("."), name), field)
+        for section, model in sections().items()
+        for name, field in model.model_fields.items()
+        if not _is_section(field)
     }
 
 
 def keys() -> list[str]:
     """Return every setting as ``section.key``, in the model's order."""
-    return [
-        f"{section}.{field.alias or name}"
-        for section, model in sections().items()
-        for name, field in model.model_fields.items()
-    ]
+    return list(known_settings())
 
 
 def load_settings(
@@ -75,7 +100,8 @@ def load_settings(
     UsageError
         For an unknown setting, naming the nearest one, and for a value that does not fit.
     """
-    tree: dict[str, dict[str, Any]] = {}
+    tree: dict[str, Any] = {}
+    known = known_settings()
     origins = dict.fromkeys(keys(), "default")
     layers = [
         *(_file(config) if config is not None else ()),
@@ -85,8 +111,16 @@ def load_settings(
     for name, value, origin in layers:
         if name not in origins:
             raise UsageError(f"{origin}: there is no setting {name!r}{_nearest(name, list(origins))}")
-        section, _, key = name.partition(".")
-        tree.setdefault(section, {})[key] = value
+        if known[name].field.annotation is SecretStr and not origin.startswith(_FROM_ENVIRONMENT):
+            raise UsageError(
+                f"{origin}: {name} is a secret, which everybody can read there: write it into a file and set "
+                f"{name}_file, or set {PREFIX}{name.replace('.', '__').upper()} in the environment"
+            )
+        *path, key = name.split(".")
+        table = tree
+        for section in path:
+            table = table.setdefault(section, {})
+        table[key] = value
         origins[name] = origin
     try:
         return LoadedSettings(Settings.model_validate(tree), origins)
@@ -111,11 +145,18 @@ def _file(path: Path) -> Iterator[tuple[str, Any, str]]:
         if not isinstance(table, dict):
             raise UsageError(
                 f"{path}: {section!r} stands outside a section; write it under one, such as [kafka]"
-                f"{_nearest(section, [key.partition('.')[2] for key in keys()])}"
+                f"{_nearest(section, [key.rpartition('.')[2] for key in keys()])}"
             )
-        if section not in sections():
-            raise UsageError(f"{path}: there is no section [{section}]{_nearest(section, list(sections()))}")
-        for key, value in table.items():
+        yield from _table(path, section, table)
+
+
+def _table(path: Path, section: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+    if section not in sections():
+        raise UsageError(f"{path}: there is no section [{section}]{_nearest(section, list(sections()))}")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _table(path, f"{section}.{key}", value)
+        else:
             yield f"{section}.{key}", value, str(path)
 
 
@@ -131,8 +172,8 @@ def _environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Any, str
         if "__" not in variable[len(PREFIX) :]:
             _refuse_if_mistyped(variable, text)
             continue
-        section, _, key = variable[len(PREFIX) :].lower().partition("__")
-        yield f"{section}.{key}", _value(f"{section}.{key}", text), f"environment {variable}"
+        name = variable[len(PREFIX) :].lower().replace("__", ".")
+        yield name, _value(name, text), f"{_FROM_ENVIRONMENT}{variable}"
 
 
 def _refuse_if_mistyped(variable: str, text: str) -> None:
@@ -152,7 +193,8 @@ def _overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
     for text in overrides:
         name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text!r}: write it as section.key=value")
+            # What follows the name may be a secret.
+            raise UsageError(f"--set {_NO_NAME.split(text, 1)[0]!r}: write it as section.key=value")
         yield name.strip(), _value(name.strip(), value.strip()), f"--set {name.strip()}"
 
 
@@ -162,16 +204,13 @@ def _value(name: str, text: str) -> Any:
     A text setting takes it as it is, a list that does not begin with ``[`` as comma-separated text, a truth value also
     as yes, on, 1 and so on, others as TOML.
     """
-    section, _, key = name.partition(".")
-    model = sections().get(section)
-    if model is not None:
-        for field_name, field in model.model_fields.items():
-            if (field.alias or field_name) != key:
-                continue
-            if field.annotation is str or (get_origin(field.annotation) is tuple and not text.startswith("[")):
-                return text
-            if field.annotation is bool and text.lower() in _TRUTH:
-                return _TRUTH[text.lower()]
+    known = known_settings().get(name)
+    if known is not None:
+        field = known.field
+        if field.annotation in (str, SecretStr) or (get_origin(field.annotation) is tuple and not text.startswith("[")):
+            return text
+        if field.annotation is bool and text.lower() in _TRUTH:
+            return _TRUTH[text.lower()]
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -181,12 +220,14 @@ def _value(name: str, text: str) -> Any:
 def _explained(error: ValidationError, origins: Mapping[str, str]) -> str:
     faults = []
     for fault in error.errors():
-        name = ".".join(str(part) for part in fault["loc"][:2])
         message = str(fault["msg"]).removeprefix("Value error, ")
-        origin = origins.get(name)
-        if origin is None:
+        # What is wrong with an entry of a list is wrong with the setting.
+        paths = [".".join(str(part) for part in fault["loc"][:length]) for length in range(len(fault["loc"]), 0, -1)]
+        name = next((path for path in paths if path in origins), "")
+        if not name:
             faults.append(message)
             continue
+        origin = origins[name]
         shown = f" (value {fault['input']!r})" if "learner.rule" not in message else ""
         faults.append(f"{name} from {origin}: {message}{shown}")
     return "; ".join(faults)

@@ -16,9 +16,15 @@ from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.settings.addresses import server_addresses
+from streamlearn.settings.connection import security_options
+from streamlearn.settings.security import SecuritySettings
 from streamlearn.streams.base import Stream, StreamRow
 
 UNCHECKED_AT_MOST = 10_000
+
+
+class NoBrokerError(RetryableError):
+    """No broker could be reached."""
 
 
 class Sent(NamedTuple):
@@ -56,6 +62,7 @@ def send_stream(
     label_delay: int = 0,
     rate: float | None = None,
     limit: int | None = None,
+    security: SecuritySettings | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
@@ -67,6 +74,8 @@ def send_stream(
         Where truths go, ``label_delay`` instances after their own; without it they are inside the instances.
     rate:
         Instances a second; None is as fast as it goes.
+    security:
+        TLS and SASL; None: neither.
 
     Raises
     ------
@@ -81,6 +90,7 @@ def send_stream(
         raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
     try:
         producer = KafkaProducer(
+            **security_options(security or SecuritySettings()),
             bootstrap_servers=servers,
             bootstrap_timeout_ms=5_000,
             max_block_ms=10_000,
@@ -90,9 +100,7 @@ def send_stream(
             allow_auto_create_topics=False,
         )
     except kafka_errors.KafkaError as error:
-        raise RetryableError(
-            f"no broker answers at {bootstrap} ({error}): start it, or name another with --bootstrap"
-        ) from error
+        raise NoBrokerError(f"no broker answers at {bootstrap}: {error}") from error
     try:
         for name in (topic, labels_topic):
             if name is not None and not _exists(producer, name):

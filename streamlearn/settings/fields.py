@@ -1,0 +1,31 @@
+"""What the sections of the settings are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+
+def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
+    """Return a field with its meaning and unit."""
+    # A number is no truth value and a text is neither: true is not port 1.
+    strict = True if isinstance(default, bool | int | float) else None
+    return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, strict=strict, **limits)
+
+
+def _comma_separated(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+
+NO_SECRET = SecretStr("")
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
