@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
+import socket
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -18,8 +21,9 @@ from streamlearn.engine.watchdog import Watchdog
 from streamlearn.errors import UsageError
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord
-from streamlearn.telemetry.http import ServiceServer
+from streamlearn.telemetry.http import LONGEST_HEAD_BYTES, MOST_CONNECTIONS, ServiceServer
 from streamlearn.telemetry.registry import REASONS, ServiceMetrics
+from tests.certificates import issue
 from tests.environment import is_required
 
 
@@ -140,3 +144,84 @@ def test_ready_with_a_role_only(server: ServiceServer, instruments: EngineInstru
 def test_a_taken_port_is_an_error_of_use(server: ServiceServer, metrics: ServiceMetrics) -> None:
     with pytest.raises(UsageError, match=r"http\.port"):
         ServiceServer("127.0.0.1", server.port, metrics.registry, lambda: None, lambda: None)
+
+
+TOKEN = "let-me-read"
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with an authority, and a certificate and key called service."""
+    folder = tmp_path_factory.mktemp("tls")
+    issue(folder, "service")
+    return folder
+
+
+def asked(port: int, request: bytes, context: ssl.SSLContext | None = None) -> bytes:
+    """Return everything that the server sends before it ends the connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+        connection = context.wrap_socket(plain, server_hostname="localhost") if context else plain
+        answer = b""
+        try:
+            connection.sendall(request)
+            while data := connection.recv(65_536):
+                answer += data
+        except ConnectionError:
+            pass
+        return answer
+
+
+def test_metrics_ask_for_the_token_over_tls_and_health_gives_no_reasons_away(
+    metrics: ServiceMetrics, tls: Path
+) -> None:
+    files = {"certificate_file": str(tls / "service.pem"), "key_file": str(tls / "service-key.pem")}
+    service = ServiceServer("127.0.0.1", 0, metrics.registry, lambda: "why", lambda: None, token=TOKEN, **files)
+    service.start()
+    try:
+        assert service.url == f"https://127.0.0.1:{service.port}"
+        trusting = ssl.create_default_context(cafile=str(tls / "ca.pem"))
+
+        def get(path: str, given: str = "") -> bytes:
+            head = f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n"
+            head += f"authorization: {given}\r\n" if given else ""
+            return asked(service.port, (head + "\r\n").encode(), trusting)
+
+        assert get("/metrics").startswith(b"HTTP/1.1 401 ")
+        for wrong in ("Bearer let-me-rea", "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}\xe9"):
+            assert get("/metrics", wrong).startswith(b"HTTP/1.1 401 "), wrong
+        answer = get("/metrics", f"Bearer {TOKEN}")
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"streamlearn_" in answer
+        assert get("/readyz").endswith(b"\r\n\r\nok")
+        assert get("/healthz").startswith(b"HTTP/1.1 503 ")
+        assert get("/healthz").endswith(b"\r\n\r\nnot ok")
+        assert get("/healthz", f"Bearer {TOKEN}").endswith(b"\r\n\r\nwhy")
+        with pytest.raises(ssl.SSLCertVerificationError):
+            asked(service.port, b"", ssl.create_default_context())
+        assert b"HTTP/1.1 200" not in asked(service.port, b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    finally:
+        service.close()
+
+
+def test_a_certificate_that_cannot_be_used_is_an_error_of_use(metrics: ServiceMetrics, tls: Path) -> None:
+    for certificate, key in (("none.pem", ""), ("service.pem", ""), ("service.pem", "ca-key.pem")):
+        files = {"certificate_file": str(tls / certificate), "key_file": str(tls / key) if key else ""}
+        with pytest.raises(UsageError, match=r"^http\.certificate_file = .*as PEM"):
+            ServiceServer("127.0.0.1", 0, metrics.registry, lambda: None, lambda: None, **files)
+
+
+def test_a_request_is_bounded(server: ServiceServer) -> None:
+    get_line = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+    assert asked(server.port, get_line + b"\r\n").startswith(b"HTTP/1.1 200 ")
+    body = asked(server.port, get_line + b"content-length: 5\r\n\r\nhello")
+    assert body.startswith(b"HTTP/1.1 413 ")
+    chunked = asked(server.port, get_line + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    assert chunked.startswith(b"HTTP/1.1 413 ")
+    endless = asked(server.port, get_line + b"x: " + b"y" * (32 * LONGEST_HEAD_BYTES))
+    assert endless.startswith(b"HTTP/1.1 400 ") or not endless
+    full = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(MOST_CONNECTIONS)]
+    try:
+        assert asked(server.port, get_line + b"\r\n").startswith(b"HTTP/1.1 503 ")
+    finally:
+        for connection in full:
+            connection.close()
