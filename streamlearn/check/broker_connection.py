@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from kafka import errors as kafka_errors
 from kafka.net.sasl import get_sasl_mechanism
-from kafka.protocol.metadata import ApiVersionsRequest, MetadataRequest
+from kafka.protocol.metadata import ApiVersionsRequest, FindCoordinatorRequest, MetadataRequest
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
@@ -34,6 +34,7 @@ _FOREIGN = (2, 18, 19, 20, 21)
 _OTHER_HOST = (62, 64)
 _TLS_ALERT = b"\x15\x03"
 _UNSUPPORTED_MECHANISM, _ILLEGAL_SASL_STATE = 33, 34
+_SEVERAL_COORDINATORS = 4
 
 
 class UnreachableError(RetryableError):
@@ -96,6 +97,8 @@ def _tcp(host: str, port: int, shown: str, role: str) -> socket.socket:
         return socket.create_connection((host, port), timeout=CONNECT_SECONDS)
     except socket.gaierror as error:
         reason = f"there is no such host ({error.strerror})"
+    except UnicodeError:
+        reason = "that is no host name"
     except TimeoutError:
         reason = f"no answer within {CONNECT_SECONDS:.0f} s: a firewall, or another machine's address"
     except ConnectionRefusedError:
@@ -238,6 +241,16 @@ class BrokerConnection:
             )
         answer = self.ask(request, silent)
         return [Broker(broker.node_id, broker.host, broker.port) for broker in answer.brokers]
+
+    def coordinator(self, key: str, kind: int) -> tuple[int, Broker]:
+        """Return the broker that looks after a group (kind 0) or a transactional id (kind 1), and the error code."""
+        version = self.version_of(FindCoordinatorRequest)
+        if version >= _SEVERAL_COORDINATORS:
+            request = FindCoordinatorRequest(key_type=kind, coordinator_keys=[key], version=version)
+            (found,) = self.ask(request).coordinators
+        else:
+            found = self.ask(FindCoordinatorRequest(key=key, key_type=kind, version=version))
+        return found.error_code, Broker(found.node_id, found.host, found.port)
 
     def version_of(self, request: Any) -> int:
         """Return the newest version of a kind of request that client and broker know."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from kafka import KafkaAdminClient
@@ -109,19 +109,26 @@ class Topics:
             return {}
         return {key: str(entry["value"]) for by_name in described.values() for key, entry in by_name[name].items()}
 
-    def problems(self) -> list[str]:
-        """Return what is wrong, a sentence each, with what to do; empty when a run may start."""
+    def problems(self, ignored: Collection[str] = ()) -> list[str]:
+        """Return what is wrong, a sentence each, with what to do; empty when a run may start.
+
+        Parameters
+        ----------
+        ignored:
+            Topics that may be missing.
+        """
         found = self.found()
         problems = [
             f"topic {topic.name} ({topic.setting}) does not exist: create it with `streamlearn topics create`, set "
             "topics.create = true, or name another one"
             for topic in self.needed
-            if topic.name not in found
+            if topic.name not in found and topic.name not in ignored
         ]
         for topic in self.needed:
             if topic.name in found:
                 problems.extend(self._problems_of(topic, found[topic.name]))
         problems.extend(self._wrong_counts(found))
+        problems.extend(self._short_retentions(found))
         names = [topic.name for topic in self.needed]
         problems.extend(
             f"{name} is named by several of {', '.join(t.setting for t in self.needed if t.name == name)}: "
@@ -151,6 +158,8 @@ class Topics:
         return problems
 
     def _wrong_counts(self, found: Mapping[str, FoundTopic]) -> list[str]:
+        # Of a topic that may not be described the brokers tell no partitions.
+        found = {name: topic for name, topic in found.items() if topic.partitions}
         topics = self._settings.topics
         instances = found.get(topics.instances)
         if instances is None:
@@ -180,10 +189,23 @@ class Topics:
                 )
         return problems
 
-    def create(self, *, internal_only: bool = False) -> list[str]:
+    def _short_retentions(self, found: Mapping[str, FoundTopic]) -> list[str]:
+        between = self._settings.snapshot.interval_seconds * 1_000
+        return [
+            f"topic {topic.name} ({topic.setting}) keeps records for {kept:.0f} ms (retention.ms), snapshots are "
+            f"{between:.0f} ms apart (snapshot.interval_seconds): a restore reads what came since the last one; keep "
+            "records longer, or write snapshots more often"
+            for topic in self.needed
+            if topic.role != OUTPUT
+            and topic.name in found
+            and (kept := _retention(found[topic.name].configs)) < between
+        ]
+
+    def create(self, *, internal_only: bool = False, validate_only: bool = False) -> list[str]:
         """Make the missing topics, or only the journal; return the names of those that were made.
 
-        The journal gets the partitions and the retention of the instances.
+        The journal gets the partitions and the retention of the instances. With ``validate_only`` the brokers say
+        whether they could be made, and make none.
 
         Raises
         ------
@@ -209,7 +231,9 @@ class Topics:
         if not wanted:
             return []
         try:
-            self._admin.create_topics(wanted, timeout_ms=_CREATE_MS, wait_for_metadata=True)
+            self._admin.create_topics(
+                wanted, timeout_ms=_CREATE_MS, validate_only=validate_only, wait_for_metadata=not validate_only
+            )
         except kafka_errors.TopicAlreadyExistsError:
             # Another worker of the group was quicker.
             self._admin.wait_for_topics(list(wanted), timeout_ms=_CREATE_MS)
@@ -224,6 +248,29 @@ def _retention(configs: Mapping[str, str]) -> float:
     """Return how many milliseconds a topic keeps its records; infinite without a limit, or where it is not told."""
     value = float(configs.get("retention.ms", "-1"))
     return math.inf if value < 0 else value
+
+
+def startable(settings: Settings) -> tuple[list[str], dict[str, FoundTopic]]:
+    """Return what would keep a run from starting with its topics, and those that there are; make nothing.
+
+    Raises
+    ------
+    UsageError, RetryableError
+        When the brokers cannot be reached.
+    """
+    topics = Topics(settings)
+    try:
+        found = topics.found()
+        made: list[str] = []
+        faults: list[str] = []
+        if settings.topics.create or settings.topics.instances in found:
+            try:
+                made = topics.create(internal_only=not settings.topics.create, validate_only=True)
+            except TopicError as error:
+                faults.append(str(error))
+        return [*faults, *topics.problems(ignored=made)], found
+    finally:
+        topics.close()
 
 
 def prepare_topics(settings: Settings) -> None:

@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.",
     "produce": "Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based "
     "row.",
+    "check": "Connect as a worker would and name everything that is wrong.",
     "topics": "Create and check the topics that a configuration needs.",
     "config": "Show and check the settings of a run.",
     "snapshot": "List, inspect and verify the snapshots of a service, or files that a classifier saved.",

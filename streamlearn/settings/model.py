@@ -267,3 +267,12 @@ class Settings(Section):
     def journal_topic(self) -> str:
         """The journal's topic with its default filled in."""
         return self.topics.journal or f"{self.kafka.group_id}-journal"
+
+    @property
+    def transactional_id(self) -> str:
+        """What the transactions of this worker carry.
+
+        In scope ``topic`` every worker of the group has the same one, so whoever becomes active fences the one before;
+        in scope ``partition`` it is the worker's own.
+        """
+        return f"{self.kafka.group_id}-{'topic' if self.engine.scope == 'topic' else self.worker.name}"

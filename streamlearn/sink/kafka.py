@@ -49,16 +49,11 @@ PRODUCER_OPTIONS: dict[str, Any] = {
 
 
 class KafkaSink:
-    """Writes outputs and positions in transactions.
-
-    In scope ``topic`` every worker of the group has the same transactional id, so whoever becomes active fences the one
-    before; in scope ``partition`` the id is the worker's own.
-    """
+    """Writes outputs and positions in transactions, under `Settings.transactional_id`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        name = "topic" if settings.engine.scope == "topic" else settings.worker.name
-        self.transactional_id = f"{settings.kafka.group_id}-{name}"
+        self.transactional_id = settings.transactional_id
         self._producer: KafkaProducer | None = None
         self._publisher: KafkaProducer | None = None
         self._partitions: dict[str, int] = {}

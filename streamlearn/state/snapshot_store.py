@@ -8,7 +8,6 @@ lineages would keep the old files and delete the new ones.
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tempfile
 import uuid
@@ -194,12 +193,12 @@ class SnapshotStore:
         return removed
 
     def check(self) -> None:
-        """Write, read and remove a small file, as `check` commands do.
+        """Write, read and remove a small file, as `check` commands do; an object store must create exclusively.
 
         Raises
         ------
         SnapshotError
-            One of the three does not work.
+            Something of it does not work.
         """
         path = f"{self._root}/.check-{uuid.uuid4().hex}"
         content = b"streamlearn"
@@ -208,22 +207,32 @@ class SnapshotStore:
                 write_atomically(Path(path), lambda file: _write_all(file, content))
             else:
                 self._create(path, lambda file: _write_all(file, content))
+            again = not self._local and self._create(path, lambda file: _write_all(file, b"again"))
             found = self._filesystem.cat_file(path)
             self._filesystem.rm_file(path)
         except Exception as error:
             raise self._failure("write, read and remove a file at", path, error) from error
+        if again:
+            raise SnapshotError(
+                f"{self._shown(path)}: a key that exists was written over; snapshots need a store that creates "
+                "exclusively (snapshot.location)"
+            )
         if found != content:
             raise SnapshotError(f"{self._shown(path)}: other bytes came back than were written")
 
-    def _create(self, path: str, write: Callable[[BinaryIO], None]) -> None:
+    def _create(self, path: str, write: Callable[[BinaryIO], None]) -> bool:
+        """Write an object that is not there yet; return whether it was not."""
         # A stream to an object store that breaks off may leave an object with the first part: so the file is made
         # whole on the local disk first.
         with tempfile.TemporaryDirectory(prefix="streamlearn-snapshot-") as folder:
             whole = Path(folder) / _last(path)
             with whole.open("xb") as file:
                 write(file)
-            with contextlib.suppress(FileExistsError):
+            try:
                 self._filesystem.put_file(str(whole), path, mode="create")
+            except FileExistsError:
+                return False
+        return True
 
     def _open(self, entry: SnapshotEntry) -> Any:
         path = self._inner(entry)

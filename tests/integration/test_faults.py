@@ -8,7 +8,7 @@ from random import Random
 
 from kafka import KafkaProducer
 
-from tests.integration.conftest import Broker
+from tests.integration.brokers import Broker
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 

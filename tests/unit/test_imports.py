@@ -37,7 +37,7 @@ ALLOWED = {
     "codec": {"records", "settings"},
     "telemetry": {"records", "settings", "state"},
     "streams": {"records", "settings", "codec"},
-    "check": {"records", "settings"},
+    "check": {"records", "settings", "state"},
     "plan": EMBEDDED,
     "walk": EMBEDDED,
     "learners": {"learner", "settings"},

@@ -1,0 +1,16 @@
+"""Whether snapshots can be written."""
+
+from __future__ import annotations
+
+from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.settings.model import Settings
+from streamlearn.state.snapshot_store import SnapshotStore
+
+
+def storage_faults(settings: Settings) -> list[str]:
+    """Return what is wrong with `snapshot.location`, a sentence each; a small file is written, read and removed."""
+    try:
+        SnapshotStore(settings.snapshot.location, settings.snapshot.keep).check()
+    except (SnapshotError, UsageError) as error:
+        return [str(error)]
+    return []

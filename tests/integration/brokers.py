@@ -1,0 +1,108 @@
+"""Brokers by the script that people use: one, or a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.environment import is_required
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
+PORTS_OF_A_NODE = 4
+BETWEEN_NODES = 10
+
+
+def _free_port(nodes: int) -> int:
+    """Return a port from which every port that the script takes is free."""
+    while True:
+        with contextlib.ExitStack() as taken:
+            first = taken.enter_context(socket.socket())
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            offsets = [BETWEEN_NODES * node + place for node in range(nodes) for place in range(PORTS_OF_A_NODE)]
+            try:
+                for offset in offsets[1:]:
+                    taken.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
+            except (OSError, OverflowError):
+                continue
+            return port
+
+
+class Broker:
+    """The broker, or the cluster, of a test; its nodes may be stopped and started again, and keep their data.
+
+    Parameters
+    ----------
+    folder:
+        Where data and logs lie.
+    nodes:
+        How many brokers there are; they are numbered from 1.
+    """
+
+    def __init__(self, folder: Path, nodes: int = 1) -> None:
+        self.folder = folder
+        self.nodes = nodes
+        self._port = _free_port(nodes)
+        self._where = ["--port", str(self._port), "--folder", str(folder), "--nodes", str(nodes)]
+
+    @property
+    def address(self) -> str:
+        """The plain listener of every node, comma-separated."""
+        return ",".join(f"127.0.0.1:{self.port(node)}" for node in range(1, self.nodes + 1))
+
+    def port(self, node: int = 1) -> int:
+        """Return the port of a node's plain listener; the next ones are the controller's and the secure ones."""
+        return self._port + BETWEEN_NODES * (node - 1)
+
+    def start(self, *arguments: str, node: int | None = None) -> subprocess.CompletedProcess[str]:
+        return self._call("start", *arguments, node=node)
+
+    def stop(self, node: int | None = None) -> subprocess.CompletedProcess[str]:
+        return self._call("stop", node=node)
+
+    def signal(self, number: int, node: int = 1) -> None:
+        """Send a signal to a node."""
+        folder = self.folder if self.nodes == 1 else self.folder / f"node-{node}"
+        os.kill(int((folder / "broker.pid").read_text()), number)
+
+    def kill(self, node: int = 1) -> None:
+        """End a node as a power cut would, but for what the operating system has not written yet."""
+        self.signal(signal.SIGKILL, node)
+        while self._call("status", node=node).returncode == 0:
+            pass
+
+    def _call(self, action: str, *arguments: str, node: int | None = None) -> subprocess.CompletedProcess[str]:
+        chosen = [] if node is None else ["--node", str(node)]
+        return subprocess.run(
+            [SCRIPT, action, *self._where, *arguments, *chosen],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+
+
+def started(folder: Path, *arguments: str, nodes: int = 1) -> Broker:
+    """Return brokers that answer; the test is skipped where what they need is missing, unless that is not allowed."""
+    missing = [name for name in ("java", "mvn", "openssl") if shutil.which(name) is None]
+    required = is_required("STREAMLEARN_REQUIRE_BROKER")
+    advice = (
+        "the broker tests need Java 17, Maven and OpenSSL "
+        "(Debian: apt-get install openjdk-17-jre-headless maven openssl)"
+    )
+    if missing and not required:
+        pytest.skip(f"{' and '.join(missing)} missing: {advice}")
+    broker = Broker(folder, nodes)
+    done = broker.start(*arguments)
+    if done.returncode == 4 and not required:
+        pytest.skip(f"{done.stderr.strip()}: {advice}")
+    if done.returncode != 0:
+        pytest.fail(f"the broker did not start: {done.stderr}")
+    return broker
