@@ -17,8 +17,8 @@ def check(
 ) -> None:
     """Connect as a worker would and name everything that is wrong.
 
-    One line a fault, and exit status 2, if there is one. Looks at each broker's address, TLS, user and password; topics with their partitions and retention; what this user
-    may do; clocks; the place for snapshots. Nothing is changed.
+    One line a fault, and exit status 2, if there is one. Looks at each broker's address, TLS, user and password; topics
+    with their partitions and retention; what this user may do; clocks; the place for snapshots. Nothing is changed.
     """
     from streamlearn.check.faults import faults_of
     from streamlearn.settings.sources import load_settings
