@@ -10,9 +10,9 @@ records passes that point of an output. The next marker of the same producer end
 carries: the abort of a transaction undoes what hangs of the committed one before.
 
 Hence two rules. A transaction begins only when every marker of the one before was seen, so that what hangs is always of
-the last one. And a successor asks how the last one ended before it takes the transactional id over, and then ends an
-empty transaction over all partitions in the same way: markers go to every partition that was added to a transaction,
-written to or not.
+the last one. And a successor ends what hangs before it takes the transactional id over (`ending`). Where it may not, it
+asks how the last one ended, takes over, and then ends an empty transaction over all partitions in the same way: markers
+go to every partition that was added to a transaction, written to or not. Killed in between, it leaves nobody who knows.
 """
 
 from __future__ import annotations
@@ -28,23 +28,10 @@ from kafka.structs import ConsumerGroupMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import RetryableError
+from streamlearn.sink.ending import end_before_takeover
 
 MARKER_SECONDS = 8.0
 LOOK_SECONDS = 0.005
-_COORDINATOR_COMES = (
-    kafka_errors.CoordinatorNotAvailableError,
-    kafka_errors.CoordinatorLoadInProgressError,
-    kafka_errors.NotCoordinatorError,
-)
-_COMMITTED = {
-    "PrepareCommit": True,
-    "CompleteCommit": True,
-    "PrepareAbort": False,
-    "PrepareEpochFence": False,
-    "CompleteAbort": False,
-    # Taking the id over aborts it.
-    "Ongoing": False,
-}
 
 
 class Markers:
@@ -65,24 +52,12 @@ class Markers:
         self._admin: KafkaAdminClient | None = None
         self._known: set[str] = set()
 
-    def last_outcome(self, transactional_id: str) -> bool | None:
-        """Return whether the last transaction of an id was, or will be, committed; None when there is none to know of.
+    def end_before_takeover(self, transactional_id: str, topics: Collection[str]) -> bool | None:
+        """End what hangs of the last transaction of an id; return its outcome where `end_like` has to do it.
 
-        To be asked before somebody takes the id over.
+        To be called before somebody takes the id over.
         """
-        deadline = time.monotonic() + MARKER_SECONDS
-        while True:
-            try:
-                description = self._asked.describe_transactions([transactional_id])[transactional_id]
-                break
-            except (kafka_errors.TransactionalIdNotFoundError, kafka_errors.IncompatibleBrokerVersion):
-                # Brokers before 3.0 do not tell.
-                return None
-            except _COORDINATOR_COMES:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(LOOK_SECONDS)
-        return _COMMITTED.get(description.state.value)
+        return end_before_takeover(self._asked, transactional_id, topics)
 
     def await_committed(
         self, producer_id: int, written: Mapping[ClientPartition, int], positions: Collection[ClientPartition]

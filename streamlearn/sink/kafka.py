@@ -70,14 +70,14 @@ class KafkaSink:
         options = connection_options(self._settings)
         group = self._settings.kafka.group_id
         markers = self._markers = Markers(options, group)
+        topics = self._settings.topics
+        written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         if self._last_outcome is None:
-            self._last_outcome = markers.last_outcome(self.transactional_id)
+            self._last_outcome = markers.end_before_takeover(self.transactional_id, written)
         producer = KafkaProducer(**options, **PRODUCER_OPTIONS, transactional_id=self.transactional_id)
         try:
             producer.init_transactions()
             if self._last_outcome is not None:
-                topics = self._settings.topics
-                written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
                 markers.end_like(producer, self._last_outcome, written)
                 self._last_outcome = None
             self._last_written, self._last_positions = {}, []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from kafka.producer.transaction_manager import TransactionalRequestResult, TxnOf
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
+from streamlearn.sink import ending
 from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
@@ -74,9 +76,17 @@ def readable(service: Service) -> tuple[int, int]:
     return ends[0], ends[1]
 
 
+class _Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.mark.parametrize("allowed", [True, False])
 @pytest.mark.parametrize("committed", [True, False])
-def test_what_hangs_is_ended_as_its_transaction_was(service: Service, unverified: str, committed: bool) -> None:
-    service.create_topics()
+def test_what_hangs_is_ended_as_its_transaction_was(
+    service: Service, unverified: str, monkeypatch: pytest.MonkeyPatch, committed: bool, allowed: bool
+) -> None:
+    """With the right to write markers it is ended before the takeover, so it may be cut off there; else behind it."""
+    service.make_topics()
     settings = settings_of(service, labels=False)
     sink = KafkaSink(settings)
     place = (service.topic("instances"), 0)
@@ -85,6 +95,15 @@ def test_what_hangs_is_ended_as_its_transaction_was(service: Service, unverified
     group = KafkaConsumer(bootstrap_servers=service.broker, group_id=service.name, isolation_level="read_committed")
     with pytest.raises(kafka_errors.KafkaTimeoutError):
         group.committed(ClientPartition(*place), timeout_ms=1_000)
+    with monkeypatch.context() as patch:
+        if allowed:
+            patch.setattr(KafkaProducer, "init_transactions", _killed_behind(KafkaProducer.init_transactions))
+            with pytest.raises(_Killed):
+                KafkaSink(settings).open()
+        else:
+            patch.setattr(ending, "_write", _refused)
+            sink.open()
+            sink.close()
     sink.open()
     sink.close()
     found = group.committed(ClientPartition(*place), metadata=True, timeout_ms=10_000)
@@ -93,3 +112,40 @@ def test_what_hangs_is_ended_as_its_transaction_was(service: Service, unverified
     assert [record.value for record in service.read("predictions")] == ([b"hanging"] if committed else [])
     end, all_end = readable(service)
     assert end == all_end, "nothing hangs any more"
+
+
+def _killed_behind(call: Callable[..., None]) -> Callable[..., None]:
+    def called(*arguments: Any) -> None:
+        call(*arguments)
+        raise _Killed
+
+    return called
+
+
+def _refused(*arguments: Any) -> None:
+    raise kafka_errors.ClusterAuthorizationFailedError
+
+
+def test_a_transaction_that_is_open_is_not_taken_for_one_that_hangs(service: Service) -> None:
+    """Another worker that holds the id may be in its transaction: taking over aborts it, nothing may commit it."""
+    service.make_topics()
+    sink = KafkaSink(settings_of(service, labels=False))
+    holder = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=sink.transactional_id)
+    holder.init_transactions()
+    for value in (b"first", b"open"):
+        holder.begin_transaction()
+        holder.send(service.topic("predictions"), value=value, partition=0).get(timeout=10)
+        if value == b"first":
+            holder.commit_transaction()
+    admin = KafkaAdminClient(bootstrap_servers=service.broker)
+    place = ClientPartition(service.topic("predictions"), 0)
+    told = admin.describe_transactions([sink.transactional_id])[sink.transactional_id]
+    seen = ending._open(admin, told.producer_id, [place])
+    assert place in seen
+    complete = told._replace(state=type(told.state)("CompleteCommit"))
+    assert ending._still_open(admin, sink.transactional_id, complete, seen, time.monotonic() + 5) == {}
+    admin.close()
+    sink.open()
+    sink.close()
+    assert [record.value for record in service.read("predictions")] == [b"first"]
+    holder.close(timeout=2)
