@@ -49,7 +49,7 @@ POINTS: dict[str, Point] = {
     # coming back
     "taken over": Point("kafka:KafkaProducer.init_transactions", "after"),
     "settled": Point("streamlearn.sink.kafka:KafkaSink.open", "after"),
-    "replaying": Point("streamlearn.engine.restore:Restore._replay_batch", "after"),
+    "replaying": Point("streamlearn.engine.replay:Replay.apply", "after"),
     "restored": Point("streamlearn.engine.restore:Restore.run", "after"),
     # beside it
     "snapshot taken": Point("streamlearn.engine.snapshots:SnapshotWriter.take", "after"),
@@ -57,6 +57,14 @@ POINTS: dict[str, Point] = {
     "snapshot before its rename": Point("pathlib:Path.replace", "before", _temporary),
     "snapshot after its rename": Point("pathlib:Path.replace", "after", _temporary),
 }
+
+
+def called(point: Point) -> tuple[Any, str]:
+    """Return where a point's call is, and its name there."""
+    module, _, path = point.call.partition(":")
+    *parents, attribute = path.split(".")
+    owner = functools.reduce(getattr, parents, importlib.import_module(module))
+    return owner, attribute
 
 
 def arm(armed: str) -> None:
@@ -73,11 +81,7 @@ def arm(armed: str) -> None:
     point = POINTS[name]
     left = int(rest[0]) if rest else 1
     sent = signal.Signals[rest[1]] if rest[1:] else signal.SIGKILL
-    module, _, path = point.call.partition(":")
-    owner: Any = importlib.import_module(module)
-    *parents, attribute = path.split(".")
-    for parent in parents:
-        owner = getattr(owner, parent)
+    owner, attribute = called(point)
     call = getattr(owner, attribute)
 
     @functools.wraps(call)
