@@ -39,7 +39,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     Parameters
     ----------
     preset:
-        The parts that learn: ``"default"``, or ``"fast"`` for the linear experts alone.
+        The parts that learn: ``"default"``, ``"fast"`` for the highest rates, or ``"paper"``, the published method.
     rule:
         How probabilities become a label set: ``"balanced"``, ``"subset"``, ``"f1"``, ``"hamming"``, ``"macro"``,
         ``"top_k:K"`` or ``"threshold:P"``.
@@ -48,6 +48,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     text_fields:
         Names of features whose strings are texts: they are taken as bags of lower-cased words and word pairs. Any other
         string is a nominal value.
+    partition:
+        Where clusters of labels come from: ``"jaccard"``, or to compare, ``"whole"``, ``"singletons"`` or ``"random"``.
     seed:
         Seed of whatever is random.
     scores_top:
@@ -101,6 +103,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         drift_detector: str | base.DriftDetector = "adwin",
         drift_significance: float = 0.01,
         drift_cooldown_rows: int = 100,
+        partition: str = "jaccard",
     ) -> None:
         self.preset = preset
         self.rule = rule
@@ -116,6 +119,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self.drift_detector = drift_detector
         self.drift_significance = drift_significance
         self.drift_cooldown_rows = drift_cooldown_rows
+        self.partition = partition
         self._begin()
 
     def _begin(self) -> None:
@@ -139,6 +143,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     "learner": {
                         "preset": self.preset,
                         "rule": self.rule,
+                        "partition": self.partition,
                         "seed": self.seed,
                         "scores_top": self.scores_top,
                     },
@@ -317,6 +322,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         yield {}
         yield {"rule": "hamming", "labels": ("a", "b"), "text_fields": ("title",)}
         yield {"drift_detector": drift.PageHinkley(), "drift_cooldown_rows": 10}
+        yield {"preset": "paper", "partition": "random"}
 
 
 def _truth(y: Mapping[str, bool] | Collection[str]) -> Truth:

@@ -52,6 +52,21 @@ def test_crash(tmp_path: Path, uninterrupted: tuple[list[bytes], str], point: st
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
 
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_a_worker_of_another_preset_comes_back_to_the_same_bits(tmp_path: Path, preset: str) -> None:
+    sections = {"learner": {"preset": preset}}
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "crashed").mkdir()
+    whole, crashed = filled(tmp_path / "whole", **sections), filled(tmp_path / "crashed", **sections)
+    one = whole.run()
+    with pytest.raises(Crash):
+        crashed.run(Faults("after commit", 2))
+    other = crashed.run()
+    assert crashed.predictions() == whole.predictions()
+    assert other.tasks[0].model.state_hash() == one.tasks[0].model.state_hash()
+    assert f'"preset":"{preset}"'.encode() in whole.predictions()[-1]
+
+
 @pytest.mark.parametrize("point", ["open", "before commit", "after commit", "poll", "read committed"])
 @pytest.mark.parametrize("error", [RetryableError, OSError])
 @pytest.mark.parametrize("times", [1, 3])
