@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features, Packed
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import LEARN, PREDICT
+from streamlearn.learner.operations import CORRECT, LEARN, PREDICT
 from streamlearn.settings.rules import Rule
 
 
@@ -53,19 +53,45 @@ class StoredInstance(NamedTuple):
     slots: np.ndarray
     generations: np.ndarray
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the arrays hold."""
-        return sum(array.nbytes for array in self)
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays by name."""
-        return self._asdict()
+    def packed(self) -> bytes:
+        """Return it as bytes, little-endian: the entries, recent entries and slots as int32, 0, and then the arrays,
+        those of the widest numbers first."""
+        sizes = np.array([self.columns.size, self.recent_columns.size, self.slots.size, 0], "<i4")
+        return b"".join([sizes.tobytes(), *(getattr(self, name).astype(dtype).tobytes() for name, dtype, _ in _PACKED)])
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> StoredInstance:
-        """Make an instance from what `arrays` returned."""
-        return cls(*(np.array(arrays[name]) for name in cls._fields))
+    def unpacked(cls, data: bytes) -> StoredInstance:
+        """Return what `packed` has packed; raises `ValueError` when it is something else."""
+        sizes = np.frombuffer(data, "<i4", 3).tolist()
+        place = 16
+        arrays = {}
+        for name, dtype, size in _PACKED:
+            arrays[name] = np.frombuffer(data, dtype, sizes[size], place)
+            place += arrays[name].nbytes
+        if place != len(data):
+            raise ValueError(f"a stored instance of {len(data)} bytes, not {place}")
+        return cls(**arrays)
+
+
+_PACKED = (
+    ("generations", "<i8", 2),
+    ("columns", "<i4", 0),
+    ("values", "<f4", 0),
+    ("rarity_weighted", "<f4", 0),
+    ("recent_columns", "<i4", 1),
+    ("recent_values", "<f4", 1),
+    ("slots", "<i4", 2),
+    ("bins", "u1", 0),
+)
+"""The arrays in the order in which they are packed, and which size each has."""
+
+
+class SecondTruth(NamedTuple):
+    """What was known of a row before a truth; the learnt row, or the number of this plan's operation that learns it."""
+
+    before: Truth
+    row: int
+    learned_by: int
 
 
 class Answered(NamedTuple):
@@ -227,6 +253,7 @@ class Plan:
         self.truths: list[Truth | None] = []
         self.rules: list[Rule | None] = []
         self.has_rules = False
+        self.second: dict[int, SecondTruth] = {}
 
     def __len__(self) -> int:
         return len(self.kinds)
@@ -257,12 +284,28 @@ class Plan:
 
         ``instance`` is what `PlanResult.stored` gave, or the number of a `predict` of this plan.
         """
+        return self._learn(LEARN, instance, truth)
+
+    def correct(
+        self, instance: StoredInstance | int, before: Truth, after: Truth, *, row: int = -1, learned_by: int = -1
+    ) -> int:
+        """Learn what is known otherwise, or in addition, of an instance that was learnt; return the operation's number.
+
+        ``before`` and ``after`` are all that is known of it; ``row`` is the learnt row that it is, `PlanResult.learned`
+        of the operation that learnt it, or ``learned_by`` that operation, if it is of this plan. A list ``before``
+        needs a list ``after``: who knows all labels goes on knowing them.
+        """
+        number = self._learn(CORRECT, instance, after)
+        self.second[number] = SecondTruth(before, row, learned_by)
+        return number
+
+    def _learn(self, kind: int, instance: StoredInstance | int, truth: Truth) -> int:
         if isinstance(instance, int):
             place = self.places[instance]
         else:
             self.late.append(instance)
             place = -len(self.late)
-        self.kinds.append(LEARN)
+        self.kinds.append(kind)
         self.places.append(place)
         self.truths.append(truth)
         self.rules.append(None)

@@ -7,16 +7,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streamlearn.encoder.labels import LabelTable, ResolvedTruth
+from streamlearn.encoder.labels import LabelTable, ResolvedCorrection, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
 from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.decode.rules import CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import LearnerEvent
-from streamlearn.learner.operations import LEARN, PREDICT, Answers, Operations
+from streamlearn.learner.operations import CORRECT, LEARN, PREDICT, Answers, Correction, Operations
 from streamlearn.plan import Answered, ModelEvent, Plan, Rows
 from streamlearn.settings.rules import Rule
-from streamlearn.telemetry.measures import Measures
+from streamlearn.telemetry.measures import LABEL_SET, PAIRS, Measures
 
 _NO_TRUTH = ResolvedTruth([], [], False, [], [], 0)
 
@@ -52,6 +52,10 @@ class Walk:
         self.events: list[ModelEvent] = []
         self._predicted_by: dict[int, int] = {}
         self._gathered = _Stretch()
+        if plan.second:
+            # A second truth may be for an instance that was answered and learnt in one go.
+            operations = enumerate(zip(plan.kinds, plan.places, strict=True))
+            self._predicted_by = {place: number for number, (kind, place) in operations if kind & PREDICT}
 
     def go(self) -> None:
         """Apply all operations."""
@@ -62,6 +66,9 @@ class Walk:
             if truth is None:
                 self._predicted_by[instance] = number
                 self._add(number, PREDICT, _NO_TRUTH)
+                continue
+            if kind == CORRECT:
+                self._correct(number)
                 continue
             if kind & PREDICT:
                 known = table.known(truth, count=joins)
@@ -101,7 +108,63 @@ class Walk:
         gathered.kinds.append(kind)
         gathered.truths.append(truth)
 
-    def _restructure(self, number: int, truth: ResolvedTruth) -> None:
+    def _correct(self, number: int) -> None:
+        """Let a second truth for a row be learnt and scored by itself."""
+        self._flush()
+        plan, frozen = self._plan, self._plan.frozen
+        after = plan.truths[number]
+        assert after is not None
+        second = plan.second[number]
+        resolved = self._labels.correct(second.before, after, join=not frozen)
+        if resolved.joined:
+            self._restructure(number, resolved)
+        self.refused += resolved.refused
+        row = second.row
+        if second.learned_by >= 0 and not frozen:
+            row = self.answered[self.stretch[second.learned_by]].learned[self.place[second.learned_by]]
+        entries = slice(int(self.rows.first[number]), int(self.rows.last[number]))
+        correction = Correction(
+            Entries(*(view[entries] for view in self.rows.entries)),
+            *self._recent_of(number),
+            self._truth_row(resolved.before, resolved.was_complete),
+            self._truth_row(resolved.after, resolved.complete),
+            resolved.was_complete,
+            resolved.complete,
+            row,
+        )
+        if not frozen:
+            events = self._learner.correct(correction)
+            self.events.extend(self._named(event, [number]) for event in events)
+        self._score_correction(number, correction)
+
+    def _truth_row(self, signs: dict[int, int], complete: bool) -> np.ndarray:
+        row = np.full(self._learner.labels, 0 if complete else -1, np.int8)
+        for slot, sign in signs.items():
+            row[slot] = sign
+        return row
+
+    def _score_correction(self, number: int, correction: Correction) -> None:
+        """Score the labels that became known; and the whole label set when it is known for the first time."""
+        added = correction.added
+        vacant = self._labels.vacant
+        added[vacant] = -1
+        slots = np.flatnonzero(added >= 0).astype(np.int32)
+        members = np.flatnonzero(correction.after == 1).astype(np.int32)
+        emitted = self._emitted(number)
+        parts = [(slots, added[slots], PAIRS)] if slots.size else []
+        parts += [(members, np.ones(members.size, np.int8), LABEL_SET)] if correction.completes else []
+        for truth, signs, mode in parts:
+            self._measures.score_rows(
+                np.array([0, emitted.size], np.int64),
+                emitted.astype(np.int32),
+                np.array([0, truth.size], np.int64),
+                truth,
+                signs,
+                np.array([mode], np.int8),
+                np.array([self._labels.known_count], np.int32),
+            )
+
+    def _restructure(self, number: int, truth: ResolvedTruth | ResolvedCorrection) -> None:
         for slot in truth.replaced:
             self._learner.replace_label(slot)
             self._measures.replace(slot)
@@ -171,7 +234,7 @@ class Walk:
             )
         )
         self._score(gathered, operations, answers)
-        self.events.extend(self._named(event, gathered) for event in events)
+        self.events.extend(self._named(event, gathered.numbers) for event in events)
 
     def _operations(self, gathered: _Stretch) -> Operations:
         plan, rows = self._plan, self.rows
@@ -210,21 +273,22 @@ class Walk:
         values: list[np.ndarray] = [np.zeros(0, np.float32)]
         late = np.flatnonzero(kinds == LEARN).tolist()
         for place in late:
-            number = gathered.numbers[place]
-            instance = self._plan.places[number]
-            if instance < 0:
-                stored = self._plan.late[-instance - 1]
-                columns.append(stored.recent_columns)
-                values.append(stored.recent_values)
-            else:
-                predicted_by = self._predicted_by.get(instance, number)
-                answered, row = self.answered[self.stretch[predicted_by]], self.place[predicted_by]
-                recent = slice(int(answered.recent_starts[row]), int(answered.recent_starts[row + 1]))
-                columns.append(answered.recent_columns[recent])
-                values.append(answered.recent_values[recent])
-            starts[place + 1] = columns[-1].size
+            own_columns, own_values = self._recent_of(gathered.numbers[place])
+            columns.append(own_columns)
+            values.append(own_values)
+            starts[place + 1] = own_columns.size
         np.cumsum(starts, out=starts)
         return starts, np.concatenate(columns), np.concatenate(values)
+
+    def _recent_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        instance = self._plan.places[number]
+        if instance < 0:
+            stored = self._plan.late[-instance - 1]
+            return stored.recent_columns, stored.recent_values
+        predicted_by = self._predicted_by.get(instance, number)
+        answered, row = self.answered[self.stretch[predicted_by]], self.place[predicted_by]
+        recent = slice(int(answered.recent_starts[row]), int(answered.recent_starts[row + 1]))
+        return answered.recent_columns[recent], answered.recent_values[recent]
 
     def _score(self, gathered: _Stretch, operations: Operations, answers: Answers) -> None:
         """Give the measures every row whose truth is there, beside what was answered."""
@@ -272,13 +336,13 @@ class Walk:
         now = [self._labels.generations[slot] for slot in slots.tolist()]
         return slots[np.array(then, np.int64) == np.array(now, np.int64)]
 
-    def _named(self, event: LearnerEvent, gathered: _Stretch) -> ModelEvent:
+    def _named(self, event: LearnerEvent, numbers: list[int]) -> ModelEvent:
         name = ""
         if event.scope != "model" and event.slot < self._labels.count:
             others = event.size - 1
             name = (self._labels.names[event.slot] or "a retired label") + (f" and {others} more" if others else "")
         return ModelEvent(
-            op=gathered.numbers[event.operation],
+            op=numbers[event.operation],
             row=event.row,
             kind=event.kind,
             scope=event.scope,

@@ -14,6 +14,7 @@ from streamlearn.arithmetic.helper import Parts, SharedWork, serve
 from streamlearn.encoder.row import Encoder
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.model import Learner
+from streamlearn.learner.operations import Correction
 from streamlearn.learner.partition.clusters import FIRST_PERIOD
 from streamlearn.learner.partition.code_length import compare
 from streamlearn.learner.partition.linkage import candidate_tree
@@ -55,7 +56,8 @@ def _run_model(settings: Settings) -> None:
     for row in range(rows):
         plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", f"l{row * many // rows}"])
     plan.predict_and_learn({"a": 0.5}, ["x", "y"])
-    plan.learn(waiting, {"x": True})
+    learned = plan.learn(waiting, {"x": True})
+    plan.correct(waiting, {"x": True}, ["x"], learned_by=learned)
     plan.run()
     model.probabilities({"a": 1.0})
 
@@ -81,6 +83,7 @@ def _helper_parts() -> Parts:
     """Return what runs seldom: the helper's when all parts of the step are taken, from the last on."""
     return {
         "answers for one instance": _one_instance,
+        "corrections": _correct,
         "measures": _measure,
         "partition": _partition,
         "labels": _labels,
@@ -112,10 +115,22 @@ def _partition() -> None:
 
 
 def _one_instance() -> None:
-    column, value = np.zeros(1, np.int32), np.ones(1, np.float32)
     learner = Learner(1)
     learner.grow_features(1)
-    learner.probabilities(Entries(column, value, value, np.ones(1, np.uint8)))
+    learner.probabilities(_entries())
+
+
+def _correct() -> None:
+    learner = Learner(1)
+    learner.grow_features(1)
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    unknown, known = np.full(1, -1, np.int8), np.zeros(1, np.int8)
+    learner.correct(Correction(_entries(), *nothing, unknown, known, False, True, -1))
+
+
+def _entries() -> Entries:
+    column, value = np.zeros(1, np.int32), np.ones(1, np.float32)
+    return Entries(column, value, value, np.ones(1, np.uint8))
 
 
 if __name__ == "__main__":

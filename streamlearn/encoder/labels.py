@@ -36,6 +36,22 @@ class ResolvedTruth(NamedTuple):
     refused: int
 
 
+class ResolvedCorrection(NamedTuple):
+    """What was known of a row before and after another truth for it, in slots.
+
+    A slot's sign is 1 or 0; of a complete truth only the true slots are listed, and every other label is negative.
+    ``joined``, ``replaced`` and ``refused`` are as in `ResolvedTruth`.
+    """
+
+    before: dict[int, int]
+    after: dict[int, int]
+    was_complete: bool
+    complete: bool
+    joined: list[int]
+    replaced: list[int]
+    refused: int
+
+
 class LabelTable:
     """The label space: who has which slot, how often each was true, and when last.
 
@@ -151,7 +167,7 @@ class LabelTable:
         if found is not None:
             return found
         listed = not isinstance(truth, Mapping)
-        signs = dict.fromkeys(truth, 1) if listed else {name: int(bool(sign)) for name, sign in truth.items()}
+        signs = _signs(truth)
         slot_of = self._slot_of
         joined: list[int] = []
         replaced: list[int] = []
@@ -181,6 +197,42 @@ class LabelTable:
         return ResolvedTruth(
             [slot for slot, _ in pairs],
             [sign for _, sign in pairs],
+            complete,
+            joined,
+            replaced,
+            refused,
+        )
+
+    def correct(self, before: Truth, after: Truth, *, join: bool = True) -> ResolvedCorrection:
+        """Turn what is known of a row before and after another truth into slots.
+
+        Names that this truth tells for the first time, or otherwise, may join; a name that was there before and has no
+        slot was refused or has retired. With ``join`` false nothing changes.
+        """
+        was_complete, complete = not isinstance(before, Mapping), not isinstance(after, Mapping)
+        old, new = _signs(before), _signs(after)
+        unknown = 0 if was_complete else None
+        told = sorted(name for name, sign in new.items() if old.get(name, unknown) != sign)
+        joined: list[int] = []
+        replaced: list[int] = []
+        refused = 0
+        if join:
+            for name in told:
+                if name not in self._slot_of:
+                    slot = self._join(name, new, replaced)
+                    if slot is None:
+                        refused += 1
+                    else:
+                        joined.append(slot)
+            for name in told:
+                if new[name] and name in self._slot_of:
+                    slot = self._slot_of[name]
+                    self.supports[slot] += 1
+                    self._last_true[slot] = self.rows
+        return ResolvedCorrection(
+            {self._slot_of[name]: sign for name, sign in old.items() if name in self._slot_of},
+            {self._slot_of[name]: sign for name, sign in new.items() if name in self._slot_of},
+            was_complete,
             complete,
             joined,
             replaced,
@@ -279,3 +331,10 @@ class LabelTable:
         self._slot_of = {names[slot]: slot for slot in self.known_slots()}
         self._none_retires_before = 0
         self._remembered.clear()
+
+
+def _signs(truth: Truth) -> dict[str, int]:
+    """Return the sign of each name that a truth tells of, 1 or 0."""
+    if isinstance(truth, Mapping):
+        return {name: int(bool(sign)) for name, sign in truth.items()}
+    return dict.fromkeys(truth, 1)

@@ -22,6 +22,7 @@ _CHANGEABLE = {
     "labels": (
         "min_count",
         "retire_after_instances",
+        "negative_after_seconds",
         "orphan_seconds",
         "orphan_count",
         "pending_seconds",

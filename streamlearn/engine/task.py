@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamlearn.codec.decode import decode_instance, decode_label
+from streamlearn.codec.decode import Truth, decode_instance, decode_label
 from streamlearn.codec.encode import encode_event, encode_prediction
 from streamlearn.engine import journal
 from streamlearn.engine.behaviour import behaviour_of
 from streamlearn.engine.dead_letters import dead_letter
-from streamlearn.engine.pending import EXPIRED, LEARNT, Pending
+from streamlearn.engine.pending import EXPIRED, Entry, Pending
+from streamlearn.engine.truths import merged, silent, truth_of
 from streamlearn.errors import RecordError
 from streamlearn.plan import PlanResult
 from streamlearn.settings.model import Settings
@@ -49,13 +50,16 @@ class CommitPart(NamedTuple):
 
 class Applied(NamedTuple):
     """What happened to the records of a batch, for metrics and views; ``bad`` says of each record, in applied order,
-    whether it could not be read."""
+    whether it could not be read. ``learned`` counts first truths, ``corrected`` others, ``assumed`` instances whose
+    missing labels were taken for false."""
 
     records: list[RawRecord]
     bad: list[bool]
     outputs: list[OutputRecord]
     predicted: int
     learned: int
+    corrected: int
+    assumed: int
     dead: list[RecordError]
     events: list[Any]
     dropped: dict[str, int]
@@ -86,14 +90,7 @@ class Task:
         self.partitions = tuple(sorted(partitions))
         self.lineage = lineage
         self.model = StreamModel(settings)
-        labels = settings.labels
-        self.pending = Pending(
-            count=labels.pending_count,
-            size_bytes=labels.pending_bytes,
-            seconds=labels.pending_seconds,
-            orphan_count=labels.orphan_count,
-            orphan_seconds=labels.orphan_seconds,
-        )
+        self.pending = Pending(settings.labels)
         self.topics: dict[str, journal.TopicIdentity] = {}
         self.positions: dict[TopicPartition, int] = {}
         self.mark = journal.Metadata(0, journal.FIRST_CHAIN)
@@ -117,14 +114,7 @@ class Task:
             retire_after=settings.labels.retire_after_instances,
             drift=settings.drift,
         )
-        labels = settings.labels
-        self.pending.bound(
-            count=labels.pending_count,
-            size_bytes=labels.pending_bytes,
-            seconds=labels.pending_seconds,
-            orphan_count=labels.orphan_count,
-            orphan_seconds=labels.orphan_seconds,
-        )
+        self.pending.bound(settings.labels)
 
     def lose(self, ranges: Sequence[journal.Range]) -> None:
         """Go on behind ranges that the log no longer has."""
@@ -164,6 +154,9 @@ class Batch:
         self._instances: list[tuple[int, str, RawRecord]] = []
         self._labels: list[tuple[int, RawRecord]] = []
         self._learned = 0
+        self._corrected = 0
+        self._assumed = 0
+        self._told: list[Entry] = []
         self._waiting: list[tuple[str, int]] = []
         self._verdicts: list[bytes] = []
         self._bad: list[bool] = []
@@ -181,7 +174,7 @@ class Batch:
             identity = decode_label(record.value, self._limits).id
         except RecordError:
             return True
-        return self._task.pending.status(identity) is not None
+        return self._task.pending.knows(identity)
 
     def add(self, record: RawRecord) -> None:
         """Plan the next record."""
@@ -214,39 +207,67 @@ class Batch:
         if instance.y is not None:
             operation = self._plan.predict_and_learn(instance.x, instance.y)
             self._learned += 1
-            if pending is not None:
-                pending.forget(identity)
-                pending.mark_learnt(identity, record.timestamp_ms)
         else:
             operation = self._plan.predict(instance.x)
-            if pending is not None:
-                pending.wait(identity, record.timestamp_ms, operation)
-                self._waiting.append((identity, operation))
         self._instances.append((operation, identity, record))
-        if pending is not None:
-            orphan = pending.adopt(identity)
-            if orphan is not None:
-                try:
-                    self._label(orphan)
-                except RecordError as error:
-                    self._dead.append((orphan, error))
+        if pending is None:
+            return
+        entry = pending.add(identity, record.timestamp_ms, operation, instance.y)
+        self._waiting.append((identity, operation))
+        if instance.y is not None:
+            self._learns(entry, operation)
+        for orphan in pending.orphans.adopt(identity):
+            try:
+                self._label(orphan)
+            except RecordError as error:
+                self._dead.append((orphan, error))
 
     def _label(self, record: RawRecord) -> None:
         label = decode_label(record.value, self._limits)
         pending = self._task.pending
-        status = pending.status(label.id)
-        if status is None:
-            leaving = pending.hold_orphan(label.id, record)
+        entry = pending.entry(label.id)
+        if entry is None:
+            left = pending.left(label.id)
+            if left is not None:
+                what = "no longer waits" if left == EXPIRED else "was learnt, and may no longer be corrected"
+                raise RecordError("label_expired", f"{label.id!r} {what}: its time or its room was over")
+            leaving = pending.orphans.hold(label.id, record, pending.watermark_ms)
             if leaving is not None:
                 reason = "duplicate_label" if leaving is record else "unknown_instance"
                 self._dead.append((leaving, RecordError(reason, f"no room or no use for a label of {label.id!r}")))
             return
-        if status == LEARNT:
-            raise RecordError("duplicate_label", f"the truth of {label.id!r} was learnt before")
-        if status == EXPIRED:
-            raise RecordError("label_expired", f"{label.id!r} no longer waits: its time or its room was over")
-        self._labels.append((self._plan.learn(pending.take(label.id), label.y), record))
-        self._learned += 1
+        after = merged(truth_of(entry.truth), label.y)
+        if after is None and not entry.assumed:
+            raise RecordError("duplicate_label", f"all that it says of {label.id!r} was known before")
+        entry.assumed = False
+        if after is not None:
+            self._labels.append((self._learn(label.id, entry, after), record))
+
+    def _learn(self, identity: str, entry: Entry, after: Truth) -> int:
+        """Plan that all that is known of an instance is learnt; return the operation's number."""
+        before = truth_of(entry.truth)
+        if before is None:
+            operation = self._plan.learn(entry.stored, after)
+            self._learns(entry, operation)
+            self._learned += 1
+        else:
+            operation = self._plan.correct(entry.stored, before, after, row=entry.row, learned_by=entry.learned_by)
+            self._corrected += 1
+        self._task.pending.tell(identity, after)
+        return operation
+
+    def _learns(self, entry: Entry, operation: int) -> None:
+        if not self._settings.engine.frozen:
+            entry.learned_by = operation
+            self._told.append(entry)
+
+    def _assume(self) -> None:
+        """Take for false what nobody has said of an instance in the time that there was for it."""
+        for identity, entry, known in self._task.pending.silent():
+            # Its events name the record that moved the time.
+            self._labels.append((self._learn(identity, entry, silent(known)), self._records[-1]))
+            entry.assumed = True
+            self._assumed += 1
 
     def run(self, *, outputs: bool) -> tuple[Applied, list[bytes]]:
         """Apply the records, and return what happened and the journal's records of it.
@@ -254,9 +275,13 @@ class Batch:
         The task's state is then at the next sequence number. A replay needs no ``outputs``.
         """
         task = self._task
+        self._assume()
         result = self._plan.run()
         for identity, operation in self._waiting:
             task.pending.place(identity, operation, result.stored(operation))
+        for entry in self._told:
+            entry.row = result.learned(entry.learned_by)
+            entry.learned_by = -1
         for record in task.pending.sweep():
             self._dead.append((record, RecordError("unknown_instance", "no instance of this id came in time")))
         ends = dict(task.positions)
@@ -284,12 +309,15 @@ class Batch:
         self._dead = [*task.passed_over, *self._dead]
         task.passed_over = []
         made = self._outputs(result, task.lineage) if outputs else []
+        frozen = self._settings.engine.frozen
         applied = Applied(
             self._records,
             self._bad,
             made,
             len(self._instances),
-            0 if self._settings.engine.frozen else self._learned,
+            0 if frozen else self._learned,
+            0 if frozen else self._corrected,
+            self._assumed,
             [error for _, error in self._dead],
             result.events,
             result.dropped | self._dropped,

@@ -75,6 +75,8 @@ class EngineInstruments:
         metrics = self._metrics
         metrics.records["predicted"].inc(applied.predicted)
         metrics.records["learned"].inc(applied.learned)
+        metrics.records["corrected"].inc(applied.corrected)
+        metrics.records["assumed_negative"].inc(applied.assumed)
         metrics.records["dead_letter"].inc(len(applied.dead))
         for error in applied.dead:
             metrics.count_reason(error.code)
@@ -97,7 +99,10 @@ class EngineInstruments:
         metrics.features.set(sum(task.model.feature_count for task in tasks.values()))
         metrics.clusters.set(sum(task.model.cluster_count for task in tasks.values()))
         metrics.pending.set(sum(task.pending.waiting for task in tasks.values()))
-        metrics.orphans.set(sum(task.pending.orphans for task in tasks.values()))
+        metrics.remembered.set(sum(len(task.pending) for task in tasks.values()))
+        metrics.remembered_bytes.set(sum(task.pending.bytes for task in tasks.values()))
+        metrics.evicted.set(sum(task.pending.evicted for task in tasks.values()))
+        metrics.orphans.set(sum(len(task.pending.orphans) for task in tasks.values()))
 
     def turned(self, tasks: Mapping[int, Task]) -> None:
         moment = self._monotonic()

@@ -10,7 +10,7 @@ import numpy as np
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import EventBuffer, LearnerEvent, drain, event_buffer
 from streamlearn.learner.experts.burst import FEATURES_AT_MOST
-from streamlearn.learner.operations import END, EVENTS_FULL, OUTPUT_FULL, STRUCTURE_DUE, Answers, Operations
+from streamlearn.learner.operations import END, EVENTS_FULL, OUTPUT_FULL, STRUCTURE_DUE, Answers, Correction, Operations
 from streamlearn.state.growth import grown
 
 EVENT_ROOM = 256
@@ -64,6 +64,10 @@ class StreamLearner(ABC):
     @abstractmethod
     def replace_label(self, slot: int) -> None:
         """Empty a slot and let another label join in it."""
+
+    @abstractmethod
+    def correct(self, correction: Correction) -> list[LearnerEvent]:
+        """Learn what a second truth for a row adds or corrects; return what comes of it, at operation 0."""
 
     @abstractmethod
     def probabilities(self, entries: Entries) -> np.ndarray:

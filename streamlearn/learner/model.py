@@ -11,6 +11,7 @@ from streamlearn.arithmetic.exp_log import log64
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.arrays import load_labels, load_whole
 from streamlearn.learner.base import StreamLearner
+from streamlearn.learner.correction import correct_row
 from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.joint import BOTH
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
@@ -22,7 +23,7 @@ from streamlearn.learner.experts.neighbour_window import KNOWN
 from streamlearn.learner.experts.neighbours import NEIGHBOURS
 from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_label, panel_recall
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
-from streamlearn.learner.operations import Answers, Operations
+from streamlearn.learner.operations import Answers, Correction, Operations, members_of
 from streamlearn.learner.partition.clusters import NOW, Partition, partition_know, partition_testable
 from streamlearn.learner.partition.clusters import due as partition_due
 from streamlearn.learner.partition.modes import Mode
@@ -224,6 +225,36 @@ class Learner(StreamLearner):
             self.scores_top,
             self.minimum_support,
         )
+
+    def correct(self, correction: Correction) -> list[LearnerEvent]:
+        """Learn what a second truth for a row adds or corrects, as `learner.correction` says."""
+        panel = self._scratch.panel
+        size = correction.recent_columns.size
+        panel.recent_columns[:size] = correction.recent_columns
+        panel.recent_values[:size] = correction.recent_values
+        panel.recent_size[0] = size
+        added = correction.added
+        buffer = event_buffer(1)
+        correct_row(
+            self._state,
+            self._scratch,
+            correction.entries,
+            correction.changed,
+            added,
+            members_of(added),
+            correction.after,
+            members_of(correction.after),
+            correction.complete,
+            correction.completes,
+            self.labels,
+            self.minimum_support,
+            correction.row,
+            buffer,
+        )
+        events = drain(buffer, self.cluster_of)
+        if partition_due(self.partition.state):
+            events += self._test_partition(0, False)
+        return events
 
     def change_drift(self, detector: str, significance: float, cooldown_rows: int) -> None:
         """Let other settings of the detectors hold from the next row on; detectors of another kind start empty."""

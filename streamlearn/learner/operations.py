@@ -12,6 +12,8 @@ from streamlearn.learner.entries import Entries
 
 PREDICT = 1
 LEARN = 2
+CORRECT = 4
+"""Never walked: a second truth for a row goes to the learner by itself."""
 
 END = 0
 STRUCTURE_DUE = 1
@@ -64,6 +66,44 @@ class Answers(NamedTuple):
     recent_columns: np.ndarray
     recent_values: np.ndarray
     all_logits: np.ndarray
+
+
+class Correction(NamedTuple):
+    """What is known of a learnt row before and after another truth for it.
+
+    ``entries`` are the instance's own; ``recent_columns`` int32 and ``recent_values`` float32 what its answer knew of
+    recent label sets; ``before`` and ``after`` int8[labels] the truths, 1, 0 or -1 (unknown), ``was_complete`` and
+    ``complete`` whether they say all labels; ``row`` the learnt row, -1 when it was not learnt.
+    """
+
+    entries: Entries
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    was_complete: bool
+    complete: bool
+    row: int
+
+    @property
+    def completes(self) -> bool:
+        """Whether all labels are known for the first time."""
+        return self.complete and not self.was_complete
+
+    @property
+    def changed(self) -> np.ndarray:
+        """int8[labels], the truth of labels that became known or were corrected, -1 for all others."""
+        return np.where((self.after >= 0) & (self.after != self.before), self.after, -1).astype(np.int8)
+
+    @property
+    def added(self) -> np.ndarray:
+        """int8[labels], the truth of labels that became known, -1 for all others."""
+        return np.where(self.before < 0, self.after, -1).astype(np.int8)
+
+
+def members_of(truth: np.ndarray) -> np.ndarray:
+    """Return the positives of a truth int8[labels], int32 ascending."""
+    return np.flatnonzero(truth == 1).astype(np.int32)
 
 
 @kernel

@@ -25,6 +25,7 @@ from streamlearn.learner.drift.watch import MonitorScratch, WatchState
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
 from streamlearn.learner.experts.burst import FEATURES_AT_MOST
+from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
 from streamlearn.learner.experts.neighbours import neighbours_label_sets
 from streamlearn.learner.experts.panel import (
     CLOSE_VOTE,
@@ -149,7 +150,7 @@ def _recall(
 
 
 @kernel
-def _infer(state: LearnerState, scratch: Scratch, labels: int, minimum_support: int) -> None:
+def infer_row(state: LearnerState, scratch: Scratch, labels: int, minimum_support: int) -> None:
     """Bring the row's mixed logits to a posterior over label sets, in the decision's scratch."""
     for label in range(labels):
         scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
@@ -236,6 +237,8 @@ def _learn(
         state.counters[USED] += 1 - np.int64(state.used[column])
         state.used[column] = 1
     row = state.counters[LEARNT]
+    neighbours = state.panel.neighbours
+    number = neighbours.cursor[OLDEST] + neighbours.cursor[ROWS]
     resets = panel_learn_row(
         state.panel,
         scratch.panel,
@@ -248,6 +251,7 @@ def _learn(
         labels,
         state.counters[COLUMNS],
     )
+    window_number_row(neighbours, number, row)
     tree = scratch.panel.label_tree
     for reset in range(resets):
         age, excess = tree.age[reset], tree.excess[reset]
@@ -314,7 +318,7 @@ def step(
         predict_logits(
             state, scratch, operations.entries, operations.first[operation], operations.last[operation], labels
         )
-        _infer(state, scratch, labels, minimum_support)
+        infer_row(state, scratch, labels, minimum_support)
         if kind & PREDICT:
             _answer(state, scratch, operations, answers, operation, labels, scores_top)
         else:

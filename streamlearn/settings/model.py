@@ -168,11 +168,31 @@ class LabelSettings(Section):
         "instances",
         ge=0,
     )
+    negative_after_seconds: float = setting(
+        0.0,
+        "Labels that nobody has said to be true of an instance this long after it are learnt as false; 0: silence says "
+        "nothing",
+        "seconds",
+        ge=0,
+    )
     orphan_seconds: float = setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
     orphan_count: int = setting(10_000, "Most labels that wait for their instances", "labels", ge=0)
-    pending_seconds: float = setting(604_800.0, "How long an instance waits for its labels", "seconds", ge=0)
-    pending_count: int = setting(100_000, "Most instances that wait for their labels", "instances", ge=0)
-    pending_bytes: int = setting(256 << 20, "Most bytes of instances that wait for their labels", "bytes", ge=0)
+    pending_seconds: float = setting(
+        604_800.0, "How long an instance waits for its labels, and for corrections of them", "seconds", ge=0
+    )
+    pending_count: int = setting(
+        100_000,
+        "Most instances that wait; those whose labels are known leave first, then the oldest",
+        "instances",
+        ge=0,
+    )
+    pending_bytes: int = setting(256 << 20, "Most bytes of instances that wait", "bytes", ge=0)
+
+    @model_validator(mode="after")
+    def _silence_ends_before_waiting(self) -> LabelSettings:
+        if self.negative_after_seconds and self.negative_after_seconds >= self.pending_seconds:
+            raise ValueError("negative_after_seconds is not below pending_seconds: instances would leave before it")
+        return self
 
 
 class EncoderSettings(Section):

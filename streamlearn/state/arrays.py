@@ -83,10 +83,7 @@ def pack_names(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     int64[names + 1]
         Where each name starts; the last entry is the number of bytes.
     """
-    encoded = [name.encode("utf-8", "surrogatepass") for name in names]
-    offsets = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return np.frombuffer(b"".join(encoded), dtype=np.uint8).copy(), offsets
+    return pack_bytes([name.encode("utf-8", "surrogatepass") for name in names])
 
 
 def unpack_names(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
@@ -97,8 +94,26 @@ def unpack_names(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
     ValueError
         The offsets do not fit the bytes, or the bytes are not UTF-8.
     """
+    return [data.decode("utf-8", "surrogatepass") for data in unpack_bytes(packed, offsets)]
+
+
+def pack_bytes(values: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Pack byte strings into one array: uint8[bytes], and int64[values + 1], where each starts and the last ends."""
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum([len(value) for value in values], out=offsets[1:])
+    return np.frombuffer(b"".join(values), dtype=np.uint8).copy(), offsets
+
+
+def unpack_bytes(packed: np.ndarray, offsets: np.ndarray) -> list[bytes]:
+    """Return the byte strings that `pack_bytes` packed.
+
+    Raises
+    ------
+    ValueError
+        The offsets do not fit the bytes.
+    """
     edges = offsets.tolist()
     if not edges or edges[0] != 0 or edges[-1] != packed.size or edges != sorted(edges):
-        raise ValueError(f"name offsets do not fit the {packed.size} bytes of names")
+        raise ValueError(f"offsets do not fit the {packed.size} bytes that they divide")
     data = packed.tobytes()
-    return [data[edges[i] : edges[i + 1]].decode("utf-8", "surrogatepass") for i in range(len(edges) - 1)]
+    return [data[edges[i] : edges[i + 1]] for i in range(len(edges) - 1)]

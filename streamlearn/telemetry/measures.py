@@ -27,6 +27,10 @@ TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = range(3)
 LEAST_ROWS = 30
 """A windowed measure of fewer rows is not reported."""
 
+PAIRS, WHOLE_ROW, LABEL_SET = range(3)
+"""What is scored of a row: the labels whose truth is given; all labels, and its label set; or its label set alone, when
+its labels were scored before."""
+
 NAMES = ("subset_accuracy", "hamming_loss", "example_f1", "example_jaccard", "micro_f1", "macro_f1")
 
 
@@ -59,7 +63,8 @@ def score_rows(
     for row in range(emitted_starts.size - 1):
         answer = emitted[emitted_starts[row] : emitted_starts[row + 1]]
         first, last = truth_starts[row], truth_starts[row + 1]
-        is_complete = complete[row] != 0
+        is_complete = complete[row] != PAIRS
+        pairs_count = complete[row] != LABEL_SET
         positives = 0
         for place in range(first, last):
             if signs[place] == 1:
@@ -77,23 +82,23 @@ def score_rows(
                 counted += 1
                 mark[slot] = 3
                 for scope in range(2):
-                    state.labels[scope, TRUE_POSITIVE, slot] += 1
+                    state.labels[scope, TRUE_POSITIVE, slot] += 1 if pairs_count else 0
             elif is_complete or mark[slot] == 2:
                 wrong += 1
                 counted += 1
                 for scope in range(2):
-                    state.labels[scope, FALSE_POSITIVE, slot] += 1
+                    state.labels[scope, FALSE_POSITIVE, slot] += 1 if pairs_count else 0
         for place in range(first, last):
             slot = truth[place]
             if mark[slot] == 1:
                 for scope in range(2):
-                    state.labels[scope, FALSE_NEGATIVE, slot] += 1
+                    state.labels[scope, FALSE_NEGATIVE, slot] += 1 if pairs_count else 0
             mark[slot] = 0
         missed = positives - hits
         pairs = np.int64(known[row]) if is_complete else last - first
         for scope in range(2):
-            state.scored[scope] += 1
-            if pairs > 0:
+            state.scored[scope] += 1 if pairs_count else 0
+            if pairs > 0 and pairs_count:
                 state.sums[scope, ROWS] += 1.0
                 state.sums[scope, HAMMING] += np.float64(wrong + missed) / np.float64(pairs)
             if is_complete:
@@ -169,7 +174,8 @@ class Measures:
         truth_starts, truth, signs:
             int64[rows + 1], int32 and int8: the slots whose truth is given, distinct, and 1 or 0 for each.
         complete:
-            int8[rows], 1 where labels not listed are false, 0 where they are unknown.
+            int8[rows], WHOLE_ROW where labels not listed are false, PAIRS where they are unknown; LABEL_SET as
+            WHOLE_ROW, but that only the label set is scored.
         known:
             int32[rows], labels known at the row.
         """

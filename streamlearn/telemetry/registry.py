@@ -15,7 +15,7 @@ from streamlearn import __version__
 from streamlearn.telemetry.measures import NAMES
 
 PREFIX = "streamlearn"
-OUTCOMES = ("predicted", "learned", "dead_letter")
+OUTCOMES = ("predicted", "learned", "corrected", "assumed_negative", "dead_letter")
 EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "other")
 REASONS = (
     "not_utf8",
@@ -91,6 +91,9 @@ class ServiceMetrics:
         self.features = gauge("features", "Features known.")
         self.clusters = gauge("clusters", "Top-level clusters of labels.")
         self.pending = gauge("pending_instances", "Instances that wait for their labels.")
+        self.remembered = gauge("remembered_instances", "Instances kept for their labels, or for corrections.")
+        self.remembered_bytes = gauge("remembered_bytes", "Bytes that these instances take.")
+        self.evicted = gauge("evicted_instances", "Instances that left before all their labels were known.")
         self.orphans = gauge("orphan_labels", "Labels that wait for their instance.")
         self.sequence = gauge("sequence", "Batches applied since the model began; of several models, their sum.")
         self.chain = gauge(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.engine.world import START_NS, Crash, Faults, World, rows
@@ -51,42 +53,123 @@ def test_late_truth_learns_what_an_inline_one_does(tmp_path: Path) -> None:
     assert [p.split(b'"rule"')[0] for p in late.predictions()] == [p.split(b'"rule"')[0] for p in inline.predictions()]
 
 
-def test_second_truth_is_a_duplicate(tmp_path: Path) -> None:
+def truth_of(world_task: object, identity: str) -> bytes:
+    entry = world_task.pending.entry(identity)  # type: ignore[attr-defined]
+    assert entry is not None
+    return entry.truth
+
+
+def test_a_truth_that_tells_nothing_new_is_a_duplicate(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path)
     instance(world, "1")
-    instance(world, "2", y=["news"])
-    label(world, "1", ["news"], at=1)
+    instance(world, "2", y=["news", "sport"])
+    label(world, "1", {"news": True}, at=1)
+    label(world, "1", {"news": True}, at=2)
+    label(world, "2", ["sport", "news"], at=3)
+    label(world, "2", {"science": False}, at=4)
+    task = world.run().tasks[0]
+    assert (task.model.learned, truth_of(task, "1"), truth_of(task, "2")) == (2, b'{"news":true}', b'["news","sport"]')
+    assert [reason for reason, _ in world.dead()] == ["duplicate_label"] * 3
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_partial_truths_add_up_and_the_last_makes_them_complete(tmp_path: Path, batch: int) -> None:
+    world = world_with_labels(tmp_path, engine={"batch_instances": batch})
+    instance(world, "1")
+    label(world, "1", {"news": True}, at=1)
+    label(world, "1", {"sport": False}, at=2)
+    label(world, "1", ["news", "science"], at=3)
+    task = world.run().tasks[0]
+    assert (task.model.learned, task.model.label_names) == (1, ["news", "sport", "science"])
+    assert (truth_of(task, "1"), task.pending.waiting, world.dead()) == (b'["news","science"]', 0, [])
+    learner = task.model.arrays()
+    assert learner["learner.positives"].tolist() == [1, 0, 1]
+    assert learner["learner.counters"].tolist()[:2] == [1, 1], "one row, complete"
+    assert task.model.measures.rows()["subset_accuracy"] == 1
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("batch", [1, 40])
+def test_a_correction_is_learnt_once(tmp_path: Path, inline: bool, batch: int) -> None:
+    world = world_with_labels(tmp_path, engine={"batch_instances": batch})
+    instance(world, "0", y=["sport"])
+    if inline:
+        instance(world, "1", at=1, y=["news"])
+    else:
+        instance(world, "1", at=1)
+        label(world, "1", ["news"], at=1)
+    before = world.run().tasks[0].model.arrays()
     label(world, "1", ["sport"], at=2)
-    label(world, "2", ["sport"], at=3)
-    assert world.run().tasks[0].model.learned == 2
-    assert [reason for reason, _ in world.dead()] == ["duplicate_label", "duplicate_label"]
+    label(world, "1", ["sport"], at=3)
+    task = world.run().tasks[0]
+    after = task.model.arrays()
+    assert [reason for reason, _ in world.dead()] == ["duplicate_label"]
+    assert (task.model.learned, truth_of(task, "1")) == (2, b'["sport"]')
+    sport, news = 0, 1
+    bias = "learner.panel.slow_linear.bias"
+    assert after[bias][sport] > before[bias][sport]
+    assert after[bias][news] < before[bias][news]
+    np.testing.assert_array_equal(after["learner.panel.rates.slow"], before["learner.panel.rates.slow"])
+    assert after["learner.panel.neighbours.known"].tolist() == [sport, sport]
+
+
+def test_partial_corrections_of_a_complete_truth(tmp_path: Path) -> None:
+    world = world_with_labels(tmp_path)
+    instance(world, "1", y=["news", "sport"])
+    label(world, "1", {"sport": False, "science": True, "news": True}, at=1)
+    task = world.run().tasks[0]
+    assert (truth_of(task, "1"), task.model.learned, world.dead()) == (b'["news","science"]', 1, [])
 
 
 def test_label_before_its_instance_waits_for_it(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path)
     label(world, "later", ["news"])
     task = world.run().tasks[0]
-    assert (task.pending.orphans, task.model.learned) == (1, 0)
+    assert (len(task.pending.orphans), task.model.learned) == (1, 0)
     instance(world, "later", at=5)
     task = world.run().tasks[0]
-    assert (task.pending.orphans, task.pending.waiting, task.model.learned) == (0, 0, 1)
+    assert (len(task.pending.orphans), task.pending.waiting, task.model.learned) == (0, 0, 1)
     assert world.dead() == []
 
 
-def test_second_label_for_an_unknown_id_is_a_duplicate(tmp_path: Path) -> None:
+def test_equal_labels_for_an_unknown_id_wait_once(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path)
-    label(world, "later", ["news"])
-    label(world, "later", ["sport"])
-    world.run()
+    label(world, "later", {"news": True})
+    label(world, "later", {"sport": True})
+    label(world, "later", {"news": True})
+    assert len(world.run().tasks[0].pending.orphans) == 2
     assert [reason for reason, _ in world.dead()] == ["duplicate_label"]
+    instance(world, "later", at=5)
+    assert truth_of(world.run().tasks[0], "later") == b'{"news":true,"sport":true}'
+
+
+TRUTHS = ({"news": True}, {"sport": False}, ["news", "science"], {"science": True})
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_labels_before_their_instance_are_learnt_as_right_behind_it(tmp_path: Path, order: tuple[int, ...]) -> None:
+    ahead, behind = world_with_labels(tmp_path / "ahead"), world_with_labels(tmp_path / "behind")
+    for world, first, then in ((ahead, "labels", "instance"), (behind, "instance", "labels")):
+        instance(world, "0", at=-9, y=["sport"])
+        for what, at in ((first, 0), (then, 5)):
+            if what == "instance":
+                instance(world, "1", at=at)
+            else:
+                for number in order:
+                    label(world, "1", TRUTHS[number], at=at)
+        instance(world, "2", at=9)
+    tasks = ahead.run().tasks[0], behind.run().tasks[0]
+    assert truth_of(tasks[0], "1") == truth_of(tasks[1], "1")
+    assert tasks[0].model.state_hash() == tasks[1].model.state_hash()
+    assert ahead.dead() == behind.dead()
 
 
 def test_orphan_becomes_a_dead_letter_after_its_time(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path, labels={"orphan_seconds": 0.01})
     label(world, "nobody", ["news"])
-    assert world.run().tasks[0].pending.orphans == 1
+    assert len(world.run().tasks[0].pending.orphans) == 1
     instance(world, "1", at=100)
-    assert world.run().tasks[0].pending.orphans == 0
+    assert len(world.run().tasks[0].pending.orphans) == 0
     ((reason, value),) = world.dead()
     assert (reason, value) == ("unknown_instance", b'{"id": "nobody", "y": ["news"]}')
 
@@ -95,7 +178,7 @@ def test_orphans_are_bounded_by_count(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path, labels={"orphan_count": 3})
     for number in range(5):
         label(world, f"nobody{number}", ["news"], at=number)
-    assert world.run().tasks[0].pending.orphans == 3
+    assert len(world.run().tasks[0].pending.orphans) == 3
     assert [value for _, value in world.dead()] == [
         b'{"id": "nobody0", "y": ["news"]}',
         b'{"id": "nobody1", "y": ["news"]}',
@@ -140,7 +223,7 @@ def test_labels_far_ahead_wait_for_their_instances(tmp_path: Path) -> None:
     for number in range(100):
         instance(world, str(number), at=1_000 + number)
     task = world.run().tasks[0]
-    assert (task.model.learned, task.pending.waiting, task.pending.orphans) == (100, 0, 0)
+    assert (task.model.learned, task.pending.waiting, len(task.pending.orphans)) == (100, 0, 0)
     assert world.dead() == []
 
 

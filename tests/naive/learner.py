@@ -65,3 +65,15 @@ class Learner:
         self.rows += 1
         if complete:
             self.complete_rows += 1
+
+    def correct(self, x: dict[int, float], before: list[int | None], after: list[int | None], completes: bool) -> None:
+        """Learn a second truth for a row: a step for what is new or another value; rates for what was unknown."""
+        changed = [y if y != old else None for old, y in zip(before, after, strict=True)]
+        self.mixer.learn(self.expert_logits(x), self.positives, self.previous, changed)
+        for label, y in enumerate(changed):
+            self.adagrad[label].learn(x, y)
+            self.constant_step[label].learn(x, y)
+            self.truths[label].append(y if before[label] is None else None)
+            self.positives[label] += y == 1
+        if completes:
+            self.complete_rows += 1

@@ -66,6 +66,19 @@ class Neighbours:
             self.entries -= len(oldest.x)
             self.known -= oldest.known
 
+    def amend(self, number: int, truth: dict[int, int], complete: bool) -> None:
+        """Let a row, by its number, know another truth; the oldest rows leave if that needs their room."""
+        for row in self.rows:
+            if row.number == number:
+                row.positives = {label for label, sign in truth.items() if sign == 1}
+                row.negatives = {label for label, sign in truth.items() if sign == 0 and not complete}
+                row.complete = complete
+        self.known = sum(row.known for row in self.rows)
+        while self.known > KNOWN:
+            oldest = self.rows.pop(0)
+            self.entries -= len(oldest.x)
+            self.known -= oldest.known
+
     def retire(self, label: int) -> None:
         """Forget a label in every row."""
         for row in self.rows:

@@ -120,6 +120,22 @@ def naive_bayes_learn_row(state: NaiveBayesState, columns: np.ndarray, values: n
         state.labels[members[place]] += length
 
 
+@kernel
+def naive_bayes_add_labels(
+    state: NaiveBayesState, columns: np.ndarray, values: np.ndarray, members: np.ndarray
+) -> None:
+    """Count labels of a row that was counted without them; ``members`` int32 are the positives that became known."""
+    length = 0.0
+    for entry in range(columns.size):
+        column = np.int64(columns[entry])
+        weight = np.float64(abs(values[entry]))
+        length += weight
+        for place in range(members.size):
+            state.pairs[column, members[place]] += weight
+    for place in range(members.size):
+        state.labels[members[place]] += length
+
+
 class NaiveBayes:
     """Owns the sums of the naive Bayes expert; a label that joins has zeros already, and with them logit 0."""
 

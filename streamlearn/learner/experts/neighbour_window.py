@@ -36,7 +36,7 @@ KNOWN = 200_000
 STALE_AT_MOST = 4
 """The index is built anew when more than one spread column in so many became stale."""
 
-FIRST_ENTRY, ROW_ENTRIES, FIRST_KNOWN, ROW_KNOWN, POSITIVES, COMPLETE, CODE = 0, 1, 2, 3, 4, 5, 6
+FIRST_ENTRY, ROW_ENTRIES, FIRST_KNOWN, ROW_KNOWN, POSITIVES, COMPLETE, CODE, LEARNT_ROW = 0, 1, 2, 3, 4, 5, 6, 7
 ROW_FIELDS = 8
 OLDEST, ROWS, HELD_ENTRIES, HELD_KNOWN = 0, 1, 2, 3
 
@@ -49,7 +49,7 @@ class NeighboursState(NamedTuple):
     rows
         int64[WINDOW, ROW_FIELDS], a ring: place of the first entry and their number; place of the first known label,
         their number, and how many of them are positives, which come first, ascending; 1 if every other label is
-        negative, 0 if unknown; the `label_set_code` of the positives.
+        negative, 0 if unknown; the `label_set_code` of the positives; the learnt row that it is, counted from 0.
     entry_columns, entry_values
         int32 and float32[ENTRIES], a ring: the rows' entries by column.
     known
@@ -217,3 +217,67 @@ def window_retire(state: NeighboursState, label: int, members: np.ndarray) -> No
         row[ROW_KNOWN] = kept
         row[POSITIVES] = positives
         row[CODE] = label_set_code(members, 0, positives)
+
+
+@kernel
+def window_number_row(state: NeighboursState, number: int, row: int) -> None:
+    """Let the window row ``number``, if it was pushed, be the learnt row ``row``: that is how a correction finds it."""
+    if state.cursor[OLDEST] + state.cursor[ROWS] > number:
+        state.rows[number % WINDOW, LEARNT_ROW] = row
+
+
+@kernel
+def window_find(state: NeighboursState, row: int) -> int:
+    """Return the number of the window row that is the learnt row ``row``; -1 when it left, or was never kept."""
+    first = state.cursor[OLDEST]
+    last = state.cursor[OLDEST] + state.cursor[ROWS]
+    while first < last:
+        middle = (first + last) // 2
+        if state.rows[middle % WINDOW, LEARNT_ROW] < row:
+            first = middle + 1
+        else:
+            last = middle
+    if first < state.cursor[OLDEST] + state.cursor[ROWS] and state.rows[first % WINDOW, LEARNT_ROW] == row:
+        return first
+    return -1
+
+
+@kernel
+def window_amend(
+    state: NeighboursState, number: int, truth: np.ndarray, members: np.ndarray, complete: bool, labels: int
+) -> None:
+    """Let a row know another truth, arguments as for `window_push`; the oldest rows leave if it needs their room."""
+    cursor = state.cursor
+    row = state.rows[number % WINDOW]
+    known = members.size
+    if not complete:
+        for label in range(labels):
+            known += 1 if truth[label] == 0 else 0
+    more = known - row[ROW_KNOWN]
+    while cursor[HELD_KNOWN] + more > KNOWN:
+        leaves = cursor[OLDEST] == number
+        _drop_oldest(state)
+        if leaves:
+            return
+    behind = np.int64(0)
+    first_behind = row[FIRST_KNOWN] + row[ROW_KNOWN]
+    for later in range(number + 1, cursor[OLDEST] + cursor[ROWS]):
+        behind += state.rows[later % WINDOW, ROW_KNOWN]
+        state.rows[later % WINDOW, FIRST_KNOWN] = (state.rows[later % WINDOW, FIRST_KNOWN] + more) % KNOWN
+    for step in range(behind):
+        place = first_behind + (behind - 1 - step if more > 0 else step)
+        state.known[(place + more) % KNOWN] = state.known[place % KNOWN]
+    at = row[FIRST_KNOWN]
+    for place in range(members.size):
+        state.known[at] = members[place]
+        at = at + 1 if at + 1 < KNOWN else 0
+    if not complete:
+        for label in range(labels):
+            if truth[label] == 0:
+                state.known[at] = label
+                at = at + 1 if at + 1 < KNOWN else 0
+    cursor[HELD_KNOWN] += more
+    row[ROW_KNOWN] = known
+    row[POSITIVES] = members.size
+    row[COMPLETE] = 1 if complete else 0
+    row[CODE] = label_set_code(members, 0, members.size)

@@ -45,6 +45,7 @@ from streamlearn.learner.experts.neighbour_window import (
     FIRST_ENTRY,
     FIRST_KNOWN,
     KNOWN,
+    LEARNT_ROW,
     OLDEST,
     POSITIVES,
     ROW_ENTRIES,
@@ -417,6 +418,7 @@ class Neighbours:
         entry_order = (first_entry + np.arange(entries)) % ENTRIES
         return {
             "rows": fields[:, [ROW_ENTRIES, ROW_KNOWN, POSITIVES, COMPLETE, CODE]],
+            "learnt_rows": fields[:, LEARNT_ROW],
             "columns": state.entry_columns[entry_order],
             "values": state.entry_values[entry_order],
             "known": state.known[(first_known + np.arange(known)) % KNOWN],
@@ -445,6 +447,8 @@ class Neighbours:
             )
         state = self.state
         state.rows[:rows, [ROW_ENTRIES, ROW_KNOWN, POSITIVES, COMPLETE, CODE]] = fields
+        # Snapshots without the numbers have no row that a correction could amend.
+        state.rows[:rows, LEARNT_ROW] = arrays.get("learnt_rows", -1)
         state.rows[:rows, FIRST_ENTRY] = ends[:rows, 0] - fields[:, 0]
         state.rows[:rows, FIRST_KNOWN] = ends[:rows, 1] - fields[:, 1]
         state.entry_columns[:entries] = arrays["columns"]

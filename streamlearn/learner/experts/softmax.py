@@ -68,3 +68,25 @@ def softmax_learn_row(
         probability = _ONE / (_ONE + exp32(-logits[label]))
         gradient[label] = probability - share * np.float32(truth[label])
     adagrad_step_row(state, columns, values, labels, gradient)
+
+
+@kernel
+def softmax_correct_row(
+    state: AdaGradState,
+    columns: np.ndarray,
+    values: np.ndarray,
+    changed: np.ndarray,
+    positives: int,
+    logits: np.ndarray,
+    labels: int,
+    gradient: np.ndarray,
+) -> None:
+    """Take one step for the labels that were corrected in a row whose labels are all known.
+
+    ``changed`` int8[labels] is their truth, -1 for all other labels; the rest as for `softmax_learn_row`.
+    """
+    share = _ONE / np.float32(max(positives, 1))
+    for label in range(labels):
+        probability = _ONE / (_ONE + exp32(-logits[label]))
+        gradient[label] = _ZERO if changed[label] < 0 else probability - share * np.float32(changed[label])
+    adagrad_step_row(state, columns, values, labels, gradient)

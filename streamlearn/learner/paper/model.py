@@ -12,7 +12,7 @@ from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import EventBuffer, LearnerEvent
-from streamlearn.learner.operations import Answers, Operations
+from streamlearn.learner.operations import LEARN, Answers, Correction, Operations
 from streamlearn.learner.paper.learn import paper_due
 from streamlearn.learner.paper.learner import ClusterAlarm, PaperLearner, paper_begin_label
 from streamlearn.learner.paper.predict import paper_predict_row
@@ -204,6 +204,35 @@ class Paper(StreamLearner):
             row,
             action,
         )
+
+    def correct(self, correction: Correction) -> list[LearnerEvent]:
+        """Learn what a second truth for a row adds or corrects.
+
+        The published method keeps nothing that says what it learnt from a row. A truth that says all labels for the
+        first time is learnt as a row of its own; of any other one the regressions learn the labels that it changes.
+        """
+        truth = correction.after if correction.completes else correction.changed
+        slots = np.flatnonzero(truth == 1 if correction.completes else truth >= 0).astype(np.int32)
+        zero = np.zeros(1, np.int64)
+        _, events = self.walk(
+            Operations(
+                np.array([LEARN], np.uint8),
+                zero,
+                np.array([correction.entries.columns.size], np.int64),
+                correction.entries,
+                np.array([0, slots.size], np.int64),
+                slots,
+                truth[slots],
+                np.array([correction.completes], np.uint8),
+                zero,
+                zero,
+                np.zeros(1),
+                np.zeros(2, np.int64),
+                np.zeros(0, np.int32),
+                np.zeros(0, np.float32),
+            )
+        )
+        return events
 
     def probabilities(self, entries: Entries) -> np.ndarray:
         """Return every label's probability for one instance, float64[labels]; nothing changes."""

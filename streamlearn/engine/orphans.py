@@ -1,0 +1,113 @@
+"""Labels whose instance has not been seen: they wait for it, bounded by count and age, the oldest leaving first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.source.base import RawRecord
+from streamlearn.state.arrays import pack_bytes, pack_names, unpack_bytes, unpack_names
+
+
+class Orphan(NamedTuple):
+    """A label record, the id that it is about, and the watermark at which it came."""
+
+    identity: str
+    record: RawRecord
+    since_ms: int
+
+
+class Orphans:
+    """The labels that wait, in the order in which they came; several of one id are all kept, equal ones once."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, Orphan] = {}
+        self._numbers_of: dict[str, list[int]] = {}
+        self._next = 0
+        self._count = 0
+        self._age_ms = 0
+
+    def bound(self, count: int, seconds: float) -> None:
+        """Set the bounds."""
+        self._count = count
+        self._age_ms = int(seconds * 1000)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def hold(self, identity: str, record: RawRecord, watermark_ms: int) -> RawRecord | None:
+        """Let a label wait; return the label that leaves instead, if any: this one when an equal one waits already."""
+        if any(self._waiting[n].record.value == record.value for n in self._numbers_of.get(identity, ())):
+            return record
+        self._put(Orphan(identity, record, watermark_ms))
+        return self._oldest().record if len(self._waiting) > self._count else None
+
+    def _put(self, orphan: Orphan) -> None:
+        self._waiting[self._next] = orphan
+        self._numbers_of.setdefault(orphan.identity, []).append(self._next)
+        self._next += 1
+
+    def _oldest(self) -> Orphan:
+        number = next(iter(self._waiting))
+        orphan = self._waiting.pop(number)
+        numbers = self._numbers_of[orphan.identity]
+        numbers.remove(number)
+        if not numbers:
+            del self._numbers_of[orphan.identity]
+        return orphan
+
+    def adopt(self, identity: str) -> list[RawRecord]:
+        """Return the labels that waited for an instance that has come, in the order in which they came."""
+        return [self._waiting.pop(number).record for number in self._numbers_of.pop(identity, ())]
+
+    def sweep(self, watermark_ms: int) -> list[RawRecord]:
+        """Return the labels whose time is over; they wait no longer."""
+        expired = []
+        while self._waiting and next(iter(self._waiting.values())).since_ms < watermark_ms - self._age_ms:
+            expired.append(self._oldest().record)
+        return expired
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the labels by name."""
+        orphans = list(self._waiting.values())
+        records = [orphan.record for orphan in orphans]
+        arrays: dict[str, np.ndarray] = {}
+        arrays["orphans"], arrays["orphan_offsets"] = pack_names([orphan.identity for orphan in orphans])
+        arrays["orphan_topics"], arrays["orphan_topic_offsets"] = pack_names([record.topic for record in records])
+        arrays["orphan_places"] = np.array(
+            [[r.partition, r.offset, r.timestamp_ms, o.since_ms] for r, o in zip(records, orphans, strict=True)],
+            np.int64,
+        ).reshape(-1, 4)
+        packed = {
+            "orphan_value": [record.value or b"" for record in records],
+            "orphan_key": [b"-" if record.key is None else b"+" + record.key for record in records],
+            "orphan_header_value": [value or b"" for record in records for _, value in record.headers],
+        }
+        for name, values in packed.items():
+            arrays[f"{name}s"], arrays[f"{name}_offsets"] = pack_bytes(values)
+        names = [name for record in records for name, _ in record.headers]
+        arrays["orphan_header_names"], arrays["orphan_header_name_offsets"] = pack_names(names)
+        arrays["orphan_header_counts"] = np.array([len(record.headers) for record in records], np.int64)
+        return arrays
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take labels over; raises `ValueError`, `KeyError` or `IndexError` when the arrays do not fit each other."""
+        self._waiting, self._numbers_of, self._next = {}, {}, 0
+        header_names = unpack_names(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
+        header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
+        headers = iter(zip(header_names, header_values, strict=True))
+        for identity, topic, place, value, key, count in zip(
+            unpack_names(arrays["orphans"], arrays["orphan_offsets"]),
+            unpack_names(arrays["orphan_topics"], arrays["orphan_topic_offsets"]),
+            arrays["orphan_places"].tolist(),
+            unpack_bytes(arrays["orphan_values"], arrays["orphan_value_offsets"]),
+            unpack_bytes(arrays["orphan_keys"], arrays["orphan_key_offsets"]),
+            arrays["orphan_header_counts"].tolist(),
+            strict=True,
+        ):
+            partition, offset, timestamp, since = place
+            own = tuple(next(headers) for _ in range(count))
+            record = RawRecord(topic, partition, offset, timestamp, None if key == b"-" else key[1:], value, own)
+            self._put(Orphan(identity, record, since))
