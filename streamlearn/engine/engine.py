@@ -364,6 +364,7 @@ class Engine:
             self._sink.close()
             return
         self._instruments.role("restoring", self.tasks)
+        begun = time.monotonic()
         self._check_journal(owned)
         # Opening settles what a predecessor left open; only then do the committed offsets stand still.
         self._open_sink()
@@ -382,6 +383,7 @@ class Engine:
             self._stand_by.close()
             self._stand_by = None
             self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
+        _logger.info("active with %d partitions after %.2f s", len(partitions), time.monotonic() - begun)
         self._instruments.role("active", self.tasks)
 
     def _begin_to_stand_by(self) -> None:

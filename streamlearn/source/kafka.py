@@ -37,6 +37,8 @@ READ_SECONDS = 0.2
 READ_WAIT_MS = 500
 _PARTITION = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
 CALL_MS = 15_000
+HEARTBEAT_MS = 500
+"""A stand-by learns by a heartbeat that it is to take over."""
 
 # What the client raises when asked about a partition that is not, or no longer, assigned.
 _UNASSIGNED = (kafka_errors.IllegalStateError, ValueError)
@@ -113,7 +115,7 @@ class KafkaSource:
             group_id=kafka.group_id,
             group_instance_id=self._settings.worker.name,
             session_timeout_ms=kafka.session_timeout_ms,
-            heartbeat_interval_ms=min(1_000, kafka.session_timeout_ms // 3),
+            heartbeat_interval_ms=min(HEARTBEAT_MS, kafka.session_timeout_ms // 3),
             max_poll_interval_ms=120_000,
             max_poll_records=POLL_RECORDS,
             partition_assignment_strategy=(OneMemberAssignor() if scope == "topic" else RangePartitionAssignor,),
