@@ -380,7 +380,7 @@ class Engine:
         for partition, bound in self._source.bounds(partitions).items():
             self._ends.setdefault(partition, bound.end)
         if self._stand_by is not None:
-            self._stand_by.close()
+            self._stand_by.end()
             self._stand_by = None
             self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
         _logger.info("active with %d partitions after %.2f s", len(partitions), time.monotonic() - begun)

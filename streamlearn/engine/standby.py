@@ -124,10 +124,14 @@ class StandBy:
             return None
         return task
 
-    def close(self) -> None:
-        """End the thread, within a bounded time."""
+    def end(self) -> None:
+        """Let the thread end as soon as it can; it gives its connections back by itself."""
         self._ended = True
         self._wanted.set()
+
+    def close(self) -> None:
+        """End the thread, within a bounded time."""
+        self.end()
         self._thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:

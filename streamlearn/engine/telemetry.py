@@ -138,6 +138,9 @@ class EngineInstruments:
         return OutputRecord(self._topic, task.number, None, encode_metrics(record.model_dump()))
 
     def role(self, role: str, tasks: Mapping[int, Task]) -> None:
+        if role == "active":
+            # The first answers come before the first measures.
+            self._published = self._monotonic()
         self._role = role
         self._standing = None
         self._metrics.set_role(role)

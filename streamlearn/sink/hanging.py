@@ -78,6 +78,8 @@ class Markers:
         RetryableError
             When they do not within a bound: markers were lost, or the brokers are slow.
         """
+        if not written and not positions:
+            return
         if self._consumer is None:
             self._consumer = KafkaConsumer(
                 **self._options,

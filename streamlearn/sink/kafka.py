@@ -75,7 +75,12 @@ class KafkaSink:
         if self._last_outcome is None:
             self._last_outcome = markers.end_before_takeover(self.transactional_id, written)
         producer = KafkaProducer(**options, **PRODUCER_OPTIONS, transactional_id=self.transactional_id)
+        topics = self._settings.topics
+        written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         try:
+            for topic in written:
+                # All in one question: one after the other, the client asks every tenth of a second.
+                producer._sender.add_topic(topic)
             producer.init_transactions()
             if self._last_outcome is not None:
                 markers.end_like(producer, self._last_outcome, written)
