@@ -122,8 +122,9 @@ class Service:
         return process
 
     def log_of(self, worker: str) -> str:
-        """Return what a worker's processes have logged."""
-        return "".join(path.read_text(errors="replace") for path in self._folder.glob(f"{self.name}-{worker}-*.log"))
+        """Return what a worker's processes have logged, one after the other."""
+        paths = sorted(self._folder.glob(f"{self.name}-{worker}-*.log"))
+        return "".join(path.read_text(errors="replace") for path in paths)
 
     @property
     def snapshots(self) -> Path:
