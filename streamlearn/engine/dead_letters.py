@@ -16,7 +16,8 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
     """Return the dead letter of a record: its key, value and headers untouched, and headers of ours behind them.
 
     A value too large to be written again, or that cannot be read, stays where it is: the dead letter then has
-    no value, and the header ``pointer`` says that topic, partition and offset name the original.
+    no value, and the header ``pointer`` says that topic, partition and offset name the original. One that has neither
+    key nor value gets an empty key, because the client refuses to write nothing.
     """
     ours = {
         "topic": record.topic,
@@ -32,4 +33,5 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
         value = None
         ours["pointer"] = "the value is in the record named by topic, partition and offset"
     headers = [*record.headers, *((f"{HEADER_PREFIX}{name}", value.encode()) for name, value in ours.items())]
-    return OutputRecord(topic, record.partition, record.key, value, headers)
+    key = b"" if record.key is None and value is None else record.key
+    return OutputRecord(topic, record.partition, key, value, headers)

@@ -168,7 +168,9 @@ class Engine:
         try:
             return self._source.poll(wait, limit)
         except OffsetLostError:
-            if self._settings.engine.on_offset_lost == "stop" or self._token is None:
+            if self._token is None:
+                return {}
+            if self._settings.engine.on_offset_lost == "stop":
                 raise
             self._drop_polled()
             for task in self.tasks.values():
@@ -176,7 +178,10 @@ class Engine:
             self._drop_polled()
             return {}
         except CorruptInputError as error:
-            if self._settings.engine.on_offset_lost == "stop" or self._token is None:
+            # The client reads on by itself from what is committed; the assignment that has come seeks first.
+            if self._token is None:
+                return {}
+            if self._settings.engine.on_offset_lost == "stop":
                 raise
             self._pass_over(error)
             return {}

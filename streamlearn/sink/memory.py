@@ -32,6 +32,8 @@ class MemorySink:
     def commit(
         self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
     ) -> list[int]:
+        if any(record.key is None and record.value is None for record in records):
+            raise ValueError("a record needs a key or a value, as on Kafka")
         offsets = [self._append(record) for record in records]
         for partition, committed in positions.items():
             self._log.committed[self._group, partition] = committed

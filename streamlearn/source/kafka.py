@@ -32,10 +32,11 @@ from streamlearn.source.base import AssignmentChange, Bounds, Committed, Corrupt
 
 READ_SILENCE_SECONDS = 60.0
 POLL_RECORDS = 5_000
+POLL_INTERVAL_MS = 120_000
 ALIVE_SECONDS = 10.0
 READ_SECONDS = 0.2
 READ_WAIT_MS = 500
-_PARTITION = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\)")
+_DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
 CALL_MS = 15_000
 HEARTBEAT_MS = 500
 """A stand-by learns by a heartbeat that it is to take over."""
@@ -116,7 +117,7 @@ class KafkaSource:
             group_instance_id=self._settings.worker.name,
             session_timeout_ms=kafka.session_timeout_ms,
             heartbeat_interval_ms=min(HEARTBEAT_MS, kafka.session_timeout_ms // 3),
-            max_poll_interval_ms=120_000,
+            max_poll_interval_ms=POLL_INTERVAL_MS,
             max_poll_records=POLL_RECORDS,
             partition_assignment_strategy=(OneMemberAssignor() if scope == "topic" else RangePartitionAssignor,),
         )
@@ -133,12 +134,13 @@ class KafkaSource:
             # A group without offsets: the assignment has just come, and the engine seeks before the next poll.
             return {}
         except kafka_errors.CorruptRecordError as error:
-            named = _PARTITION.search(str(error))
+            named = _DAMAGED.search(str(error))
             if named is None:
                 raise StopError(f"a record fails its checksum: {error}") from error
             partition = TopicPartition(named[1], int(named[2]))
-            offset = self.consumer.position(ClientPartition(*partition), timeout_ms=CALL_MS)
-            raise CorruptInputError(partition, offset or 0, str(error)) from error
+            position = self.consumer.position(ClientPartition(*partition), timeout_ms=CALL_MS) or 0
+            # Between the position and a damaged batch there may be markers; within it the position goes on.
+            raise CorruptInputError(partition, max(position, int(named[3])), str(error)) from error
         except kafka_errors.FencedInstanceIdError as error:
             raise StopError(
                 f"another worker called {self._settings.worker.name} has joined group {self._settings.kafka.group_id}: "
@@ -313,6 +315,11 @@ class KafkaReader:
             raise OffsetLostError(
                 f"{self._partition.topic}[{self._partition.partition}] no longer has the records from "
                 f"{self._position()} on: {error}"
+            ) from error
+        except kafka_errors.CorruptRecordError as error:
+            raise StopError(
+                f"{self._partition.topic}[{self._partition.partition}] cannot be read again from {self._position()} "
+                f"on: {error}. Restore the partition from another replica, or put a newer snapshot back"
             ) from error
         return [_raw(record) for record in polled.get(self._partition, ())]
 

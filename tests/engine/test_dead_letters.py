@@ -58,6 +58,16 @@ def test_value_too_large_to_write_again_becomes_a_pointer(tmp_path: Path) -> Non
     assert "streamlearn.pointer" in dict(letter.headers)
 
 
+def test_a_dead_letter_without_key_and_value_can_be_written(tmp_path: Path) -> None:
+    """The client refuses to write nothing, so the worker would end on such a record for ever."""
+    world = World(tmp_path)
+    world.log.append("instances", 0, None, timestamp_ms=START_NS // 1_000_000)
+    world.run()
+    (letter,) = world.read("dead-letters")
+    assert (letter.key, letter.value) == (b"", None)
+    assert DeadLetter.from_headers(list(letter.headers)).reason == "empty_value"
+
+
 def test_missing_id_is_partition_and_offset_and_integers_become_text(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.add({"x": {"a": 1}})

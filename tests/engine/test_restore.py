@@ -331,7 +331,7 @@ def test_corrupt_record_stops_or_is_passed_over_as_told(tmp_path: Path, monkeypa
     (control,) = (record for record in world.journal() if record["type"] == "control")
     assert control["lost"] == [["instances", 0, bad, bad + 1]]
     (dead,) = world.read("dead-letters")
-    assert (dead.key, dead.value) == (None, None)
+    assert (dead.key, dead.value) == (b"", None)
     headers = {name: value.decode() for name, value in dead.headers}
     assert headers["streamlearn.reason"] == "corrupt_record"
     assert headers["streamlearn.text"] == "checksum"

@@ -1,0 +1,77 @@
+"""Records that a disk has damaged: the worker stops and names them, or passes over them as it is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from kafka import KafkaProducer
+
+from tests.integration.conftest import Broker
+from tests.integration.service import Service
+from tests.integration.test_faults import instance
+
+
+def produce_batch(service: Service, values: list[bytes], *, aborted: bool = False) -> None:
+    """Send values in one batch, in a transaction that leaves a marker behind it."""
+    producer = KafkaProducer(
+        bootstrap_servers=service.broker, linger_ms=1_000, transactional_id=f"{service.name}-producer"
+    )
+    producer.init_transactions()
+    producer.begin_transaction()
+    futures = [producer.send(service.topic("instances"), value=value, partition=0) for value in values]
+    producer.flush(timeout=30)
+    for future in futures:
+        future.get(timeout=1)
+    if aborted:
+        producer.abort_transaction()
+    else:
+        producer.commit_transaction()
+    producer.close(timeout=5)
+
+
+def damage(log: Path, value: bytes) -> None:
+    """Change a byte of a value on the broker's disk."""
+    content = log.read_bytes()
+    (place,) = [at for at in range(len(content)) if content.startswith(value, at)]
+    with log.open("r+b") as file:
+        file.seek(place)
+        file.write(b"?")
+
+
+def test_a_record_that_fails_its_checksum_stops_by_name_or_is_passed_over_and_journalled(
+    service: Service, broker_process: Broker
+) -> None:
+    more = ["engine.batch_instances=10"]
+    service.make_topics(more=more)
+    produce_batch(service, [instance(row) for row in range(30)])
+    produce_batch(service, [b'{"id": "aborted", "x": {}}'], aborted=True)
+    produce_batch(service, [b'{"id": "bad0", "x": {}}', b'{"id": "bad1", "x": {}}'])
+    produce_batch(service, [instance(row) for row in range(30, 60)])
+    # 0 to 29 and a marker, an aborted record and its marker, the damaged ones at 33 and 34 and a marker, the others.
+    (log,) = broker_process.folder.glob(f"data/{service.topic('instances')}-0/*.log")
+    damage(log, b'{"id": "bad1"')
+    topic = service.topic("instances")
+    stopped = service.start("--stop-at-end", more=more)
+    assert stopped.wait(timeout=60) == 1
+    assert f"{topic}[0] cannot be read at offset 33: " in service.log_of("w0")
+    assert "engine.on_offset_lost" in service.log_of("w0")
+    passing = [*more, "engine.on_offset_lost=earliest"]
+    assert service.start("--stop-at-end", more=passing).wait(timeout=60) == 0, service.logs()
+    answered = [each["source"]["offset"] for each in service.predictions()]
+    assert answered == [*range(30), *range(36, 66)]
+    dead = [dict(record.headers) for record in service.read("dead_letters")]
+    assert [(each["streamlearn.offset"], each["streamlearn.reason"]) for each in dead] == [
+        (b"33", b"corrupt_record"),
+        (b"34", b"corrupt_record"),
+    ]
+    journal = [json.loads(record.value) for record in service.read_topic(f"{service.name}-journal")]
+    lost = [tuple(each) for record in journal if record["type"] == "control" for each in record["lost"]]
+    assert [(at, to) for _, _, at, to in lost][-1] == (34, 35)
+    assert max(to for *_, to in lost) - min(at for _, _, at, _ in lost) <= 5
+    shutil.rmtree(service.snapshots)
+    assert service.start("--stop-at-end", worker="w1", more=passing).wait(timeout=60) == 0, service.logs()
+    assert "restored at" in service.log_of("w1"), "the journal alone, with what was passed over, gives the same model"
+    assert len(service.read("dead_letters")) == 2
+    assert len(service.predictions()) == 60

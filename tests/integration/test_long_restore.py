@@ -1,0 +1,60 @@
+"""A restore that lasts longer than the group waits for a poll."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from streamlearn.engine.engine import Engine
+from streamlearn.engine.replay import Replay
+from streamlearn.sink.kafka import KafkaSink
+from streamlearn.source import kafka as source_module
+from streamlearn.source.kafka import KafkaSource
+from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
+from tests.integration.service import Service
+from tests.integration.test_faults import answered_once, instance
+
+BATCHES = 8
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_restore_longer_than_the_poll_interval_keeps_the_partitions_or_gets_them_back(
+    service: Service, monkeypatch: pytest.MonkeyPatch, alive: bool
+) -> None:
+    """Polls between the batches keep the membership; without them it is lost, and the model is not."""
+    more = ["engine.batch_instances=10", "kafka.session_timeout_ms=1000"]
+    service.make_topics(more=more)
+    settings = settings_of(service, labels=False, more=more)
+
+    def run(first: int, last: int) -> list[str]:
+        service.produce_raw("instances", [instance(row) for row in range(first, last)])
+        source = KafkaSource(settings)
+        noted: list[str] = []
+        note = source.note
+
+        def noting(kind: Any, partitions: Any, token: Any) -> None:
+            noted.append(kind)
+            note(kind, partitions, token)
+
+        source.note = noting
+        Engine(settings, source, KafkaSink(settings)).run(stop_at_end=True)
+        return noted
+
+    run(0, BATCHES * 10)
+    monkeypatch.setattr(source_module, "POLL_INTERVAL_MS", 1_500)
+    monkeypatch.setattr(source_module, "ALIVE_SECONDS", 0.3 if alive else 60.0)
+    apply = Replay.apply
+    never = threading.Event()
+
+    def slowly(self: Replay, entry: Any) -> int:
+        never.wait(0.4)
+        return apply(self, entry)
+
+    monkeypatch.setattr(Replay, "apply", slowly)
+    noted = run(BATCHES * 10, BATCHES * 10 + 20)
+    # The first assignment comes after an empty revocation.
+    assert noted.count("assigned") == (1 if alive else 2), noted
+    answered_once(service, BATCHES * 10 + 20)
+    assert_equals_an_uninterrupted_run(service, settings)
