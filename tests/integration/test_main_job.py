@@ -110,7 +110,7 @@ def test_labels_that_cannot_be_used_become_dead_letters_with_the_reason(service:
         (b'{"id": "r39", "y": {}}', "wrong_type"),
         (b'{"id": "r39", "y": {"a": "yes"}}', "wrong_type"),
         (b'{"id": "r39", "y": ["a"]}', None),
-        (b'{"id": "r39", "y": ["b"]}', "duplicate_label"),
+        (b'{"id": "r39",  "y": ["a"]}', "duplicate_label"),
         (b'{"id": "r0", "y": ["a"]}', "label_expired"),
         (b'{"id": "nobody", "y": ["a"]}', "unknown_instance"),
         (b'{"id": "nobody else", "y": ["a"]}', None),
