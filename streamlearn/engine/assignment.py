@@ -11,7 +11,7 @@ from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import commit, journal
 from streamlearn.engine.behaviour import behaviour_of, check_change, with_behaviour
 from streamlearn.engine.journal_reader import JournalReader
-from streamlearn.engine.restore import Restore
+from streamlearn.engine.restore import Progress, Restore
 from streamlearn.engine.standby import StandBy
 from streamlearn.engine.task import Task
 from streamlearn.errors import JournalError, OffsetLostError, TopicError
@@ -34,7 +34,7 @@ class TaskMaker:
     store:
         Snapshots; None when there are none to look for.
     restored:
-        Told of a restore's progress: rows applied again so far.
+        Told of a restore's progress.
     lineage:
         Gives a new model its identity.
     """
@@ -44,7 +44,7 @@ class TaskMaker:
         settings: Settings,
         source: Source,
         store: SnapshotStore | None,
-        restored: Callable[[int], None],
+        restored: Progress,
         lineage: Callable[[], str],
     ) -> None:
         self._settings = settings

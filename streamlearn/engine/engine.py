@@ -91,7 +91,6 @@ class Engine:
         self._gathering_since: float | None = None
         self._turned_at = 0.0
         self._writer: SnapshotWriter | None = None
-        self._snapshot_due = 0.0
         self._stand_by: StandBy | None = None
         self._lag_due = 0.0
 
@@ -110,8 +109,8 @@ class Engine:
             When a setting does not fit the model in the journal.
         """
         if self._store is not None:
-            self._writer = SnapshotWriter(self._store, self._settings.kafka.group_id)
-        self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
+            snapshot = self._settings.snapshot
+            self._writer = SnapshotWriter(self._store, self._settings.kafka.group_id, snapshot.interval_seconds)
         try:
             self._source.open()
             self._watchdog.unassigned(True)
@@ -387,7 +386,8 @@ class Engine:
         if self._stand_by is not None:
             self._stand_by.end()
             self._stand_by = None
-            self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
+            if self._writer is not None:
+                self._writer.restart()
         _logger.info("active with %d partitions after %.2f s", len(partitions), time.monotonic() - begun)
         self._instruments.role("active", self.tasks)
 
@@ -433,10 +433,12 @@ class Engine:
             for partition, offset in each.positions.items():
                 self._source.seek(partition, offset)
 
-    def _restored(self, rows: int) -> None:
+    def _restored(self, task: Task | None, rows: int, share: float) -> None:
         self._watchdog.turned()
         self._source.keep_alive()
-        self._instruments.restored(rows)
+        self._instruments.restored(rows, share)
+        if task is not None and self._writer is not None:
+            self._writer.restoring(task)
 
     def _report_lag(self) -> None:
         moment = time.monotonic()
@@ -464,10 +466,11 @@ class Engine:
 
     def _snapshot(self, *, final: bool = False) -> None:
         writer = self._writer
-        if writer is None or self._unsettled or (writer.busy and not final):
+        if writer is None:
             return
-        if final or time.monotonic() >= self._snapshot_due:
-            self._snapshot_due = time.monotonic() + self._settings.snapshot.interval_seconds
+        if final and not self._unsettled:
             for task in self.tasks.values():
                 writer.take(task)
-            self._instruments.snapshot_failures(writer.failures)
+        elif not self._unsettled:
+            writer.turn(self.tasks)
+        self._instruments.snapshots(writer.failures, writer.last)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from streamlearn.engine.snapshots import Written
 from streamlearn.engine.standby import Standing
 from streamlearn.engine.task import Applied, Task
 
@@ -32,16 +33,16 @@ class Instruments(Protocol):
         """The worker stands by, and this is where it stands; told about every second."""
         ...
 
-    def restored(self, rows: int) -> None:
-        """So many rows were applied again so far."""
+    def restored(self, rows: int, share: float) -> None:
+        """So many rows were applied again so far, and this share, from 0 to 1, of the batches to apply again."""
         ...
 
     def lag(self, records: int, seconds: float) -> None:
         """So many committed records are not applied yet; the last applied one is so old."""
         ...
 
-    def snapshot_failures(self, count: int) -> None:
-        """So many snapshots could not be written since the start."""
+    def snapshots(self, failures: int, last: Written | None) -> None:
+        """So many snapshots could not be written since the start, and this is the last one that was."""
         ...
 
 
@@ -58,8 +59,8 @@ class NoInstruments:
 
     def stand_by(self, standing: Standing) -> None: ...
 
-    def restored(self, rows: int) -> None: ...
+    def restored(self, rows: int, share: float) -> None: ...
 
     def lag(self, records: int, seconds: float) -> None: ...
 
-    def snapshot_failures(self, count: int) -> None: ...
+    def snapshots(self, failures: int, last: Written | None) -> None: ...

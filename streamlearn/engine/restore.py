@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ from streamlearn.source.base import Source, TopicPartition
 from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
 
 _logger = logging.getLogger(__name__)
+
+TELL_SECONDS = 5.0
+
+Progress = Callable[[Task | None, int, float], None]
+"""Told of a restore: the task between two batches, the rows applied again so far, and their share from 0 to 1."""
 
 
 def manifest_of(task: Task) -> dict[str, Any]:
@@ -44,7 +50,7 @@ class Restore:
     store:
         Snapshots; None when there are none to look for.
     progress:
-        Called with rows applied so far.
+        Called after every batch; it may take a snapshot, from which another restore would go on.
     following:
         The model is another worker's, which goes on: the journal may be longer than what was committed when this was
         asked for, and nothing may be changed, so that another release's model cannot be taken over.
@@ -55,14 +61,14 @@ class Restore:
         settings: Settings,
         source: Source,
         store: SnapshotStore | None,
-        progress: Callable[[int], None] | None = None,
+        progress: Progress | None = None,
         *,
         following: bool = False,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
-        self._progress = progress or (lambda rows: None)
+        self._progress = progress or (lambda task, rows, share: None)
         self._following = following
         self._refused: list[str] = []
 
@@ -117,6 +123,7 @@ class Restore:
             raise SnapshotError(f"{entry.path} has the chain {entry.chain}, committed is {committed.chain}")
         manifest = self._store.read_manifest(entry)
         tail = self._tail(entry, manifest, committed)
+        _logger.info("reading snapshot %s (%d bytes)", entry.path, entry.size_bytes)
         _, arrays = self._store.read(entry)
         task = Task(with_behaviour(self._settings, manifest["settings"]), entry.task, partitions, entry.lineage)
         task.load_arrays(arrays)
@@ -191,7 +198,7 @@ class Restore:
 
     def _replay(self, task: Task, entries: Sequence[Entry], committed: journal.Metadata, origin: str) -> None:
         """Apply the batches between the task's mark and the committed one."""
-        rows = 0
+        rows, begun_at, told_at = 0, task.mark.seq, time.monotonic()
         with contextlib.closing(Replay(self._settings, self._source, task, origin)) as replay:
             for entry in entries:
                 if isinstance(entry.record, journal.BatchRecord) and entry.record.seq > committed.seq:
@@ -200,7 +207,11 @@ class Restore:
                         "committed: the group's offsets were set back; begin anew with another kafka.group_id"
                     )
                 rows += replay.apply(entry)
-                self._progress(rows)
+                done = task.mark.seq - begun_at
+                self._progress(task, rows, done / max(1, committed.seq - begun_at))
+                if time.monotonic() > told_at + TELL_SECONDS:
+                    told_at = time.monotonic()
+                    _logger.info("task %d: %d rows applied again, %s of %s", task.number, rows, task.mark, committed)
 
 
 def _check_kernels(kernel: str, entries: Sequence[Entry], where: str) -> None:

@@ -1,9 +1,10 @@
-"""Snapshots off the hot path: the arrays are copied at a committed point, a thread writes them."""
+"""Snapshots off the hot path: the state is held as it is at a committed point, and a thread writes it."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from queue import Queue
 from typing import Any, NamedTuple
@@ -13,9 +14,13 @@ import numpy as np
 from streamlearn.engine.restore import manifest_of
 from streamlearn.engine.task import Task
 from streamlearn.state.arrays import copy_arrays
+from streamlearn.state.held_arrays import HeldArrays, can_hold
 from streamlearn.state.snapshot_store import SnapshotStore
 
 _logger = logging.getLogger(__name__)
+
+HOLD_BYTES = 32 << 20
+"""States from this size on are not copied: a copy of so many bytes takes longer than another process."""
 
 
 class _Job(NamedTuple):
@@ -24,7 +29,16 @@ class _Job(NamedTuple):
     seq: int
     chain: str
     manifest: Mapping[str, Any]
-    arrays: Mapping[str, np.ndarray]
+    held: HeldArrays | Mapping[str, np.ndarray]
+    pause_seconds: float
+
+
+class Written(NamedTuple):
+    """A snapshot that was written: its size, the seconds that it took, and those for which the engine stood still."""
+
+    size_bytes: int
+    seconds: float
+    pause_seconds: float
 
 
 class SnapshotWriter:
@@ -33,13 +47,17 @@ class SnapshotWriter:
     A snapshot that cannot be written, as on a full disk, is reported and the engine goes on: answers do not need it.
     """
 
-    def __init__(self, store: SnapshotStore, group: str) -> None:
+    def __init__(self, store: SnapshotStore, group: str, interval_seconds: float) -> None:
         self._store = store
         self._group = group
+        self._interval = interval_seconds
+        self._due = time.monotonic() + interval_seconds
+        self._waiting: list[int] = []
         self._queue: Queue[_Job | None] = Queue(maxsize=1)
         self._busy = threading.Event()
         self._written: dict[int, tuple[str, str]] = {}
         self.failures = 0
+        self.last: Written | None = None
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
         self._thread.start()
 
@@ -52,16 +70,42 @@ class SnapshotWriter:
         """Note that a task came from a snapshot of the point at which it stands."""
         self._written[task.number] = _point(task)
 
+    def restart(self) -> None:
+        """Let the interval begin now."""
+        self._due = time.monotonic() + self._interval
+
+    def turn(self, tasks: Mapping[int, Task]) -> None:
+        """Take what is due: every interval each task, one at a time, none while another one is written."""
+        if time.monotonic() >= self._due:
+            self.restart()
+            self._waiting = sorted(tasks)
+        while self._waiting and not self.busy:
+            task = tasks.get(self._waiting.pop(0))
+            if task is not None:
+                self.take(task)
+
+    def restoring(self, task: Task) -> None:
+        """Take a task in the midst of its restore when the interval is over: the next restore begins there."""
+        if not task.preamble and not self.busy and time.monotonic() >= self._due:
+            self.restart()
+            self.take(task)
+
     def take(self, task: Task) -> None:
-        """Copy a task at its committed point and let it be written; waits while another one is."""
+        """Hold a task's state as it is at its committed point and let it be written; waits while another one is."""
         if self._written.get(task.number) == _point(task) or task.mark.seq == 0:
             return
         self._written[task.number] = _point(task)
         self._busy.set()
+        begun = time.monotonic()
+        try:
+            held = _hold(task.arrays())
+        except OSError as error:
+            self._failed(task.number, error)
+            self._busy.clear()
+            return
         mark = task.mark
-        self._queue.put(
-            _Job(task.lineage, task.number, mark.seq, mark.chain, manifest_of(task), copy_arrays(task.arrays()))
-        )
+        pause = time.monotonic() - begun
+        self._queue.put(_Job(task.lineage, task.number, mark.seq, mark.chain, manifest_of(task), held, pause))
 
     def close(self) -> None:
         """Write what was taken, then end the thread."""
@@ -71,17 +115,41 @@ class SnapshotWriter:
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                entry = self._store.save(
-                    self._group, job.lineage, job.task, job.seq, job.chain, job.arrays, job.manifest
-                )
-                self._store.prune(self._group, job.lineage, job.task)
-                _logger.info("snapshot written: %s (%d bytes)", entry.path, entry.size_bytes)
+                self._save(job)
             except Exception as error:  # an object store's client raises errors of its own
-                self.failures += 1
-                self._written.pop(job.task, None)
-                _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
+                self._failed(job.task, error)
+            if isinstance(job.held, HeldArrays):
+                job.held.release()
             if self._queue.empty():
                 self._busy.clear()
+
+    def _save(self, job: _Job) -> None:
+        begun = time.monotonic()
+        arrays = job.held.arrays() if isinstance(job.held, HeldArrays) else job.held
+        entry = self._store.save(self._group, job.lineage, job.task, job.seq, job.chain, arrays, job.manifest)
+        self._store.prune(self._group, job.lineage, job.task, job.seq)
+        seconds = time.monotonic() - begun
+        self.last = Written(entry.size_bytes, seconds, job.pause_seconds)
+        _logger.info(
+            "snapshot written: %s (%d bytes in %.2f s, %.0f MB/s, a pause of %.1f ms)",
+            entry.path,
+            entry.size_bytes,
+            seconds,
+            entry.size_bytes / 1e6 / max(seconds, 1e-9),
+            1000 * job.pause_seconds,
+        )
+
+    def _failed(self, task: int, error: Exception) -> None:
+        self.failures += 1
+        self._written.pop(task, None)
+        _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
+
+
+def _hold(arrays: Mapping[str, np.ndarray]) -> HeldArrays | Mapping[str, np.ndarray]:
+    """Return the arrays as they are now: small ones copied, big ones held by a process of their own."""
+    if can_hold() and sum(array.nbytes for array in arrays.values()) >= HOLD_BYTES:
+        return HeldArrays(arrays)
+    return copy_arrays(arrays)
 
 
 def _point(task: Task) -> tuple[str, str]:

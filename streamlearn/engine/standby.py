@@ -12,14 +12,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import commit, journal
 from streamlearn.engine.journal_reader import Entry, entry_of
 from streamlearn.engine.replay import Replay
-from streamlearn.engine.restore import Restore
+from streamlearn.engine.restore import Progress, Restore
 from streamlearn.engine.scope import tasks_of
 from streamlearn.engine.task import Task
 from streamlearn.errors import SnapshotError
@@ -97,20 +97,20 @@ class StandBy:
         return self._standing
 
     def take_over(
-        self, mark: journal.Metadata, positions: Mapping[TopicPartition, int], waiting: Callable[[int], None]
+        self, mark: journal.Metadata, positions: Mapping[TopicPartition, int], waiting: Progress
     ) -> Task | None:
         """Let the model come to the committed mark, stop following, and return the model; None when it cannot.
 
-        ``waiting`` is called about every second until then, with the rows that were applied.
+        ``waiting`` is called about every second until then.
         """
         self._wanted.set()
         self._moved_at = time.monotonic()
         while not self._changed.acquire(timeout=WAITING_SECONDS):
-            waiting(self._rows)
+            waiting(None, self._rows, 0.0)
         try:
             while not self._ended and (self._task is None or self._task.mark.seq < mark.seq):
                 if not self._changed.wait(WAITING_SECONDS):
-                    waiting(self._rows)
+                    waiting(None, self._rows, 0.0)
                 if time.monotonic() - self._moved_at > STUCK_SECONDS:
                     _logger.warning("the stand-by applied nothing for %.0f s; its model is not used", STUCK_SECONDS)
                     self._task = None
@@ -161,7 +161,7 @@ class StandBy:
                 self._task = None
                 self._standing = Standing("cold", reason=reason)
 
-    def _progress(self, rows: int) -> None:
+    def _progress(self, task: Task | None, rows: int, share: float) -> None:
         if self._ended:
             raise _EndedError
         self._moved_at = time.monotonic()
@@ -198,7 +198,7 @@ class StandBy:
     def _holds(self, task: Task, known: int, rows: int) -> None:
         """Note that the model is whole, and where it stands."""
         with self._changed:
-            self._progress(rows)
+            self._progress(task, rows, 1.0)
             self._task = task
             self._standing = Standing("following", task.mark, known - task.mark.seq)
             self._changed.notify_all()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_metrics
+from streamlearn.engine.snapshots import Written
 from streamlearn.engine.standby import Standing
 from streamlearn.engine.task import Applied, Task
 from streamlearn.records.metrics import Metrics
@@ -52,6 +53,7 @@ class EngineInstruments:
         self._published = monotonic()
         self._role = "starting"
         self._standing: Standing | None = None
+        self._last_snapshot: Written | None = None
 
     def ready(self) -> str | None:
         """Return None for a worker that holds a role, else what it is doing."""
@@ -157,15 +159,21 @@ class EngineInstruments:
         self._metrics.set_marks([] if standing.mark is None else [(standing.mark.seq, standing.mark.chain)])
         self._set_sizes({})
 
-    def restored(self, rows: int) -> None:
+    def restored(self, rows: int, share: float) -> None:
         self._metrics.restored_rows.set(rows)
+        self._metrics.restored_share.set(share)
 
     def lag(self, records: int, seconds: float) -> None:
         self._metrics.lag_records.set(records)
         self._metrics.lag_seconds.set(seconds)
 
-    def snapshot_failures(self, count: int) -> None:
-        self._metrics.snapshot_failures.set(count)
+    def snapshots(self, failures: int, last: Written | None) -> None:
+        self._metrics.snapshot_failures.set(failures)
+        if last is not None and last is not self._last_snapshot:
+            self._last_snapshot = last
+            self._metrics.snapshot_bytes.set(last.size_bytes)
+            self._metrics.snapshot_seconds.set(last.seconds)
+            self._metrics.snapshot_pause_seconds.observe(last.pause_seconds)
 
 
 def _mean(values: Sequence[Mapping[str, float | None]], rows: Sequence[Mapping[str, int]]) -> dict[str, float | None]:

@@ -7,11 +7,21 @@ without knowing what it means.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 _KINDS = frozenset("biuf")
+_CHUNK_BYTES = 4 << 20
+
+
+class StreamedArray(NamedTuple):
+    """An array whose bytes, C-contiguous and little-endian, come in pieces; they can be asked for once."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    chunks: Iterator[bytes | memoryview]
 
 
 def plain_array(name: str, array: np.ndarray) -> np.ndarray:
@@ -29,9 +39,29 @@ def plain_array(name: str, array: np.ndarray) -> np.ndarray:
     TypeError
         The array holds anything else, such as text or objects.
     """
-    if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8:
-        raise TypeError(f"array {name!r} has dtype {array.dtype}; state holds booleans, integers and floats only")
+    check_kind(name, array.dtype)
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def check_kind(name: str, dtype: np.dtype) -> None:
+    """Raise `TypeError` for anything but booleans, integers and floating-point numbers of at most 8 bytes."""
+    if dtype.kind not in _KINDS or dtype.itemsize > 8:
+        raise TypeError(f"array {name!r} has dtype {dtype}; state holds booleans, integers and floats only")
+
+
+def array_chunks(array: np.ndarray) -> Iterator[memoryview]:
+    """Yield the array's bytes, C-contiguous and little-endian, in pieces; what has to be copied for that is bounded."""
+    if array.flags.c_contiguous and array.dtype.newbyteorder("<") == array.dtype:
+        data = array_bytes(array)
+        for start in range(0, len(data), _CHUNK_BYTES):
+            yield data[start : start + _CHUNK_BYTES]
+        return
+    if array.ndim == 0 or array.shape[0] == 1:
+        yield array_bytes(plain_array("", array))
+        return
+    rows = max(1, _CHUNK_BYTES * array.shape[0] // max(1, array.nbytes))
+    for start in range(0, array.shape[0], rows):
+        yield array_bytes(plain_array("", array[start : start + rows]))
 
 
 def array_bytes(array: np.ndarray) -> memoryview:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import array_bytes, plain_array
+from streamlearn.state.arrays import StreamedArray, array_bytes, array_chunks, check_kind
 from streamlearn.state.atomic_file import write_atomically
 
 FORMAT = "streamlearn-snapshot"
@@ -44,7 +44,9 @@ _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 SnapshotFile = str | os.PathLike[str] | BinaryIO
 
 
-def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+def write_snapshot(
+    file: SnapshotFile, arrays: Mapping[str, np.ndarray | StreamedArray], manifest: Mapping[str, Any]
+) -> None:
     """Write a snapshot.
 
     Parameters
@@ -53,7 +55,8 @@ def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifes
         A path, which is replaced as a whole when all bytes are on the disk, or a binary file open for writing, which
         need not be seekable.
     arrays
-        Booleans, integers and floats of any shape; names of letters, digits, ``_``, ``.``, ``-`` and ``/``.
+        Booleans, integers and floats of any shape; names of letters, digits, ``_``, ``.``, ``-`` and ``/``. Streamed
+        ones are read in order of their names.
     manifest
         What JSON can hold, without the keys ``format``, ``version`` and ``arrays``.
 
@@ -67,7 +70,7 @@ def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifes
     for key in _RESERVED:
         if key in manifest:
             raise ValueError(f"manifest key {key!r} is the format's own")
-    plain = {name: plain_array(name, arrays[name]) for name in sorted(arrays)}
+    plain = {name: _streamed(name, arrays[name]) for name in sorted(arrays)}
     for name in plain:
         if not _NAME.fullmatch(name):
             raise ValueError(f"array name {name!r} cannot be a file name in a snapshot")
@@ -146,18 +149,27 @@ class _SealingWriter:
         self._file.flush()
 
 
-def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+def _streamed(name: str, array: np.ndarray | StreamedArray) -> StreamedArray:
+    check_kind(name, array.dtype)
+    if isinstance(array, StreamedArray):
+        return array
+    return StreamedArray(array.dtype.newbyteorder("<"), array.shape, array_chunks(array))
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, StreamedArray], manifest: Mapping[str, Any]) -> None:
     writer: Any = _SealingWriter(file)
     entries = []
     with zipfile.ZipFile(writer, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            data = array_bytes(array)
+            digest = hashlib.sha256()
+            header = {"descr": npy.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
             with archive.open(_member(name + ".npy"), "w", force_zip64=True) as member:
-                npy.write_array_header_1_0(member, npy.header_data_from_array_1_0(array))
-                for start in range(0, len(data), _CHUNK_BYTES):
-                    member.write(data[start : start + _CHUNK_BYTES])
-            digest = hashlib.sha256(data).hexdigest()
-            entries.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "sha256": digest})
+                npy.write_array_header_1_0(member, header)
+                for chunk in array.chunks:
+                    member.write(chunk)
+                    digest.update(chunk)
+            sha256 = digest.hexdigest()
+            entries.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "sha256": sha256})
         content = {"format": FORMAT, "version": FORMAT_VERSION, **manifest, "arrays": entries}
         text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         with archive.open(_member(MANIFEST), "w", force_zip64=True) as member:
@@ -234,7 +246,7 @@ def _read_array(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> np.ndarra
     name = entry["name"]
     dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
     try:
-        plain_array(name, np.empty(0, dtype))
+        check_kind(name, dtype)
     except TypeError as error:
         raise SnapshotError(str(error)) from error
     info = archive.getinfo(name + ".npy")

@@ -8,6 +8,7 @@ lineages would keep the old files and delete the new ones.
 
 from __future__ import annotations
 
+import itertools
 import re
 import tempfile
 import uuid
@@ -21,6 +22,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.state.arrays import StreamedArray
 from streamlearn.state.atomic_file import remove_abandoned, write_atomically
 from streamlearn.state.snapshot_format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
 
@@ -75,6 +77,7 @@ class SnapshotStore:
         self._filesystem: Any = filesystem
         self._local = isinstance(filesystem, LocalFileSystem)
         self._root = root.rstrip("/")
+        self._sound: set[SnapshotEntry] = set()
 
     def save(
         self,
@@ -83,7 +86,7 @@ class SnapshotStore:
         task: int,
         seq: int,
         chain: str,
-        arrays: Mapping[str, np.ndarray],
+        arrays: Mapping[str, np.ndarray | StreamedArray],
         manifest: Mapping[str, Any],
     ) -> SnapshotEntry:
         """Write the snapshot of a committed point; group, lineage, task, seq and chain enter the manifest.
@@ -169,17 +172,22 @@ class SnapshotStore:
         _check_point(entry, manifest)
         return manifest
 
-    def prune(self, group: str, lineage: str, task: int) -> Sequence[SnapshotEntry]:
-        """Remove all but the ``keep`` snapshots with the highest sequences of one task; return what was removed.
+    def prune(self, group: str, lineage: str, task: int, newest: int | None = None) -> Sequence[SnapshotEntry]:
+        """Remove old snapshots of one task; return what was removed.
 
-        In a folder, temporary files whose writer was killed go as well.
+        ``keep`` snapshots that can be opened stay, the highest sequences first; one that cannot be opened counts for
+        nothing and goes when it is older than they are. Where none can be opened, nothing is removed. Those beyond
+        ``newest``, the sequence that is known to be of the model's past, neither count nor go. In a folder, temporary
+        files whose writer was killed go as well.
 
         Raises
         ------
         SnapshotError
             A file cannot be removed.
         """
-        removed = self.list(group, lineage, task)[self.keep :]
+        past = [entry for entry in self.list(group, lineage, task) if newest is None or entry.seq <= newest]
+        kept = list(itertools.islice(filter(self._opens, past), self.keep))
+        removed = [entry for entry in past if len(kept) == self.keep and entry.seq < kept[-1].seq]
         for entry in removed:
             path = self._inner(entry)
             try:
@@ -188,9 +196,20 @@ class SnapshotStore:
                 continue
             except Exception as error:
                 raise self._failure("remove", path, error) from error
+        self._sound.difference_update(removed)
         if self._local:
             remove_abandoned(Path(self._folder(group, lineage, task)))
         return removed
+
+    def _opens(self, entry: SnapshotEntry) -> bool:
+        """Return whether a snapshot is whole as far as its directory and manifest tell; asked once for each."""
+        if entry not in self._sound:
+            try:
+                self.read_manifest(entry)
+            except SnapshotError:
+                return False
+            self._sound.add(entry)
+        return True
 
     def check(self) -> None:
         """Write, read and remove a small file, as `check` commands do; an object store must create exclusively.

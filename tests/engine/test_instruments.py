@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from streamlearn.engine.engine import Engine
 from streamlearn.engine.journal import Metadata
+from streamlearn.engine.snapshots import Written
 from streamlearn.engine.standby import Standing
 from streamlearn.engine.task import Applied, Task
 from streamlearn.engine.telemetry import EngineInstruments
@@ -243,10 +244,13 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
         assert counted.value("role", role=role) == 1
     assert counted.value("role", role="restoring") == 0
     instruments.lag(17, 2.5)
-    instruments.restored(9)
-    instruments.snapshot_failures(3)
+    instruments.restored(9, 0.25)
+    instruments.snapshots(3, Written(1_000, 2.0, 0.004))
+    instruments.snapshots(3, None)
     assert (counted.value("lag_records"), counted.value("lag_seconds")) == (17, 2.5)
     assert (counted.value("restored_rows"), counted.value("snapshot_failures")) == (9, 3)
+    assert (counted.value("restored_share"), counted.value("snapshot_bytes")) == (0.25, 1_000)
+    assert (counted.value("snapshot_seconds"), counted.value("snapshot_pause_seconds_count")) == (2.0, 1)
 
 
 def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:

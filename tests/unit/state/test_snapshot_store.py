@@ -94,6 +94,28 @@ def test_prune_keeps_the_last_of_each_task(location):
     assert store.prune("g", "l", 0) == []
 
 
+def test_prune_never_removes_the_last_that_can_be_opened(location):
+    store = SnapshotStore(location, keep=2)
+    for seq in (1, 2, 3, 4):
+        save(store, seq)
+    filesystem, root = fsspec.url_to_fs(location)
+    for seq in (3, 4):
+        filesystem.pipe_file(f"{root}/g/l/0/{seq}-c0ffee.npz", b"cut short")
+    assert store.prune("g", "l", 0) == []
+    save(store, 5)
+    assert [entry.seq for entry in store.prune("g", "l", 0)] == [1]
+    save(store, 6)
+    assert [entry.seq for entry in store.prune("g", "l", 0)] == [4, 3, 2]
+
+
+def test_prune_does_not_count_what_is_beyond_the_models_past(location):
+    store = SnapshotStore(location, keep=1)
+    for seq in (100, 200, 7, 8):
+        save(store, seq)
+    assert [entry.seq for entry in store.prune("g", "l", 0, 8)] == [7]
+    assert [entry.seq for entry in store.list("g", "l", 0)] == [200, 100, 8]
+
+
 def test_a_damaged_snapshot_is_named_and_the_one_before_is_there(location):
     store = SnapshotStore(location)
     save(store, 1)

@@ -1,0 +1,137 @@
+"""When snapshots are taken: big states are held by another process, and a long restore leaves some on its way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlearn.engine import snapshots as snapshots_module
+from streamlearn.engine.snapshots import SnapshotWriter
+from streamlearn.engine.task import Batch, Task
+from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.state.held_arrays import can_hold
+from streamlearn.state.snapshot_format import read_snapshot
+from streamlearn.state.snapshot_store import SnapshotStore
+from tests.engine.test_restore import run_in_parts, uninterrupted
+from tests.engine.world import GROUP, Crash, World, rows
+from tests.snapshot_faults import snapshots
+
+ROWS = rows(240)
+
+
+@pytest.mark.skipif(not can_hold(), reason="only Linux may fork a process that has threads")
+def test_resuming_from_a_held_state_equals_never_having_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots_module, "HOLD_BYTES", 0)
+    world = World(tmp_path / "parts")
+    state = run_in_parts(world)
+    assert (world.predictions(), state) == uninterrupted(tmp_path / "whole")
+
+
+@pytest.mark.skipif(not can_hold(), reason="only Linux may fork a process that has threads")
+def test_held_state_is_that_of_the_committed_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots_module, "HOLD_BYTES", 0)
+    world = World(tmp_path)
+    task = Task(world.settings, 0, [TopicPartition("instances", 0)], "a" * 16)
+    task.positions = {TopicPartition("instances", 0): 0}
+    for row in ROWS[:60]:
+        world.add(row)
+    records: list[RawRecord] = world.log.read(TopicPartition("instances", 0))
+
+    def apply(first: int, last: int) -> None:
+        batch = Batch(task, world.clock())
+        for record in records[first:last]:
+            batch.add(record)
+        batch.run(outputs=False)
+
+    apply(0, 30)
+    hash_then, mark_then = task.model.state_hash(), task.mark
+    gate = threading.Event()
+    store = SnapshotStore(str(tmp_path))
+    save = store.save
+
+    def late(*arguments: Any) -> Any:
+        assert gate.wait(10)
+        return save(*arguments)
+
+    monkeypatch.setattr(store, "save", late)
+    writer = SnapshotWriter(store, GROUP, 1e9)
+    writer.take(task)
+    apply(30, 60)
+    assert task.model.state_hash() != hash_then
+    gate.set()
+    writer.close()
+    (path,) = snapshots(tmp_path)
+    manifest, arrays = read_snapshot(path)
+    restored = Task(world.settings, 0, task.partitions, "a" * 16)
+    restored.load_arrays(arrays)
+    assert (manifest["seq"], manifest["chain"]) == (mark_then.seq, mark_then.chain)
+    assert restored.model.state_hash() == hash_then
+    assert writer.last is not None
+    assert writer.last.size_bytes == path.stat().st_size
+
+
+def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = World(tmp_path, snapshot={"interval_seconds": 1e9})
+    for row in ROWS:
+        world.add(row)
+    expected = world.run(store=False)
+    last = expected.tasks[0].mark.seq
+    world.change(snapshot={"interval_seconds": 1e-6})
+    engine = world.engine()
+    seen: list[float] = []
+
+    def cut_off(rows: int, share: float) -> None:
+        writer = engine._writer
+        assert writer is not None
+        while writer.busy:
+            threading.Event().wait(0.001)
+        seen.append(share)
+        if len(seen) == 4:
+            raise Crash
+
+    engine._instruments.restored = cut_off  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.raises(Crash):
+        engine.run(stop_at_end=True)
+    assert seen == [0.0, *(number / last for number in (1, 2, 3))]
+    assert [path.name.split("-")[0] for path in snapshots(tmp_path)] == ["2", "1"]
+    world.change(snapshot={"interval_seconds": 1e9})
+    with caplog.at_level(logging.INFO):
+        again = world.run()
+    assert "reading snapshot" in caplog.text
+    assert again.tasks[0].snapshot_seq == 2
+    assert again.tasks[0].model.state_hash() == expected.tasks[0].model.state_hash()
+
+
+def test_every_task_is_taken_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, partitions=3, engine={"scope": "partition"}, snapshot={"interval_seconds": 1e-6})
+    taken: list[bool] = []
+    take = SnapshotWriter.take
+
+    def noted(self: SnapshotWriter, task: Task) -> None:
+        taken.append(self.busy)
+        take(self, task)
+
+    monkeypatch.setattr(SnapshotWriter, "turn", _without_final(SnapshotWriter.turn, noted))
+    for number, row in enumerate(ROWS):
+        world.add(row, partition=number % 3)
+    world.run()
+    assert taken
+    assert not any(taken)
+    assert {path.parent.name for path in snapshots(tmp_path)} == {"0", "1", "2"}
+
+
+def _without_final(turn: Any, noted: Any) -> Any:
+    """Note what `turn` takes; the last ones, at the end of a run, wait for each other."""
+
+    def turned(self: SnapshotWriter, tasks: Any) -> None:
+        self.take = noted.__get__(self)  # pyright: ignore[reportAttributeAccessIssue]
+        turn(self, tasks)
+        del self.take
+
+    return turned
