@@ -361,5 +361,6 @@ def test_a_snapshot_that_fails_in_any_way_is_counted_and_answers_go_on(
     assert len(world.predictions()) == len(ROWS)
     assert "snapshot not written, answers go on: ValueError: the bucket's own error" in caplog.text
     monkeypatch.undo()
+    world.change(snapshot={"interval_seconds": 1e9})
     world.run()
     assert len(snapshots(tmp_path)) == 1
