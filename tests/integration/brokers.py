@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,20 +18,23 @@ from tests.environment import is_required
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
 PORTS_OF_A_NODE = 4
 BETWEEN_NODES = 10
+PORTS = (10_000, 32_000)
 
 
 def _free_port(nodes: int) -> int:
-    """Return a port from which every port that the script takes is free."""
+    """Return a port from which every port that the script takes is free.
+
+    It lies below those that the operating system gives to outgoing connections: one of these could take the port of a
+    broker that is away for a moment.
+    """
+    offsets = [BETWEEN_NODES * node + place for node in range(nodes) for place in range(PORTS_OF_A_NODE)]
     while True:
+        port = random.randrange(*PORTS)
         with contextlib.ExitStack() as taken:
-            first = taken.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            offsets = [BETWEEN_NODES * node + place for node in range(nodes) for place in range(PORTS_OF_A_NODE)]
             try:
-                for offset in offsets[1:]:
+                for offset in offsets:
                     taken.enter_context(socket.socket()).bind(("127.0.0.1", port + offset))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return port
 

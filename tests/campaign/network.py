@@ -1,0 +1,44 @@
+"""The network between each worker and each broker, which faults cut or silence."""
+
+from __future__ import annotations
+
+from tests.integration.proxy import Proxy
+
+
+class Network:
+    """A proxy for every pair of worker and broker.
+
+    Parameters
+    ----------
+    workers:
+        Names of the workers.
+    brokers:
+        Addresses of the brokers.
+    """
+
+    def __init__(self, workers: list[str], brokers: list[str]) -> None:
+        self._proxies = {worker: [Proxy(broker) for broker in brokers] for worker in workers}
+        for proxies in self._proxies.values():
+            for proxy in proxies:
+                proxy.stand_beside(proxies)
+
+    def bootstrap(self, worker: str) -> str:
+        """Return where a worker finds the brokers."""
+        return ",".join(proxy.address for proxy in self._proxies[worker])
+
+    def cut(self, worker: str) -> None:
+        for proxy in self._proxies[worker]:
+            proxy.cut()
+
+    def silence(self, worker: str) -> None:
+        for proxy in self._proxies[worker]:
+            proxy.silence()
+
+    def mend(self, worker: str) -> None:
+        for proxy in self._proxies[worker]:
+            proxy.mend()
+
+    def close(self) -> None:
+        for proxies in self._proxies.values():
+            for proxy in proxies:
+                proxy.close()
