@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -109,33 +110,41 @@ def kill_a_broker(world: World, draw: Random) -> Injected | None:
 
 def freeze_a_broker(world: World, draw: Random) -> Injected | None:
     """A broker stands still, and wakes."""
-    if world.away is not None:
+    if not world.complete.is_set():
         return None
     node = draw.randrange(1, world.broker.nodes + 1)
     world.broker.signal(signal.SIGSTOP, node)
-    world.away = node
+    world.complete.clear()
 
     def wake() -> None:
         world.broker.signal(signal.SIGCONT, node)
-        world.away = None
+        world.complete.set()
 
     return Injected(f"broker {node} stands still", wake, draw.uniform(1, 6))
 
 
 def _without_a_broker(world: World, draw: Random, how: str, end: Callable[[int], object]) -> Injected | None:
-    if world.away is not None:
+    if not world.complete.is_set():
         return None
     node = draw.randrange(1, world.broker.nodes + 1)
-    end(node)
-    world.away = node
+    world.complete.clear()
+    ending = threading.Thread(target=end, args=(node,), name="a broker ends")
+    ending.start()
 
     def start() -> None:
+        ending.join()
         done = world.broker.start(node=node if world.broker.nodes > 1 else None)
         if done.returncode:
-            raise RuntimeError(f"broker {node} did not come back: {done.stderr}")
-        world.away = None
+            world.say(f"broker {node} did not come back: {done.stderr}")
+        else:
+            world.complete.set()
 
-    return Injected(f"broker {node} {how}", start, draw.uniform(0.5, 6))
+    # Other faults go on while a broker takes its time to start.
+    return Injected(
+        f"broker {node} {how}",
+        lambda: threading.Thread(target=start, name="a broker starts").start(),
+        draw.uniform(0.5, 6),
+    )
 
 
 def fill_the_disk(world: World, draw: Random) -> Injected | None:

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from tests.integration.service import Service
 DISK_BYTES = 32 << 20
 SESSION_MS = 2_000
 RESTART_SECONDS = 0.3
+AWAY_SECONDS = 120.0
 _RESIDENT = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 
 
@@ -55,8 +57,8 @@ class World:
         How often a worker's process ended, by what it ended with.
     resident_bytes:
         The most that a worker has held.
-    away:
-        The broker that a fault has taken away.
+    complete:
+        Is set while no fault has taken a broker away.
     disk:
         Whether the snapshots lie on a small disk of their own, which takes the right to mount one.
     """
@@ -66,7 +68,8 @@ class World:
         self.scope = scope
         self.broker = Broker(folder / "brokers", nodes)
         self.ends: Counter[str] = Counter()
-        self.away: int | None = None
+        self.complete = threading.Event()
+        self.complete.set()
         self.resident_bytes = 0
         done = self.broker.start()
         if done.returncode:
@@ -138,6 +141,7 @@ class World:
         AssertionError
             When that does not succeed.
         """
+        assert self.complete.wait(AWAY_SECONDS), "a broker has not come back"
         for place in self.places:
             self.network.mend(place.name)
             self.signal(place, signal.SIGCONT)

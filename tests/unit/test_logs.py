@@ -64,3 +64,18 @@ def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[st
     _configure()
     logging.getLogger("streamlearn.test").info("once")
     assert capsys.readouterr().err.count("once") == 1
+
+
+def test_what_the_client_says_again_and_again_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    _configure()
+    (handler,) = logging.getLogger().handlers
+    for second in [0, 1, 9, 10.5, 11]:
+        for name, line in (("kafka.net", 1), ("kafka.net", 2), ("streamlearn.test", 1)):
+            record = logging.LogRecord(name, logging.ERROR, "code.py", line, "lost %s", (f"{name}:{line}",), None)
+            record.created = 1_000.0 + second
+            handler.handle(record)
+    said = capsys.readouterr().err
+    assert said.count("lost streamlearn.test:1") == 5
+    for line in (1, 2):
+        assert said.count(f"lost kafka.net:{line}") == 2
+        assert f"lost kafka.net:{line} (2 more like this in 10 s)" in said
