@@ -2,8 +2,8 @@
 
     python -m tests.campaign --minutes 3 --seed 1
 
-Ctrl-C ends the faults and goes on to the proof. Exit status: 0 when every promise held, 1 when one was broken; the folder
-of all logs is then kept.
+Ctrl-C ends the faults and goes on to the proof. Exit status: 0 when every promise held, 1 when one was broken; the
+folder of all logs is then kept.
 """
 
 from __future__ import annotations
