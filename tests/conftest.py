@@ -7,6 +7,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the long tests as well, and the short ones more often")
+    parser.addoption("--fuzz", type=float, default=0, metavar="MINUTES", help="fuzz each reader of bytes for so long")
     parser.addoption("--golden", action="store_true", help="hold the learner to its golden figures on the real streams")
 
 

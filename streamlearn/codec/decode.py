@@ -268,7 +268,7 @@ def _value_at(text: str, message: str) -> str:
             right = bool if within == ".y" else (float, int, str, type(None))
             name, value = next((name, item) for name, item in value.items() if not isinstance(item, right))
             name = f"{_shown(name)} is "
-    except (ValueError, KeyError, IndexError, TypeError, StopIteration, RecursionError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, RecursionError):
         return ""
     return f": {name}{_shown(json.dumps(value))}"
 

@@ -131,7 +131,7 @@ def decode(value: bytes | None, where: str) -> JournalRecord:
     """
     try:
         record = _decoder.decode(value or b"")
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JournalError(
             f"{where} is not a journal record ({error}): was the topic written by something else?"
         ) from None

@@ -1,0 +1,93 @@
+"""Fuzz one target. An input that makes it fail is kept in ``tests/fuzz/findings``, where every test run reads it again.
+
+With Atheris installed (``pip install atheris``) the inputs follow the code's coverage; without it they are changed at
+random. Exit status: 0 when only our own errors came out, 1 after a finding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+import traceback
+from pathlib import Path
+from random import Random
+from typing import Any
+
+try:
+    import atheris as _atheris
+
+    atheris: Any = _atheris
+except ImportError:
+    atheris = None
+
+FINDINGS = Path(__file__).parent / "findings"
+
+
+def main() -> int:
+    """Run one target for a time."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if atheris is None:
+        from tests.fuzz.targets import TARGETS
+    else:
+        with atheris.instrument_imports(include=["streamlearn", "tests.fuzz"]):
+            from tests.fuzz.targets import TARGETS
+    if options.target not in TARGETS:
+        parser.error(f"no such target: {options.target}; there are {', '.join(TARGETS)}")
+    from streamlearn.errors import StreamlearnError
+    from tests.fuzz.mutation import mutated
+
+    target = TARGETS[options.target]
+
+    def once(data: bytes) -> None:
+        try:
+            target.read(data)
+        except StreamlearnError:
+            pass
+        except Exception:
+            _keep(options.target, data)
+            raise
+
+    if atheris is not None:
+        return _follow_coverage(once, target.seeds, options)
+    draw = Random(options.seed)
+    end = time.monotonic() + options.seconds
+    count = 0
+    while time.monotonic() < end:
+        try:
+            once(mutated(target.seeds, draw))
+        except Exception:
+            traceback.print_exc()
+            return 1
+        count += 1
+    print(f"{options.target}: {count:,} inputs, only our own errors")  # noqa: T201
+    return 0
+
+
+def _follow_coverage(once: Any, seeds: list[bytes], options: argparse.Namespace) -> int:
+    """Let Atheris choose the inputs; it ends the process itself."""
+    import tempfile
+
+    corpus = Path(tempfile.mkdtemp(prefix="streamlearn-fuzz-"))
+    for number, seed in enumerate(seeds):
+        (corpus / f"seed{number}").write_bytes(seed)
+    arguments = [sys.argv[0], str(corpus), f"-seed={options.seed}", f"-max_total_time={int(options.seconds)}"]
+    atheris.Setup([*arguments, "-max_len=4096", "-rss_limit_mb=2048", "-print_final_stats=1"], once)
+    atheris.Fuzz()
+    return 0
+
+
+def _keep(target: str, data: bytes) -> None:
+    path = FINDINGS / target / hashlib.blake2b(data, digest_size=6).hexdigest()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    print(f"kept as {path}", file=sys.stderr)  # noqa: T201
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Bytes that nobody meant: what was found once, a few hundred changed inputs each run, and minutes of it by a flag."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from streamlearn.errors import StreamlearnError
+from tests.fuzz.__main__ import FINDINGS
+from tests.fuzz.mutation import mutated
+from tests.fuzz.targets import TARGETS
+
+INPUTS = 300
+KEPT = sorted(path for path in FINDINGS.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_a_target_starts_from_is_good(name: str) -> None:
+    for seed in TARGETS[name].seeds:
+        TARGETS[name].read(seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_changed_inputs_give_our_own_errors_only(name: str) -> None:
+    draw = Random(7)
+    refused = 0
+    for _ in range(INPUTS):
+        data = mutated(TARGETS[name].seeds, draw)
+        try:
+            TARGETS[name].read(data)
+        except StreamlearnError as error:
+            refused += bool(str(error).strip())
+    assert refused > INPUTS / 20, "most changes do harm, and an error says which"
+
+
+@pytest.mark.parametrize("path", KEPT, ids=[f"{path.parent.name}-{path.name}" for path in KEPT])
+def test_a_finding_stays_mended(path: Path) -> None:
+    with contextlib.suppress(StreamlearnError):
+        TARGETS[path.parent.name].read(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_minutes_of_fuzzing(name: str, request: pytest.FixtureRequest) -> None:
+    minutes = request.config.getoption("--fuzz")
+    if not minutes:
+        pytest.skip("takes minutes; run with --fuzz MINUTES")
+    command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(60 * minutes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60 * minutes + 300)
+    assert done.returncode == 0, done.stderr[-4_000:]
