@@ -312,7 +312,10 @@ class Engine:
         self._bad.count(applied)
         topic = self._settings.journal_topic
         outputs = [*applied.outputs, *(OutputRecord(topic, task.number, None, data) for data in journalled)]
-        positions = {partition: Committed(offset, str(task.mark)) for partition, offset in task.positions.items()}
+        mark, epoch = str(task.mark), self._source.leader_epoch
+        positions = {
+            partition: Committed(offset, mark, epoch(partition, offset)) for partition, offset in task.positions.items()
+        }
         return CommitPart(task.number, outputs, positions, before, task.mark)
 
     def _send(self) -> None:

@@ -117,7 +117,7 @@ class KafkaSink:
         _check(futures)
         manager = producer._transaction_manager
         offsets = {
-            ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, -1)
+            ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, committed.leader_epoch)
             for partition, committed in positions.items()
         }
         sent = manager.send_offsets_to_transaction(offsets, token)

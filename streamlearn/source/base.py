@@ -28,10 +28,14 @@ class RawRecord(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A committed position: the next ``offset`` to read, and the engine's ``"<seq>:<chain>"``."""
+    """A committed position: the next ``offset`` to read, and the engine's ``"<seq>:<chain>"``.
+
+    ``leader_epoch`` tells under which leader the log was written up to there; -1 where nobody knows.
+    """
 
     offset: int
     metadata: str
+    leader_epoch: int = -1
 
 
 class Bounds(NamedTuple):
@@ -61,6 +65,20 @@ class CorruptInputError(StopError):
         self.partition = partition
         self.offset = offset
         self.reason = text
+
+
+class TruncatedInputError(StopError):
+    """The log of ``partition`` was cut off at ``offset``, before the position; None where that is not known."""
+
+    def __init__(self, partition: TopicPartition, offset: int | None) -> None:
+        place = "before what was read" if offset is None else f"at {offset}"
+        super().__init__(
+            f"{partition.topic}[{partition.partition}] was cut off {place}: a broker that was not in sync became its "
+            "leader (unclean.leader.election.enable), and records that the model was given are gone. Send what is "
+            "missing again and begin a new model with another kafka.group_id"
+        )
+        self.partition = partition
+        self.offset = offset
 
 
 class RangeReader(Protocol):
@@ -107,6 +125,8 @@ class Source(Protocol):
             When a record fails its checksum.
         OffsetLostError
             When the log no longer has a partition's position.
+        TruncatedInputError
+            When a partition's log was cut off before its position.
         """
         ...
 
@@ -120,6 +140,10 @@ class Source(Protocol):
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Set the position of an owned partition."""
+        ...
+
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        """Return what to commit with a position as `Committed.leader_epoch`."""
         ...
 
     def at_end(self, partition: TopicPartition) -> bool:

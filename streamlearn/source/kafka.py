@@ -22,13 +22,23 @@ from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import errors as kafka_errors
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.structs import OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import OffsetLostError, RetryableError, StopError, TopicError
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.assignor import OneMemberAssignor
-from streamlearn.source.base import AssignmentChange, Bounds, Committed, CorruptInputError, RawRecord, TopicPartition
+from streamlearn.source.base import (
+    AssignmentChange,
+    Bounds,
+    Committed,
+    CorruptInputError,
+    RawRecord,
+    TopicPartition,
+    TruncatedInputError,
+)
+from streamlearn.source.epochs import UNKNOWN, LeaderEpochs
 
 READ_SILENCE_SECONDS = 60.0
 POLL_RECORDS = 5_000
@@ -89,6 +99,7 @@ class KafkaSource:
         self._admin: KafkaAdminClient | None = None
         self._changes: deque[AssignmentChange] = deque()
         self._alive = 0.0
+        self._epochs = LeaderEpochs()
 
     @property
     def consumer(self) -> KafkaConsumer:
@@ -148,8 +159,12 @@ class KafkaSource:
             ) from error
         except kafka_errors.OffsetOutOfRangeError as error:
             raise OffsetLostError(f"offsets to read are no longer kept: {error}") from error
+        except kafka_errors.LogTruncationError as error:
+            raise _truncated(error) from error
         except kafka_errors.TopicAuthorizationFailedError as error:
             raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
+        for partition, records in polled.items():
+            self._epochs.read(TopicPartition(*partition), records)
         return {
             TopicPartition(*partition): [
                 RawRecord(
@@ -184,13 +199,23 @@ class KafkaSource:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         # While partitions are being taken away, the assignment that follows seeks again.
         with contextlib.suppress(*_UNASSIGNED):
-            self.consumer.seek(ClientPartition(*partition), offset)
+            client = ClientPartition(*partition)
+            self.consumer.seek(client, offset)
+            epoch = self._epochs.at(partition, offset)
+            if epoch != UNKNOWN:
+                # The public call takes no epoch, and without one nobody sees that the log was cut off.
+                self.consumer._subscription.seek(client, OffsetAndMetadata(offset, "", epoch))
+
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        return self._epochs.at(partition, offset)
 
     def at_end(self, partition: TopicPartition) -> bool:
         client = ClientPartition(*partition)
         try:
             end = self.consumer.highwater(client)
             position = self.consumer.position(client, timeout_ms=CALL_MS)
+        except kafka_errors.LogTruncationError as error:
+            raise _truncated(error) from error
         except _UNASSIGNED:
             # It is being taken away: nothing more of it will be polled.
             return True
@@ -219,7 +244,10 @@ class KafkaSource:
         result: dict[TopicPartition, Committed | None] = {}
         for partition in partitions:
             entry = self.consumer.committed(ClientPartition(*partition), metadata=True, timeout_ms=CALL_MS)
-            result[partition] = None if entry is None else Committed(entry.offset, entry.metadata)
+            result[partition] = None
+            if entry is not None:
+                result[partition] = Committed(entry.offset, entry.metadata, entry.leader_epoch)
+                self._epochs.committed(partition, entry.offset, entry.leader_epoch)
         return result
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
@@ -336,3 +364,8 @@ def _raw(record: Any) -> RawRecord:
     return RawRecord(
         record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
     )
+
+
+def _truncated(error: kafka_errors.LogTruncationError) -> TruncatedInputError:
+    place, cut = next(iter(error.divergent_offsets.items()))
+    return TruncatedInputError(TopicPartition(place.topic, place.partition), None if cut is None else cut.offset)

@@ -78,6 +78,9 @@ class MemorySource:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._positions[partition] = offset
 
+    def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
+        return -1
+
     def at_end(self, partition: TopicPartition) -> bool:
         return self._positions[partition] >= len(self._log.read(partition))
 
