@@ -9,12 +9,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the long tests as well, and the short ones more often")
     parser.addoption("--fuzz", type=float, default=0, metavar="MINUTES", help="fuzz each reader of bytes for so long")
     parser.addoption("--golden", action="store_true", help="hold the learner to its golden figures on the real streams")
+    parser.addoption("--cluster", action="store_true", help="run workers against three brokers that fail in turn")
+    parser.addoption("--network", action="store_true", help="run workers through faults of the network")
+
+
+TIERS = {"slow": "takes long", "cluster": "needs three brokers", "network": "needs toxiproxy"}
+"""Marks of tests that run only when the option of that name is given, and why."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--slow"):
-        return
-    skip = pytest.mark.skip(reason="takes long; run with --slow")
-    for item in items:
-        if "slow" in item.keywords:
-            item.add_marker(skip)
+    for tier, why in TIERS.items():
+        if config.getoption(f"--{tier}"):
+            continue
+        skip = pytest.mark.skip(reason=f"{why}; run with --{tier}")
+        for item in items:
+            if item.get_closest_marker(tier) is not None:
+                item.add_marker(skip)

@@ -76,6 +76,15 @@ class Broker:
         folder = self.folder if self.nodes == 1 else self.folder / f"node-{node}"
         os.kill(int((folder / "broker.pid").read_text()), number)
 
+    def pause(self, node: int = 1) -> None:
+        """Let a node hang: its connections stay open, and nothing is answered."""
+        self.signal(signal.SIGSTOP, node)
+
+    def resume(self, node: int = 1) -> None:
+        """Let a node go on; nothing happens to one that has ended."""
+        with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+            self.signal(signal.SIGCONT, node)
+
     def kill(self, node: int = 1) -> None:
         """End a node as a power cut would, but for what the operating system has not written yet."""
         self.signal(signal.SIGKILL, node)

@@ -121,6 +121,10 @@ class Service:
         self._workers.append(process)
         return process
 
+    def running(self) -> list[subprocess.Popen[bytes]]:
+        """Return the workers that have not ended."""
+        return [process for process in self._workers if process.poll() is None]
+
     def log_of(self, worker: str) -> str:
         """Return what a worker's processes have logged, one after the other."""
         paths = sorted(self._folder.glob(f"{self.name}-{worker}-*.log"))

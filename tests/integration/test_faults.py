@@ -23,13 +23,14 @@ def truth(row: int) -> bytes:
     return json.dumps({"id": f"r{row}", "y": [f"label{row % 4}", f"other{row % 3}"]}).encode()
 
 
-def produce(service: Service, count: int, seed: int) -> int:
-    """Send instances, and labels that come late, out of order, twice, never, or for nobody; return the instances."""
+def produce(service: Service, count: int, seed: int, first: int = 0) -> int:
+    """Send instances from row ``first`` on, and labels that come late, out of order, twice, never, or for nobody;
+    return how many instances."""
     draw = Random(seed)
     producer = KafkaProducer(bootstrap_servers=service.broker, linger_ms=5)
     waiting: list[tuple[int, int]] = []
     futures = []
-    for row in range(count):
+    for row in range(first, first + count):
         key = f"r{row}".encode()
         poison = b"{" if draw.random() < 0.01 else None
         futures.append(producer.send(service.topic("instances"), value=poison or instance(row), key=key))
