@@ -41,6 +41,7 @@ from streamlearn.source.base import (
 from streamlearn.source.epochs import UNKNOWN, LeaderEpochs
 
 READ_SILENCE_SECONDS = 60.0
+OLDEST_BROKER = (2, 5)
 POLL_RECORDS = 5_000
 POLL_INTERVAL_MS = 120_000
 ALIVE_SECONDS = 10.0
@@ -132,6 +133,12 @@ class KafkaSource:
             max_poll_records=POLL_RECORDS,
             partition_assignment_strategy=(OneMemberAssignor() if scope == "topic" else RangePartitionAssignor,),
         )
+        version = self._consumer.config["api_version"]
+        if version < OLDEST_BROKER:
+            raise StopError(
+                f"the brokers are of version {'.'.join(map(str, version))}: exactly once needs "
+                f"{'.'.join(map(str, OLDEST_BROKER))} or newer, which refuse a commit of a worker that lost its place"
+            )
         self._consumer.subscribe(self._topics, listener=_Notes(self))
         # Without the topics' metadata before the first poll, a join can stall for ever.
         for topic in self._topics:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+PRODUCE = 0
 INIT_PRODUCER_ID = 22
 END_TRANSACTION = 26
 

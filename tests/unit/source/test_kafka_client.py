@@ -1,0 +1,98 @@
+"""What the Kafka client is told, and what it is not asked for: rules that hold without a broker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import crc32c
+import pytest
+from kafka.record import util
+from kafka.structs import TopicPartition as ClientPartition
+
+from streamlearn.errors import StopError
+from streamlearn.settings.model import Settings
+from streamlearn.source import kafka as source_module
+from streamlearn.source.base import TopicPartition
+from streamlearn.source.kafka import KafkaSource, _Notes
+
+
+class _Told:
+    """Keeps what a consumer is made with."""
+
+    made: list[dict[str, Any]]
+    version = (4, 0)
+
+    def __init__(self, **options: Any) -> None:
+        type(self).made.append(options)
+        self.config = {"api_version": self.version}
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **named: self.calls.append(name)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> type[_Told]:
+    kind = type("Told", (_Told,), {"made": []})
+    monkeypatch.setattr(source_module, "KafkaConsumer", kind)
+    return kind
+
+
+def test_unsafe_defaults_of_the_client_are_set(told: type[_Told]) -> None:
+    """By default it reads what is not committed, commits by itself, begins at the end, and makes topics."""
+    source = KafkaSource(Settings())
+    source.open()
+    source.observer()
+    source.reader(TopicPartition("instances", 0), 0)
+    assert len(told.made) == 3
+    for options in told.made:
+        assert options["isolation_level"] == "read_committed"
+        assert options["enable_auto_commit"] is False
+        assert options["auto_offset_reset"] == "none"
+        assert options["allow_auto_create_topics"] is False
+        assert options["check_crcs"] is True
+
+
+def test_the_client_decodes_nothing(told: type[_Told]) -> None:
+    """A deserializer that raises makes its poll spin for ever."""
+    source = KafkaSource(Settings())
+    source.open()
+    source.observer()
+    source.reader(TopicPartition("instances", 0), 0)
+    assert not [name for options in told.made for name in options if "deserializer" in name]
+
+
+def test_topics_are_known_before_the_first_poll(told: type[_Told]) -> None:
+    source = KafkaSource(Settings.model_validate({"topics": {"labels": "labels"}}))
+    source.open()
+    calls: list[str] = source.consumer.calls  # type: ignore[attr-defined]
+    assert calls == ["subscribe", "partitions_for_topic", "partitions_for_topic"]
+
+
+def test_listeners_only_take_notes() -> None:
+    """They run on the client's own thread: a call that waits there raises, or holds up the heartbeats."""
+
+    class Strict:
+        def group_metadata(self) -> str:
+            return "token"
+
+    source = KafkaSource(Settings())
+    source._consumer = Strict()  # type: ignore[assignment]
+    notes = _Notes(source)
+    place = ClientPartition("instances", 0)
+    notes.on_partitions_revoked([place])
+    notes.on_partitions_assigned([place])
+    notes.on_partitions_lost([place])
+    kinds = [(change.kind, change.token) for change in source.changes()]
+    assert kinds == [("revoked", None), ("assigned", "token"), ("revoked", None)]
+
+
+def test_checksums_are_computed_by_the_native_library() -> None:
+    """In plain Python the client reads a fortieth of the records a second."""
+    assert util._crc32c is crc32c.crc32c
+
+
+def test_brokers_that_cannot_fence_a_stale_worker_are_refused(told: type[_Told]) -> None:
+    told.version = (2, 4)
+    with pytest.raises(StopError, match=r"the brokers are of version 2\.4: exactly once needs 2\.5 or newer"):
+        KafkaSource(Settings()).open()
