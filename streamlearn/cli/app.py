@@ -22,6 +22,7 @@ COMMANDS = {
     "row.",
     "check": "Connect as a worker would and name everything that is wrong.",
     "topics": "Create and check the topics that a configuration needs.",
+    "dead-letters": "List, show, export and replay records that could not be used.",
     "config": "Show and check the settings of a run.",
     "snapshot": "List, inspect and verify the snapshots of a service, or files that a classifier saved.",
     "generate": "Write a built-in stream with known drift as JSON Lines, one instance record a line.",
@@ -54,7 +55,7 @@ class _LazyGroup(TyperGroup):
 
 def load_command(name: str) -> Any:
     """Return a command, imported."""
-    module = importlib.import_module(f"streamlearn.cli.{name}")
+    module = importlib.import_module(f"streamlearn.cli.{name.replace('-', '_')}")
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

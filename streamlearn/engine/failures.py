@@ -58,7 +58,7 @@ def _is_fenced(error: Exception) -> bool:
     return type(error).__name__ == "ProducerFencedError"
 
 
-_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance")
+_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance", "SizeTooLarge")
 
 
 def may_pass(error: Exception) -> bool:

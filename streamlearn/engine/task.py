@@ -16,7 +16,7 @@ from streamlearn.codec.decode import Truth, decode_instance, decode_label
 from streamlearn.codec.encode import encode_event, encode_prediction
 from streamlearn.engine import journal
 from streamlearn.engine.behaviour import behaviour_of
-from streamlearn.engine.dead_letters import dead_letter
+from streamlearn.engine.dead_letters import dead_letter, was_replayed
 from streamlearn.engine.pending import EXPIRED, Entry, Pending
 from streamlearn.engine.truths import merged, silent, truth_of
 from streamlearn.errors import RecordError
@@ -51,7 +51,7 @@ class CommitPart(NamedTuple):
 class Applied(NamedTuple):
     """What happened to the records of a batch, for metrics and views; ``bad`` says of each record, in applied order,
     whether it could not be read. ``learned`` counts first truths, ``corrected`` others, ``assumed`` instances whose
-    missing labels were taken for false."""
+    missing labels were taken for false; ``replayed`` those of the dead that were sent again from the dead letters."""
 
     records: list[RawRecord]
     bad: list[bool]
@@ -61,6 +61,7 @@ class Applied(NamedTuple):
     corrected: int
     assumed: int
     dead: list[RecordError]
+    replayed: int
     events: list[Any]
     dropped: dict[str, int]
 
@@ -319,6 +320,7 @@ class Batch:
             0 if frozen else self._corrected,
             self._assumed,
             [error for _, error in self._dead],
+            sum(was_replayed(record) for record, _ in self._dead),
             result.events,
             result.dropped | self._dropped,
         )

@@ -80,6 +80,7 @@ class EngineInstruments:
         metrics.records["corrected"].inc(applied.corrected)
         metrics.records["assumed_negative"].inc(applied.assumed)
         metrics.records["dead_letter"].inc(len(applied.dead))
+        metrics.refused_again.inc(applied.replayed)
         for error in applied.dead:
             metrics.count_reason(error.code)
         for event in applied.events:

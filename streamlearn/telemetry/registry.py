@@ -81,6 +81,9 @@ class ServiceMetrics:
         self.records = counter("records_total", "Records by what became of them.", "outcome", OUTCOMES)
         self.events = counter("events_total", "Events of the model by kind.", "kind", EVENT_KINDS)
         self.dead_letters = counter("dead_letters_total", "Dead letters by reason.", "reason", REASONS)
+        self.refused_again = Counter(
+            f"{PREFIX}_refused_again_total", "Replayed dead letters that were refused once more.", registry=registry
+        )
         self.dropped = counter("dropped_values_total", "Values that were left out, by reason.", "reason", DROPPED)
         self.batch_seconds = histogram("batch", "From the first record of a batch being applied to its commit.")
         self.learn_seconds = histogram("learn", "Predicting and learning a batch.")

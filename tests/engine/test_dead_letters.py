@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from streamlearn import __version__
-from streamlearn.errors import TooManyBadRecordsError
+from streamlearn.engine.dead_letters import dead_letter
+from streamlearn.errors import RecordError, TooManyBadRecordsError
 from streamlearn.records.dead_letter import DeadLetter
+from streamlearn.source.base import RawRecord
 from tests.engine.world import START_NS, World, rows
 
 BAD: list[tuple[str, bytes | None, dict[str, Any]]] = [
@@ -52,7 +54,7 @@ def test_value_too_large_to_write_again_becomes_a_pointer(tmp_path: Path) -> Non
     world.add(b'{"x": {"a": "' + b"a" * (1 << 20) + b'"}}')
     world.run()
     (letter,) = world.read("dead-letters")
-    assert letter.value is None
+    assert (letter.key, letter.value) == (b"", None)
     header = DeadLetter.from_headers(list(letter.headers))
     assert (header.reason, header.offset) == ("too_large", 0)
     assert "streamlearn.pointer" in dict(letter.headers)
@@ -109,3 +111,40 @@ def test_well_formed_labels_that_come_twice_are_not_bad_records(tmp_path: Path) 
         world.add({"id": "1", "y": ["news"]}, topic="labels")
     world.run()
     assert [reason for reason, _ in world.dead()] == ["duplicate_label"] * 29
+
+
+def test_a_letter_always_has_a_key_or_a_value_and_headers_have_values() -> None:
+    error = RecordError("empty_value", "the record has no value")
+    nothing = RawRecord("instances", 0, 7, 0, None, None, (("mine", None),))  # type: ignore[arg-type]
+    letter = dead_letter(nothing, error, "dead-letters")
+    assert (letter.key, letter.value, letter.headers[0]) == (b"", None, ("mine", b""))
+    large = dead_letter(nothing._replace(value=b"a" * 1_000_000), error, "dead-letters")
+    assert (large.key, large.value) == (b"", None)
+    assert DeadLetter.from_headers(list(large.headers)).size == 1_000_000
+
+
+@pytest.mark.parametrize("what", ["key", "headers"])
+def test_key_and_headers_that_are_too_large_stay_where_they_are(what: str) -> None:
+    large = b"a" * 1_000_000
+    record = RawRecord("instances", 1, 7, 0, b"key", b"{bad", (("mine", b"1"), ("streamlearn.replayed", b"1")))
+    record = record._replace(key=large) if what == "key" else record._replace(headers=(*record.headers, ("b", large)))
+    letter = dead_letter(record, RecordError("not_json", "bad"), "dead-letters")
+    size = len(letter.key or b"") + len(letter.value or b"") + sum(len(n) + len(v) for n, v in letter.headers)
+    assert size < 1_000
+    about = DeadLetter.from_headers(list(letter.headers))
+    assert (about.offset, about.size, about.replayed, about.reason) == (7, 4, 1, "not_json")
+    assert about.pointer is not None
+    assert about.pointer.startswith("key, value and headers")
+
+
+def test_replayed_records_that_are_refused_again_are_counted(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    counted = []
+    for headers in ((), [("streamlearn.replayed", b"2")]):
+        world.log.append("instances", 0, b"{bad", timestamp_ms=START_NS // 1_000_000, headers=headers)
+    engine = world.engine()
+    engine._instruments.applied = lambda task, applied, seconds: counted.append(applied.replayed)  # type: ignore[method-assign]
+    engine.run(stop_at_end=True)
+    assert counted == [1]
+    rounds = [DeadLetter.from_headers(list(letter.headers)).replayed for letter in world.read("dead-letters")]
+    assert rounds == [0, 2]

@@ -93,7 +93,10 @@ def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
         truth = [f"l{topic}", f"l{4 + partner}"] if generator.random() < 0.9 else [f"l{8 + row % 19}"]
         plan = model.plan()
         if row % 17 == 3:
-            plan.predict_and_learn(x, {truth[0]: True, "l3": False})
+            partial = {truth[0]: True, "l3": False}
+            operation = plan.predict_and_learn(x, partial)
+            plan.correct(operation, partial, truth, learned_by=operation)
+            plan.correct(operation, truth, [truth[-1]], learned_by=operation)
         elif row % 5 == 2:
             operation = plan.predict(x, rules[row % 4])
             waiting.append((plan.run().stored(operation), truth))
