@@ -1,0 +1,58 @@
+"""Every test that the page of guarantees names is there, and every row of its tables names one."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+PAGE = TESTS.parent / "docs" / "guarantees.md"
+NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+
+
+def tables() -> list[list[str]]:
+    """Return the rows of each table, without its head."""
+    text = PAGE.read_text(encoding="utf-8")
+    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return [table.splitlines()[2:] for table in found]
+
+
+@cache
+def functions(path: Path) -> frozenset[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and "slow" not in "".join(map(ast.unparse, node.decorator_list))
+    )
+
+
+def test_every_row_names_tests_that_are_there_and_run_by_themselves() -> None:
+    rows = [row for table in tables() for row in table]
+    assert len(rows) >= 50
+    missing = []
+    for row in rows:
+        named = NAMED.findall(row)
+        assert named, f"no test in: {row}"
+        missing += [
+            f"{file}::{name}"
+            for file, name in named
+            if not (TESTS / file).is_file() or name not in functions(TESTS / file)
+        ]
+    assert not missing
+
+
+def test_every_hazard_of_the_client_has_a_row() -> None:
+    numbers = [int(found[1]) for row in tables()[-1] if (found := re.match(r"\| H(\d+) ", row))]
+    assert numbers == list(range(1, 23))
+
+
+def test_every_point_of_the_loop_is_named() -> None:
+    from tests.faults.points import POINTS
+
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    shown = [point for point in POINTS if not point.startswith("snapshot")]
+    assert ", ".join(shown) in text
+    assert len(POINTS) - len(shown) == 4
