@@ -28,7 +28,6 @@ from streamlearn.learner.experts.burst import FEATURES_AT_MOST
 from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
 from streamlearn.learner.experts.neighbours import neighbours_label_sets
 from streamlearn.learner.experts.panel import (
-    CLOSE_VOTE,
     WIDE_VOTE,
     PanelScratch,
     PanelState,
@@ -36,7 +35,6 @@ from streamlearn.learner.experts.panel import (
     panel_predict_row,
     panel_recall,
 )
-from streamlearn.learner.mixture.contexts import similarity_context
 from streamlearn.learner.mixture.logistic import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.operations import (
     END,
@@ -108,16 +106,12 @@ def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, firs
     What is known of recent label sets is in the panel's scratch already.
     """
     panel_predict_row(state.panel, scratch.panel, entries, first, last, labels, state.counters[USED])
-    similarity = 0
-    if state.panel.seat[CLOSE_VOTE] >= 0 and scratch.panel.neighbours.found[0] > 0:
-        similarity = similarity_context(scratch.panel.neighbours.similarity[0])
     mixer_predict_row(
         state.mixer,
         scratch.mixer,
         scratch.panel.logits,
         state.positives,
         state.previous,
-        similarity,
         labels,
         scratch.mixed,
     )

@@ -63,7 +63,7 @@ class StepParts:
         """Compile what mixes the experts' logits."""
         mixer = self._mixer
         logits = self._panel.scratch.logits
-        compile_inner(mixer_predict_row, mixer.state, mixer.scratch, logits, _INT64, _INT8, 0, _LABELS, _FLOAT32)
+        compile_inner(mixer_predict_row, mixer.state, mixer.scratch, logits, _INT64, _INT8, _LABELS, _FLOAT32)
 
     def mixer_learns(self) -> None:
         """Compile what the mixer learns."""

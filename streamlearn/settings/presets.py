@@ -5,10 +5,10 @@ from __future__ import annotations
 PAPER = "paper"
 """The preset that is the published method: it has no panel."""
 
-LINEAR = ("slow_linear", "damped_linear", "softmax", "fast_linear")
+FAST = ("slow_linear", "softmax", "fast_linear", "label_tree")
 
 EXPERTS = {
-    "default": (*LINEAR, "neighbours", "naive_bayes", "burst", "label_tree"),
-    "fast": LINEAR,
+    "default": (*FAST, "neighbours", "naive_bayes", "burst"),
+    "fast": FAST,
 }
 """The experts of each other preset, of `learner.experts.panel.NAMES`; the label rates are on every panel."""

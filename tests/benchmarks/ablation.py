@@ -24,7 +24,7 @@ import numpy as np
 
 from streamlearn.learner.decode.joint import POOL_ALONE, TREE_ALONE
 from streamlearn.learner.experts.panel import NAMES
-from streamlearn.learner.mixture.logistic import OWN, SETS, SIMILARITY, SUPPORT
+from streamlearn.learner.mixture.logistic import OVERALL, OWN, RANK, SETS, SUPPORT
 from streamlearn.learner.model import Learner
 from streamlearn.settings.model import Settings
 from streamlearn.stream_model import StreamModel
@@ -70,8 +70,9 @@ def _without_weights(part: int) -> Variant:
 VARIANTS = {
     "everything": Variant(),
     **{f"without {name}": _without(name) for name in NAMES if name not in RATES},
-    "without the mixture's support weights": _without_weights(SUPPORT),
-    "without the mixture's similarity weights": _without_weights(SIMILARITY),
+    "without the mixture's weights for all": _without_weights(OVERALL),
+    "without the mixture's weights by support": _without_weights(SUPPORT),
+    "without the mixture's weights by rank": _without_weights(RANK),
     "without the mixture's own weights": _without_weights(OWN),
     "without the pool of label sets": Variant(arguments={"parts": TREE_ALONE}),
     "without the cluster tree": Variant(arguments={"parts": POOL_ALONE}),

@@ -55,8 +55,8 @@ class Growth(NamedTuple):
 
 
 DECLARED = {
-    "default": Growth(80, 2_100, 36, 24, 82_000_000),
-    "fast": Growth(60, 1_220, 28, 8, 1_300_000),
+    "default": Growth(80, 2_100, 28, 24, 82_000_000),
+    "fast": Growth(72, 2_040, 20, 8, 68_400_000),
 }
 """The bytes that docs/learner.md states."""
 

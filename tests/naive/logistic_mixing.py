@@ -1,4 +1,4 @@
-"""Logistic mixing with four shared weight sets, an own one and a final one, label by label in double precision."""
+"""Logistic mixing with three shared weight sets, an own one and a final one, label by label in double precision."""
 
 from __future__ import annotations
 
@@ -48,16 +48,15 @@ class Weights:
 
 
 class Mixer:
-    """The five weight sets; ``mix`` looks, ``learn`` steps from what it saw. ``start``: each expert's first weight."""
+    """The four weight sets; ``mix`` looks, ``learn`` steps from what it saw. ``start``: each expert's first weight."""
 
     def __init__(self, start: list[float], labels: int) -> None:
         self.first = [*start, 0.0]
         self.overall = self.start()
         self.shared = [self.start() for _ in range(16)]
-        self.similar = [self.start() for _ in range(11)]
         self.ranked = [self.start() for _ in range(6)]
         self.own = [self.start() for _ in range(labels)]
-        self.final = [Weights([0.2] * 5, 0.01) for _ in range(16)]
+        self.final = [Weights([0.25] * 4, 0.01) for _ in range(16)]
 
     def start(self) -> Weights:
         """Return the weights before any row."""
@@ -68,26 +67,24 @@ class Mixer:
         self.own.append(Weights(list(self.shared[0].values), 0.1))
 
     def sets(
-        self, logits: list[list[float]], positives: list[int], previous: list[bool], similarity: int
+        self, logits: list[list[float]], positives: list[int], previous: list[bool]
     ) -> list[tuple[list[float], list[Weights], Weights]]:
-        """Return each label's inputs, the five sets that look at them, and the final one."""
+        """Return each label's inputs, the four sets that look at them, and the final one."""
         inputs = [[clip(z, 8.0) for z in own_logits] + [0.3] for own_logits in logits]
         sums = [self.overall.sum(x) for x in inputs]
         found = []
         for label, x in enumerate(inputs):
             at = context(positives[label], previous[label])
             ranked = self.ranked[min(sum(other > sums[label] for other in sums), 5)]
-            sets = [self.overall, self.shared[at], self.similar[similarity], ranked, self.own[label]]
+            sets = [self.overall, self.shared[at], ranked, self.own[label]]
             found.append((x, sets, self.final[at]))
         return found
 
-    def mix(
-        self, logits: list[list[float]], positives: list[int], previous: list[bool], similarity: int = 0
-    ) -> list[float]:
+    def mix(self, logits: list[list[float]], positives: list[int], previous: list[bool]) -> list[float]:
         """Return the mixed logit of each label; ``logits`` is a list of the experts' logits for each label."""
         return [
             final.output([weights.output(inputs) for weights in sets])
-            for inputs, sets, final in self.sets(logits, positives, previous, similarity)
+            for inputs, sets, final in self.sets(logits, positives, previous)
         ]
 
     def learn(
@@ -96,7 +93,6 @@ class Mixer:
         positives: list[int],
         previous: list[bool],
         truth: list[int | None],
-        similarity: int = 0,
     ) -> None:
         """Step once, each set with the sum over the row's known labels that it looks at."""
         slopes: dict[int, tuple[Weights, list[float]]] = {}
@@ -105,7 +101,7 @@ class Mixer:
             _, so_far = slopes.get(id(weights), (weights, [0.0] * len(inputs)))
             slopes[id(weights)] = weights, [g + error * x for g, x in zip(so_far, inputs, strict=True)]
 
-        for y, (inputs, sets, final) in zip(truth, self.sets(logits, positives, previous, similarity), strict=True):
+        for y, (inputs, sets, final) in zip(truth, self.sets(logits, positives, previous), strict=True):
             if y is None:
                 continue
             parts = [weights.output(inputs) for weights in sets]

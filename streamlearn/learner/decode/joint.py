@@ -33,6 +33,7 @@ from streamlearn.learner.decode.utility import (
     CANDIDATES,
     F1_SET,
     POOL_SET,
+    POSTERIOR,
     TREE_SET,
     Candidates,
     candidates,
@@ -122,6 +123,21 @@ def _keep_allowed(proposed: Candidates, candidate: int, allowed: np.ndarray) -> 
 
 
 @kernel
+def _earlier_twin(proposed: Candidates, candidate: int) -> int:
+    """Return a candidate before this one that is the same label set, -1 without one."""
+    for other in range(candidate):
+        size = proposed.size[other]
+        if size != proposed.size[candidate]:
+            continue
+        same = 0
+        while same < size and proposed.members[other, same] == proposed.members[candidate, same]:
+            same += 1
+        if same == size:
+            return other
+    return -1
+
+
+@kernel
 def joint_predict_row(
     pool: LearnedPoolState,
     pooled: LearnedPoolScratch,
@@ -184,7 +200,12 @@ def joint_predict_row(
             continue
         _keep_allowed(proposed, candidate, allowed)
         members = proposed.members[candidate, : proposed.size[candidate]]
-        posterior = _posterior(pool, pooled, state, tree, scratch, members)
+        posterior = 0.0
+        twin = _earlier_twin(proposed, turn)
+        if twin >= 0:
+            posterior = proposed.predicted[twin, POSTERIOR]
+        else:
+            posterior = _posterior(pool, pooled, state, tree, scratch, members)
         if turn < 0:
             result[EMPTY] = posterior
             proposed.size[F1_SET] = f1_set(

@@ -24,7 +24,7 @@ import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32, log32, log64
-from streamlearn.learner.decode.pooled_sets import LENGTH, LONGEST, PooledSets, find_set, label_set_code, sum_members
+from streamlearn.learner.decode.pooled_sets import LONGEST, PooledSets, find_set, label_set_code, sum_members
 
 LOGIT_CLIP = np.float32(7.0)
 LEAST_ESCAPE = 1e-4
@@ -51,7 +51,7 @@ EMPTY = 6
 SLOPES = 7
 RESULTS = SLOPES + FEATURES
 
-LEAST_WEIGHT = np.float32(1e-6)
+LEAST_WEIGHT = np.float32(1e-4)
 _ZERO = np.float32(0.0)
 
 
@@ -264,13 +264,19 @@ def learned_pool_marginals(
     """
     for label in range(labels):
         marginals[label] = _ZERO
+    longer = state.sets.longer
+    members = state.sets.members
     share = np.float32(scratch.results[POSTERIOR])
-    for place in range(state.sets.longer[0]):
-        weight = scratch.weights[place]
-        if weight < LEAST_WEIGHT:
-            continue
-        for at in range(state.sets.links[LENGTH, place]):
-            marginals[state.sets.members[at, place]] += weight * share
+    # Longer sets stand first: those of one length follow each other.
+    first = 0
+    for length in range(LONGEST, 0, -1):
+        for place in range(first, longer[length]):
+            weight = scratch.weights[place]
+            if weight < LEAST_WEIGHT:
+                continue
+            for at in range(length):
+                marginals[np.uint32(members[at, place])] += weight * share
+        first = longer[length]
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Logistic regression per label with AdaGrad steps and a damped start: the slow linear experts.
+"""Logistic regression per label with AdaGrad steps and a damped start: the slow linear expert.
 
 Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 12, 2011), diagonal form. The accumulator starts
 at ``start`` instead of near zero, which damps the first steps: the largest gain of any single expert in our
@@ -15,15 +15,12 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.arrays import load_label_columns, load_labels
+from streamlearn.learner.experts.linear import LANES, linear_predict_row
 from streamlearn.state.growth import grown
 
 STEP = 1.0
 START = 0.1
 BIAS = np.float32(-2.0)
-CLIP = np.float32(15.0)
-LANES = 8
-"""Loops over labels run to a multiple of this: a rest shorter than a vector register would cost as much as the others
-together."""
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -45,21 +42,11 @@ class AdaGradState(NamedTuple):
 
 @kernel
 def adagrad_predict_row(
-    state: AdaGradState, columns: np.ndarray, values: np.ndarray, first_label: int, last_label: int, out: np.ndarray
+    state: AdaGradState, columns: np.ndarray, values: np.ndarray, labels: int, out: np.ndarray
 ) -> None:
-    """Write the logits of labels ``first_label`` to ``last_label`` (excluded) to ``out`` float32[labels].
-
-    ``columns`` int32 and ``values`` float32 are one instance's entries.
-    """
-    for label in range(first_label, last_label):
-        out[label] = state.bias[label]
-    for entry in range(columns.size):
-        column = np.int64(columns[entry])
-        value = values[entry]
-        for label in range(first_label, last_label):
-            out[label] += value * state.weight[column, label]
-    for label in range(first_label, last_label):
-        out[label] = min(max(out[label], -CLIP), CLIP)
+    """Write the logits to ``out`` float32[labels]; ``columns`` int32 and ``values`` float32 are one instance's
+    entries."""
+    linear_predict_row(state.weight, state.bias, columns, values, labels, out)
 
 
 @kernel

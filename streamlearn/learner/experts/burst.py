@@ -81,7 +81,7 @@ def burst_features(state: BurstState, labels: int, out_columns: np.ndarray, out_
 @kernel
 def burst_predict_row(state: BurstState, columns: np.ndarray, values: np.ndarray, labels: int, out: np.ndarray) -> None:
     """Write the logits to ``out`` float32[labels]; ``columns`` and ``values`` are those of `burst_features`."""
-    adagrad_predict_row(state.adagrad, columns, values, 0, labels, out)
+    adagrad_predict_row(state.adagrad, columns, values, labels, out)
 
 
 @kernel

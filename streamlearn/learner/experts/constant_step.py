@@ -10,11 +10,11 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.arrays import load_label_columns, load_labels
+from streamlearn.learner.experts.linear import linear_predict_row
 from streamlearn.state.growth import grown
 
 STEP = np.float32(2.0)
 BIAS = np.float32(-2.0)
-CLIP = np.float32(15.0)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -28,26 +28,11 @@ class ConstantStepState(NamedTuple):
 
 @kernel
 def constant_step_predict_row(
-    state: ConstantStepState,
-    columns: np.ndarray,
-    values: np.ndarray,
-    first_label: int,
-    last_label: int,
-    out: np.ndarray,
+    state: ConstantStepState, columns: np.ndarray, values: np.ndarray, labels: int, out: np.ndarray
 ) -> None:
-    """Write the logits of labels ``first_label`` to ``last_label`` (excluded) to ``out`` float32[labels].
-
-    ``columns`` int32 and ``values`` float32 are one instance's entries.
-    """
-    for label in range(first_label, last_label):
-        out[label] = state.bias[label]
-    for entry in range(columns.size):
-        column = np.int64(columns[entry])
-        value = values[entry]
-        for label in range(first_label, last_label):
-            out[label] += value * state.weight[column, label]
-    for label in range(first_label, last_label):
-        out[label] = min(max(out[label], -CLIP), CLIP)
+    """Write the logits to ``out`` float32[labels]; ``columns`` int32 and ``values`` float32 are one instance's
+    entries."""
+    linear_predict_row(state.weight, state.bias, columns, values, labels, out)
 
 
 @kernel

@@ -121,7 +121,7 @@ def label_tree_predict_row(
         scratch.bins[columns[entry]] = 0
     for label in range(labels):
         p = scratch.probability[label]
-        out[label] = log32(np.float32(p)) - log32(np.float32(1.0 - p))
+        out[label] = log32(np.float32(p / (1.0 - p)))
 
 
 @kernel

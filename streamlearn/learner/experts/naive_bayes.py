@@ -27,13 +27,12 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import log32
 from streamlearn.learner.arrays import load_label_columns, load_labels, load_whole
+from streamlearn.learner.experts.linear import LANES
 from streamlearn.state.growth import grown
 
 LABEL_SMOOTHING = 3.0
 COLUMN_SMOOTHING = 0.1
 CLIP = np.float32(15.0)
-LANES = 8
-"""Loops over labels run to a multiple of this where there is room: a short rest would cost as much as the others."""
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _THIRD = 1.0 / LABEL_SMOOTHING

@@ -14,7 +14,6 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.experts.adagrad import (
-    LANES,
     AdaGrad,
     AdaGradState,
     adagrad_begin_label,
@@ -46,6 +45,7 @@ from streamlearn.learner.experts.label_tree import (
     label_tree_learn_row,
     label_tree_predict_row,
 )
+from streamlearn.learner.experts.linear import LANES
 from streamlearn.learner.experts.naive_bayes import (
     NaiveBayes,
     NaiveBayesState,
@@ -71,7 +71,6 @@ NAMES = (
     "fast_rate",
     "slow_rate",
     "slow_linear",
-    "damped_linear",
     "softmax",
     "fast_linear",
     "neighbours",
@@ -84,7 +83,6 @@ SEATS = (
     "fast_rate",
     "slow_rate",
     "slow_linear",
-    "damped_linear",
     "softmax",
     "fast_linear",
     "wide_vote",
@@ -98,7 +96,6 @@ SEATS = (
     FAST_RATE,
     SLOW_RATE,
     SLOW_LINEAR,
-    DAMPED_LINEAR,
     SOFTMAX,
     FAST_LINEAR,
     WIDE_VOTE,
@@ -116,7 +113,6 @@ MIXED_FIRST = {
     "fast_rate": 0.05,
     "slow_rate": 0.05,
     "slow_linear": 0.05,
-    "damped_linear": 0.05,
     "softmax": 0.12,
     "fast_linear": 0.15,
     "wide_vote": 0.18,
@@ -133,12 +129,11 @@ MIXED_FIRST_SUM = 1.1
 
 
 class PanelState(NamedTuple):
-    """The experts' states, and ``seat`` int64[12]: the row of the logits that each expert writes, -1 when it is off."""
+    """The experts' states, and ``seat`` int64[11]: the row of the logits that each expert writes, -1 when it is off."""
 
     seat: np.ndarray
     rates: RatesState
     slow: AdaGradState
-    damped: AdaGradState
     softmax: AdaGradState
     fast: ConstantStepState
     neighbours: NeighboursState
@@ -186,15 +181,13 @@ def panel_predict_row(
     rarity_weighted = entries.rarity_weighted[first:last]
     logits = scratch.logits
     seat = state.seat
-    rates_predict_row(state.rates, 0, labels, logits[seat[FAST_RATE]], logits[seat[SLOW_RATE]])
+    rates_predict_row(state.rates, labels, logits[seat[FAST_RATE]], logits[seat[SLOW_RATE]])
     if seat[SLOW_LINEAR] >= 0:
-        adagrad_predict_row(state.slow, columns, values, 0, labels, logits[seat[SLOW_LINEAR]])
-    if seat[DAMPED_LINEAR] >= 0:
-        adagrad_predict_row(state.damped, columns, values, 0, labels, logits[seat[DAMPED_LINEAR]])
+        adagrad_predict_row(state.slow, columns, values, labels, logits[seat[SLOW_LINEAR]])
     if seat[SOFTMAX] >= 0:
         softmax_predict_row(state.softmax, columns, rarity_weighted, labels, logits[seat[SOFTMAX]])
     if seat[FAST_LINEAR] >= 0:
-        constant_step_predict_row(state.fast, columns, values, 0, labels, logits[seat[FAST_LINEAR]])
+        constant_step_predict_row(state.fast, columns, values, labels, logits[seat[FAST_LINEAR]])
     if seat[WIDE_VOTE] >= 0:
         metric = scratch.metric[: last - first]
         neighbours_weigh_row(
@@ -257,8 +250,6 @@ def panel_learn_row(
     resets = 0
     if seat[SLOW_LINEAR] >= 0:
         adagrad_learn_row(state.slow, columns, values, truth, logits[seat[SLOW_LINEAR]], labels, gradient)
-    if seat[DAMPED_LINEAR] >= 0:
-        adagrad_learn_row(state.damped, columns, values, truth, logits[seat[DAMPED_LINEAR]], labels, gradient)
     if seat[SOFTMAX] >= 0 and complete:
         softmax_learn_row(
             state.softmax, columns, rarity_weighted, truth, members.size, logits[seat[SOFTMAX]], labels, gradient
@@ -305,8 +296,6 @@ def panel_begin_label(state: PanelState, label: int, bias: float) -> None:
     rates_begin_label(state.rates, label)
     if seat[SLOW_LINEAR] >= 0:
         adagrad_begin_label(state.slow, label, bias)
-    if seat[DAMPED_LINEAR] >= 0:
-        adagrad_begin_label(state.damped, label, bias)
     if seat[SOFTMAX] >= 0:
         adagrad_begin_label(state.softmax, label, bias)
     if seat[FAST_LINEAR] >= 0:
@@ -329,8 +318,7 @@ class Panel:
     def __init__(self, names: Collection[str] = NAMES) -> None:
         self.names = tuple(name for name in NAMES if name in names or name in ("fast_rate", "slow_rate"))
         self.rates = Rates()
-        self.slow = AdaGrad(1.0, 0.1)
-        self.damped = AdaGrad(1.0, 1.0)
+        self.slow = AdaGrad()
         self.softmax = AdaGrad(SOFTMAX_STEP, SOFTMAX_START)
         self.fast = ConstantStep()
         self.neighbours = Neighbours()
@@ -366,7 +354,6 @@ class Panel:
         """Return the experts on the panel that keep something for each column."""
         owners: dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees] = {
             "slow_linear": self.slow,
-            "damped_linear": self.damped,
             "softmax": self.softmax,
             "fast_linear": self.fast,
             "neighbours": self.neighbours,
@@ -394,7 +381,6 @@ class Panel:
             self._seat,
             self.rates.state,
             self.slow.state,
-            self.damped.state,
             self.softmax.state,
             self.fast.state,
             self.neighbours.state,
@@ -443,7 +429,6 @@ class Panel:
         """Return the largest size in bytes of these experts with that many columns and labels."""
         bounds = {
             "slow_linear": AdaGrad.bytes_bound(features, labels),
-            "damped_linear": AdaGrad.bytes_bound(features, labels),
             "softmax": AdaGrad.bytes_bound(features, labels),
             "fast_linear": ConstantStep.bytes_bound(features, labels),
             "neighbours": Neighbours.bytes_bound(features, labels),

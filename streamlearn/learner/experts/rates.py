@@ -31,15 +31,13 @@ class RatesState(NamedTuple):
 
 
 @kernel
-def rates_predict_row(
-    state: RatesState, first_label: int, last_label: int, out_fast: np.ndarray, out_slow: np.ndarray
-) -> None:
+def rates_predict_row(state: RatesState, labels: int, out_fast: np.ndarray, out_slow: np.ndarray) -> None:
     """Write the logits of both rates, clipped to [1e-4, 1 - 1e-4], to the two float32[labels]."""
-    for label in range(first_label, last_label):
+    for label in range(labels):
         fast = min(max(state.fast[label], CLIP), 1.0 - CLIP)
         slow = min(max(state.slow[label], CLIP), 1.0 - CLIP)
-        out_fast[label] = log32(np.float32(fast)) - log32(np.float32(1.0 - fast))
-        out_slow[label] = log32(np.float32(slow)) - log32(np.float32(1.0 - slow))
+        out_fast[label] = log32(np.float32(fast / (1.0 - fast)))
+        out_slow[label] = log32(np.float32(slow / (1.0 - slow)))
 
 
 @kernel

@@ -31,7 +31,7 @@ def softmax_predict_row(
 
     ``columns`` int32 and ``values`` float32 are one instance's entries.
     """
-    adagrad_predict_row(state, columns, values, 0, labels, out)
+    adagrad_predict_row(state, columns, values, labels, out)
     highest = _ZERO
     for label in range(labels):
         highest = max(highest, out[label])

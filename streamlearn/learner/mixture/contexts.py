@@ -8,8 +8,6 @@ from streamlearn.arithmetic.compile import kernel
 
 SUPPORT_LEVELS = 8
 CONTEXTS = 2 * SUPPORT_LEVELS
-SIMILARITY_EDGES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.97)
-SIMILARITY_CONTEXTS = len(SIMILARITY_EDGES) + 1
 
 
 @kernel
@@ -25,12 +23,3 @@ def support_context(positives: int, was_on: int | np.int64) -> int:
         rest >>= 1
         level += 1
     return 2 * level + int(was_on)
-
-
-@kernel
-def similarity_context(cosine: float) -> int:
-    """Return how many of the edges .1, .2 to .9 and .97 the nearest neighbour's cosine exceeds."""
-    context = 0
-    for edge in SIMILARITY_EDGES:
-        context += int(cosine > edge)
-    return context

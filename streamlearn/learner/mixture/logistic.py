@@ -1,13 +1,12 @@
 """Logistic mixing: one logit per label from the experts' logits, by weights that follow their own log loss.
 
-Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Five weight sets look at them: O, one for
-all labels and rows; A, shared by all labels of one support context (`contexts.support_context`); B, shared by all
-labels, chosen by how similar the nearest neighbour is (`contexts.similarity_context`); R, shared by the labels of one
-rank, by how many have a larger sum of O: none to four, or more; and C, the label's own. The weighted sums are clipped
-to plus or minus 10, and z = F_O z_O + F_A z_A + F_B z_B + F_R z_R + F_C z_C, clipped likewise, with F chosen by A's
+Inputs x are the experts' logits clipped to plus or minus 8 and a constant .3. Four weight sets look at them: O, one for
+all labels and rows; A, shared by all labels of one support context (`contexts.support_context`); R, shared by the
+labels of one rank, by how many have a larger sum of O: none to four, or more; and C, the label's own. The weighted sums
+are clipped to plus or minus 10, and z = F_O z_O + F_A z_A + F_R z_R + F_C z_C, clipped likewise, with F chosen by A's
 context. Each set follows the gradient of its own log loss with AdaGrad (accumulators from 10): step .1, F step .01.
 Gradients of shared sets and F are summed over the row's labels and applied once a row, C's per label. All sets start
-from the same weights, F from one fifth each.
+from the same weights, F from one quarter each.
 
 Source: Mattern, *Mixing Strategies in Data Compression* (DCC 2012), logistic mixing with selected weight sets.
 """
@@ -22,21 +21,21 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.arrays import load_label_columns, load_whole
-from streamlearn.learner.mixture.contexts import CONTEXTS, SIMILARITY_CONTEXTS, support_context
+from streamlearn.learner.experts.linear import LANES
+from streamlearn.learner.mixture.contexts import CONTEXTS, support_context
 from streamlearn.state.growth import grown
 
 STEP = np.float32(0.1)
 FINAL_STEP = np.float32(0.01)
-SETS = 5
-OVERALL, SUPPORT, SIMILARITY, RANK, OWN = range(SETS)
+SETS = 4
+OVERALL, SUPPORT, RANK, OWN = range(SETS)
 RANKS = 6
 """Ranks that have weights of their own: with no to four labels before it, and the others."""
 
 FIRST_SUPPORT = 1
-FIRST_SIMILARITY = FIRST_SUPPORT + CONTEXTS
-FIRST_RANK = FIRST_SIMILARITY + SIMILARITY_CONTEXTS
+FIRST_RANK = FIRST_SUPPORT + CONTEXTS
 SHARED = FIRST_RANK + RANKS
-"""Rows of the shared weights: O's, then A's by context, B's by context, R's by rank."""
+"""Rows of the shared weights: O's, then A's by context, R's by rank."""
 
 CONSTANT_INPUT = np.float32(0.3)
 INPUT_CLIP = np.float32(8.0)
@@ -49,8 +48,8 @@ _ONE = np.float32(1.0)
 class MixerState(NamedTuple):
     """Weights and squared-gradient sums without their start, float32; inputs are the experts and then the constant.
 
-    ``shared``, ``shared_squared`` [SHARED, inputs]; ``own``, ``own_squared`` [inputs, labels]; ``final``,
-    ``final_squared`` [CONTEXTS, SETS].
+    ``shared``, ``shared_squared`` [SHARED, width], inputs rounded up to a multiple of LANES, the rest 0; ``own``,
+    ``own_squared`` [inputs, labels]; ``final``, ``final_squared`` [CONTEXTS, SETS].
     """
 
     shared: np.ndarray
@@ -62,10 +61,11 @@ class MixerState(NamedTuple):
 
 
 class MixerScratch(NamedTuple):
-    """Per row: ``context`` int64[2, labels + 1], each label's row of A's and of R's shared weights, and at the first
-    line's end that of B's; ``best`` float32[RANKS - 1], the largest sums of O; ``inputs`` float32[inputs, labels];
-    ``column`` float32[inputs], those of one label; ``logits``, ``errors`` float32[SETS, labels]; ``final_errors``
-    float32[labels]; gradient sums.
+    """Per row: ``context`` int64[2, labels], each label's row of A's and of R's shared weights; ``best``
+    float32[RANKS - 1], the largest sums of O; ``inputs`` float32[inputs, labels], the last line CONSTANT_INPUT;
+    ``column`` float32[width], those of one label, the rest 0; ``logits``, ``errors`` float32[SETS, labels];
+    ``final_errors`` float32[labels]; sums of gradients, 0 between rows, and ``touched`` uint8[SHARED], 1 for the shared
+    weights whose sum is not.
     """
 
     context: np.ndarray
@@ -77,6 +77,7 @@ class MixerScratch(NamedTuple):
     final_errors: np.ndarray
     shared_gradient: np.ndarray
     final_gradient: np.ndarray
+    touched: np.ndarray
 
 
 @kernel
@@ -102,57 +103,58 @@ def _rank_labels(scratch: MixerScratch, labels: int) -> None:
 
 
 @kernel
+def _weighted_sum(state: MixerState, scratch: MixerScratch, context: int | np.int64, label: int) -> np.float32:
+    """Return the sum of one label's inputs by a context's shared weights."""
+    weights = state.shared[context]
+    total = _ZERO
+    for place in range(scratch.inputs.shape[0]):
+        total += scratch.inputs[place, label] * weights[place]
+    return total
+
+
+@kernel
 def mixer_predict_row(
     state: MixerState,
     scratch: MixerScratch,
     logits: np.ndarray,
     positives: np.ndarray,
     previous: np.ndarray,
-    similarity: int,
     labels: int,
     out: np.ndarray,
 ) -> None:
     """Write the mixed logits to ``out`` float32[labels].
 
-    ``logits`` float32[experts at least, labels], of which the first ``inputs - 1`` count; ``positives`` int64[labels];
-    ``previous`` int8[labels], 1 where the label was true in the row learnt before; ``similarity`` is the row's
-    similarity context.
+    ``logits`` float32[experts at least, labels at least], of which the first ``inputs - 1`` lines count; ``positives``
+    int64[labels]; ``previous`` int8[labels], 1 where the label was true in the row learnt before.
     """
-    inputs = state.shared.shape[1]
-    similar = FIRST_SIMILARITY + similarity
-    scratch.context[0, scratch.context.shape[1] - 1] = similar
-    for label in range(labels):
-        scratch.context[0, label] = FIRST_SUPPORT + support_context(positives[label], np.int64(previous[label]))
-        for part in range(SETS):
-            scratch.logits[part, label] = _ZERO
-    for place in range(inputs):
+    constant = state.own.shape[0] - 1
+    padded = min((labels + LANES - 1) // LANES * LANES, logits.shape[1])
+    overall_sum = scratch.logits[OVERALL]
+    other_sum = scratch.logits[RANK]
+    own_sum = scratch.logits[OWN]
+    for label in range(padded):
+        overall_sum[label] = CONSTANT_INPUT * state.shared[0, constant]
+        other_sum[label] = CONSTANT_INPUT * state.shared[SHARED - 1, constant]
+        own_sum[label] = CONSTANT_INPUT * state.own[constant, label]
+    for place in range(constant):
         overall = state.shared[0, place]
-        weight = state.shared[similar, place]
-        others = state.shared[SHARED - 1, place]
-        if place < inputs - 1:
-            for label in range(labels):
-                scratch.inputs[place, label] = min(max(logits[place, label], -INPUT_CLIP), INPUT_CLIP)
-        else:
-            for label in range(labels):
-                scratch.inputs[place, label] = CONSTANT_INPUT
-        for label in range(labels):
-            value = scratch.inputs[place, label]
-            scratch.logits[OVERALL, label] += value * overall
-            scratch.logits[SIMILARITY, label] += value * weight
-            scratch.logits[RANK, label] += value * others
-            scratch.logits[OWN, label] += value * state.own[place, label]
-        for label in range(labels):
-            support = scratch.context[0, label]
-            scratch.logits[SUPPORT, label] += scratch.inputs[place, label] * state.shared[support, place]
+        other = state.shared[SHARED - 1, place]
+        own = state.own[place]
+        inputs = scratch.inputs[place]
+        for label in range(padded):
+            value = min(max(logits[place, label], -INPUT_CLIP), INPUT_CLIP)
+            inputs[label] = value
+            overall_sum[label] += value * overall
+            other_sum[label] += value * other
+            own_sum[label] += value * own[label]
     _rank_labels(scratch, labels)
     for label in range(labels):
+        support = FIRST_SUPPORT + support_context(positives[label], np.int64(previous[label]))
+        scratch.context[0, label] = support
+        scratch.logits[SUPPORT, label] = _weighted_sum(state, scratch, support, label)
         rank = scratch.context[1, label]
-        if rank == SHARED - 1:
-            continue
-        total = _ZERO
-        for place in range(inputs):
-            total += scratch.inputs[place, label] * state.shared[rank, place]
-        scratch.logits[RANK, label] = total
+        if rank != SHARED - 1:
+            scratch.logits[RANK, label] = _weighted_sum(state, scratch, rank, label)
     for label in range(labels):
         context = scratch.context[0, label] - FIRST_SUPPORT
         mixed = _ZERO
@@ -170,18 +172,37 @@ def _step(
     """Take one step along a context's summed gradient, and set that to zero."""
     for place in range(weights.shape[1]):
         slope = gradient[context, place]
-        if slope != _ZERO:
-            total = squared[context, place] + slope * slope
-            squared[context, place] = total
-            weights[context, place] -= step * slope / np.sqrt(START + total)
-            gradient[context, place] = _ZERO
+        total = squared[context, place] + slope * slope
+        squared[context, place] = total
+        weights[context, place] -= step * slope / np.sqrt(START + total)
+        gradient[context, place] = _ZERO
 
 
 @kernel
-def _add(gradient: np.ndarray, context: int | np.int64, error: np.float32, column: np.ndarray) -> None:
-    """Add one label's gradient to a context's sum."""
+def _add_gradients(scratch: MixerScratch, label: int) -> None:
+    """Add one label's gradients to the sums of the shared weights and of the final ones."""
+    column = scratch.column
+    for place in range(scratch.inputs.shape[0]):
+        column[place] = scratch.inputs[place, label]
+    support = scratch.context[0, label]
+    rank = scratch.context[1, label]
+    scratch.touched[0] = 1
+    scratch.touched[support] = 1
+    scratch.touched[rank] = 1
+    of_overall = scratch.shared_gradient[0]
+    of_support = scratch.shared_gradient[support]
+    of_rank = scratch.shared_gradient[rank]
+    overall_error = scratch.errors[OVERALL, label]
+    support_error = scratch.errors[SUPPORT, label]
+    rank_error = scratch.errors[RANK, label]
     for place in range(column.size):
-        gradient[context, place] += error * column[place]
+        value = column[place]
+        of_overall[place] += overall_error * value
+        of_support[place] += support_error * value
+        of_rank[place] += rank_error * value
+    for part in range(SETS):
+        slope = scratch.final_errors[label] * scratch.logits[part, label]
+        scratch.final_gradient[support - FIRST_SUPPORT, part] += slope
 
 
 @kernel
@@ -190,44 +211,36 @@ def mixer_learn_row(
 ) -> None:
     """Take one step from what `mixer_predict_row` left in ``scratch`` and ``mixed``; unknown labels (-1) do not
     count."""
-    inputs = state.shared.shape[1]
-    similar = scratch.context[0, scratch.context.shape[1] - 1]
+    padded = min((labels + LANES - 1) // LANES * LANES, truth.size, mixed.size)
     for part in range(SETS):
-        for label in range(labels):
-            error = _ONE / (_ONE + exp32(-scratch.logits[part, label])) - np.float32(truth[label])
-            scratch.errors[part, label] = error if truth[label] >= 0 else _ZERO
-    for label in range(labels):
+        logits = scratch.logits[part]
+        errors = scratch.errors[part]
+        for label in range(padded):
+            error = _ONE / (_ONE + exp32(-logits[label])) - np.float32(truth[label])
+            errors[label] = error if truth[label] >= 0 else _ZERO
+    for label in range(padded):
         error = _ONE / (_ONE + exp32(-mixed[label])) - np.float32(truth[label])
         scratch.final_errors[label] = error if truth[label] >= 0 else _ZERO
-    gradient = scratch.shared_gradient
-    column = scratch.column
     for label in range(labels):
-        if truth[label] < 0:
-            continue
-        for place in range(inputs):
-            column[place] = scratch.inputs[place, label]
-        support = scratch.context[0, label]
-        _add(gradient, np.int64(0), scratch.errors[OVERALL, label], column)
-        _add(gradient, support, scratch.errors[SUPPORT, label], column)
-        _add(gradient, similar, scratch.errors[SIMILARITY, label], column)
-        _add(gradient, scratch.context[1, label], scratch.errors[RANK, label], column)
-        for part in range(SETS):
-            scratch.final_gradient[support - FIRST_SUPPORT, part] += (
-                scratch.final_errors[label] * scratch.logits[part, label]
-            )
-    for place in range(inputs):
-        for label in range(labels):
-            slope = scratch.errors[OWN, label] * scratch.inputs[place, label]
+        if truth[label] >= 0:
+            _add_gradients(scratch, label)
+    # Spare labels get an error of zero, which leaves their weights as they are.
+    own_errors = scratch.errors[OWN]
+    for label in range(labels, padded):
+        own_errors[label] = _ZERO
+    for place in range(state.own.shape[0]):
+        for label in range(padded):
+            slope = own_errors[label] * scratch.inputs[place, label]
             squared = state.own_squared[place, label] + slope * slope
             state.own_squared[place, label] = squared
             state.own[place, label] -= STEP * slope / np.sqrt(START + squared)
-    for context in range(FIRST_SIMILARITY):
-        _step(state.shared, state.shared_squared, gradient, context, STEP)
-    for context in range(FIRST_RANK, SHARED):
-        _step(state.shared, state.shared_squared, gradient, context, STEP)
-    _step(state.shared, state.shared_squared, gradient, similar, STEP)
-    for context in range(CONTEXTS):
-        _step(state.final, state.final_squared, scratch.final_gradient, context, FINAL_STEP)
+    for context in range(SHARED):
+        if scratch.touched[context]:
+            _step(state.shared, state.shared_squared, scratch.shared_gradient, context, STEP)
+            scratch.touched[context] = 0
+            if FIRST_SUPPORT <= context < FIRST_RANK:
+                own_context = context - FIRST_SUPPORT
+                _step(state.final, state.final_squared, scratch.final_gradient, own_context, FINAL_STEP)
 
 
 @kernel
@@ -250,7 +263,9 @@ class Mixer:
     def __init__(self, start: Sequence[float]) -> None:
         self._start = np.array([*start, 0.0], np.float32)
         self.experts = len(start)
-        shared = np.tile(self._start, (SHARED, 1))
+        width = (self.experts + LANES) // LANES * LANES
+        shared = np.zeros((SHARED, width), np.float32)
+        shared[:, : self.experts] = self._start[:-1]
         self.state = MixerState(
             shared,
             np.zeros_like(shared),
@@ -263,16 +278,18 @@ class Mixer:
 
     def _scratch(self, labels: int) -> MixerScratch:
         inputs = self.experts + 1
+        width = self.state.shared.shape[1]
         return MixerScratch(
-            np.zeros((2, labels + 1), np.int64),
+            np.zeros((2, labels), np.int64),
             np.zeros(RANKS - 1, np.float32),
-            np.zeros((inputs, labels), np.float32),
-            np.zeros(inputs, np.float32),
+            np.full((inputs, labels), CONSTANT_INPUT),
+            np.zeros(width, np.float32),
             np.zeros((SETS, labels), np.float32),
             np.zeros((SETS, labels), np.float32),
             np.zeros(labels, np.float32),
-            np.zeros((SHARED, inputs), np.float32),
+            np.zeros((SHARED, width), np.float32),
             np.zeros((CONTEXTS, SETS), np.float32),
+            np.zeros(SHARED, np.uint8),
         )
 
     def grow(self, labels: int) -> None:
@@ -306,4 +323,5 @@ class Mixer:
     @staticmethod
     def bytes_bound(experts: int, labels: int) -> int:
         """Return the largest size in bytes with that many experts and labels."""
-        return 8 * (experts + 1) * (labels + SHARED) + 16 * labels + 8 * CONTEXTS * SETS
+        width = (experts + LANES) // LANES * LANES
+        return 8 * (experts + 1) * labels + 8 * SHARED * width + 16 * labels + 8 * CONTEXTS * SETS

@@ -53,7 +53,7 @@ class Trees:
         columns = np.array(sorted(x), np.int32)
         bins = np.array([x[column] for column in sorted(x)], np.uint8)
         slow, fast = np.zeros(self.labels, np.float32), np.zeros(self.labels, np.float32)
-        rates_predict_row(self.rates.state, 0, self.labels, fast, slow)
+        rates_predict_row(self.rates.state, self.labels, fast, slow)
         signs = np.array([-1 if y is None else y for y in truth], np.int8)
         complete = bool((signs >= 0).all())
         count = label_tree_learn_row(

@@ -30,7 +30,6 @@ ADAGRAD = (adagrad_predict_row, adagrad_learn_row, adagrad_begin_label)
 CONSTANT_STEP = (constant_step_predict_row, constant_step_learn_row, constant_step_begin_label)
 KINDS: dict[str, tuple[Any, ...]] = {
     "adagrad": (AdaGrad, *ADAGRAD, 1.0, 0.1),
-    "adagrad_damped": (partial(AdaGrad, 1.0, 1.0), *ADAGRAD, 1.0, 1.0),
     "adagrad_wide": (partial(AdaGrad, 2.0, 0.3), *ADAGRAD, 2.0, 0.3),
     "constant_step": (ConstantStep, *CONSTANT_STEP, 2.0, None),
 }
@@ -53,9 +52,9 @@ class Kernels:
         self.owner.grow(columns, labels)
         self.labels = labels
 
-    def predict(self, x: dict[int, float], first: int = 0) -> np.ndarray:
+    def predict(self, x: dict[int, float]) -> np.ndarray:
         out = np.full(self.labels, np.nan, np.float32)
-        self.predict_row(self.owner.state, *entries(x), first, self.labels, out)
+        self.predict_row(self.owner.state, *entries(x), self.labels, out)
         return out
 
     def learn(self, x: dict[int, float], truth: list[int]) -> None:
@@ -151,17 +150,6 @@ def test_logits_are_clipped(kind):
     ours = Kernels(kind, 2)
     ours.owner.state.weight[0, :2] = [50.0, -50.0]
     assert ours.predict({0: 1.0}).tolist() == [15.0, -15.0]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_labels_can_be_predicted_in_parts(kind):
-    ours = Kernels(kind, 5)
-    for i in range(20):
-        ours.learn({i % COLUMNS: 1.0}, [i % 2, 1, 0, i % 3 == 0, 1])
-    whole = ours.predict({0: 0.5, 3: 0.5})
-    part = ours.predict({0: 0.5, 3: 0.5}, first=2)
-    np.testing.assert_array_equal(part[2:], whole[2:])
-    assert np.isnan(part[:2]).all()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -59,10 +59,7 @@ class Alone:
 
     def __init__(self) -> None:
         self.rates = Rates()
-        self.linear = {
-            panel.SLOW_LINEAR: AdaGrad(1.0, 0.1),
-            panel.DAMPED_LINEAR: AdaGrad(1.0, 1.0),
-        }
+        self.slow = AdaGrad(1.0, 0.1)
         self.softmax = AdaGrad(STEP, START)
         self.fast = ConstantStep()
         self.neighbours = Neighbours()
@@ -71,14 +68,14 @@ class Alone:
         self.tree = LabelTrees()
         self.rates.grow(LABELS)
         self.burst.grow(LABELS)
-        for owner in (*self.linear.values(), self.softmax, self.fast, self.neighbours, self.bayes, self.tree):
+        for owner in (self.slow, self.softmax, self.fast, self.neighbours, self.bayes, self.tree):
             owner.grow(COLUMNS, LABELS)
         self.features = 0
 
     def row(self, entries: Entries, truth: np.ndarray) -> np.ndarray:
         """Return every expert's logits, float32[experts, LABELS], then learn."""
         columns, values, weighted, bins = entries
-        out = np.zeros((12, LABELS), np.float32)
+        out = np.zeros((11, LABELS), np.float32)
         gradient, ratio = np.zeros(8, np.float32), np.zeros(8, np.float32)
         recent = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
         size = burst_features(self.burst.state, LABELS, *recent)
@@ -86,14 +83,13 @@ class Alone:
         members = np.flatnonzero(truth == 1).astype(np.int32)
         complete = bool((truth >= 0).all())
 
-        rates_predict_row(self.rates.state, 0, LABELS, out[panel.FAST_RATE], out[panel.SLOW_RATE])
-        for seat, owner in self.linear.items():
-            adagrad_predict_row(owner.state, columns, values, 0, LABELS, out[seat])
+        rates_predict_row(self.rates.state, LABELS, out[panel.FAST_RATE], out[panel.SLOW_RATE])
+        adagrad_predict_row(self.slow.state, columns, values, LABELS, out[panel.SLOW_LINEAR])
         softmax_predict_row(self.softmax.state, columns, weighted, LABELS, out[panel.SOFTMAX])
-        constant_step_predict_row(self.fast.state, columns, values, 0, LABELS, out[panel.FAST_LINEAR])
+        constant_step_predict_row(self.fast.state, columns, values, LABELS, out[panel.FAST_LINEAR])
         near = self.neighbours.state, self.neighbours.scratch
         metric = np.zeros_like(weighted)
-        neighbours_weigh_row(self.linear[panel.SLOW_LINEAR].state.weight, columns, weighted, LABELS, metric)
+        neighbours_weigh_row(self.slow.state.weight, columns, weighted, LABELS, metric)
         neighbours_search_row(*near, columns, metric)
         slow = self.rates.state.slow
         neighbours_predict_row(*near, slow, LABELS, out[panel.WIDE_VOTE], out[panel.CLOSE_VOTE])
@@ -104,8 +100,8 @@ class Alone:
         label_tree_predict_row(self.tree.state, self.tree.scratch, columns, bins, LABELS, out[panel.LABEL_TREE])
 
         self.features = max(self.features, int(columns.max(initial=-1)) + 1)
-        for seat, owner in self.linear.items():
-            adagrad_learn_row(owner.state, columns, values, truth, out[seat], LABELS, gradient)
+        logits = out[panel.SLOW_LINEAR]
+        adagrad_learn_row(self.slow.state, columns, values, truth, logits, LABELS, gradient)
         if complete:
             logits = out[panel.SOFTMAX]
             softmax_learn_row(self.softmax.state, columns, weighted, truth, members.size, logits, LABELS, gradient)

@@ -21,7 +21,7 @@ from tests.naive import rates as naive
 
 def predicted(rates: Rates, labels: int) -> tuple[np.ndarray, np.ndarray]:
     fast, slow = np.zeros(labels, np.float32), np.zeros(labels, np.float32)
-    rates_predict_row(rates.state, 0, labels, fast, slow)
+    rates_predict_row(rates.state, labels, fast, slow)
     return fast, slow
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.mixture.contexts import CONTEXTS, SIMILARITY_CONTEXTS, similarity_context, support_context
+from streamlearn.learner.mixture.contexts import CONTEXTS, support_context
 from streamlearn.learner.mixture.logistic import (
     FIRST_RANK,
     SHARED,
@@ -28,12 +28,6 @@ def test_contexts(was_on):
     assert max(contexts) < CONTEXTS
 
 
-def test_similarity_contexts():
-    cosines = [0.0, 0.1, 0.10001, 0.35, 0.55, 0.95, 0.971, 1.0]
-    assert [similarity_context(cosine) for cosine in cosines] == [0, 0, 1, 3, 5, 9, 10, 10]
-    assert similarity_context(1.0) == SIMILARITY_CONTEXTS - 1
-
-
 def even(experts: int) -> list[float]:
     """Return weights that differ a little and add up to 1.2."""
     return [1.2 / experts + 0.01 * (expert - (experts - 1) / 2) for expert in range(experts)]
@@ -47,18 +41,11 @@ class Kernels:
         self.owner.grow(labels)
         self.labels = labels
 
-    def row(
-        self,
-        logits: np.ndarray,
-        positives: np.ndarray,
-        previous: np.ndarray,
-        truth: np.ndarray,
-        similarity: int = 0,
-    ) -> np.ndarray:
+    def row(self, logits: np.ndarray, positives: np.ndarray, previous: np.ndarray, truth: np.ndarray) -> np.ndarray:
         """Return the mixed logits, then learn."""
         mixed = np.zeros(self.labels, np.float32)
         state, scratch = self.owner.state, self.owner.scratch
-        mixer_predict_row(state, scratch, logits, positives, previous, similarity, self.labels, mixed)
+        mixer_predict_row(state, scratch, logits, positives, previous, self.labels, mixed)
         mixer_learn_row(state, scratch, mixed, truth, self.labels)
         return mixed
 
@@ -90,10 +77,9 @@ def test_kernel_equals_twin(seed, experts, labels, rows, joins_after, unknown):
         logits = (quality * (2.0 * (truth > 0) - 1.0) + rng.normal(0.0, 2.0, (experts, labels))).astype(np.float32)
         known = [None if y < 0 else int(y) for y in truth]
         history = logits.T.tolist(), positives.tolist(), [bool(on) for on in previous]
-        similarity = int(rng.integers(0, SIMILARITY_CONTEXTS))
-        expected = theirs.mix(*history, similarity)
-        theirs.learn(*history, known, similarity)
-        mixed = ours.row(logits, positives, previous, truth, similarity)
+        expected = theirs.mix(*history)
+        theirs.learn(*history, known)
+        mixed = ours.row(logits, positives, previous, truth)
         np.testing.assert_allclose(mixed, expected, rtol=2e-3, atol=2e-3)
         previous = (truth == 1).astype(np.int8)
         positives += previous
