@@ -110,8 +110,8 @@ class LearnerSettings(Section):
 
     preset: Literal["default", "fast", "paper"] = setting(
         "default",
-        "Which parts learn: all experts; for the highest rates the linear ones alone (fast); or the published method, "
-        "nothing added (paper)",
+        "Which parts learn: all experts; for the highest rates the linear ones and the label trees alone (fast); or "
+        "the published method, nothing added (paper)",
     )
     partition: Literal["jaccard", "whole", "singletons", "random"] = setting(
         "jaccard",

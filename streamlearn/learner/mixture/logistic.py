@@ -308,20 +308,26 @@ class Mixer:
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
         """Return the weights of the labels in use, by name."""
+        inputs = self.experts + 1
         arrays = self.state._asdict()
-        return {**arrays, "own": arrays["own"][:, :labels], "own_squared": arrays["own_squared"][:, :labels]}
+        for name in ("shared", "shared_squared"):
+            arrays[name] = arrays[name][:, :inputs]
+        for name in ("own", "own_squared"):
+            arrays[name] = arrays[name][:, :labels]
+        return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
         """Take the weights over; raises `SnapshotError` when a shape differs."""
         self.grow(labels)
         inputs = self.experts + 1
-        load_label_columns(self.state.own, arrays["own"], inputs, labels)
-        load_label_columns(self.state.own_squared, arrays["own_squared"], inputs, labels)
-        for name in ("shared", "shared_squared", "final", "final_squared"):
+        for name in ("shared", "shared_squared"):
+            load_label_columns(getattr(self.state, name), arrays[name], SHARED, inputs)
+        for name in ("own", "own_squared"):
+            load_label_columns(getattr(self.state, name), arrays[name], inputs, labels)
+        for name in ("final", "final_squared"):
             load_whole(getattr(self.state, name), arrays[name])
 
     @staticmethod
     def bytes_bound(experts: int, labels: int) -> int:
         """Return the largest size in bytes with that many experts and labels."""
-        width = (experts + LANES) // LANES * LANES
-        return 8 * (experts + 1) * labels + 8 * SHARED * width + 16 * labels + 8 * CONTEXTS * SETS
+        return 8 * (experts + 1) * (labels + SHARED) + 16 * labels + 8 * CONTEXTS * SETS
