@@ -24,7 +24,6 @@ from streamlearn.learner.experts.naive_bayes import naive_bayes_add_labels
 from streamlearn.learner.experts.neighbour_window import window_amend, window_find
 from streamlearn.learner.experts.panel import (
     BURST,
-    DAMPED_LINEAR,
     FAST_LINEAR,
     NAIVE_BAYES,
     SLOW_LINEAR,
@@ -73,8 +72,6 @@ def panel_correct_row(
     seat = state.seat
     if seat[SLOW_LINEAR] >= 0:
         adagrad_learn_row(state.slow, columns, values, changed, logits[seat[SLOW_LINEAR]], labels, gradient)
-    if seat[DAMPED_LINEAR] >= 0:
-        adagrad_learn_row(state.damped, columns, values, changed, logits[seat[DAMPED_LINEAR]], labels, gradient)
     if seat[SOFTMAX] >= 0 and completes:
         softmax_learn_row(
             state.softmax,
