@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from tests.environment import is_required
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
-PORTS_OF_A_NODE = 4
+PORTS_OF_A_NODE = 6
 BETWEEN_NODES = 10
 PORTS = (10_000, 32_000)
 
@@ -102,8 +103,16 @@ class Broker:
         )
 
 
-def started(folder: Path, *arguments: str, nodes: int = 1) -> Broker:
-    """Return brokers that answer; the test is skipped where what they need is missing, unless that is not allowed."""
+def started(
+    folder: Path, *arguments: str, nodes: int = 1, prepare: Callable[[int], None] = lambda port: None
+) -> Broker:
+    """Return brokers that answer; the test is skipped where what they need is missing, unless that is not allowed.
+
+    Parameters
+    ----------
+    prepare:
+        Told the first node's port before anything is started.
+    """
     missing = [name for name in ("java", "mvn", "openssl") if shutil.which(name) is None]
     required = is_required("STREAMLEARN_REQUIRE_BROKER")
     advice = (
@@ -113,6 +122,7 @@ def started(folder: Path, *arguments: str, nodes: int = 1) -> Broker:
     if missing and not required:
         pytest.skip(f"{' and '.join(missing)} missing: {advice}")
     broker = Broker(folder, nodes)
+    prepare(broker.port())
     done = broker.start(*arguments)
     if done.returncode == 4 and not required:
         pytest.skip(f"{done.stderr.strip()}: {advice}")
