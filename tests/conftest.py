@@ -8,6 +8,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the long tests as well, and the short ones more often")
     parser.addoption("--fuzz", type=float, default=0, metavar="MINUTES", help="fuzz each reader of bytes for so long")
+    parser.addoption("--adversarial", type=int, default=0, metavar="RECORDS", help="records made to fill the memory")
     parser.addoption("--golden", action="store_true", help="hold the learner to its golden figures on the real streams")
     parser.addoption("--cluster", action="store_true", help="run workers against three brokers that fail in turn")
     parser.addoption("--network", action="store_true", help="run workers through faults of the network")

@@ -25,6 +25,7 @@ _CHANGEABLE = {
         "negative_after_seconds",
         "orphan_seconds",
         "orphan_count",
+        "orphan_bytes",
         "pending_seconds",
         "pending_count",
         "pending_bytes",

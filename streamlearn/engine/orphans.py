@@ -1,4 +1,4 @@
-"""Labels whose instance has not been seen: they wait for it, bounded by count and age, the oldest leaving first."""
+"""Labels whose instance has not been seen wait for it, bounded by count, bytes and age; the oldest leave first."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from streamlearn.source.base import RawRecord
 from streamlearn.state.arrays import pack_bytes, pack_names, unpack_bytes, unpack_names
 
+_ORPHAN_BYTES = 500
+"""About what a label takes beside its own bytes."""
+
 
 class Orphan(NamedTuple):
     """A label record, the id that it is about, and the watermark at which it came."""
@@ -18,40 +21,57 @@ class Orphan(NamedTuple):
     record: RawRecord
     since_ms: int
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+        record = self.record
+        headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+        return _ORPHAN_BYTES + len(record.value or b"") + len(record.key or b"") + headers
+
 
 class Orphans:
-    """The labels that wait, in the order in which they came; several of one id are all kept, equal ones once."""
+    """The labels that wait, in the order in which they came; several of one id are all kept, equal ones once.
+
+    ``bytes`` is what they take, about.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[int, Orphan] = {}
         self._numbers_of: dict[str, list[int]] = {}
         self._next = 0
+        self.bytes = 0
         self._count = 0
+        self._bytes_limit = 0
         self._age_ms = 0
 
-    def bound(self, count: int, seconds: float) -> None:
+    def bound(self, count: int, size_bytes: int, seconds: float) -> None:
         """Set the bounds."""
         self._count = count
+        self._bytes_limit = size_bytes
         self._age_ms = int(seconds * 1000)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def hold(self, identity: str, record: RawRecord, watermark_ms: int) -> RawRecord | None:
-        """Let a label wait; return the label that leaves instead, if any: this one when an equal one waits already."""
+    def hold(self, identity: str, record: RawRecord, watermark_ms: int) -> list[RawRecord]:
+        """Let a label wait; return the labels that leave instead: this one when an equal one waits already."""
         if any(self._waiting[n].record.value == record.value for n in self._numbers_of.get(identity, ())):
-            return record
+            return [record]
         self._put(Orphan(identity, record, watermark_ms))
-        return self._oldest().record if len(self._waiting) > self._count else None
+        leaving = []
+        while len(self._waiting) > self._count or self.bytes > self._bytes_limit:
+            leaving.append(self._oldest().record)
+        return leaving
 
     def _put(self, orphan: Orphan) -> None:
         self._waiting[self._next] = orphan
+        self.bytes += orphan.size
         self._numbers_of.setdefault(orphan.identity, []).append(self._next)
         self._next += 1
 
     def _oldest(self) -> Orphan:
         number = next(iter(self._waiting))
-        orphan = self._waiting.pop(number)
+        orphan = self._take(number)
         numbers = self._numbers_of[orphan.identity]
         numbers.remove(number)
         if not numbers:
@@ -60,7 +80,12 @@ class Orphans:
 
     def adopt(self, identity: str) -> list[RawRecord]:
         """Return the labels that waited for an instance that has come, in the order in which they came."""
-        return [self._waiting.pop(number).record for number in self._numbers_of.pop(identity, ())]
+        return [self._take(number).record for number in self._numbers_of.pop(identity, ())]
+
+    def _take(self, number: int) -> Orphan:
+        orphan = self._waiting.pop(number)
+        self.bytes -= orphan.size
+        return orphan
 
     def sweep(self, watermark_ms: int) -> list[RawRecord]:
         """Return the labels whose time is over; they wait no longer."""
@@ -94,7 +119,7 @@ class Orphans:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take labels over; raises `ValueError`, `KeyError` or `IndexError` when the arrays do not fit each other."""
-        self._waiting, self._numbers_of, self._next = {}, {}, 0
+        self._waiting, self._numbers_of, self._next, self.bytes = {}, {}, 0, 0
         header_names = unpack_names(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
         header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
         headers = iter(zip(header_names, header_values, strict=True))

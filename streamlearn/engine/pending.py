@@ -86,7 +86,7 @@ class Pending:
         self._bytes_limit = labels.pending_bytes
         self._age_ms = int(labels.pending_seconds * 1000)
         self._negative_after_ms = int(labels.negative_after_seconds * 1000)
-        self.orphans.bound(labels.orphan_count, labels.orphan_seconds)
+        self.orphans.bound(labels.orphan_count, labels.orphan_bytes, labels.orphan_seconds)
 
     def __len__(self) -> int:
         return len(self._entries)

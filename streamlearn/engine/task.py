@@ -232,8 +232,7 @@ class Batch:
             if left is not None:
                 what = "no longer waits" if left == EXPIRED else "was learnt, and may no longer be corrected"
                 raise RecordError("label_expired", f"{label.id!r} {what}: its time or its room was over")
-            leaving = pending.orphans.hold(label.id, record, pending.watermark_ms)
-            if leaving is not None:
+            for leaving in pending.orphans.hold(label.id, record, pending.watermark_ms):
                 reason = "duplicate_label" if leaving is record else "unknown_instance"
                 self._dead.append((leaving, RecordError(reason, f"no room or no use for a label of {label.id!r}")))
             return

@@ -54,6 +54,17 @@ class EngineInstruments:
         self._role = "starting"
         self._standing: Standing | None = None
         self._last_snapshot: Written | None = None
+        labels, limits = settings.labels, settings.limits
+        for name, bound in {
+            "labels": labels.maximum,
+            "features": settings.features.maximum,
+            "remembered_instances": labels.pending_count,
+            "remembered_bytes": labels.pending_bytes,
+            "orphan_labels": labels.orphan_count,
+            "orphan_bytes": labels.orphan_bytes,
+            "model_bytes": limits.memory_bytes,
+        }.items():
+            metrics.bounds[name].set(bound)
 
     def ready(self) -> str | None:
         """Return None for a worker that holds a role, else what it is doing."""
@@ -106,12 +117,14 @@ class EngineInstruments:
         metrics.remembered_bytes.set(sum(task.pending.bytes for task in tasks.values()))
         metrics.evicted.set(sum(task.pending.evicted for task in tasks.values()))
         metrics.orphans.set(sum(len(task.pending.orphans) for task in tasks.values()))
+        metrics.orphan_bytes.set(sum(task.pending.orphans.bytes for task in tasks.values()))
 
     def turned(self, tasks: Mapping[int, Task]) -> None:
         moment = self._monotonic()
         if not tasks or moment < self._published + self._interval:
             return
         self._published = moment
+        self._metrics.model_bytes.set(sum(task.model.memory_bytes() for task in tasks.values()))
         measures = [task.model.measures for task in tasks.values()]
         rows = [each.rows() for each in measures]
         in_window = [{name: min(n, self._window) for name, n in each.items()} for each in rows]

@@ -177,6 +177,7 @@ class LabelSettings(Section):
     )
     orphan_seconds: float = setting(3_600.0, "How long a label waits for its instance", "seconds", ge=0)
     orphan_count: int = setting(10_000, "Most labels that wait for their instances", "labels", ge=0)
+    orphan_bytes: int = setting(64 << 20, "Most memory of labels that wait for their instances", "bytes", ge=0)
     pending_seconds: float = setting(
         604_800.0, "How long an instance waits for its labels, and for corrections of them", "seconds", ge=0
     )

@@ -46,6 +46,15 @@ DROPPED = (
     "labels_full",
     "other",
 )
+BOUNDED = (
+    "labels",
+    "features",
+    "remembered_instances",
+    "remembered_bytes",
+    "orphan_labels",
+    "orphan_bytes",
+    "model_bytes",
+)
 ROLES = ("restoring", "active", "stand-by")
 _CHAIN_DIGITS = 12
 """As many as a gauge, which is a float64, holds exactly."""
@@ -93,11 +102,14 @@ class ServiceMetrics:
         self.labels = gauge("labels", "Labels known.")
         self.features = gauge("features", "Features known.")
         self.clusters = gauge("clusters", "Top-level clusters of labels.")
+        self.model_bytes = gauge("model_bytes", "Bytes of the models' arrays, at the last measures.")
         self.pending = gauge("pending_instances", "Instances that wait for their labels.")
         self.remembered = gauge("remembered_instances", "Instances kept for their labels, or for corrections.")
         self.remembered_bytes = gauge("remembered_bytes", "Bytes that these instances take.")
         self.evicted = gauge("evicted_instances", "Instances that left before all their labels were known.")
         self.orphans = gauge("orphan_labels", "Labels that wait for their instance.")
+        self.orphan_bytes = gauge("orphan_bytes", "Bytes that these labels take.")
+        self.bounds = gauges("bound", "The most that a gauge of this name may become, for each model.", "of", BOUNDED)
         self.sequence = gauge("sequence", "Batches applied since the model began; of several models, their sum.")
         self.chain = gauge(
             "chain", "First 48 bits of the chain: workers with equal sequences and chains hold the same model."

@@ -1,0 +1,94 @@
+"""Apply adversarial records in a process that the operating system gives only so much memory, and say what was held.
+
+Exit status: 0 when the process stayed inside all the way, and every bounded thing below its bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import sys
+import time
+
+from streamlearn.engine.task import Batch, Task
+from streamlearn.settings.model import Settings
+from streamlearn.source.base import TopicPartition
+from streamlearn.warm_up import warm_up
+from tests.bounds.adversary import records
+
+BATCH = 500
+BESIDE_THE_MODEL = 512 << 20
+"""Bytes for the interpreter, the libraries, the kernels and the batch at hand."""
+SETTINGS = {
+    "topics": {"labels": "labels"},
+    "labels": {
+        "maximum": 256,
+        "pending_count": 20_000,
+        "pending_bytes": 32 << 20,
+        "orphan_count": 5_000,
+        "orphan_bytes": 8 << 20,
+        "retire_after_instances": 20_000,
+    },
+    "features": {"maximum": 4_096},
+    "limits": {"memory_bytes": 1 << 30, "labels_per_record": 512, "bad_share": 1.0},
+}
+
+
+def main() -> int:
+    """Apply, look, and print one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bounds", description=__doc__)
+    parser.add_argument("--records", type=int, default=20_000)
+    parser.add_argument("--preset", default="default")
+    options = parser.parse_args()
+    settings = Settings.model_validate(SETTINGS | {"learner": {"preset": options.preset}})
+    warm_up(settings)
+    task = Task(settings, 0, [TopicPartition("instances", 0), TopicPartition("labels", 0)], "bounds")
+    task.positions = dict.fromkeys(task.partitions, 0)
+    allowed = task.model.memory_bound_bytes() + settings.labels.pending_bytes + settings.labels.orphan_bytes
+    # The data segment, not addresses: the compiler reserves many of these that it never touches.
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed + BESIDE_THE_MODEL, allowed + BESIDE_THE_MODEL))
+    stream = records(options.records, settings)
+    begun = time.monotonic()
+    most = dict.fromkeys(("labels", "features", "remembered", "remembered_bytes", "orphans", "orphan_bytes"), 0)
+    dead: dict[str, int] = {}
+    halfway = 0
+    applied = 0
+    while chunk := list(itertools.islice(stream, BATCH)):
+        batch = Batch(task, (chunk[-1].timestamp_ms + 1) * 1_000_000)
+        for record in chunk:
+            batch.add(record)
+        done, _ = batch.run(outputs=True)
+        applied += len(chunk)
+        for error in done.dead:
+            dead[error.code] = dead.get(error.code, 0) + 1
+        pending, model = task.pending, task.model
+        sizes = (model.labels.count, model.feature_count, len(pending), pending.bytes, len(pending.orphans))
+        for name, size in zip(most, (*sizes, pending.orphans.bytes), strict=True):
+            most[name] = max(most[name], size)
+        if applied <= options.records // 2:
+            halfway = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    labels = settings.labels
+    bounds = (labels.maximum, settings.features.maximum, labels.pending_count, labels.pending_bytes)
+    bounds += (labels.orphan_count, labels.orphan_bytes)
+    found = {
+        "records": applied,
+        "records_per_second": round(applied / (time.monotonic() - begun)),
+        "most": most,
+        "bounds": dict(zip(most, bounds, strict=True)),
+        "model_bytes": task.model.memory_bytes(),
+        "model_bound_bytes": task.model.memory_bound_bytes(),
+        "resident_bytes_halfway": halfway,
+        "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "allowed_bytes": allowed + BESIDE_THE_MODEL,
+        "dead_letters": dead,
+        "dropped": task.model.dropped,
+    }
+    print(json.dumps(found, indent=1))  # noqa: T201
+    inside = all(size <= bound for size, bound in zip(most.values(), bounds, strict=True))
+    return 0 if inside and found["model_bytes"] <= found["model_bound_bytes"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
