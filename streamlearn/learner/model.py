@@ -19,9 +19,10 @@ from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.watch import WAITS, Watch, monitor_scratch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import EventBuffer, LearnerEvent, drain, event_buffer
+from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
 from streamlearn.learner.experts.neighbour_window import KNOWN
-from streamlearn.learner.experts.neighbours import NEIGHBOURS
-from streamlearn.learner.experts.panel import NAMES, SEATS, Panel, panel_begin_label, panel_recall
+from streamlearn.learner.experts.panel import Panel, panel_begin_label, panel_recall
+from streamlearn.learner.experts.seats import NAMES, SEATS
 from streamlearn.learner.mixture.logistic import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Correction, Operations, members_of
 from streamlearn.learner.partition.clusters import NOW, Partition, partition_know, partition_testable
@@ -59,7 +60,7 @@ class Learner(StreamLearner):
     minimum_support:
         Positives before a label may be predicted.
     experts:
-        The experts on the panel, of `experts.panel.NAMES`.
+        The experts on the panel, of `experts.seats.NAMES`.
     partition:
         Where the clusters of labels come from, as `partition.clusters` says.
     seed:

@@ -25,16 +25,16 @@ from streamlearn.learner.drift.watch import MonitorScratch, WatchState
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.events import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
 from streamlearn.learner.experts.burst import FEATURES_AT_MOST
+from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
 from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
-from streamlearn.learner.experts.neighbours import neighbours_label_sets
 from streamlearn.learner.experts.panel import (
-    WIDE_VOTE,
     PanelScratch,
     PanelState,
     panel_learn_row,
     panel_predict_row,
     panel_recall,
 )
+from streamlearn.learner.experts.seats import WIDE_VOTE
 from streamlearn.learner.mixture.logistic import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.operations import (
     END,

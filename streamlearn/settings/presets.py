@@ -11,4 +11,4 @@ EXPERTS = {
     "default": (*FAST, "neighbours", "naive_bayes", "burst"),
     "fast": FAST,
 }
-"""The experts of each other preset, of `learner.experts.panel.NAMES`; the label rates are on every panel."""
+"""The experts of each other preset, of `learner.experts.seats.NAMES`; the label rates are on every panel."""

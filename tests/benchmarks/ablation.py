@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.learner.decode.joint import POOL_ALONE, TREE_ALONE
-from streamlearn.learner.experts.panel import NAMES
+from streamlearn.learner.experts.seats import NAMES
 from streamlearn.learner.mixture.logistic import OVERALL, OWN, RANK, SETS, SUPPORT
 from streamlearn.learner.model import Learner
 from streamlearn.settings.model import Settings

@@ -22,17 +22,9 @@ from streamlearn.learner.experts.adagrad import adagrad_learn_row
 from streamlearn.learner.experts.constant_step import constant_step_learn_row
 from streamlearn.learner.experts.naive_bayes import naive_bayes_add_labels
 from streamlearn.learner.experts.neighbour_window import window_amend, window_find
-from streamlearn.learner.experts.panel import (
-    BURST,
-    FAST_LINEAR,
-    NAIVE_BAYES,
-    SLOW_LINEAR,
-    SOFTMAX,
-    WIDE_VOTE,
-    PanelScratch,
-    PanelState,
-)
+from streamlearn.learner.experts.panel import PanelScratch, PanelState
 from streamlearn.learner.experts.rates import rates_learn_row
+from streamlearn.learner.experts.seats import BURST, FAST_LINEAR, NAIVE_BAYES, SLOW_LINEAR, SOFTMAX, WIDE_VOTE
 from streamlearn.learner.experts.softmax import softmax_correct_row, softmax_learn_row
 
 

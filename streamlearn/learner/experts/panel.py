@@ -52,80 +52,33 @@ from streamlearn.learner.experts.naive_bayes import (
     naive_bayes_learn_row,
     naive_bayes_predict_row,
 )
-from streamlearn.learner.experts.neighbours import (
-    Neighbours,
-    NeighboursScratch,
-    NeighboursState,
-    neighbours_learn_row,
-    neighbours_predict_row,
-    neighbours_search_row,
-    neighbours_weigh_row,
-)
+from streamlearn.learner.experts.neighbour_search import NeighboursScratch, neighbours_search_row, neighbours_weigh_row
+from streamlearn.learner.experts.neighbour_votes import neighbours_predict_row
+from streamlearn.learner.experts.neighbour_window import NeighboursState, window_push
+from streamlearn.learner.experts.neighbours import Neighbours
 from streamlearn.learner.experts.rates import Rates, RatesState, rates_begin_label, rates_learn_row, rates_predict_row
+from streamlearn.learner.experts.seats import (
+    BURST,
+    CLOSE_VOTE,
+    FAST_LINEAR,
+    FAST_RATE,
+    LABEL_TREE,
+    MIXED_FIRST,
+    MIXED_FIRST_SUM,
+    NAIVE_BAYES,
+    NAMES,
+    SEATS,
+    SECOND_SEATS,
+    SLOW_LINEAR,
+    SLOW_RATE,
+    SOFTMAX,
+    STRONGEST,
+    WIDE_VOTE,
+)
 from streamlearn.learner.experts.softmax import START as SOFTMAX_START
 from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
 from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
 from streamlearn.state.growth import grown
-
-NAMES = (
-    "fast_rate",
-    "slow_rate",
-    "slow_linear",
-    "softmax",
-    "fast_linear",
-    "neighbours",
-    "naive_bayes",
-    "burst",
-    "label_tree",
-)
-"""The experts; the neighbours have two votes, and naive Bayes has a second voice, its strongest column."""
-SEATS = (
-    "fast_rate",
-    "slow_rate",
-    "slow_linear",
-    "softmax",
-    "fast_linear",
-    "wide_vote",
-    "close_vote",
-    "naive_bayes",
-    "strongest",
-    "burst",
-    "label_tree",
-)
-(
-    FAST_RATE,
-    SLOW_RATE,
-    SLOW_LINEAR,
-    SOFTMAX,
-    FAST_LINEAR,
-    WIDE_VOTE,
-    CLOSE_VOTE,
-    NAIVE_BAYES,
-    STRONGEST,
-    BURST,
-    LABEL_TREE,
-) = range(len(SEATS))
-
-SECOND_SEATS = {"wide_vote": "neighbours", "close_vote": "neighbours", "strongest": "naive_bayes"}
-"""Seats of experts with more than one logit."""
-
-MIXED_FIRST = {
-    "fast_rate": 0.05,
-    "slow_rate": 0.05,
-    "slow_linear": 0.05,
-    "softmax": 0.12,
-    "fast_linear": 0.15,
-    "wide_vote": 0.18,
-    "close_vote": 0.08,
-    "naive_bayes": 0.08,
-    "strongest": 0.11,
-    "burst": 0.05,
-    "label_tree": 0.12,
-}
-"""What each seat counts in the mixture before any row, up to a factor: halfway between equal weights and those that
-serve the first 400 rows of twelve streams best."""
-
-MIXED_FIRST_SUM = 1.1
 
 
 class PanelState(NamedTuple):
@@ -257,9 +210,7 @@ def panel_learn_row(
     if seat[FAST_LINEAR] >= 0:
         constant_step_learn_row(state.fast, columns, values, truth, logits[seat[FAST_LINEAR]], labels, gradient)
     if seat[WIDE_VOTE] >= 0:
-        neighbours_learn_row(
-            state.neighbours, columns, scratch.metric[: last - first], truth, members, complete, labels
-        )
+        window_push(state.neighbours, columns, scratch.metric[: last - first], truth, members, complete, labels)
     if seat[NAIVE_BAYES] >= 0:
         naive_bayes_learn_row(state.naive_bayes, columns, values, members)
     if seat[BURST] >= 0:
@@ -312,7 +263,7 @@ class Panel:
     Parameters
     ----------
     names:
-        The experts that sit on it, of ``NAMES``; both rates always do.
+        The experts that sit on it, of `seats.NAMES`; both rates always do.
     """
 
     def __init__(self, names: Collection[str] = NAMES) -> None:

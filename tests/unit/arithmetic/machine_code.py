@@ -47,14 +47,10 @@ from streamlearn.learner.experts.label_tree import (
     label_tree_predict_row,
 )
 from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
-from streamlearn.learner.experts.neighbours import (
-    NEIGHBOURS,
-    Neighbours,
-    neighbours_label_sets,
-    neighbours_learn_row,
-    neighbours_predict_row,
-    neighbours_search_row,
-)
+from streamlearn.learner.experts.neighbour_search import NEIGHBOURS, neighbours_search_row
+from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets, neighbours_predict_row
+from streamlearn.learner.experts.neighbour_window import window_push
+from streamlearn.learner.experts.neighbours import Neighbours
 from streamlearn.learner.mixture.fixed_share import FixedShare, fixed_share_learn_row, fixed_share_predict_row
 from streamlearn.learner.paper.learn import paper_due, paper_learn_row
 from streamlearn.learner.paper.learner import PaperLearner, paper_begin_label
@@ -220,7 +216,7 @@ def example_neighbours() -> list[str]:
         neighbours_predict_row(owner.state, owner.scratch, slow, labels, logits[0], logits[1])
         neighbours_label_sets(owner.state, owner.scratch, codes, weights, starts, sets)
         members = np.flatnonzero(truth == 1).astype(np.int32)
-        neighbours_learn_row(owner.state, columns, v, truth, members, row % 5 != 0, labels)
+        window_push(owner.state, columns, v, truth, members, row % 5 != 0, labels)
     answers = {"logits": logits, "codes": codes, "weights": weights}
     owner.retire(3)
     owner.load_arrays(owner.arrays(), features, labels)

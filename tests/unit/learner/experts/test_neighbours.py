@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.decode.pooled_sets import label_set_code
 from streamlearn.learner.experts.neighbour_index import COUNT, SLOTS, SPREAD, SPREADS
+from streamlearn.learner.experts.neighbour_search import NEIGHBOURS, neighbours_search_row, neighbours_weigh_row
+from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets, neighbours_predict_row
 from streamlearn.learner.experts.neighbour_window import (
     CODE,
     ENTRIES,
@@ -20,16 +22,9 @@ from streamlearn.learner.experts.neighbour_window import (
     KNOWN,
     ROWS,
     WINDOW,
+    window_push,
 )
-from streamlearn.learner.experts.neighbours import (
-    NEIGHBOURS,
-    Neighbours,
-    neighbours_label_sets,
-    neighbours_learn_row,
-    neighbours_predict_row,
-    neighbours_search_row,
-    neighbours_weigh_row,
-)
+from streamlearn.learner.experts.neighbours import Neighbours
 from tests.naive import neighbours as naive
 
 Instance = dict[int, float]
@@ -59,14 +54,15 @@ class Pair:
         for label, sign in truth.items():
             signs[label] = sign
         members = np.array(sorted(label for label, sign in truth.items() if sign == 1), np.int32)
-        neighbours_learn_row(self.owner.state, *arrays_of(x), signs, members, complete, self.labels)
+        window_push(self.owner.state, *arrays_of(x), signs, members, complete, self.labels)
         if twin:
             self.naive.learn(x, truth, complete)
 
     def search(self, x: Instance) -> tuple[list[int], list[float]]:
         neighbours_search_row(self.owner.state, self.owner.scratch, *arrays_of(x))
         found = int(self.owner.scratch.found[0])
-        return self.owner.scratch.row[:found].tolist(), self.owner.scratch.similarity[:found].tolist()
+        similarity = (self.owner.scratch.order[:found] >> 12).astype(np.int32).view(np.float32)
+        return self.owner.scratch.row[:found].tolist(), similarity.tolist()
 
     def logits(self, slow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wide, close = np.full((2, self.labels), np.nan, np.float32)
@@ -243,9 +239,9 @@ def test_a_row_that_cannot_fit_is_not_kept():
     pair.learn({0: 1.0}, {1: 1})
     columns, values = np.zeros(ENTRIES + 1, np.int32), np.ones(ENTRIES + 1, np.float32)
     nothing = np.zeros(0, np.int32)
-    neighbours_learn_row(pair.owner.state, columns, values, np.zeros(2, np.int8), nothing, True, 2)
+    window_push(pair.owner.state, columns, values, np.zeros(2, np.int8), nothing, True, 2)
     unknown = np.zeros(KNOWN + 1, np.int8)
-    neighbours_learn_row(pair.owner.state, columns[:1], values[:1], unknown, nothing, False, KNOWN + 1)
+    window_push(pair.owner.state, columns[:1], values[:1], unknown, nothing, False, KNOWN + 1)
     assert pair.search({0: 1.0}) == ([0], [1.0])
 
 

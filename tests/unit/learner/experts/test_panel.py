@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.experts import panel
+from streamlearn.learner.experts import seats
 from streamlearn.learner.experts.adagrad import AdaGrad, adagrad_learn_row, adagrad_predict_row
 from streamlearn.learner.experts.burst import (
     FEATURES_AT_MOST,
@@ -22,13 +22,10 @@ from streamlearn.learner.experts.constant_step import (
 )
 from streamlearn.learner.experts.label_tree import LabelTrees, label_tree_learn_row, label_tree_predict_row
 from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
-from streamlearn.learner.experts.neighbours import (
-    Neighbours,
-    neighbours_learn_row,
-    neighbours_predict_row,
-    neighbours_search_row,
-    neighbours_weigh_row,
-)
+from streamlearn.learner.experts.neighbour_search import neighbours_search_row, neighbours_weigh_row
+from streamlearn.learner.experts.neighbour_votes import neighbours_predict_row
+from streamlearn.learner.experts.neighbour_window import window_push
+from streamlearn.learner.experts.neighbours import Neighbours
 from streamlearn.learner.experts.panel import Panel, panel_learn_row, panel_predict_row, panel_recall
 from streamlearn.learner.experts.rates import Rates, rates_learn_row, rates_predict_row
 from streamlearn.learner.experts.softmax import START, STEP, softmax_learn_row, softmax_predict_row
@@ -83,35 +80,35 @@ class Alone:
         members = np.flatnonzero(truth == 1).astype(np.int32)
         complete = bool((truth >= 0).all())
 
-        rates_predict_row(self.rates.state, LABELS, out[panel.FAST_RATE], out[panel.SLOW_RATE])
-        adagrad_predict_row(self.slow.state, columns, values, LABELS, out[panel.SLOW_LINEAR])
-        softmax_predict_row(self.softmax.state, columns, weighted, LABELS, out[panel.SOFTMAX])
-        constant_step_predict_row(self.fast.state, columns, values, LABELS, out[panel.FAST_LINEAR])
+        rates_predict_row(self.rates.state, LABELS, out[seats.FAST_RATE], out[seats.SLOW_RATE])
+        adagrad_predict_row(self.slow.state, columns, values, LABELS, out[seats.SLOW_LINEAR])
+        softmax_predict_row(self.softmax.state, columns, weighted, LABELS, out[seats.SOFTMAX])
+        constant_step_predict_row(self.fast.state, columns, values, LABELS, out[seats.FAST_LINEAR])
         near = self.neighbours.state, self.neighbours.scratch
         metric = np.zeros_like(weighted)
         neighbours_weigh_row(self.slow.state.weight, columns, weighted, LABELS, metric)
         neighbours_search_row(*near, columns, metric)
         slow = self.rates.state.slow
-        neighbours_predict_row(*near, slow, LABELS, out[panel.WIDE_VOTE], out[panel.CLOSE_VOTE])
+        neighbours_predict_row(*near, slow, LABELS, out[seats.WIDE_VOTE], out[seats.CLOSE_VOTE])
         wide, strongest = np.zeros((2, 8), np.float32)
         naive_bayes_predict_row(self.bayes.state, columns, values, self.features, LABELS, slow, ratio, wide, strongest)
-        out[panel.NAIVE_BAYES], out[panel.STRONGEST] = wide[:LABELS], strongest[:LABELS]
-        burst_predict_row(self.burst.state, *recent, LABELS, out[panel.BURST])
-        label_tree_predict_row(self.tree.state, self.tree.scratch, columns, bins, LABELS, out[panel.LABEL_TREE])
+        out[seats.NAIVE_BAYES], out[seats.STRONGEST] = wide[:LABELS], strongest[:LABELS]
+        burst_predict_row(self.burst.state, *recent, LABELS, out[seats.BURST])
+        label_tree_predict_row(self.tree.state, self.tree.scratch, columns, bins, LABELS, out[seats.LABEL_TREE])
 
         self.features = max(self.features, int(columns.max(initial=-1)) + 1)
-        logits = out[panel.SLOW_LINEAR]
+        logits = out[seats.SLOW_LINEAR]
         adagrad_learn_row(self.slow.state, columns, values, truth, logits, LABELS, gradient)
         if complete:
-            logits = out[panel.SOFTMAX]
+            logits = out[seats.SOFTMAX]
             softmax_learn_row(self.softmax.state, columns, weighted, truth, members.size, logits, LABELS, gradient)
-        logits = out[panel.FAST_LINEAR]
+        logits = out[seats.FAST_LINEAR]
         constant_step_learn_row(self.fast.state, columns, values, truth, logits, LABELS, gradient)
-        neighbours_learn_row(self.neighbours.state, columns, metric, truth, members, complete, LABELS)
+        window_push(self.neighbours.state, columns, metric, truth, members, complete, LABELS)
         naive_bayes_learn_row(self.bayes.state, columns, values, members)
-        burst_learn_row(self.burst.state, *recent, truth, out[panel.BURST], LABELS, gradient)
+        burst_learn_row(self.burst.state, *recent, truth, out[seats.BURST], LABELS, gradient)
         tree = self.tree.state, self.tree.scratch
-        label_tree_learn_row(*tree, columns, bins, truth, complete, LABELS, self.features, out[panel.SLOW_RATE])
+        label_tree_learn_row(*tree, columns, bins, truth, complete, LABELS, self.features, out[seats.SLOW_RATE])
         rates_learn_row(self.rates.state, truth, LABELS, complete)
         return out
 
@@ -119,7 +116,7 @@ class Alone:
 class Together:
     """A panel driven as the step drives it."""
 
-    def __init__(self, names: tuple[str, ...] = panel.NAMES) -> None:
+    def __init__(self, names: tuple[str, ...] = seats.NAMES) -> None:
         self.owner = Panel(names)
         self.owner.grow(COLUMNS, LABELS)
         self.features = 0
@@ -145,14 +142,14 @@ def test_the_panel_equals_its_experts_alone():
         np.testing.assert_array_equal(together.row(entries, truth), alone.row(entries, truth))
 
 
-@pytest.mark.parametrize("off", [name for name in panel.NAMES if not name.endswith("_rate")])
+@pytest.mark.parametrize("off", [name for name in seats.NAMES if not name.endswith("_rate")])
 def test_an_expert_that_is_off_leaves_the_others_alone(off):
-    names = tuple(name for name in panel.NAMES if name != off)
+    names = tuple(name for name in seats.NAMES if name != off)
     whole, part = Together(), Together(names)
-    kept = [number for number, seat in enumerate(panel.SEATS) if panel.SECOND_SEATS.get(seat, seat) != off]
+    kept = [number for number, seat in enumerate(seats.SEATS) if seats.SECOND_SEATS.get(seat, seat) != off]
     # The neighbours compare by the slow linear expert's weights, so they go on differently without it.
     alike = [
-        place for place, seat in enumerate(kept) if off != "slow_linear" or panel.SEATS[seat] not in panel.SECOND_SEATS
+        place for place, seat in enumerate(kept) if off != "slow_linear" or seats.SEATS[seat] not in seats.SECOND_SEATS
     ]
     for entries, truth in rows(4)[:60]:
         np.testing.assert_array_equal(part.row(entries, truth)[alike], whole.row(entries, truth)[kept][alike])
