@@ -261,11 +261,12 @@ def startable(settings: Settings) -> tuple[list[str], dict[str, FoundTopic]]:
     topics = Topics(settings)
     try:
         found = topics.found()
-        made: list[str] = []
         faults: list[str] = []
+        made = [topic.name for topic in topics.needed if settings.topics.create]
         if settings.topics.create or settings.topics.instances in found:
+            made.append(settings.journal_topic)
             try:
-                made = topics.create(internal_only=not settings.topics.create, validate_only=True)
+                topics.create(internal_only=not settings.topics.create, validate_only=True)
             except TopicError as error:
                 faults.append(str(error))
         return [*faults, *topics.problems(ignored=made)], found

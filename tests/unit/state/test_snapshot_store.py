@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.state.arrays import state_hash
@@ -253,3 +254,19 @@ def test_an_unknown_protocol_is_an_error_of_use(location):
 def test_keep_is_at_least_one(tmp_path):
     with pytest.raises(UsageError, match="keep"):
         SnapshotStore(str(tmp_path), keep=0)
+
+
+class _Overwriting(MemoryFileSystem):
+    """An object store that writes over keys that exist, whatever is asked."""
+
+    protocol = "overwriting"
+
+    def put_file(self, lpath, rpath, callback=None, mode="overwrite", **options):
+        self.pipe_file(rpath, Path(lpath).read_bytes())
+
+
+def test_check_refuses_a_store_that_does_not_create_exclusively():
+    fsspec.register_implementation("overwriting", _Overwriting, clobber=True)
+    store = SnapshotStore(f"overwriting://{uuid.uuid4().hex}")
+    with pytest.raises(SnapshotError, match="a key that exists was written over"):
+        store.check()
