@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import Queue
 from typing import Any, NamedTuple
 
@@ -13,23 +14,29 @@ import numpy as np
 
 from streamlearn.engine.restore import manifest_of
 from streamlearn.engine.task import Task
+from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import copy_arrays
-from streamlearn.state.held_arrays import HeldArrays, can_hold
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.state.forked import Forked, can_fork
+from streamlearn.state.snapshot_format import write_snapshot
+from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
 
 _logger = logging.getLogger(__name__)
 
-HOLD_BYTES = 32 << 20
+FORK_BYTES = 32 << 20
 """States from this size on are not copied: a copy of so many bytes takes longer than another process."""
 
 
-class _Job(NamedTuple):
+class _PointOf(NamedTuple):
+    group: str
     lineage: str
     task: int
     seq: int
     chain: str
-    manifest: Mapping[str, Any]
-    held: HeldArrays | Mapping[str, np.ndarray]
+
+
+class _Job(NamedTuple):
+    task: int
+    write: Callable[[], SnapshotEntry]
     pause_seconds: float
 
 
@@ -97,15 +104,50 @@ class SnapshotWriter:
         self._written[task.number] = _point(task)
         self._busy.set()
         begun = time.monotonic()
+        point = _PointOf(self._group, task.lineage, task.number, task.mark.seq, task.mark.chain)
+        manifest, arrays = manifest_of(task), task.arrays()
         try:
-            held = _hold(task.arrays())
-        except OSError as error:
+            if can_fork() and sum(array.nbytes for array in arrays.values()) >= FORK_BYTES:
+                work = self._forked(point, manifest, arrays)
+            else:
+                work = self._copied(point, manifest, copy_arrays(arrays))
+        except (OSError, SnapshotError) as error:
             self._failed(task.number, error)
             self._busy.clear()
             return
-        mark = task.mark
-        pause = time.monotonic() - begun
-        self._queue.put(_Job(task.lineage, task.number, mark.seq, mark.chain, manifest_of(task), held, pause))
+        self._queue.put(_Job(task.number, work, time.monotonic() - begun))
+
+    def _copied(
+        self, point: _PointOf, manifest: Mapping[str, Any], copies: Mapping[str, np.ndarray]
+    ) -> Callable[[], SnapshotEntry]:
+        return lambda: self._store.save(*point, copies, manifest)
+
+    def _forked(
+        self, point: _PointOf, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    ) -> Callable[[], SnapshotEntry]:
+        """Let a process that has the state as it is now write the file."""
+        begun = self._store.begin(*point)
+
+        def write() -> None:
+            write_snapshot(begun.file, arrays, {**begun.point, **manifest})
+            begun.file.flush()
+            os.fsync(begun.file.fileno())
+
+        try:
+            child = Forked(write)
+        except OSError:
+            self._store.abandon(begun)
+            raise
+
+        def finish() -> SnapshotEntry:
+            try:
+                child.wait(lambda: begun.temporary.stat().st_size)
+            except BaseException:
+                self._store.abandon(begun)
+                raise
+            return self._store.finish(begun)
+
+        return finish
 
     def close(self) -> None:
         """Write what was taken, then end the thread."""
@@ -118,16 +160,13 @@ class SnapshotWriter:
                 self._save(job)
             except Exception as error:  # an object store's client raises errors of its own
                 self._failed(job.task, error)
-            if isinstance(job.held, HeldArrays):
-                job.held.release()
             if self._queue.empty():
                 self._busy.clear()
 
     def _save(self, job: _Job) -> None:
         begun = time.monotonic()
-        arrays = job.held.arrays() if isinstance(job.held, HeldArrays) else job.held
-        entry = self._store.save(self._group, job.lineage, job.task, job.seq, job.chain, arrays, job.manifest)
-        self._store.prune(self._group, job.lineage, job.task, job.seq)
+        entry = job.write()
+        self._store.prune(entry.group, entry.lineage, entry.task, entry.seq)
         seconds = time.monotonic() - begun
         self.last = Written(entry.size_bytes, seconds, job.pause_seconds)
         _logger.info(
@@ -143,13 +182,6 @@ class SnapshotWriter:
         self.failures += 1
         self._written.pop(task, None)
         _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
-
-
-def _hold(arrays: Mapping[str, np.ndarray]) -> HeldArrays | Mapping[str, np.ndarray]:
-    """Return the arrays as they are now: small ones copied, big ones held by a process of their own."""
-    if can_hold() and sum(array.nbytes for array in arrays.values()) >= HOLD_BYTES:
-        return HeldArrays(arrays)
-    return copy_arrays(arrays)
 
 
 def _point(task: Task) -> tuple[str, str]:

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 _KINDS = frozenset("biuf")
 _CHUNK_BYTES = 4 << 20
-
-
-class StreamedArray(NamedTuple):
-    """An array whose bytes, C-contiguous and little-endian, come in pieces; they can be asked for once."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    chunks: Iterator[bytes | memoryview]
 
 
 def plain_array(name: str, array: np.ndarray) -> np.ndarray:

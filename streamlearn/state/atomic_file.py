@@ -24,12 +24,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     OSError
         The file cannot be written; what was at ``path`` is unchanged and the temporary file is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    temporary, file = open_temporary(path)
     try:
-        with temporary.open("xb") as file:
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -38,6 +35,16 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """Make and lock a temporary file beside ``path``, with its folder; raises `OSError` when that cannot be done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+    file = temporary.open("xb")
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return temporary, file
 
 
 def sync_folder(folder: Path) -> None:

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import StreamedArray, array_bytes, array_chunks, check_kind
+from streamlearn.state.arrays import array_bytes, array_chunks, check_kind
 from streamlearn.state.atomic_file import write_atomically
 
 FORMAT = "streamlearn-snapshot"
@@ -39,14 +39,14 @@ _NAME = re.compile(r"[A-Za-z0-9_\-][A-Za-z0-9_.\-]*(/[A-Za-z0-9_\-][A-Za-z0-9_.\
 _SEAL = b"sha256 "
 _SEAL_BYTES = len(_SEAL) + 64
 _CHUNK_BYTES = 4 << 20
+# Copied, not made: making one takes a lock of the library's, which must not be waited for in a process that was forked.
+_EMPTY_SHA256 = hashlib.sha256()
 _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 
 SnapshotFile = str | os.PathLike[str] | BinaryIO
 
 
-def write_snapshot(
-    file: SnapshotFile, arrays: Mapping[str, np.ndarray | StreamedArray], manifest: Mapping[str, Any]
-) -> None:
+def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
     """Write a snapshot.
 
     Parameters
@@ -55,8 +55,7 @@ def write_snapshot(
         A path, which is replaced as a whole when all bytes are on the disk, or a binary file open for writing, which
         need not be seekable.
     arrays
-        Booleans, integers and floats of any shape; names of letters, digits, ``_``, ``.``, ``-`` and ``/``. Streamed
-        ones are read in order of their names.
+        Booleans, integers and floats of any shape; names of letters, digits, ``_``, ``.``, ``-`` and ``/``.
     manifest
         What JSON can hold, without the keys ``format``, ``version`` and ``arrays``.
 
@@ -70,8 +69,9 @@ def write_snapshot(
     for key in _RESERVED:
         if key in manifest:
             raise ValueError(f"manifest key {key!r} is the format's own")
-    plain = {name: _streamed(name, arrays[name]) for name in sorted(arrays)}
-    for name in plain:
+    plain = {name: arrays[name] for name in sorted(arrays)}
+    for name, array in plain.items():
+        check_kind(name, array.dtype)
         if not _NAME.fullmatch(name):
             raise ValueError(f"array name {name!r} cannot be a file name in a snapshot")
     try:
@@ -130,7 +130,7 @@ class _SealingWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._digest = hashlib.sha256()
+        self._digest = _EMPTY_SHA256.copy()
         self._position = 0
         self.closing = False
 
@@ -149,27 +149,21 @@ class _SealingWriter:
         self._file.flush()
 
 
-def _streamed(name: str, array: np.ndarray | StreamedArray) -> StreamedArray:
-    check_kind(name, array.dtype)
-    if isinstance(array, StreamedArray):
-        return array
-    return StreamedArray(array.dtype.newbyteorder("<"), array.shape, array_chunks(array))
-
-
-def _write(file: BinaryIO, arrays: Mapping[str, StreamedArray], manifest: Mapping[str, Any]) -> None:
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
     writer: Any = _SealingWriter(file)
     entries = []
     with zipfile.ZipFile(writer, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            digest = hashlib.sha256()
-            header = {"descr": npy.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+            digest = _EMPTY_SHA256.copy()
+            dtype = array.dtype.newbyteorder("<")
+            header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": array.shape}
             with archive.open(_member(name + ".npy"), "w", force_zip64=True) as member:
                 npy.write_array_header_1_0(member, header)
-                for chunk in array.chunks:
+                for chunk in array_chunks(array):
                     member.write(chunk)
                     digest.update(chunk)
             sha256 = digest.hexdigest()
-            entries.append({"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "sha256": sha256})
+            entries.append({"name": name, "dtype": dtype.str, "shape": list(array.shape), "sha256": sha256})
         content = {"format": FORMAT, "version": FORMAT_VERSION, **manifest, "arrays": entries}
         text = json.dumps(content, allow_nan=False, separators=(",", ":"))
         with archive.open(_member(MANIFEST), "w", force_zip64=True) as member:

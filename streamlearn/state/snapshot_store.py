@@ -8,6 +8,7 @@ lineages would keep the old files and delete the new ones.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import tempfile
@@ -22,8 +23,7 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.state.arrays import StreamedArray
-from streamlearn.state.atomic_file import remove_abandoned, write_atomically
+from streamlearn.state.atomic_file import open_temporary, remove_abandoned, sync_folder, write_atomically
 from streamlearn.state.snapshot_format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
 
 _FILE = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
@@ -41,6 +41,16 @@ class SnapshotEntry(NamedTuple):
     path: str
     """Full path or URL, to be named in messages."""
     size_bytes: int
+
+
+class BegunSnapshot(NamedTuple):
+    """A snapshot that is being written: its ``point`` belongs in the manifest, its bytes in ``file``."""
+
+    entry: SnapshotEntry
+    point: Mapping[str, Any]
+    path: str
+    temporary: Path
+    file: BinaryIO
 
 
 class SnapshotStore:
@@ -86,7 +96,7 @@ class SnapshotStore:
         task: int,
         seq: int,
         chain: str,
-        arrays: Mapping[str, np.ndarray | StreamedArray],
+        arrays: Mapping[str, np.ndarray],
         manifest: Mapping[str, Any],
     ) -> SnapshotEntry:
         """Write the snapshot of a committed point; group, lineage, task, seq and chain enter the manifest.
@@ -120,6 +130,50 @@ class SnapshotStore:
         except Exception as error:
             raise self._failure("write", path, error) from error
         return SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), int(size or 0))
+
+    def begin(self, group: str, lineage: str, task: int, seq: int, chain: str) -> BegunSnapshot:
+        """Open a local file for a snapshot that another process fills; `finish` or `abandon` it.
+
+        Raises
+        ------
+        SnapshotError
+            The file cannot be made.
+        """
+        path = f"{self._folder(group, lineage, task)}/{seq}-{chain}.npz"
+        target = Path(path) if self._local else Path(tempfile.gettempdir()) / f"streamlearn-{_last(path)}"
+        try:
+            temporary, file = open_temporary(target)
+        except OSError as error:
+            raise self._failure("write", path, error) from error
+        point = {"group": group, "lineage": lineage, "task": task, "seq": seq, "chain": chain}
+        return BegunSnapshot(SnapshotEntry(**point, path=self._shown(path), size_bytes=0), point, path, temporary, file)
+
+    def finish(self, begun: BegunSnapshot) -> SnapshotEntry:
+        """Let a snapshot appear under its name, now that its file is whole and on the disk.
+
+        Raises
+        ------
+        SnapshotError
+            The store cannot be written; nothing is left behind.
+        """
+        try:
+            if self._local:
+                begun.temporary.replace(begun.path)
+                sync_folder(begun.temporary.parent)
+            else:
+                with contextlib.suppress(FileExistsError):
+                    self._filesystem.put_file(str(begun.temporary), begun.path, mode="create")
+            size = self._filesystem.size(begun.path)
+        except Exception as error:
+            raise self._failure("write", begun.path, error) from error
+        finally:
+            self.abandon(begun)
+        return begun.entry._replace(size_bytes=int(size or 0))
+
+    def abandon(self, begun: BegunSnapshot) -> None:
+        """Remove what is left of a snapshot's temporary file."""
+        begun.file.close()
+        begun.temporary.unlink(missing_ok=True)
 
     def list(
         self, group: str | None = None, lineage: str | None = None, task: int | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from streamlearn.engine import snapshots as snapshots_module
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Batch, Task
 from streamlearn.source.base import RawRecord, TopicPartition
-from streamlearn.state.held_arrays import can_hold
-from streamlearn.state.snapshot_format import read_snapshot
+from streamlearn.state.forked import can_fork
+from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
 from streamlearn.state.snapshot_store import SnapshotStore
 from tests.engine.test_restore import run_in_parts, uninterrupted
 from tests.engine.world import GROUP, Crash, World, rows
@@ -23,19 +24,19 @@ from tests.snapshot_faults import snapshots
 ROWS = rows(240)
 
 
-@pytest.mark.skipif(not can_hold(), reason="only Linux may fork a process that has threads")
+@pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 def test_resuming_from_a_held_state_equals_never_having_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots_module, "HOLD_BYTES", 0)
+    monkeypatch.setattr(snapshots_module, "FORK_BYTES", 0)
     world = World(tmp_path / "parts")
     state = run_in_parts(world)
     assert (world.predictions(), state) == uninterrupted(tmp_path / "whole")
 
 
-@pytest.mark.skipif(not can_hold(), reason="only Linux may fork a process that has threads")
+@pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 def test_held_state_is_that_of_the_committed_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots_module, "HOLD_BYTES", 0)
+    monkeypatch.setattr(snapshots_module, "FORK_BYTES", 0)
     world = World(tmp_path)
     task = Task(world.settings, 0, [TopicPartition("instances", 0)], "a" * 16)
     task.positions = {TopicPartition("instances", 0): 0}
@@ -51,20 +52,19 @@ def test_held_state_is_that_of_the_committed_point(tmp_path: Path, monkeypatch: 
 
     apply(0, 30)
     hash_then, mark_then = task.model.state_hash(), task.mark
-    gate = threading.Event()
+    gate, opened = os.pipe()
     store = SnapshotStore(str(tmp_path))
-    save = store.save
 
     def late(*arguments: Any) -> Any:
-        assert gate.wait(10)
-        return save(*arguments)
+        os.read(gate, 1)
+        return write_snapshot(*arguments)
 
-    monkeypatch.setattr(store, "save", late)
+    monkeypatch.setattr(snapshots_module, "write_snapshot", late)
     writer = SnapshotWriter(store, GROUP, 1e9)
     writer.take(task)
     apply(30, 60)
     assert task.model.state_hash() != hash_then
-    gate.set()
+    os.write(opened, b"x")
     writer.close()
     (path,) = snapshots(tmp_path)
     manifest, arrays = read_snapshot(path)
