@@ -180,6 +180,18 @@ def test_partition_growth_stops(tmp_path: Path) -> None:
         world.run()
 
 
+def test_partition_growth_stops_the_models_that_partitions_have_of_their_own(tmp_path: Path) -> None:
+    world = World(tmp_path, engine={"scope": "partition"})
+    run_in_parts(world)
+    for topic in ("instances", JOURNAL):
+        old, identity = world.log.read(TopicPartition(topic, 0))[:], world.log.topic_id(topic)
+        world.log.create(topic, 2)
+        world.log._ids[topic] = identity
+        world.log.read(TopicPartition(topic, 0)).extend(old)
+    with pytest.raises(TopicError, match="instances has 2 partitions, the model began with 1: keys hash elsewhere now"):
+        world.run()
+
+
 def test_lost_offsets_stop_by_name_or_are_skipped_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     run_in_parts(world)

@@ -11,6 +11,7 @@ from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import StopError
 from streamlearn.settings.model import Settings
+from streamlearn.sink.kafka import PRODUCER_OPTIONS
 from streamlearn.source import kafka as source_module
 from streamlearn.source.base import TopicPartition
 from streamlearn.source.kafka import KafkaSource, _Notes
@@ -90,6 +91,11 @@ def test_listeners_only_take_notes() -> None:
 def test_checksums_are_computed_by_the_native_library() -> None:
     """In plain Python the client reads a fortieth of the records a second."""
     assert util._crc32c is crc32c.crc32c
+
+
+def test_a_transaction_that_must_wait_for_the_last_one_is_tried_again_soon() -> None:
+    """The client tries again after its backoff, 100 ms by default; the brokers of these tests do not ask it to."""
+    assert PRODUCER_OPTIONS["retry_backoff_ms"] <= 5
 
 
 def test_brokers_that_cannot_fence_a_stale_worker_are_refused(told: type[_Told]) -> None:
