@@ -13,6 +13,7 @@ from streamlearn.engine import commit, journal, standby
 from streamlearn.engine.align import Aligner
 from streamlearn.engine.assignment import TaskMaker
 from streamlearn.engine.bad_share import BadShare
+from streamlearn.engine.clock import ForwardClock
 from streamlearn.engine.failures import Failures
 from streamlearn.engine.instruments import Instruments, NoInstruments
 from streamlearn.engine.scope import tasks_of
@@ -75,7 +76,7 @@ class Engine:
         self._sink = sink
         self._store = store
         self._instruments = instruments or NoInstruments()
-        self._clock = clock
+        self._clock = ForwardClock(clock)
         self._watchdog = watchdog or Watchdog()
         self._maker = TaskMaker(settings, source, store, self._restored, lineage)
         self._stopping = threading.Event()
@@ -87,7 +88,7 @@ class Engine:
         self._unsettled: list[CommitPart] = []
         self._ends: dict[TopicPartition, int] = {}
         self._bad = BadShare(settings.limits)
-        self._failures = Failures()
+        self._failures = Failures(settings.kafka.unavailable_timeout_seconds)
         self._gathering_since: float | None = None
         self._turned_at = 0.0
         self._writer: SnapshotWriter | None = None
@@ -165,7 +166,9 @@ class Engine:
         # Labels that wait for their instances must not keep the instances from being polled.
         limit = max(engine.batch_instances // 4, engine.batch_instances - buffered, 1)
         try:
-            return self._source.poll(wait, limit)
+            polled = self._source.poll(wait, limit)
+            self._failures.heard(bool(polled), self._source.check_reachable)
+            return polled
         except OffsetLostError:
             if self._token is None:
                 return {}
@@ -382,6 +385,7 @@ class Engine:
             else:
                 self._make(number, members)
         for task in self.tasks.values():
+            self._clock.at_least(task.pending.watermark_ms * 1_000_000)
             for partition, offset in task.positions.items():
                 self._source.seek(partition, offset)
         for partition, bound in self._source.bounds(partitions).items():

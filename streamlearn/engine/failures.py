@@ -1,15 +1,21 @@
-"""Failures of brokers and network: what may pass is tried again, a bounded number of times in a row."""
+"""Failures of brokers and network: what may pass is tried again for a bounded time."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from streamlearn.errors import OvertakenError, RetryableError, StopError
 
 _logger = logging.getLogger(__name__)
 
-FAILURES_IN_A_ROW = 20
+FAILURES_IN_A_ROW = 200
+"""Threads of closed producers may stay behind, so there is an end even where failing is quick."""
+
+ASK_SECONDS = 5.0
+"""The client says nothing of brokers that are away: while no record comes, one of them is asked as often as this."""
+
 LONGEST_BACKOFF_SECONDS = 5.0
 FENCED_SECONDS = 2.0
 """After another producer took the transactional id over, the group has this long to say that the partitions went with
@@ -17,11 +23,54 @@ it; settling at once would fence the rightful owner."""
 
 
 class Failures:
-    """Counts failures in a row; ``retry_at`` is the monotonic time in seconds before which nothing is tried again."""
+    """Counts failures in a row; ``retry_at`` is the monotonic time in seconds before which nothing is tried again.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    timeout_seconds:
+        How long the brokers may be away, or what may pass may fail.
+    """
+
+    def __init__(self, timeout_seconds: float) -> None:
+        self._timeout = timeout_seconds
         self._in_a_row = 0
+        self._since = 0.0
+        self._heard = time.monotonic()
+        self._asked = 0.0
+        self._is_away = False
         self.retry_at = 0.0
+
+    def heard(self, records: bool, ask: Callable[[], None]) -> None:
+        """Note whether a poll gave records; where none come, ``ask`` whether a broker answers.
+
+        ``ask`` raises `RetryableError` when none does.
+
+        Raises
+        ------
+        StopError
+            When no broker has answered for too long.
+        """
+        moment = time.monotonic()
+        if not records:
+            if moment < max(self._heard, self._asked) + ASK_SECONDS:
+                return
+            self._asked = moment
+            try:
+                ask()
+            except RetryableError as error:
+                self._is_away = True
+                silent = time.monotonic() - self._heard
+                if silent < self._timeout:
+                    _logger.warning("%s; waiting (silent for %.0f s)", error, silent)
+                    return
+                raise StopError(
+                    f"{error}, and none has for {silent:.0f} s, longer than kafka.unavailable_timeout_seconds = "
+                    f"{self._timeout:g}: check the brokers, then start again: nothing that was committed is lost"
+                ) from error
+        if self._is_away:
+            _logger.info("a broker answers again")
+        self._is_away = False
+        self._heard = time.monotonic()
 
     def note(self, error: Exception) -> None:
         """Let an error that may pass be tried again later; raise any other.
@@ -29,19 +78,23 @@ class Failures:
         Raises
         ------
         StopError
-            When it cannot pass, or too many came in a row.
+            When it cannot pass, or has not passed for too long.
         """
         if type(error).__module__.startswith("kafka.") and not may_pass(error):
             raise StopError(f"{type(error).__name__}: {error}") from error
         if not isinstance(error, RetryableError | OvertakenError | OSError) and not may_pass(error):
             raise error
+        moment = time.monotonic()
+        self._since = moment if self._in_a_row == 0 else self._since
         self._in_a_row += 1
         pause = min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._in_a_row)
-        self.retry_at = time.monotonic() + (max(pause, FENCED_SECONDS) if _is_fenced(error) else pause)
+        self.retry_at = moment + (max(pause, FENCED_SECONDS) if _is_fenced(error) else pause)
         _logger.warning("%s: %s; trying again (failure %d in a row)", type(error).__name__, error, self._in_a_row)
-        if self._in_a_row >= FAILURES_IN_A_ROW:
+        lasted = moment - self._since
+        if self._in_a_row >= FAILURES_IN_A_ROW or lasted >= self._timeout:
             raise StopError(
-                f"{self._in_a_row} failures in a row, the last: {type(error).__name__}: {error}; "
+                f"{self._in_a_row} failures in a row within {lasted:.0f} s (kafka.unavailable_timeout_seconds = "
+                f"{self._timeout:g}), the last: {type(error).__name__}: {error}; "
                 "check the brokers, then start again: nothing that was committed is lost"
             ) from error
 

@@ -23,6 +23,9 @@ class KafkaSettings(Section):
         "streamlearn", "Consumer group; also the prefix of transactional ids and snapshots", min_length=1
     )
     session_timeout_ms: int = setting(6_000, "A worker silent for so long loses its partitions", "ms", ge=1_000)
+    unavailable_timeout_seconds: float = setting(
+        120.0, "Stop when no broker has answered, or nothing could be committed, for so long", "seconds", gt=0
+    )
     security: SecuritySettings = SecuritySettings()
 
     @field_validator("bootstrap_servers")

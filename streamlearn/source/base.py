@@ -138,6 +138,16 @@ class Source(Protocol):
         """Show the group that this worker lives while it does not poll; every position must be set again afterwards."""
         ...
 
+    def check_reachable(self) -> None:
+        """Ask a broker for anything; waits for a bounded time.
+
+        Raises
+        ------
+        RetryableError
+            When none answers.
+        """
+        ...
+
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Set the position of an owned partition."""
         ...

@@ -49,6 +49,7 @@ READ_SECONDS = 0.2
 READ_WAIT_MS = 500
 _DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
 CALL_MS = 15_000
+REACH_MS = 5_000
 HEARTBEAT_MS = 500
 """A stand-by learns by a heartbeat that it is to take over."""
 
@@ -187,6 +188,15 @@ class KafkaSource:
             ]
             for partition, records in polled.items()
         }
+
+    def check_reachable(self) -> None:
+        try:
+            self.consumer.end_offsets([ClientPartition(self._topics[0], 0)], timeout_ms=REACH_MS)
+        except kafka_errors.KafkaError as error:
+            raise RetryableError(
+                f"no broker of {self._settings.kafka.bootstrap_servers} answers for {self._topics[0]} "
+                f"({type(error).__name__})"
+            ) from error
 
     def keep_alive(self) -> None:
         if time.monotonic() < self._alive + ALIVE_SECONDS:

@@ -68,6 +68,9 @@ class MemorySource:
                 self._positions[partition] = position + len(records)
         return polled
 
+    def check_reachable(self) -> None:
+        pass
+
     def keep_alive(self) -> None:
         self.poll(0.0, 1)
 

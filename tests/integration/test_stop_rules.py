@@ -1,0 +1,50 @@
+"""What only a broker shows of the stop rules: it is away for too long, or a second worker takes a name."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.integration.brokers import started
+from tests.integration.service import Service
+
+ROW = b'{"id": "%d", "x": {"a": 1}, "y": ["news"]}'
+
+
+def test_a_broker_that_stays_away_stops_an_idle_worker_and_nothing_is_lost(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    broker = started(tmp_path_factory.mktemp("away"))
+    service = Service(broker.address, f"t{uuid.uuid4().hex[:8]}", tmp_path)
+    try:
+        service.make_topics()
+        service.produce_raw("instances", [ROW % number for number in range(20)])
+        worker = service.start(more=["kafka.unavailable_timeout_seconds=3"])
+        service.wait("answers", lambda: len(service.read("predictions")) == 20)
+        broker.kill()
+        assert worker.wait(timeout=90) == 1
+        last = service.log_of("w0").strip().splitlines()[-1]
+        assert last.startswith("streamlearn: ")
+        assert "kafka.unavailable_timeout_seconds = 3" in last
+        assert broker.start().returncode == 0
+        service.produce_raw("instances", [ROW % number for number in range(20, 25)])
+        service.command("run", "--stop-at-end", *service.settings())
+        assert len(service.read("predictions")) == 25
+    finally:
+        service.kill_all()
+        broker.stop()
+
+
+def test_a_second_worker_of_a_name_ends_the_first_by_name(service: Service) -> None:
+    service.make_topics()
+    service.produce_raw("instances", [ROW % number for number in range(20)])
+    first = service.start()
+    service.wait("answers", lambda: len(service.read("predictions")) == 20)
+    second = service.start()
+    assert first.wait(timeout=90) == 1
+    assert "another worker called w0 has joined group" in service.log_of("w0")
+    service.produce_raw("instances", [ROW % number for number in range(20, 25)])
+    service.wait("answers of the second", lambda: len(service.read("predictions")) == 25)
+    assert second.poll() is None
