@@ -50,6 +50,8 @@ READ_WAIT_MS = 500
 _DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
 CALL_MS = 15_000
 REACH_MS = 5_000
+SILENT_SECONDS = 1.0
+"""A member of a stable group that sends no heartbeats for so long has lost its name: joining takes a moment of that."""
 HEARTBEAT_MS = 500
 """A stand-by learns by a heartbeat that it is to take over."""
 
@@ -101,6 +103,7 @@ class KafkaSource:
         self._admin: KafkaAdminClient | None = None
         self._changes: deque[AssignmentChange] = deque()
         self._alive = 0.0
+        self._silent_since: float | None = None
         self._epochs = LeaderEpochs()
 
     @property
@@ -161,16 +164,14 @@ class KafkaSource:
             # Between the position and a damaged batch there may be markers; within it the position goes on.
             raise CorruptInputError(partition, max(position, int(named[3])), str(error)) from error
         except kafka_errors.FencedInstanceIdError as error:
-            raise StopError(
-                f"another worker called {self._settings.worker.name} has joined group {self._settings.kafka.group_id}: "
-                "give each worker its own worker.name"
-            ) from error
+            raise self._name_is_taken() from error
         except kafka_errors.OffsetOutOfRangeError as error:
             raise OffsetLostError(f"offsets to read are no longer kept: {error}") from error
         except kafka_errors.LogTruncationError as error:
             raise _truncated(error) from error
         except kafka_errors.TopicAuthorizationFailedError as error:
             raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
+        self._check_name()
         for partition, records in polled.items():
             self._epochs.read(TopicPartition(*partition), records)
         return {
@@ -188,6 +189,25 @@ class KafkaSource:
             ]
             for partition, records in polled.items()
         }
+
+    def _check_name(self) -> None:
+        """Stop when another worker has taken this one's name.
+
+        The client then ends its heartbeats and says so in its log only; polling would go on as if nothing had happened.
+        """
+        coordinator = self.consumer._coordinator
+        if coordinator._heartbeat_enabled or not coordinator.stable():
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = time.monotonic()
+        elif time.monotonic() > self._silent_since + SILENT_SECONDS:
+            raise self._name_is_taken()
+
+    def _name_is_taken(self) -> StopError:
+        return StopError(
+            f"another worker called {self._settings.worker.name} has joined group {self._settings.kafka.group_id}: "
+            "give each worker its own worker.name"
+        )
 
     def check_reachable(self) -> None:
         try:
