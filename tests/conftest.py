@@ -12,9 +12,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="hold the learner to its golden figures on the real streams")
     parser.addoption("--cluster", action="store_true", help="run workers against three brokers that fail in turn")
     parser.addoption("--network", action="store_true", help="run workers through faults of the network")
+    parser.addoption("--s3", action="store_true", help="keep snapshots in an object store that speaks S3")
 
 
-TIERS = {"slow": "takes long", "cluster": "needs three brokers", "network": "needs toxiproxy"}
+TIERS = {
+    "slow": "takes long",
+    "cluster": "needs three brokers",
+    "network": "needs toxiproxy",
+    "s3": "needs moto and s3fs",
+}
 """Marks of tests that run only when the option of that name is given, and why."""
 
 
