@@ -26,6 +26,8 @@ from streamlearn.sink.hanging import Markers
 from streamlearn.source.base import Committed, TopicPartition
 
 FLUSH_SECONDS = 9.0
+LONGEST_BYTES = 950_000
+"""Key and value of a record together; with headers it stays below a broker's default limit."""
 COMMIT_SECONDS = 6.0
 """Longest wait for the answer to a commit; the client waits without a limit. It repeats the request after 4 s."""
 CLOSE_SECONDS = 3.0
@@ -107,7 +109,7 @@ class KafkaSink:
             producer.send(
                 record.topic,
                 value=record.value,
-                key=record.key,
+                key=_key(record),
                 headers=list(record.headers),
                 partition=record.partition % self.partitions(record.topic),
             )
@@ -159,6 +161,14 @@ class KafkaSink:
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             _close(publisher)
+
+
+def _key(record: OutputRecord) -> bytes | None:
+    """Return a record's key; none where the two would pass a broker's limit, so that no input holds its answer up."""
+    key = record.key
+    if key is None or len(key) + len(record.value or b"") <= LONGEST_BYTES:
+        return key
+    return None if record.value is not None else key
 
 
 def _check(futures: Sequence[Any]) -> None:

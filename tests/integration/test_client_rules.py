@@ -184,6 +184,24 @@ def test_back_to_back_transactions_do_not_wait_for_the_long_backoff(
     member.source.close(leave=True)
 
 
+def test_a_key_that_fills_a_record_does_not_hold_its_answer_up(
+    service: Service, two: tuple[Settings, Settings]
+) -> None:
+    member = Member(two[0])
+    until(lambda: len(member.owned) == 2, member)
+    sink = KafkaSink(two[0])
+    sink.open()
+    sizes = (2_097_000, 900_000)
+    sink.commit(
+        [OutputRecord(service.topic("predictions"), 0, b"k" * size, b"answer") for size in sizes],
+        {member.owned[0]: Committed(1, MARK)},
+        member.token,
+    )
+    assert [len(record.key or b"") for record in service.read("predictions")] == [0, 900_000]
+    sink.close()
+    member.source.close(leave=True)
+
+
 def test_a_thrown_away_producer_leaks_no_offsets(service: Service, two: tuple[Settings, Settings]) -> None:
     """An aborted producer's offsets would go into its next transaction; the sink's next producer is another one."""
     member = Member(two[0])
