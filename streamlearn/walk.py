@@ -77,9 +77,6 @@ class Walk:
                     if retires:
                         self._retire(number)
                     continue
-            if not kind & PREDICT and self._is_gathered(instance):
-                # What its answer knew of recent label sets is there only when it has been walked.
-                self._flush()
             if joins and not table.knows_all(truth) and table.may_join(truth):
                 # The answer is given before the truth is known, so its names join after it.
                 if kind & PREDICT:
@@ -94,10 +91,6 @@ class Walk:
             if retires:
                 self._retire(number)
         self._flush()
-
-    def _is_gathered(self, instance: int) -> bool:
-        predicted_by = self._predicted_by.get(instance)
-        return predicted_by is not None and self.stretch[predicted_by] == len(self.answered)
 
     def _add(self, number: int, kind: int, truth: ResolvedTruth) -> None:
         gathered = self._gathered
@@ -266,19 +259,26 @@ class Walk:
                 operations.rule[place], operations.rule_count[place], operations.rule_threshold[place] = coded
         return operations
 
-    def _recent(self, gathered: _Stretch, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what late truths' answers knew of recent label sets, a range per row; empty for other rows."""
+    def _recent(self, gathered: _Stretch, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return what late truths' answers knew of recent label sets, as `Operations` has it; empty for other rows."""
+        recent_of = np.full(len(gathered.numbers), -1, np.int64)
         starts = np.zeros(len(gathered.numbers) + 1, np.int64)
         columns: list[np.ndarray] = [np.zeros(0, np.int32)]
         values: list[np.ndarray] = [np.zeros(0, np.float32)]
         late = np.flatnonzero(kinds == LEARN).tolist()
         for place in late:
-            own_columns, own_values = self._recent_of(gathered.numbers[place])
+            number = gathered.numbers[place]
+            predicted_by = self._predicted_by.get(self._plan.places[number], -1)
+            if predicted_by >= 0 and self.stretch[predicted_by] == len(self.answered):
+                # Its answer is given in the same walk.
+                recent_of[place] = self.place[predicted_by]
+                continue
+            own_columns, own_values = self._recent_of(number)
             columns.append(own_columns)
             values.append(own_values)
             starts[place + 1] = own_columns.size
         np.cumsum(starts, out=starts)
-        return starts, np.concatenate(columns), np.concatenate(values)
+        return recent_of, starts, np.concatenate(columns), np.concatenate(values)
 
     def _recent_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         instance = self._plan.places[number]

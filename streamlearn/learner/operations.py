@@ -28,7 +28,8 @@ class Operations(NamedTuple):
     is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts`` int64[n + 1], ``complete``
     uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.rules`. A row that only
     learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values`` float32 from
-    ``recent_starts`` int64[n + 1].
+    ``recent_starts`` int64[n + 1]; or takes it from the answer of the row ``recent_of`` int64[n] of this walk, unless
+    that is -1.
     """
 
     kind: np.ndarray
@@ -42,6 +43,7 @@ class Operations(NamedTuple):
     rule: np.ndarray
     rule_count: np.ndarray
     rule_threshold: np.ndarray
+    recent_of: np.ndarray
     recent_starts: np.ndarray
     recent_columns: np.ndarray
     recent_values: np.ndarray

@@ -125,7 +125,15 @@ def _recall(
     panel = scratch.panel
     start = answers.recent_starts[operation]
     kind = operations.kind[operation]
-    if kind == LEARN:
+    if kind == LEARN and operations.recent_of[operation] >= 0:
+        row = operations.recent_of[operation]
+        first = answers.recent_starts[row]
+        size = answers.recent_starts[row + 1] - first
+        for place in range(size):
+            panel.recent_columns[place] = answers.recent_columns[first + place]
+            panel.recent_values[place] = answers.recent_values[first + place]
+        panel.recent_size[0] = size
+    elif kind == LEARN:
         first = operations.recent_starts[operation]
         size = operations.recent_starts[operation + 1] - first
         for place in range(size):

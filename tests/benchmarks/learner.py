@@ -88,6 +88,7 @@ def operations(data: Encoded, first: int, last: int) -> Operations:
         np.full(count, CODES["balanced"], np.int64),
         np.zeros(count, np.int64),
         np.zeros(count),
+        np.full(count, -1, np.int64),
         np.zeros(count + 1, np.int64),
         np.zeros(0, np.int32),
         np.zeros(0, np.float32),

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from streamlearn.learner.model import Learner
+from streamlearn.learner.operations import Operations
+from streamlearn.plan import StoredInstance
 from streamlearn.settings import presets
 from streamlearn.settings.model import Settings
 from streamlearn.stream_model import StreamModel
@@ -95,3 +98,52 @@ def test_the_order_of_features_within_a_record_changes_no_bit(stream: list[Row],
     columns = sorted({name for x, _ in stream for name in x})
     other = [({name: x[name] for name in shuffled(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
     assert answers(other, labels, columns) == answers(stream, labels, columns)
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("size", [1, 7, 90])
+def test_truths_that_come_after_their_answers_teach_the_same_however_plans_are_cut(
+    stream: list[Row], labels: list[str], preset: str, size: int
+) -> None:
+    """A truth may come in the plan that answered its instance, or in a later one; five instances come in between."""
+    settings = Settings.model_validate({"learner": {"preset": preset}})
+    together, cut = (StreamModel(settings, labels=labels) for _ in range(2))
+    plan = together.plan()
+    operations: list[int] = []
+    for row, (x, _) in enumerate(stream):
+        operations.append(plan.predict(x))
+        if row >= 5:
+            plan.learn(operations[row - 5], stream[row - 5][1])
+    whole = plan.run()
+    answered: list[object] = []
+    stored: dict[int, StoredInstance] = {}
+    for start in range(0, len(stream), size):
+        plan = cut.plan()
+        here: dict[int, int] = {}
+        for row in range(start, min(start + size, len(stream))):
+            here[row] = plan.predict(stream[row][0])
+            if row >= 5:
+                plan.learn(here[row - 5] if row - 5 in here else stored[row - 5], stream[row - 5][1])
+        result = plan.run()
+        answered += [result.answer(operation) for operation in here.values()]
+        stored |= {row: result.stored(operation) for row, operation in here.items()}
+    assert answered == [whole.answer(operation) for operation in operations]
+    assert cut.state_hash() == together.state_hash()
+
+
+def test_a_truth_in_the_plan_that_answered_its_instance_needs_no_walk_of_its_own(
+    stream: list[Row], labels: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    walks: list[int] = []
+    walk = Learner.walk
+
+    def counted(self: Learner, operations: Operations) -> Any:
+        walks.append(operations.kind.size)
+        return walk(self, operations)
+
+    monkeypatch.setattr(Learner, "walk", counted)
+    plan = StreamModel(Settings(), labels=labels).plan()
+    for x, truth in stream:
+        plan.learn(plan.predict(x), truth)
+    plan.run()
+    assert walks == [2 * len(stream)]

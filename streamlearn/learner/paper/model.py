@@ -227,6 +227,7 @@ class Paper(StreamLearner):
                 zero,
                 zero,
                 np.zeros(1),
+                np.full(1, -1, np.int64),
                 np.zeros(2, np.int64),
                 np.zeros(0, np.int32),
                 np.zeros(0, np.float32),

@@ -51,6 +51,7 @@ def operations_of(rows: list[Row]) -> Operations:
         np.full(len(rows), SUBSET, np.int64),
         np.zeros(len(rows), np.int64),
         np.zeros(len(rows)),
+        np.full(len(rows), -1, np.int64),
         np.zeros(len(rows) + 1, np.int64),
         np.zeros(0, np.int32),
         np.zeros(0, np.float32),
