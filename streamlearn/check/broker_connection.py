@@ -263,7 +263,9 @@ class BrokerConnection:
             self._socket.sendall(self._protocol.send_bytes())
             while True:
                 data = self._socket.recv(65_536)
-                if not data or data.startswith(_TLS_ALERT):
+                if data.startswith(_TLS_ALERT):
+                    raise self._refused(silent)
+                if not data:
                     raise SilentError(f"{self._shown}: {silent}")
                 answers = self._protocol.receive_bytes(data)
                 if answers:

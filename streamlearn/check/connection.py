@@ -98,6 +98,9 @@ def no_broker(settings: Settings, advice: str) -> StreamlearnError:
     except UnreachableError as error:
         reason = str(error).partition(": ")[2].partition(";")[0]
         return RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers} ({reason}): {advice}")
+    except SilentError as error:
+        # A broker that is about to stop or to start ends connections too: that passes.
+        return RetryableError(str(error))
     except RefusedError as error:
         return error
     return RetryableError(f"the brokers at {settings.kafka.bootstrap_servers} did not answer in time: try again")
