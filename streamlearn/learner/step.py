@@ -125,20 +125,17 @@ def _recall(
     panel = scratch.panel
     start = answers.recent_starts[operation]
     kind = operations.kind[operation]
-    if kind == LEARN and operations.recent_of[operation] >= 0:
+    if kind == LEARN:
         row = operations.recent_of[operation]
-        first = answers.recent_starts[row]
-        size = answers.recent_starts[row + 1] - first
+        starts, columns, values = operations.recent_starts, operations.recent_columns, operations.recent_values
+        if row >= 0:
+            starts, columns, values = answers.recent_starts, answers.recent_columns, answers.recent_values
+        else:
+            row = operation
+        size = starts[row + 1] - starts[row]
         for place in range(size):
-            panel.recent_columns[place] = answers.recent_columns[first + place]
-            panel.recent_values[place] = answers.recent_values[first + place]
-        panel.recent_size[0] = size
-    elif kind == LEARN:
-        first = operations.recent_starts[operation]
-        size = operations.recent_starts[operation + 1] - first
-        for place in range(size):
-            panel.recent_columns[place] = operations.recent_columns[first + place]
-            panel.recent_values[place] = operations.recent_values[first + place]
+            panel.recent_columns[place] = columns[starts[row] + place]
+            panel.recent_values[place] = values[starts[row] + place]
         panel.recent_size[0] = size
     else:
         panel_recall(state.panel, panel, labels)

@@ -109,6 +109,25 @@ def window_index_rows(state: NeighboursState, slots: int) -> None:
 
 
 @kernel
+def _write_truth(
+    state: NeighboursState, row: np.ndarray, truth: np.ndarray, members: np.ndarray, complete: bool, labels: int
+) -> None:
+    """Write what a window row knows of its labels to the places that it has for them."""
+    row[POSITIVES] = members.size
+    row[COMPLETE] = 1 if complete else 0
+    row[CODE] = label_set_code(members, 0, members.size)
+    at = row[FIRST_KNOWN]
+    for place in range(members.size):
+        state.known[at] = members[place]
+        at = at + 1 if at + 1 < KNOWN else 0
+    if not complete:
+        for label in range(labels):
+            if truth[label] == 0:
+                state.known[at] = label
+                at = at + 1 if at + 1 < KNOWN else 0
+
+
+@kernel
 def window_push(
     state: NeighboursState,
     columns: np.ndarray,
@@ -160,18 +179,7 @@ def window_push(
     first = 0 if cursor[ROWS] == 0 else (before[FIRST_KNOWN] + before[ROW_KNOWN]) % KNOWN
     row[FIRST_KNOWN] = first
     row[ROW_KNOWN] = known
-    row[POSITIVES] = members.size
-    row[COMPLETE] = 1 if complete else 0
-    row[CODE] = label_set_code(members, 0, members.size)
-    at = first
-    for place in range(members.size):
-        state.known[at] = members[place]
-        at = at + 1 if at + 1 < KNOWN else 0
-    if not complete:
-        for label in range(labels):
-            if truth[label] == 0:
-                state.known[at] = label
-                at = at + 1 if at + 1 < KNOWN else 0
+    _write_truth(state, row, truth, members, complete, labels)
     cursor[ROWS] += 1
     cursor[HELD_ENTRIES] += entries
     cursor[HELD_KNOWN] += known
@@ -267,17 +275,6 @@ def window_amend(
     for step in range(behind):
         place = first_behind + (behind - 1 - step if more > 0 else step)
         state.known[(place + more) % KNOWN] = state.known[place % KNOWN]
-    at = row[FIRST_KNOWN]
-    for place in range(members.size):
-        state.known[at] = members[place]
-        at = at + 1 if at + 1 < KNOWN else 0
-    if not complete:
-        for label in range(labels):
-            if truth[label] == 0:
-                state.known[at] = label
-                at = at + 1 if at + 1 < KNOWN else 0
     cursor[HELD_KNOWN] += more
     row[ROW_KNOWN] = known
-    row[POSITIVES] = members.size
-    row[COMPLETE] = 1 if complete else 0
-    row[CODE] = label_set_code(members, 0, members.size)
+    _write_truth(state, row, truth, members, complete, labels)
