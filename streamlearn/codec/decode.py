@@ -92,13 +92,12 @@ def decode_instance(
             "too_many_features",
             f"x has {len(instance.x)} entries, limits.features_per_record is {limits.features_per_record}",
         )
-    if len(data) > limits.name_bytes:
-        if isinstance(instance.x, dict):
-            _check_names(instance.x, "x", limits)
-            if not numeric:
-                _leave_long_texts_out(instance.x, limits, dropped, text_fields)
-        if instance.y:
-            _check_names(instance.y, "y", limits)
+    if len(data) > limits.name_bytes and isinstance(instance.x, dict):
+        _check_names(instance.x, "x", limits.name_bytes, "limits.name_bytes")
+        if not numeric:
+            _leave_long_texts_out(instance.x, limits, dropped, text_fields)
+    if instance.y and len(data) > limits.label_bytes:
+        _check_names(instance.y, "y", limits.label_bytes, "limits.label_bytes")
     if instance.id is not None:
         instance.id = _identity(instance.id, limits)
     if instance.y is not None:
@@ -131,8 +130,8 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _explained(error, data) from None
     label.id = _identity(label.id, limits)
-    if len(data) > limits.name_bytes:
-        _check_names(label.y, "y", limits)
+    if len(data) > limits.label_bytes:
+        _check_names(label.y, "y", limits.label_bytes, "limits.label_bytes")
     if _truth(label.y, limits) is None:
         raise RecordError("wrong_type", "y is {}: an empty object names no label; [] is the empty truth")
     return label
@@ -152,17 +151,16 @@ _fitting: dict[int, set[str]] = {}
 """Names that were found to be short enough, by the bound."""
 
 
-def _check_names(names: Collection[str], where: str, limits: LimitSettings) -> None:
+def _check_names(names: Collection[str], where: str, most: int, setting: str) -> None:
     """Refuse names that are too long; a record no longer than one name may be needs no look."""
-    fitting = _fitting.setdefault(limits.name_bytes, set())
+    fitting = _fitting.setdefault(most, set())
     if fitting.issuperset(names):
         return
     for name in names:
         length = len(name.encode("utf-8"))
-        if length > limits.name_bytes:
+        if length > most:
             raise RecordError(
-                "name_too_long",
-                f"the name {_shown(name)} in {where} has {length} bytes, limits.name_bytes is {limits.name_bytes}",
+                "name_too_long", f"the name {_shown(name)} in {where} has {length} bytes, {setting} is {most}"
             )
     if len(fitting) + len(names) > NAMES_REMEMBERED:
         fitting.clear()

@@ -35,6 +35,9 @@ class _Prediction(msgspec.Struct, gc=False):
 
 _encoder = msgspec.json.Encoder()
 
+ANSWER_BYTES = 900_000
+"""The longest answer: brokers refuse batches of more than a mebibyte unless they are told otherwise."""
+
 
 def encode_prediction(
     identity: str,
@@ -49,18 +52,25 @@ def encode_prediction(
     partition: int,
     offset: int,
 ) -> bytes:
-    """Return a `records.prediction.Prediction` as JSON; fields in the model's order, scores in the order given."""
-    return _encoder.encode(
-        _Prediction(
-            SCHEMA_VERSION,
-            identity,
-            labels,
-            scores,
-            rule,
-            _Model(lineage, preset, seen, learned),
-            _Source(topic, partition, offset),
-        )
+    """Return a `records.prediction.Prediction` as JSON; fields in the model's order, scores in the order given.
+
+    Of an answer beyond ANSWER_BYTES the scores are left out, then the last of its labels until it fits.
+    """
+    prediction = _Prediction(
+        SCHEMA_VERSION,
+        identity,
+        labels,
+        scores,
+        rule,
+        _Model(lineage, preset, seen, learned),
+        _Source(topic, partition, offset),
     )
+    value = _encoder.encode(prediction)
+    if len(value) > ANSWER_BYTES:
+        prediction.scores = {}
+        while len(value := _encoder.encode(prediction)) > ANSWER_BYTES and prediction.labels:
+            prediction.labels = prediction.labels[: len(prediction.labels) * 9 // 10]
+    return value
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:

@@ -228,7 +228,8 @@ class LimitSettings(Section):
     labels_per_record: int = setting(1_024, "Most labels in a record", "labels", ge=1)
     features_per_record: int = setting(65_536, "Most features in a record", "features", ge=1)
     id_bytes: int = setting(256, "Longest id", "bytes", ge=1)
-    name_bytes: int = setting(1_024, "Longest name of a feature or label, and longest feature name=text", "bytes", ge=1)
+    name_bytes: int = setting(1_024, "Longest name of a feature, and longest feature name=text", "bytes", ge=1)
+    label_bytes: int = setting(256, "Longest name of a label: an answer names each of its labels twice", "bytes", ge=1)
     bad_share: float = setting(
         0.5, "Stop when more than this share of the last records cannot be used", "share", gt=0, le=1
     )

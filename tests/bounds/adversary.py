@@ -17,7 +17,7 @@ def records(count: int, settings: Settings, seed: int = 1) -> Iterator[RawRecord
     kinds = (_new_features, _new_labels, _never_labelled, _huge_label_sets, _truths_for_nobody, _longest_names)
     for number in range(count):
         kind = kinds[number // 500 % len(kinds)]
-        is_label, record = kind(number, draw, limits.labels_per_record, limits.name_bytes)
+        is_label, record = kind(number, draw, limits.labels_per_record, limits.label_bytes)
         topic = topics.labels if is_label else topics.instances
         yield RawRecord(topic, 0, number, number * 10, None, json.dumps(record).encode())
 

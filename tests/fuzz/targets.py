@@ -19,7 +19,9 @@ from streamlearn.settings.sources import load_settings
 from streamlearn.state.snapshot_format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
 from streamlearn.streams.opening import open_stream
 
-LIMITS = LimitSettings(record_bytes=2_000, labels_per_record=4, features_per_record=6, id_bytes=16, name_bytes=32)
+LIMITS = LimitSettings(
+    record_bytes=2_000, labels_per_record=4, features_per_record=6, id_bytes=16, name_bytes=32, label_bytes=24
+)
 ROWS = 200
 
 
@@ -37,6 +39,7 @@ def _instance(data: bytes) -> None:
     assert all(math.isfinite(value) for value in values if isinstance(value, float))
     assert len(values) <= LIMITS.features_per_record
     assert instance.y is None or len(instance.y) <= LIMITS.labels_per_record
+    assert all(len(name.encode()) <= LIMITS.label_bytes for name in instance.y or ())
     assert instance.id is None or len(instance.id.encode()) <= LIMITS.id_bytes
 
 

@@ -9,7 +9,9 @@ from streamlearn.codec.decode import decode_instance, decode_label
 from streamlearn.errors import RecordError
 from streamlearn.settings.model import LimitSettings
 
-LIMITS = LimitSettings(record_bytes=500, labels_per_record=2, features_per_record=3, id_bytes=8, name_bytes=20)
+LIMITS = LimitSettings(
+    record_bytes=500, labels_per_record=2, features_per_record=3, id_bytes=8, name_bytes=20, label_bytes=20
+)
 
 
 def test_every_kind_of_value_is_kept() -> None:

@@ -1,0 +1,37 @@
+"""Encoding: an answer always fits a broker's default."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from streamlearn.codec.encode import ANSWER_BYTES, encode_prediction
+
+
+def answer(labels: list[str]) -> bytes:
+    scores = dict.fromkeys(labels, 0.5)
+    return encode_prediction("i", labels, scores, "threshold:0.1", "l", "default", 1, 1, "instances", 0, 7)
+
+
+@pytest.mark.parametrize("count", [0, 3, 1_000])
+def test_an_answer_that_fits_is_whole(count: int) -> None:
+    labels = [f"label {number}" for number in range(count)]
+    record = json.loads(answer(labels))
+    assert record["labels"] == labels
+    assert list(record["scores"]) == labels
+
+
+def test_a_longer_answer_loses_its_scores() -> None:
+    labels = [f"{number:0800}" for number in range(1_000)]
+    record = json.loads(answer(labels))
+    assert (record["labels"], record["scores"]) == (labels, {})
+
+
+def test_the_longest_answer_loses_its_last_labels() -> None:
+    labels = ["\x01" * 256 + str(number) for number in range(1_000)]
+    value = answer(labels)
+    assert 0.8 * ANSWER_BYTES < len(value) <= ANSWER_BYTES
+    record = json.loads(value)
+    assert record["scores"] == {}
+    assert record["labels"] == labels[: len(record["labels"])]
