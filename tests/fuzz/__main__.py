@@ -77,7 +77,9 @@ def _follow_coverage(once: Any, seeds: list[bytes], options: argparse.Namespace)
     for number, seed in enumerate(seeds):
         (corpus / f"seed{number}").write_bytes(seed)
     arguments = [sys.argv[0], str(corpus), f"-seed={options.seed}", f"-max_total_time={int(options.seconds)}"]
-    atheris.Setup([*arguments, "-max_len=4096", "-rss_limit_mb=2048", "-print_final_stats=1"], once)
+    atheris.Setup(
+        [*arguments, "-max_len=4096", "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={corpus}/"], once
+    )
     atheris.Fuzz()
     return 0
 
