@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -163,25 +162,6 @@ def test_nothing_is_lost_when_the_position_is_set_back_with_records_parked(
 def test_the_engine_never_pauses_a_partition() -> None:
     text = "".join(path.read_text() for path in sorted(Path(source_module.__file__).parents[1].rglob("*.py")))
     assert ".pause(" not in text
-
-
-def test_back_to_back_transactions_do_not_wait_for_the_long_backoff(
-    service: Service, two: tuple[Settings, Settings]
-) -> None:
-    """The coordinator is still ending the last transaction: the client retries after its backoff, 100 ms by default."""
-    member = Member(two[0])
-    until(lambda: len(member.owned) == 2, member)
-    sink = KafkaSink(two[0])
-    sink.open()
-    times = []
-    for number in range(12):
-        begun = time.perf_counter()
-        record = OutputRecord(service.topic("predictions"), 0, None, b"%d" % number)
-        sink.commit([record], {member.owned[0]: Committed(number + 1, MARK)}, member.token)
-        times.append(time.perf_counter() - begun)
-    assert statistics.median(times[2:]) < 0.08
-    sink.close()
-    member.source.close(leave=True)
 
 
 def test_a_key_that_fills_a_record_does_not_hold_its_answer_up(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from random import Random
 
 from kafka import KafkaProducer
 
+from tests.faults.workers import Workers
 from tests.integration.brokers import Broker
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
@@ -62,21 +64,23 @@ def answered_once(service: Service, count: int) -> None:
     assert sorted(answers + poison) == sorted(given), f"not each exactly once\n{service.logs()}"
 
 
-def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterrupted_run(service: Service) -> None:
+def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterrupted_run(
+    service: Service, workers: Workers
+) -> None:
     more = [*PARTITIONS, "engine.batch_instances=150"]
     service.create_topics(labels=True, more=more)
     count = produce(service, 6_000, seed=11)
     draw = Random(12)
     answered = service.follow("predictions")
     for _ in range(10):
-        process = service.start(labels=True, more=more)
+        process = workers.start(*service.settings(labels=True, more=more))
         goal = answered.count() + draw.randrange(1, 400)
         service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        assert workers.wait(process) == -signal.SIGKILL, workers.log()
         assert 0 < answered.count() < 0.98 * count, "the kill must fall in mid-stream"
-    process = service.start("--stop-at-end", labels=True, more=more)
-    assert process.wait(timeout=120) == 0, service.logs()
+    last = workers.start("--stop-at-end", *service.settings(labels=True, more=more))
+    assert workers.wait(last, 120) == 0, workers.log()
     answered_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from random import Random
 
 from tests.datasets import dataset
+from tests.faults.workers import Workers
 from tests.integration.service import Service
 
 
@@ -35,7 +37,7 @@ def test_twenty_thousand_real_instances_each_answered_once(service: Service) -> 
 
 
 def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
-    service: Service, broker: str, tmp_path: Path
+    service: Service, workers: Workers, broker: str, tmp_path: Path
 ) -> None:
     count = 8_000
     quiet = Service(broker, service.name + "q", tmp_path)
@@ -50,11 +52,11 @@ def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
     answered = service.follow("predictions")
     for _ in range(10):
         # Small batches make many commits, so that kills fall before, within and after them.
-        process = service.start(more=["engine.batch_instances=2"])
-        goal = answered.count() + random.randrange(1, 500)
+        process = workers.start(*service.settings(more=["engine.batch_instances=2"]))
+        goal = answered.count() + random.randrange(1, 200)
         service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        os.kill(process, signal.SIGKILL)
+        assert workers.wait(process) == -signal.SIGKILL, workers.log()
         assert 0 < answered.count() < count, "the kill must fall in mid-stream"
     run_to_end(service, more=["engine.batch_instances=100"])
     assert_each_answered_once(service, count)

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.faults.workers import Workers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import answered_once
@@ -56,25 +57,27 @@ FAULTS: list[tuple[Callable[[Path], Path], str]] = [
 ]
 
 
-def test_snapshots_that_do_not_belong_are_refused_by_name(service: Service) -> None:
+def test_snapshots_that_do_not_belong_are_refused_by_name(service: Service, workers: Workers) -> None:
     more = ["engine.batch_instances=50", "snapshot.interval_seconds=600"]
     service.create_topics(more=more)
     count = 0
 
-    def run(worker: str) -> None:
+    def run() -> str:
+        """Let a worker apply some more, and return what it said."""
         nonlocal count
+        before = len(workers.log())
         rows = range(count, count + 150)
         service.produce_raw("instances", [b'{"x":{"f":%d,"g":%d},"y":["l%d"]}' % (r % 7, r % 4, r % 3) for r in rows])
         count += len(rows)
-        process = service.start("--stop-at-end", worker=worker, more=more)
-        assert process.wait(timeout=60) == 0, service.logs()
+        process = workers.start("--stop-at-end", "--leave", *service.settings(more=more))
+        assert workers.wait(process) == 0, workers.log()
+        return workers.log()[before:]
 
-    run("first")
-    run("second")
-    for number, (fault, reason) in enumerate(FAULTS):
+    run()
+    run()
+    for fault, reason in FAULTS:
         refused = fault(snapshots(service.snapshots)[0])
-        run(f"w{number}")
-        (line, *_) = [line for line in service.log_of(f"w{number}").splitlines() if "snapshot refused" in line]
+        (line, *_) = [line for line in run().splitlines() if "snapshot refused" in line]
         assert str(refused) in line
         assert reason in line
     answered_once(service, count)
