@@ -13,6 +13,7 @@ from tests.integration.service import Service
 ROW = b'{"id": "%d", "x": {"a": 1}, "y": ["news"]}'
 
 
+@pytest.mark.slow
 def test_a_broker_that_stays_away_stops_an_idle_worker_and_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
