@@ -197,11 +197,12 @@ def test_each_wrong_credential_has_its_message(
 
     show(expired / "broker-both.pem")
     try:
+        # While the broker changes over, some connections still meet the other certificate.
+        expired_is_named = "the broker's certificate has expired"
         service.wait(
-            "the broker's other certificate", lambda: connection_faults(loaded(secured.by_certificate())) != []
+            "the broker's other certificate to be refused by name",
+            lambda: any(expired_is_named in fault for fault in connection_faults(loaded(secured.by_certificate()))),
         )
-        (fault,) = connection_faults(loaded(secured.by_certificate()))
-        assert "the broker's certificate has expired" in fault
     finally:
         show(secured.broker.folder / "tls" / "broker-both.pem")
     service.wait("the broker's own certificate", lambda: connection_faults(loaded(secured.by_certificate())) == [])
