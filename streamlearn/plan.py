@@ -57,7 +57,9 @@ class StoredInstance(NamedTuple):
         """Return it as bytes, little-endian: the entries, recent entries and slots as int32, 0, and then the arrays,
         those of the widest numbers first."""
         sizes = np.array([self.columns.size, self.recent_columns.size, self.slots.size, 0], "<i4")
-        return b"".join([sizes.tobytes(), *(getattr(self, name).astype(dtype).tobytes() for name, dtype, _ in _PACKED)])
+        return b"".join(
+            [sizes.tobytes(), *(getattr(self, name).astype(dtype, copy=False).tobytes() for name, dtype, _ in _PACKED)]
+        )
 
     @classmethod
     def unpacked(cls, data: bytes) -> StoredInstance:
@@ -209,20 +211,28 @@ class PlanResult:
 
     def stored(self, op: int) -> StoredInstance:
         """Return the encoded instance with its answer, to wait for a truth that comes later."""
+        return StoredInstance(*(array.copy() for array in self._view(op)))
+
+    def packed(self, op: int) -> bytes:
+        """Return `stored` as `StoredInstance.packed` packs it."""
+        return self._view(op).packed()
+
+    def _view(self, op: int) -> StoredInstance:
+        """Return the instance as views of this result's arrays."""
         answered, place = self._answered[self._stretch[op]], self._place[op]
         start = answered.starts[place]
-        slots = answered.slots[start : start + answered.chosen[place]].copy()
+        slots = answered.slots[start : start + answered.chosen[place]]
         generations = np.array([answered.generations[slot] for slot in slots.tolist()], np.int64)
         entries = slice(int(self._rows.first[op]), int(self._rows.last[op]))
         recent = slice(int(answered.recent_starts[place]), int(answered.recent_starts[place + 1]))
-        columns, values, rarity_weighted, bins = (view[entries].copy() for view in self._rows.entries)
+        columns, values, rarity_weighted, bins = (view[entries] for view in self._rows.entries)
         return StoredInstance(
             columns,
             values,
             rarity_weighted,
             bins,
-            answered.recent_columns[recent].copy(),
-            answered.recent_values[recent].copy(),
+            answered.recent_columns[recent],
+            answered.recent_values[recent],
             slots,
             generations,
         )

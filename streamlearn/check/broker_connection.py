@@ -45,8 +45,8 @@ class RefusedError(UsageError):
     """A broker is there, but TLS, SASL or the protocol do not fit it."""
 
 
-class SilentError(RefusedError):
-    """As `RefusedError`, but the broker gives no reason: it may be about to stop or to start."""
+class SilentError(RetryableError):
+    """A broker ends the connection and gives no reason: it may be about to stop or to start."""
 
 
 class Broker(NamedTuple):
@@ -74,6 +74,8 @@ def open_connection(
         When nobody answers at the address.
     RefusedError
         When TLS, the password, or the protocol do not fit the listener.
+    SilentError
+        When it ends the connection without a reason, which may be one of these.
     UsageError
         When a certificate, key or password of the settings cannot be read.
     """

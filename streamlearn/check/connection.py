@@ -35,7 +35,7 @@ def connection_faults(settings: Settings) -> list[str]:
         try:
             with open_connection(settings, host, port) as connection:
                 brokers |= dict.fromkeys(connection.brokers(), f"{host}:{port}")
-        except (UnreachableError, RefusedError) as error:
+        except (UnreachableError, SilentError, RefusedError) as error:
             faults.append(str(error))
     for broker, by in sorted(brokers.items()):
         if (broker.host, broker.port) not in tried:
@@ -43,7 +43,7 @@ def connection_faults(settings: Settings) -> list[str]:
                 role = f"advertised as broker {broker.node} by {by}"
                 with open_connection(settings, broker.host, broker.port, role) as connection:
                     connection.brokers()
-            except (UnreachableError, RefusedError) as error:
+            except (UnreachableError, SilentError, RefusedError) as error:
                 faults.append(str(error))
     return faults
 
@@ -53,7 +53,7 @@ def first_broker(settings: Settings) -> Broker:
 
     Raises
     ------
-    UnreachableError, RefusedError
+    UnreachableError, SilentError, RefusedError
         Why none can; a server that refuses us counts more than one at which nobody answers.
     """
     faults: list[StreamlearnError] = []
@@ -62,7 +62,7 @@ def first_broker(settings: Settings) -> Broker:
         try:
             with open_connection(settings, host, port) as connection:
                 connection.brokers()
-        except (UnreachableError, RefusedError) as error:
+        except (UnreachableError, SilentError, RefusedError) as error:
             faults.append(error)
         else:
             return Broker(-1, host, port)
@@ -98,9 +98,6 @@ def no_broker(settings: Settings, advice: str) -> StreamlearnError:
     except UnreachableError as error:
         reason = str(error).partition(": ")[2].partition(";")[0]
         return RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers} ({reason}): {advice}")
-    except SilentError as error:
-        # A broker that is about to stop or to start ends connections too: that passes.
-        return RetryableError(str(error))
-    except RefusedError as error:
+    except (SilentError, RefusedError) as error:
         return error
     return RetryableError(f"the brokers at {settings.kafka.bootstrap_servers} did not answer in time: try again")

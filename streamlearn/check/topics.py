@@ -15,7 +15,7 @@ from kafka.admin import ConfigResource
 
 from streamlearn.check.connection import check_admission, no_broker
 from streamlearn.errors import TopicError
-from streamlearn.settings.connection import connection_options
+from streamlearn.settings.connection import answered, connection_options
 from streamlearn.settings.model import Settings
 
 INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
@@ -90,7 +90,9 @@ class Topics:
         """Return the topics that are there, by name."""
         names = list(dict.fromkeys(topic.name for topic in self.needed))
         found: dict[str, FoundTopic] = {}
-        for description in self._admin.describe_topics(names):
+        with answered(self._settings, "the topics"):
+            descriptions = self._admin.describe_topics(names)
+        for description in descriptions:
             if description["error_code"] == _UNKNOWN_TOPIC:
                 continue
             operations = description.get("authorized_operations")
@@ -109,15 +111,16 @@ class Topics:
             return {}
         return {key: str(entry["value"]) for by_name in described.values() for key, entry in by_name[name].items()}
 
-    def problems(self, ignored: Collection[str] = ()) -> list[str]:
+    def problems(self, found: Mapping[str, FoundTopic], ignored: Collection[str] = ()) -> list[str]:
         """Return what is wrong, a sentence each, with what to do; empty when a run may start.
 
         Parameters
         ----------
+        found:
+            The topics that are there.
         ignored:
             Topics that may be missing.
         """
-        found = self.found()
         problems = [
             f"topic {topic.name} ({topic.setting}) does not exist: create it with `streamlearn topics create`, set "
             "topics.create = true, or name another one"
@@ -201,8 +204,10 @@ class Topics:
             and (kept := _retention(found[topic.name].configs)) < between
         ]
 
-    def create(self, *, internal_only: bool = False, validate_only: bool = False) -> list[str]:
-        """Make the missing topics, or only the journal; return the names of those that were made.
+    def create(
+        self, found: Mapping[str, FoundTopic], *, internal_only: bool = False, validate_only: bool = False
+    ) -> list[str]:
+        """Make the topics that are not among the ``found``, or only the journal; return their names.
 
         The journal gets the partitions and the retention of the instances. With ``validate_only`` the brokers say
         whether they could be made, and make none.
@@ -212,7 +217,6 @@ class Topics:
         TopicError
             When a topic cannot be made.
         """
-        found = self.found()
         settings = self._settings.topics
         instances = found.get(settings.instances)
         partitions = instances.partitions if instances is not None else settings.partitions
@@ -266,10 +270,10 @@ def startable(settings: Settings) -> tuple[list[str], dict[str, FoundTopic]]:
         if settings.topics.create or settings.topics.instances in found:
             made.append(settings.journal_topic)
             try:
-                topics.create(internal_only=not settings.topics.create, validate_only=True)
+                topics.create(found, internal_only=not settings.topics.create, validate_only=True)
             except TopicError as error:
                 faults.append(str(error))
-        return [*faults, *topics.problems(ignored=made)], found
+        return [*faults, *topics.problems(found, ignored=made)], found
     finally:
         topics.close()
 
@@ -286,9 +290,11 @@ def prepare_topics(settings: Settings) -> None:
     """
     topics = Topics(settings)
     try:
-        if settings.topics.create or settings.topics.instances in topics.found():
-            topics.create(internal_only=not settings.topics.create)
-        problems = topics.problems()
+        found = topics.found()
+        if settings.topics.create or settings.topics.instances in found:
+            made = topics.create(found, internal_only=not settings.topics.create)
+            found = topics.found() if made else found
+        problems = topics.problems(found)
     finally:
         topics.close()
     if problems:

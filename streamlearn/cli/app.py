@@ -100,11 +100,6 @@ def main() -> None:
         _end(error, USAGE_STATUS)
     except (StreamlearnError, OSError) as error:
         _end(error, FAILURE_STATUS)
-    except Exception as error:
-        # Told by its name, so that no client is imported for commands that need none.
-        if not type(error).__module__.startswith("kafka."):
-            raise
-        _end(RuntimeError(f"the brokers were lost, or refused ({error}): start again when they answer"), FAILURE_STATUS)
 
 
 def _end(error: Exception, status: int) -> None:

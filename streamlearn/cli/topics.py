@@ -23,7 +23,7 @@ def create(config: Config = None, overrides: Overrides = None) -> None:
 
     topics = Topics(load_settings(config, overrides or ()).settings)
     try:
-        created = topics.create()
+        created = topics.create(topics.found())
     finally:
         topics.close()
     typer.echo(f"created: {', '.join(created)}" if created else "nothing is missing")
@@ -37,7 +37,7 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
 
     topics = Topics(load_settings(config, overrides or ()).settings)
     try:
-        problems = topics.problems()
+        problems = topics.problems(topics.found())
     finally:
         topics.close()
     for problem in problems:

@@ -120,13 +120,13 @@ class Pending:
             self.tell(identity, truth)
         return entry
 
-    def place(self, identity: str, operation: int, instance: StoredInstance) -> None:
-        """Put the encoded instance where `add` had only its operation's number."""
+    def place(self, identity: str, operation: int, instance: bytes) -> None:
+        """Put the packed instance where `add` had only its operation's number."""
         entry = self._entries.get(identity)
         # Of equal types alone: a number that equals bytes is none of ours.
         if entry is not None and isinstance(entry.instance, int) and entry.instance == operation:
-            entry.instance = instance.packed()
-            self.bytes += len(entry.instance)
+            entry.instance = instance
+            self.bytes += len(instance)
 
     def tell(self, identity: str, truth: Truth) -> None:
         """Note all that is known of an instance."""

@@ -236,16 +236,16 @@ class Batch:
                 reason = "duplicate_label" if leaving is record else "unknown_instance"
                 self._dead.append((leaving, RecordError(reason, f"no room or no use for a label of {label.id!r}")))
             return
-        after = merged(truth_of(entry.truth), label.y)
+        before = truth_of(entry.truth)
+        after = merged(before, label.y)
         if after is None and not entry.assumed:
             raise RecordError("duplicate_label", f"all that it says of {label.id!r} was known before")
         entry.assumed = False
         if after is not None:
-            self._labels.append((self._learn(label.id, entry, after), record))
+            self._labels.append((self._learn(label.id, entry, before, after), record))
 
-    def _learn(self, identity: str, entry: Entry, after: Truth) -> int:
+    def _learn(self, identity: str, entry: Entry, before: Truth | None, after: Truth) -> int:
         """Plan that all that is known of an instance is learnt; return the operation's number."""
-        before = truth_of(entry.truth)
         if before is None:
             operation = self._plan.learn(entry.stored, after)
             self._learns(entry, operation)
@@ -265,7 +265,7 @@ class Batch:
         """Take for false what nobody has said of an instance in the time that there was for it."""
         for identity, entry, known in self._task.pending.silent():
             # Its events name the record that moved the time.
-            self._labels.append((self._learn(identity, entry, silent(known)), self._records[-1]))
+            self._labels.append((self._learn(identity, entry, known, silent(known)), self._records[-1]))
             entry.assumed = True
             self._assumed += 1
 
@@ -278,7 +278,7 @@ class Batch:
         self._assume()
         result = self._plan.run()
         for identity, operation in self._waiting:
-            task.pending.place(identity, operation, result.stored(operation))
+            task.pending.place(identity, operation, result.packed(operation))
         for entry in self._told:
             entry.row = result.learned(entry.learned_by)
             entry.learned_by = -1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
+from streamlearn.errors import RetryableError
 from streamlearn.settings.addresses import server_addresses
 from streamlearn.settings.certificates import load_authorities, load_certificate
 from streamlearn.settings.model import Settings
@@ -78,3 +81,17 @@ def tls_context(security: SecuritySettings) -> ssl.SSLContext:
         password = secret(security.key_password, security.key_password_file, "kafka.security.key_password")
         load_certificate(context, "kafka.security", security.certificate_file, security.key_file, password)
     return context
+
+
+@contextlib.contextmanager
+def answered(settings: Settings, purpose: str) -> Iterator[None]:
+    """Let what the Kafka client raises be a `RetryableError` that says what for the brokers were asked."""
+    from kafka.errors import KafkaError
+
+    try:
+        yield
+    except KafkaError as error:
+        raise RetryableError(
+            f"no broker of {settings.kafka.bootstrap_servers} answers for {purpose} ({error}): see what "
+            "`streamlearn check` says, then try again"
+        ) from error

@@ -77,8 +77,6 @@ class KafkaSink:
         if self._last_outcome is None:
             self._last_outcome = markers.end_before_takeover(self.transactional_id, written)
         producer = KafkaProducer(**options, **PRODUCER_OPTIONS, transactional_id=self.transactional_id)
-        topics = self._settings.topics
-        written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         try:
             for topic in written:
                 # All in one question: one after the other, the client asks every tenth of a second.

@@ -13,7 +13,7 @@ from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError
 from streamlearn.records.dead_letter import REPLAYED, Letter, original_headers
-from streamlearn.settings.connection import connection_options
+from streamlearn.settings.connection import answered, connection_options
 from streamlearn.settings.model import Settings
 
 FLUSH_SECONDS = 30.0
@@ -35,7 +35,7 @@ class Replayer:
 
     def __init__(self, settings: Settings) -> None:
         self._sent: list[Any] = []
-        try:
+        with answered(settings, "a replay"):
             self._producer = KafkaProducer(
                 **connection_options(settings),
                 acks="all",
@@ -45,8 +45,6 @@ class Replayer:
                 max_request_size=64 << 20,
                 allow_auto_create_topics=False,
             )
-        except kafka_errors.KafkaError as error:
-            raise RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers}: {error}") from error
 
     def send(
         self, letter: Letter, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]

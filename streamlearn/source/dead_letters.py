@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.records.dead_letter import DeadLetter, Letter
-from streamlearn.settings.connection import connection_options
+from streamlearn.settings.connection import answered, connection_options
 from streamlearn.settings.model import Settings
 
 SILENCE_SECONDS = 30.0
@@ -69,12 +69,11 @@ class DeadLetterReader:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._topic = settings.topics.dead_letters
         self.foreign = 0
-        try:
+        with answered(settings, self._topic):
             self._consumer = KafkaConsumer(**connection_options(settings), **_OPTIONS)
-        except kafka_errors.KafkaError as error:
-            raise RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers}: {error}") from error
         if not self._consumer.partitions_for_topic(self._topic):
             self._consumer.close()
             raise UsageError(
@@ -88,13 +87,14 @@ class DeadLetterReader:
     def read(self, wanted: Wanted) -> Iterator[Letter]:
         """Yield the letters that are wanted, partition after partition; ``foreign`` counts records of others."""
         self.foreign = 0
-        for number in sorted(self._consumer.partitions_for_topic(self._topic)):
-            for record in self._records(ClientPartition(self._topic, number), None):
-                letter = _letter(record)
-                if letter is None:
-                    self.foreign += 1
-                elif wanted.has(letter):
-                    yield letter
+        with answered(self._settings, self._topic):
+            for number in sorted(self._consumer.partitions_for_topic(self._topic)):
+                for record in self._records(ClientPartition(self._topic, number), None):
+                    letter = _letter(record)
+                    if letter is None:
+                        self.foreign += 1
+                    elif wanted.has(letter):
+                        yield letter
 
     def find(self, partition: int, offset: int) -> Letter:
         """Return one letter; raises `UsageError` when there is none at this place."""

@@ -26,7 +26,7 @@ from kafka.structs import OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import OffsetLostError, RetryableError, StopError, TopicError
-from streamlearn.settings.connection import connection_options
+from streamlearn.settings.connection import answered, connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.assignor import OneMemberAssignor
 from streamlearn.source.base import (
@@ -125,6 +125,10 @@ class KafkaSource:
         self._changes.append(AssignmentChange(kind, owned, token))
 
     def open(self) -> None:
+        with answered(self._settings, f"group {self._settings.kafka.group_id}"):
+            self._join()
+
+    def _join(self) -> None:
         kafka, scope = self._settings.kafka, self._settings.engine.scope
         self._consumer = KafkaConsumer(
             **connection_options(self._settings),
@@ -175,19 +179,7 @@ class KafkaSource:
         for partition, records in polled.items():
             self._epochs.read(TopicPartition(*partition), records)
         return {
-            TopicPartition(*partition): [
-                RawRecord(
-                    record.topic,
-                    record.partition,
-                    record.offset,
-                    record.timestamp,
-                    record.key,
-                    record.value,
-                    record.headers,
-                )
-                for record in records
-            ]
-            for partition, records in polled.items()
+            TopicPartition(*partition): [_raw(record) for record in records] for partition, records in polled.items()
         }
 
     def _check_name(self) -> None:

@@ -168,7 +168,7 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     result = plan.run()
     for number in range(6):
         stores[0].add(f"id{number}", 10 * number, number, [None, {"x": True}, ["x"]][number % 3])
-        stores[0].place(f"id{number}", number, result.stored(number))
+        stores[0].place(f"id{number}", number, result.packed(number))
         stores[0].advance(10 * number, START_NS)
     stores[0].sweep()
     stores[0].tell("id4", ["y"])
@@ -176,7 +176,7 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     stores[1].load_arrays(stores[0].arrays())
     for store in stores:
         store.add("id7", 100, 7)
-        store.place("id7", 7, result.stored(0))
+        store.place("id7", 7, result.packed(0))
         store.advance(100, START_NS)
         store.sweep()
     first, second = (store.arrays() for store in stores)
@@ -198,7 +198,7 @@ def test_arrays_that_do_not_fit_are_refused(name: str) -> None:
     plan.predict({"a": 1})
     result = plan.run()
     store.add("id", 0, 0, ["x"])
-    store.place("id", 0, result.stored(0))
+    store.place("id", 0, result.packed(0))
     arrays = store.arrays()
     arrays[name] = arrays[name] + 7 if name == "settled" else arrays[name][:-1] if arrays[name].size else arrays["ids"]
     with pytest.raises(SnapshotError, match="waiting instances in the snapshot cannot be read"):

@@ -33,7 +33,7 @@ def make(service: Service, **topics: dict[str, object]) -> None:
 def problems(settings: Settings) -> list[str]:
     topics = Topics(settings)
     try:
-        return topics.problems()
+        return topics.problems(topics.found())
     finally:
         topics.close()
 
