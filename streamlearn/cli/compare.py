@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.options import Overrides
+
 if TYPE_CHECKING:
     from streamlearn.evaluation.prequential import Report
     from streamlearn.settings.model import Settings
@@ -76,10 +78,7 @@ def compare(
         str | None,
         typer.Option("--labels", help="Which ARFF attributes are labels, as for evaluate.", show_default=False),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Another setting, section.key=value; may be repeated.", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.
 

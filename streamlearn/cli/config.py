@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-app = typer.Typer(name="config", help="Show and check the settings of a run.", no_args_is_help=True)
+from streamlearn.cli.options import AsJson, Config, Overrides
 
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
-]
+app = typer.Typer(name="config", help="Show and check the settings of a run.", no_args_is_help=True)
 
 
 @app.command("show")
 def show(
     config: Config = None,
     overrides: Overrides = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print every setting: value, origin, unit, meaning."""
     import json

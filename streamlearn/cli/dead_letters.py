@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.options import Config, Overrides
 from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
 
@@ -25,10 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
-]
 Reasons = Annotated[
     list[str] | None, typer.Option("--reason", help="Only with this reason; may be repeated.", show_default=False)
 ]

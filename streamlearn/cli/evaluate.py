@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from streamlearn.cli.options import Overrides
+
 
 def evaluate(
     streams: Annotated[
@@ -73,10 +75,7 @@ def evaluate(
         Path | None,
         typer.Option("--predictions", help="Write one prediction record a row; its id is the row.", show_default=False),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Another setting, section.key=value; may be repeated.", show_default=False),
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Predict, score, then learn every instance of each stream, and print the measures.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from streamlearn.cli.options import Config, Overrides
 
 
 def produce(
@@ -17,14 +18,8 @@ def produce(
         str | None,
         typer.Option("--bootstrap", help="Brokers, host:port; else kafka.bootstrap_servers.", show_default=False),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", help="Settings file (TOML), for its section [kafka].", show_default=False),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False),
-    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
     rate: Annotated[
         float | None,
         typer.Option("--rate", min=0.001, help="Instances a second; else as fast as it goes.", show_default=False),

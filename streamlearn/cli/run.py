@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streamlearn.cli.options import Config, Overrides
+
 
 def run(
-    config: Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False),
-    ] = None,
+    config: Config = None,
+    overrides: Overrides = None,
     stop_at_end: Annotated[
         bool, typer.Option("--stop-at-end", help="Stop when everything that was there at the start is answered.")
     ] = False,

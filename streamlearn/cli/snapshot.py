@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.options import AsJson, Config, Overrides
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -32,11 +34,6 @@ Target = Annotated[
         show_default=False,
     ),
 ]
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command("list")

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
-app = typer.Typer(name="topics", help="Create and check the topics that a configuration needs.", no_args_is_help=True)
+from streamlearn.cli.options import Config, Overrides
 
-Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
-]
+app = typer.Typer(name="topics", help="Create and check the topics that a configuration needs.", no_args_is_help=True)
 
 
 @app.command("create")
