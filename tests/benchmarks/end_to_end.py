@@ -15,18 +15,12 @@ import argparse
 import contextlib
 import cProfile
 import gc
-import json
 import pstats
-import random
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,55 +37,8 @@ from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
 from streamlearn.source import base
 from streamlearn.source.kafka import KafkaSource
 from streamlearn.warm_up import warm_up
-
-SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
-FEATURES, LABELS, TRUE_LABELS, RECORD_BYTES = 40, 20, 3, 630
-BATCH = 5_000
-
-
-def records(count: int, seed: int = 1) -> Iterator[bytes]:
-    """Return records of 630 bytes: 40 features, of 20 labels the 3 whose features are largest."""
-    draw = random.Random(seed)
-    for number in range(count):
-        values = [draw.randrange(1, 10_000) for _ in range(FEATURES)]
-        features = ",".join(f'"f{place:02d}":0.{value:04d}' for place, value in enumerate(values))
-        largest = sorted(range(LABELS), key=lambda label: -values[label])[:TRUE_LABELS]
-        labels = ",".join(f'"l{label:02d}"' for label in largest)
-        record = f'{{"id":"{number:010d}","x":{{{features}}},"y":[{labels}]'
-        yield f"{record:<{RECORD_BYTES - 1}}}}".encode()
-
-
-@contextlib.contextmanager
-def broker(bootstrap: str | None) -> Iterator[str]:
-    """Give the address of a broker, started here unless one is named."""
-    if bootstrap is not None:
-        yield bootstrap
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        where = ["--port", str(port), "--folder", folder]
-        subprocess.run([SCRIPT, "start", *where], check=True, stdout=subprocess.DEVNULL)
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            subprocess.run([SCRIPT, "stop", *where], check=False, stdout=subprocess.DEVNULL)
-
-
-def settings_for(bootstrap: str, instances: str, folder: str) -> Settings:
-    """Return a configuration of a new group over a topic of instances."""
-    name = f"bench-{uuid.uuid4().hex[:8]}"
-    roles = ("predictions", "events", "metrics", "dead_letters")
-    return Settings.model_validate(
-        {
-            "kafka": {"bootstrap_servers": bootstrap, "group_id": name},
-            "worker": {"name": "w0"},
-            "topics": {"instances": instances, "create": True, **{role: f"{name}-{role}" for role in roles}},
-            "snapshot": {"location": folder},
-            "engine": {"batch_instances": BATCH},
-        }
-    )
+from tests.benchmarks.traffic import Answers, Feed, records
+from tests.benchmarks.worker import BATCH, WAIT_SECONDS, Worker, broker, settings_for
 
 
 class _TimedSource(KafkaSource):
@@ -181,61 +128,30 @@ def run_echo(bootstrap: str, instances: str, count: int) -> float:
 
 def latency(bootstrap: str, seconds: int, rate: int = 1_000) -> np.ndarray:
     """Return the milliseconds from handing each instance over to seeing its committed answer."""
-    instances = f"bench-live-{uuid.uuid4().hex[:8]}"
     with tempfile.TemporaryDirectory() as folder:
-        settings = settings_for(bootstrap, instances, folder)
+        settings = settings_for(bootstrap, f"bench-live-{uuid.uuid4().hex[:8]}", folder)
         prepare_topics(settings)
-        consumer = KafkaConsumer(
-            settings.topics.predictions,
-            bootstrap_servers=bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=50,
-        )
-        options = [f"topics.{role}={getattr(settings.topics, role)}" for role in type(settings.topics).model_fields]
-        options = [option for option in options if not option.endswith("=")]
-        options += [f"kafka.bootstrap_servers={bootstrap}", f"kafka.group_id={settings.kafka.group_id}"]
-        options += [f"snapshot.location={folder}", "http.enabled=false", "log.level=warning"]
-        arguments = [part for option in options for part in ("--set", option)]
-        worker = subprocess.Popen([sys.executable, "-m", "streamlearn", "run", *arguments])
-        count = rate * seconds
-        sent: dict[str, float] = {}
-        ended = threading.Event()
+        feed, answers, worker = Feed(settings), Answers(settings), Worker(settings, Path(folder))
+        try:
+            # The first answer tells that the worker is at work, and a second of traffic is the run-up.
+            for run_up in (1, rate):
+                feed.send(rate, run_up)
+                _await(worker, answers, len(feed.sent) - 1)
+            first = len(feed.sent)
+            feed.send(rate, rate * seconds)
+            last = len(feed.sent) - 1
+            _await(worker, answers, last)
+            worker.stop()
+            return answers.milliseconds(feed.sent, first, last)
+        finally:
+            answers.close()
+            feed.close()
 
-        def feed() -> None:
-            producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=0, acks="all")
-            begun = time.perf_counter()
-            for number, value in enumerate(records(count + rate)):
-                ahead = begun + number / rate - time.perf_counter()
-                if ahead > 0 and ended.wait(ahead):
-                    break
-                sent[f"{number:010d}"] = time.perf_counter()
-                producer.send(instances, value=value, partition=0)
-            producer.close(timeout=10)
 
-        warm = KafkaProducer(bootstrap_servers=bootstrap)
-        warm.send(instances, value=next(records(1)).replace(b'"id":"0000000000"', b'"id":"warm-up-00"')).get(timeout=10)
-        warm.close(timeout=5)
-        feeder: threading.Thread | None = None
-        seen: dict[str, float] = {}
-        while len(seen) < count + rate and worker.poll() is None:
-            for polled in consumer.poll(timeout_ms=100).values():
-                arrived = time.perf_counter()
-                seen.update((json.loads(record.value)["id"], arrived) for record in polled)
-            if feeder is None and seen:
-                feeder = threading.Thread(target=feed)
-                feeder.start()
-                seen.clear()
-        ended.set()
-        worker.terminate()
-        worker.wait(timeout=30)
-        if feeder is not None:
-            feeder.join()
-        consumer.close(autocommit=False, timeout_ms=5_000)
-        # The first second is the run-up.
-        late = [f"{number:010d}" for number in range(rate, count + rate)]
-        return np.array([(seen[name] - sent[name]) * 1000 for name in late])
+def _await(worker: Worker, answers: Answers, number: int) -> None:
+    if not answers.wait(number, WAIT_SECONDS):
+        worker.check()
+        raise TimeoutError(f"instance {number} has no answer after {WAIT_SECONDS:.0f} s")
 
 
 def main() -> None:

@@ -1,4 +1,3 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
 """The gap in predictions when the active worker is killed, with a warm stand-by and with a cold one. Run as a command:
 
     python -m tests.benchmarks.takeover [--bootstrap H:P] [--rate N] [--seconds N] [--kills N] [--session-timeout-ms N]
@@ -12,141 +11,16 @@ consumer. Beside it stands what the client alone cannot do without: the session 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kafka import KafkaConsumer, KafkaProducer
-
 from streamlearn.check.topics import prepare_topics
-from streamlearn.settings.model import Settings
-from tests.benchmarks.end_to_end import broker, records, settings_for
-
-SLICE_SECONDS = 0.01
-WAIT_SECONDS = 120.0
-
-
-class Feed:
-    """Sends instances at a steady rate from a thread of its own."""
-
-    def __init__(self, bootstrap: str, topic: str, rate: int) -> None:
-        self._producer = KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5, batch_size=256 << 10)
-        self._topic = topic
-        self._rate = rate
-        self._values = list(records(min(20 * rate, 50_000)))
-        self._ended = threading.Event()
-        self.sent = 0
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        begun = time.monotonic()
-        while not self._ended.wait(SLICE_SECONDS):
-            due = int((time.monotonic() - begun) * self._rate)
-            for number in range(self.sent, due):
-                self._producer.send(self._topic, value=self._values[number % len(self._values)], partition=0)
-            self.sent = due
-
-    def close(self) -> None:
-        """Send no more."""
-        self._ended.set()
-        self._thread.join()
-        self._producer.close(timeout=30)
-
-
-class Answers:
-    """Notes when answers arrive, from a thread of its own."""
-
-    def __init__(self, bootstrap: str, topic: str) -> None:
-        self._consumer = KafkaConsumer(
-            topic,
-            bootstrap_servers=bootstrap,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=50,
-            max_partition_fetch_bytes=8 << 20,
-            max_poll_records=20_000,
-        )
-        self._ended = threading.Event()
-        self.arrivals: list[float] = []
-        self.count = 0
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._ended.is_set():
-            polled = self._consumer.poll(timeout_ms=50)
-            if polled:
-                self.arrivals.append(time.monotonic())
-                self.count += sum(len(records) for records in polled.values())
-
-    def gap(self, moment: float) -> float:
-        """Return the longest silence, in seconds, from a second before a moment on."""
-        around = [at for at in self.arrivals if at > moment - 1.0]
-        return max((later - earlier for earlier, later in itertools.pairwise(around)), default=0.0)
-
-    def close(self) -> None:
-        """Note no more."""
-        self._ended.set()
-        self._thread.join()
-        self._consumer.close(autocommit=False, timeout_ms=5_000)
-
-
-class Worker:
-    """A worker as a process."""
-
-    def __init__(self, settings: Settings, name: str, options: Sequence[str], folder: Path) -> None:
-        self.name = name
-        self._log = folder / f"{name}-{uuid.uuid4().hex[:4]}.log"
-        values = [f"topics.{role}={topic}" for role, topic in settings.topics.model_dump().items() if topic]
-        values = [value for value in values if not value.startswith(("topics.partitions", "topics.replication"))]
-        values += [f"kafka.{key}={getattr(settings.kafka, key)}" for key in ("bootstrap_servers", "group_id")]
-        values += [f"worker.name={name}", f"snapshot.location={settings.snapshot.location}", "http.port=0", *options]
-        arguments = [part for value in values for part in ("--set", value)]
-        with self._log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlearn", "run", *arguments],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=os.environ,
-            )
-
-    def shows(self, path: str) -> str:
-        """Return what the worker serves; empty while it does not."""
-        if self.process.poll() is not None:
-            raise RuntimeError(f"worker {self.name} ended:\n{self._log.read_text()[-3000:]}")
-        _, found, rest = self._log.read_text().partition("metrics and health at ")
-        if not found:
-            return ""
-        try:
-            with urllib.request.urlopen(rest.split()[0] + path, timeout=5) as answer:
-                return answer.read().decode()
-        except OSError:
-            return ""
-
-    def gauge(self, name: str) -> float:
-        """Return a gauge's value."""
-        lines = [line for line in self.shows("/metrics").splitlines() if line.startswith(f"streamlearn_{name} ")]
-        return float(lines[0].split()[1]) if lines else 0.0
-
-
-def wait(what: str, condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {WAIT_SECONDS:.0f} s: {what}")
-        time.sleep(0.05)
+from tests.benchmarks.traffic import Answers, Feed
+from tests.benchmarks.worker import WAIT_SECONDS, Worker, broker, settings_for, wait
 
 
 class Pair:
@@ -164,8 +38,10 @@ class Pair:
         self._await_active(self.active)
         self._workers.append(self._start("w1"))
         self._await_stand_by()
-        self.answers = Answers(bootstrap, self._settings.topics.predictions)
-        self.feed = Feed(bootstrap, self._settings.topics.instances, options.rate)
+        self.answers = Answers(self._settings)
+        self.feed = Feed(self._settings)
+        self._traffic = threading.Thread(target=self.feed.send, args=(options.rate,))
+        self._traffic.start()
 
     @property
     def active(self) -> Worker:
@@ -178,7 +54,7 @@ class Pair:
         return self._workers[1]
 
     def _start(self, name: str) -> Worker:
-        return Worker(self._settings, name, self._options, self._folder)
+        return Worker(self._settings, self._folder, name, self._options)
 
     def _await_active(self, worker: Worker) -> None:
         wait("an active worker", lambda: worker.shows("/readyz") == "active")
@@ -188,11 +64,11 @@ class Pair:
 
     def kill(self) -> float:
         """Kill the active worker, start it again once the other is active; return the gap in seconds."""
-        killed = time.monotonic()
-        self.active.process.kill()
-        self.active.process.wait()
+        killed = time.perf_counter()
+        self.active.kill()
         self._await_active(self.other)
-        wait("answers", lambda: self.answers.arrivals[-1] > killed + self._session_seconds)
+        if not self.answers.wait_beyond(killed + self._session_seconds, WAIT_SECONDS):
+            raise TimeoutError(f"no answers within {WAIT_SECONDS:.0f} s of the takeover")
         gap = self.answers.gap(killed)
         killed_one = self._workers.pop(0)
         self._workers.append(self._start(killed_one.name))
@@ -201,11 +77,12 @@ class Pair:
 
     def close(self) -> None:
         """End the traffic and the workers."""
+        self.feed.end()
+        self._traffic.join()
         self.feed.close()
         self.answers.close()
         for worker in self._workers:
-            worker.process.kill()
-            worker.process.wait()
+            worker.kill()
 
 
 def run(bootstrap: str, standby: str, options: argparse.Namespace) -> dict[str, object]:
@@ -216,9 +93,10 @@ def run(bootstrap: str, standby: str, options: argparse.Namespace) -> dict[str, 
         pair = Pair(bootstrap, standby, options, Path(folder))
         try:
             for _ in range(options.kills):
-                time.sleep(options.seconds)
+                threading.Event().wait(options.seconds)
                 lag = pair.other.gauge("stand_by_lag_batches")
-                sent, behind = pair.feed.sent, pair.feed.sent - pair.answers.count
+                sent = len(pair.feed.sent)
+                behind = sent - len(pair.answers.came)
                 gap = pair.kill()
                 gaps.append(gap)
                 print(  # noqa: T201

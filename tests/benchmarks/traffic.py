@@ -1,0 +1,169 @@
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+"""Instances and their truths onto topics at a rate, and the moments at which committed answers come."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+
+import numpy as np
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.structs import TopicPartition
+
+from streamlearn.settings.model import Settings
+
+FEATURES, LABELS, TRUE_LABELS, RECORD_BYTES = 40, 20, 3, 630
+POOL = 20_000
+FLUSH_SECONDS = 60
+_ID = re.compile(rb'"id":"(\d+)"')
+
+
+def records(count: int, seed: int = 1) -> Iterator[bytes]:
+    """Return records of 630 bytes: 40 features, of 20 labels the 3 whose features are largest."""
+    draw = random.Random(seed)
+    for number in range(count):
+        values = [draw.randrange(1, 10_000) for _ in range(FEATURES)]
+        features = ",".join(f'"f{place:02d}":0.{value:04d}' for place, value in enumerate(values))
+        largest = sorted(range(LABELS), key=lambda label: -values[label])[:TRUE_LABELS]
+        labels = ",".join(f'"l{label:02d}"' for label in largest)
+        record = f'{{"id":"{number:010d}","x":{{{features}}},"y":[{labels}]'
+        yield f"{record:<{RECORD_BYTES - 1}}}}".encode()
+
+
+class Feed:
+    """Sends instances at a rate; knows when each was sent.
+
+    With a labels topic each one's truth follows on it some seconds later; else it comes with the instance.
+
+    Parameters
+    ----------
+    settings:
+        The worker's: its brokers and topics.
+    label_delay_seconds:
+        From an instance to its truth, where truths have a topic of their own.
+    """
+
+    def __init__(self, settings: Settings, label_delay_seconds: float = 0.0) -> None:
+        self._producer = KafkaProducer(
+            bootstrap_servers=settings.kafka.bootstrap_servers, linger_ms=2, batch_size=256 << 10, acks="all"
+        )
+        self._topics = settings.topics
+        self._pool = [_parts(value) for value in records(POOL)]
+        self._due: deque[tuple[float, int]] = deque()
+        self._ended = threading.Event()
+        self.label_delay_seconds = label_delay_seconds
+        self.sent: list[float] = []
+
+    def send(self, rate: float | None = None, count: int | None = None) -> float:
+        """Send instances, as fast as it goes without a rate, until `end` without a count; return the rate reached."""
+        begun, first = time.perf_counter(), len(self.sent)
+        for place in itertools.count() if count is None else range(count):
+            ahead = 0.0 if rate is None else begun + place / rate - time.perf_counter()
+            if self._ended.wait(ahead) if ahead > 0 else self._ended.is_set():
+                break
+            number = len(self.sent)
+            self._send(number)
+            self._tell(self.sent[number])
+        self._producer.flush(timeout=FLUSH_SECONDS)
+        return (len(self.sent) - first) / (time.perf_counter() - begun)
+
+    def _send(self, number: int) -> None:
+        before, after, truth = self._pool[number % POOL]
+        self.sent.append(time.perf_counter())
+        if self._topics.labels:
+            self._due.append((self.sent[number] + self.label_delay_seconds, number))
+            value = b"%s%010d%s}" % (before, number, after)
+        else:
+            value = b'%s%010d%s,"y":%s}' % (before, number, after, truth)
+        self._producer.send(self._topics.instances, value=value, partition=0)
+
+    def _tell(self, moment: float) -> None:
+        while self._due and self._due[0][0] <= moment:
+            _, number = self._due.popleft()
+            truth = b'{"id":"%010d","y":%s}' % (number, self._pool[number % POOL][2])
+            self._producer.send(self._topics.labels, value=truth, partition=0)
+
+    def finish(self) -> None:
+        """Send the truths that are left."""
+        self._tell(float("inf"))
+        self._producer.flush(timeout=FLUSH_SECONDS)
+
+    def end(self) -> None:
+        """Let `send` return."""
+        self._ended.set()
+
+    def close(self) -> None:
+        """Send no more."""
+        self._producer.close(timeout=10)
+
+
+def _parts(value: bytes) -> tuple[bytes, bytes, bytes]:
+    """Return what stands before an instance's id, what between it and the truth, and the truth."""
+    record = json.loads(value)
+    before, _, after = value.partition(record["id"].encode())
+    features, _, _ = after.partition(b',"y":')
+    return before, features, json.dumps(record["y"]).encode()
+
+
+class Answers:
+    """Reads the committed answers in a thread of its own, and notes when each came."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._consumer = KafkaConsumer(
+            bootstrap_servers=settings.kafka.bootstrap_servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=20,
+            max_partition_fetch_bytes=8 << 20,
+            max_poll_records=20_000,
+        )
+        partition = TopicPartition(settings.topics.predictions, 0)
+        self._consumer.assign([partition])
+        self._consumer.seek_to_beginning(partition)
+        self._ended = threading.Event()
+        self._more = threading.Condition()
+        self.came: dict[int, float] = {}
+        self.arrivals: list[float] = []
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while not self._ended.is_set():
+            for polled in self._consumer.poll(timeout_ms=50).values():
+                now = time.perf_counter()
+                numbers = [int(found[1]) for record in polled if (found := _ID.search(record.value)) is not None]
+                with self._more:
+                    self.came.update(dict.fromkeys(numbers, now))
+                    self.arrivals.append(now)
+                    self._more.notify_all()
+        self._consumer.close(autocommit=False, timeout_ms=5_000)
+
+    def wait(self, number: int, seconds: float) -> bool:
+        """Wait until an instance is answered; tell whether it is."""
+        with self._more:
+            return self._more.wait_for(lambda: number in self.came, seconds)
+
+    def wait_beyond(self, moment: float, seconds: float) -> bool:
+        """Wait until answers have come after a moment; tell whether they have."""
+        with self._more:
+            return self._more.wait_for(lambda: bool(self.arrivals) and self.arrivals[-1] > moment, seconds)
+
+    def milliseconds(self, sent: list[float], first: int, last: int) -> np.ndarray:
+        """Return, for the instances of these numbers, the time from being sent to being seen answered."""
+        return np.array([self.came[number] - sent[number] for number in range(first, last + 1)]) * 1000
+
+    def gap(self, moment: float) -> float:
+        """Return the longest silence, in seconds, from a second before a moment on."""
+        around = [at for at in self.arrivals if at > moment - 1.0]
+        return max((later - earlier for earlier, later in itertools.pairwise(around)), default=0.0)
+
+    def close(self) -> None:
+        """Note no more."""
+        self._ended.set()
+        self._thread.join()
