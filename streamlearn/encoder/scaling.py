@@ -1,9 +1,10 @@
 """Raw values to the scaled, unit-norm instance: the running statistics of each column and the kernel that walks rows.
 
-A column that is set (not zero) in more than about half of the rows since it first appeared, at least 10, is *dense*:
-it is standardised with its running mean and deviation. Any other is *sparse*: it is divided by its running root mean
-square over the rows where it is set. Values are clipped to plus or minus 5, then the instance is scaled to unit norm. A
-column without history stands at plus or minus 1.
+A column that is set (not zero) in more than about half of the rows since it first appeared is *dense*: it is
+standardised with its running mean and deviation. This is judged from 10 rows on; from 3 rows on for a column that the
+stream's very first row has, if its values differ, since measurements are there from the start. Any other column is
+*sparse*: it is divided by its running root mean square over the rows where it is set. Values are clipped to plus or
+minus 5, then the instance is scaled to unit norm. A column without history stands at plus or minus 1.
 
 Two more views of the same entries come with it. The *rarity-weighted* instance multiplies each scaled value by
 ln((i + 2)/(df + 1) + 1), i the rows observed before and df those with an entry of the column, and has unit norm as
@@ -33,6 +34,7 @@ LEAST = 1e-30
 BECOMES_DENSE = 0.55
 BECOMES_SPARSE = 0.45
 LEAST_ROWS = 10.0
+LEAST_ROWS_FROM_START = 3.0
 
 UNSEEN_COLUMN = -1
 DROPPED_COLUMN = -2
@@ -101,8 +103,10 @@ def observe_value(state: ScalingState, column: int, value: float) -> None:
     if state.dense[column]:
         if state.set[column] < BECOMES_SPARSE * rows:
             state.dense[column] = 0
-    elif rows >= LEAST_ROWS and state.set[column] > BECOMES_DENSE * rows:
-        state.dense[column] = 1
+    elif state.set[column] > BECOMES_DENSE * rows:
+        early = state.first[column] == 0.0 and state.deviations[column] > 0.0
+        if rows >= (LEAST_ROWS_FROM_START if early else LEAST_ROWS):
+            state.dense[column] = 1
 
 
 @kernel

@@ -52,7 +52,8 @@ class Column:
         if self.dense:
             self.dense = share >= 0.45
         else:
-            self.dense = rows >= 10 and share > 0.55
+            early = self.first == 0 and len(set(self.values)) > 1
+            self.dense = rows >= (3 if early else 10) and share > 0.55
 
 
 @dataclass

@@ -236,6 +236,21 @@ def test_density_has_hysteresis_and_counts_from_the_row_of_first_appearance(gap:
     assert between == {True, False}, "the same share is dense or sparse by what it was before"
 
 
+def test_a_measurement_that_the_first_row_has_is_dense_from_the_third_row_on() -> None:
+    """A column that comes later, or has one value only, or is rarely set, is not."""
+    encoder = Encoder(8)
+    dense_after: dict[str, int] = {}
+    for rows in range(1, 16):
+        row = {"measured": 20.0 + rows % 4, "constant": 1.0, "word": float(rows == 1) * 0.5}
+        if rows > 1:
+            row["late"] = float(rows)
+        encoder.encode([row], observe=True)
+        for name in row:
+            if encoder.arrays()["scaling.dense"][encoder.columns.find(name)]:
+                dense_after.setdefault(name, rows)
+    assert dense_after == {"measured": 3, "constant": 10, "late": 11}
+
+
 def test_a_value_far_below_its_column_s_scale_is_finite() -> None:
     encoded = Encoder(4).encode([{"f": 0.0}, {"f": 1e140}, {"f": 1.0}], observe=True)
     assert np.isfinite(encoded.values).all()
