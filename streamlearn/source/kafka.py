@@ -55,6 +55,14 @@ SILENT_SECONDS = 1.0
 HEARTBEAT_MS = 500
 """A stand-by learns by a heartbeat that it is to take over."""
 
+FETCH_WAIT_MS = 50
+"""Longest wait of the brokers for records. They answer one question at a time: while labels are waited for, instances
+are not asked for."""
+IDLE_WAIT_MS = 500
+"""The same once nothing has come for `IDLE_AFTER_SECONDS`, when the wait covers every partition: each answer, even an
+empty one, costs processor time."""
+IDLE_AFTER_SECONDS = 1.0
+
 # What the client raises when asked about a partition that is not, or no longer, assigned.
 _UNASSIGNED = (kafka_errors.IllegalStateError, ValueError)
 
@@ -65,7 +73,7 @@ _READ_OPTIONS: dict[str, Any] = {
     "isolation_level": "read_committed",
     "allow_auto_create_topics": False,
     "check_crcs": True,
-    "fetch_max_wait_ms": 50,
+    "fetch_max_wait_ms": FETCH_WAIT_MS,
     "max_partition_fetch_bytes": 8 << 20,
 }
 
@@ -103,6 +111,7 @@ class KafkaSource:
         self._admin: KafkaAdminClient | None = None
         self._changes: deque[AssignmentChange] = deque()
         self._alive = 0.0
+        self._heard = 0.0
         self._silent_since: float | None = None
         self._epochs = LeaderEpochs()
 
@@ -176,11 +185,19 @@ class KafkaSource:
         except kafka_errors.TopicAuthorizationFailedError as error:
             raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
         self._check_name()
+        self._pace(bool(polled))
         for partition, records in polled.items():
             self._epochs.read(TopicPartition(*partition), records)
         return {
             TopicPartition(*partition): [_raw(record) for record in records] for partition, records in polled.items()
         }
+
+    def _pace(self, heard: bool) -> None:
+        """Let the brokers wait longer for records when none come."""
+        if heard:
+            self._heard = self._alive
+        is_idle = self._alive > self._heard + IDLE_AFTER_SECONDS
+        self.consumer._fetcher.config["fetch_max_wait_ms"] = IDLE_WAIT_MS if is_idle else FETCH_WAIT_MS
 
     def _check_name(self) -> None:
         """Stop when another worker has taken this one's name.

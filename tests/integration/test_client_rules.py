@@ -62,7 +62,7 @@ def until(condition: Callable[[], bool], *members: Member, seconds: float = 30) 
 @pytest.fixture
 def two(service: Service) -> tuple[Settings, Settings]:
     """Give the settings of two workers over two partitions."""
-    service.create_topics(more=PARTITIONS)
+    service.make_topics(more=PARTITIONS)
     first, second = (
         settings_of(service, labels=False, more=[*PARTITIONS, f"worker.name={name}", "kafka.session_timeout_ms=3000"])
         for name in ("w0", "w1")
@@ -156,6 +156,28 @@ def test_nothing_is_lost_when_the_position_is_set_back_with_records_parked(
         assert time.monotonic() < deadline, f"{len(again)} of {len(values)} came again"
         again.extend(member.poll())
     assert sorted(int(record.value) for record in again) == list(range(len(values)))
+    member.source.close(leave=True)
+
+
+def test_a_source_without_records_asks_seldom(
+    service: Service, two: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer costs processor time, even an empty one; a long wait of the broker ends with the first record."""
+    member = Member(two[0])
+    until(lambda: len(member.owned) == 2, member)
+    fetcher = member.source.consumer._fetcher
+    waits: list[int] = []
+    asked = fetcher._create_fetch_requests
+    monkeypatch.setattr(
+        fetcher, "_create_fetch_requests", lambda: waits.append(fetcher.config["fetch_max_wait_ms"]) or asked()
+    )
+    until(lambda: waits[-3:] == [source_module.IDLE_WAIT_MS] * 3, member)
+    service.produce_raw("instances", [b"1"])
+    while not member.poll(5.0):
+        pass
+    waits.clear()
+    until(lambda: bool(waits), member)
+    assert waits[0] == source_module.FETCH_WAIT_MS
     member.source.close(leave=True)
 
 

@@ -44,7 +44,7 @@ def service(brokers: Broker, tmp_path: Path) -> Iterator[Service]:
 def cluster(brokers: Broker, service: Service) -> Iterator[Cluster]:
     """The cluster with the service's topics; all nodes run before and after."""
     made = Cluster(brokers, service)
-    service.create_topics(labels=True, more=MORE)
+    service.make_topics(labels=True, more=MORE)
     yield made
     for process in service.running():
         process.send_signal(signal.SIGCONT)
@@ -159,7 +159,7 @@ def test_a_log_cut_off_below_what_was_read_stops_by_name_also_after_a_restart(
     def create(admin: KafkaAdminClient) -> None:
         configs = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true", "cleanup.policy": "delete"}
         wanted = {place.topic: {"assignments": {0: [leader, follower]}, "configs": configs}}
-        admin.create_topics(wanted, timeout_ms=10_000, wait_for_metadata=True)
+        admin.make_topics(wanted, timeout_ms=10_000, wait_for_metadata=True)
 
     cluster.ask(create)
 

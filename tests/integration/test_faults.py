@@ -68,7 +68,7 @@ def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterr
     service: Service, workers: Workers
 ) -> None:
     more = [*PARTITIONS, "engine.batch_instances=150"]
-    service.create_topics(labels=True, more=more)
+    service.make_topics(labels=True, more=more)
     count = produce(service, 6_000, seed=11)
     draw = Random(12)
     answered = service.follow("predictions")
@@ -89,7 +89,7 @@ def test_a_broker_stopped_or_killed_and_started_under_load_loses_and_doubles_not
     service: Service, broker_process: Broker
 ) -> None:
     more = [*PARTITIONS, "engine.batch_instances=25"]
-    service.create_topics(labels=True, more=more)
+    service.make_topics(labels=True, more=more)
     count = produce(service, 3_000, seed=21)
     process = service.start(labels=True, more=more)
     for goal, end in ((200, broker_process.stop), (900, broker_process.kill)):

@@ -11,7 +11,7 @@ from tests.integration.test_faults import answered_once, produce
 
 def test_two_workers_share_the_partitions_one_leaves_and_one_joins(service: Service) -> None:
     more = ["topics.partitions=4", "engine.scope=partition", "engine.batch_instances=25"]
-    service.create_topics(labels=True, more=more)
+    service.make_topics(labels=True, more=more)
     answered = service.follow("predictions")
     halves = [[0, 1], [2, 3]]
 

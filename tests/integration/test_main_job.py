@@ -42,7 +42,7 @@ def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
     count = 8_000
     quiet = Service(broker, service.name + "q", tmp_path)
     for each in (service, quiet):
-        each.create_topics()
+        each.make_topics()
         each.command(
             "produce", "synthetic:drifting", "--topic", each.topic("instances"), "--bootstrap", broker,
             "--limit", str(count),
@@ -74,7 +74,7 @@ def anonymous(service: Service) -> list[bytes]:
 
 
 def test_poison_becomes_dead_letters_with_bytes_and_reason(service: Service) -> None:
-    service.create_topics()
+    service.make_topics()
     limits = {"record_bytes": 2_000, "labels_per_record": 3, "features_per_record": 8, "id_bytes": 16, "name_bytes": 64}
     poison = {
         b"\xff\xfe": "not_utf8",
@@ -104,7 +104,7 @@ def test_poison_becomes_dead_letters_with_bytes_and_reason(service: Service) -> 
 
 def test_labels_that_cannot_be_used_become_dead_letters_with_the_reason(service: Service) -> None:
     more = ["labels.pending_count=20", "labels.orphan_count=1", "engine.batch_instances=10"]
-    service.create_topics(labels=True, more=more)
+    service.make_topics(labels=True, more=more)
     instances = [json.dumps({"id": f"r{row}", "x": {"f": row % 3}}).encode() for row in range(40)]
     labels = [
         (b"\xff", "not_utf8"),
@@ -129,7 +129,7 @@ def test_labels_that_cannot_be_used_become_dead_letters_with_the_reason(service:
 
 
 def test_labels_on_their_own_topic_late_and_some_never(service: Service) -> None:
-    service.create_topics(labels=True)
+    service.make_topics(labels=True)
     count = 1_000
     instances = [json.dumps({"id": f"r{row}", "x": {"f": row % 4, f"w{row % 4}": 1}}).encode() for row in range(count)]
     labelled = [row for row in range(count) if row % 5]
@@ -153,7 +153,7 @@ def test_labels_on_their_own_topic_late_and_some_never(service: Service) -> None
 
 
 def test_a_stand_by_takes_over_when_the_active_worker_leaves(service: Service) -> None:
-    service.create_topics()
+    service.make_topics()
     send = ("produce", "synthetic:drifting", "--topic", service.topic("instances"), "--bootstrap", service.broker)
     service.command(*send, "--limit", "1000")
     first = service.start("--leave", worker="w0")

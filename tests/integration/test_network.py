@@ -55,7 +55,7 @@ def proxy(behind: tuple[Broker, Toxiproxy]) -> Toxiproxy:
 def service(behind: tuple[Broker, Toxiproxy], tmp_path: Path) -> Iterator[Service]:
     """A service whose tests read past the proxy."""
     made = Service(behind[0].address, f"n{uuid.uuid4().hex[:8]}", tmp_path)
-    made.create_topics(labels=True, more=MORE)
+    made.make_topics(labels=True, more=MORE)
     yield made
     made.kill_all()
 

@@ -59,7 +59,7 @@ FAULTS: list[tuple[Callable[[Path], Path], str]] = [
 
 def test_snapshots_that_do_not_belong_are_refused_by_name(service: Service, workers: Workers) -> None:
     more = ["engine.batch_instances=50", "snapshot.interval_seconds=600"]
-    service.create_topics(more=more)
+    service.make_topics(more=more)
     count = 0
 
     def run() -> str:

@@ -41,7 +41,7 @@ def gauges(service: Service, worker: str) -> tuple[float, float]:
 
 
 def test_a_stand_by_takes_the_model_over_and_keeps_the_role(service: Service) -> None:
-    service.create_topics(labels=True, more=MORE)
+    service.make_topics(labels=True, more=MORE)
     answered = service.follow("predictions")
     first = service.start(worker="w0", labels=True, more=MORE)
     service.wait("one to hold all", lambda: service.assigned() == {"w0": [0, 1, 2]})
