@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streamlearn.records.prediction import SCHEMA_VERSION
+from streamlearn.records.size import LONGEST_VALUE_BYTES
 
 
 class _Model(msgspec.Struct, gc=False):
@@ -35,9 +36,6 @@ class _Prediction(msgspec.Struct, gc=False):
 
 _encoder = msgspec.json.Encoder()
 
-ANSWER_BYTES = 900_000
-"""The longest answer: brokers refuse batches of more than a mebibyte unless they are told otherwise."""
-
 
 def encode_prediction(
     identity: str,
@@ -54,7 +52,7 @@ def encode_prediction(
 ) -> bytes:
     """Return a `records.prediction.Prediction` as JSON; fields in the model's order, scores in the order given.
 
-    Of an answer beyond ANSWER_BYTES the scores are left out, then the last of its labels until it fits.
+    Of an answer beyond LONGEST_VALUE_BYTES the scores are left out, then the last of its labels until it fits.
     """
     prediction = _Prediction(
         SCHEMA_VERSION,
@@ -66,9 +64,9 @@ def encode_prediction(
         _Source(topic, partition, offset),
     )
     value = _encoder.encode(prediction)
-    if len(value) > ANSWER_BYTES:
+    if len(value) > LONGEST_VALUE_BYTES:
         prediction.scores = {}
-        while len(value := _encoder.encode(prediction)) > ANSWER_BYTES and prediction.labels:
+        while len(value := _encoder.encode(prediction)) > LONGEST_VALUE_BYTES and prediction.labels:
             prediction.labels = prediction.labels[: len(prediction.labels) * 9 // 10]
     return value
 

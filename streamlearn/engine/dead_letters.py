@@ -5,11 +5,9 @@ from __future__ import annotations
 from streamlearn import __version__
 from streamlearn.errors import RecordError
 from streamlearn.records.dead_letter import HEADER_PREFIX, REPLAYED
+from streamlearn.records.size import LONGEST_VALUE_BYTES
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import RawRecord
-
-POINTER_ABOVE_BYTES = 900_000
-"""A larger dead letter would not fit a broker's default record limit with our headers behind it."""
 
 
 def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputRecord:
@@ -33,10 +31,10 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
     key, value = record.key, record.value
     headers = [(name, given or b"") for name, given in record.headers]
     beside = len(key or b"") + sum(len(name) + len(given) for name, given in headers)
-    if error.code == "corrupt_record" or beside + len(value or b"") > POINTER_ABOVE_BYTES:
+    if error.code == "corrupt_record" or beside + len(value or b"") > LONGEST_VALUE_BYTES:
         value = None
         ours["pointer"] = "the value is in the record named by topic, partition and offset"
-        if beside > POINTER_ABOVE_BYTES:
+        if beside > LONGEST_VALUE_BYTES:
             key, headers = None, [(name, given) for name, given in headers if name == REPLAYED]
             ours["pointer"] = "key, value and headers are in the record named by topic, partition and offset"
     if key is None and value is None:

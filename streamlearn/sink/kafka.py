@@ -19,6 +19,7 @@ from kafka.structs import OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import OvertakenError, RetryableError
+from streamlearn.records.size import LONGEST_KEY_AND_VALUE_BYTES
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord
@@ -26,8 +27,6 @@ from streamlearn.sink.hanging import Markers
 from streamlearn.source.base import Committed, TopicPartition
 
 FLUSH_SECONDS = 9.0
-LONGEST_BYTES = 950_000
-"""Key and value of a record together; with headers it stays below a broker's default limit."""
 COMMIT_SECONDS = 6.0
 """Longest wait for the answer to a commit; the client waits without a limit. It repeats the request after 4 s."""
 CLOSE_SECONDS = 3.0
@@ -164,7 +163,7 @@ class KafkaSink:
 def _key(record: OutputRecord) -> bytes | None:
     """Return a record's key; none where the two would pass a broker's limit, so that no input holds its answer up."""
     key = record.key
-    if key is None or len(key) + len(record.value or b"") <= LONGEST_BYTES:
+    if key is None or len(key) + len(record.value or b"") <= LONGEST_KEY_AND_VALUE_BYTES:
         return key
     return None if record.value is not None else key
 

@@ -4,9 +4,8 @@
 """A source on Kafka: a static member of a consumer group that reads committed records only.
 
 The client's hazards that the rules here answer are named where they apply: no deserializers (a raising one makes
-``poll``
-spin), no ``pause`` (a paused partition loses what was parked), listeners that only take notes (they run on the client's
-own thread), and the group's metadata taken only inside the callback (outside it runs ahead of the assignment).
+``poll`` spin), no ``pause`` (a paused partition loses what was parked), listeners that only take notes (they run on the
+client's own thread), and the group's metadata taken only inside the callback (outside it runs ahead of the assignment).
 """
 
 from __future__ import annotations
@@ -38,26 +37,20 @@ from streamlearn.source.base import (
     TopicPartition,
     TruncatedInputError,
 )
+from streamlearn.source.client import CALL_MS, FETCH_WAIT_MS, POLL_RECORDS, READ_OPTIONS, raw_record
 from streamlearn.source.epochs import UNKNOWN, LeaderEpochs
+from streamlearn.source.reader import KafkaReader
 
-READ_SILENCE_SECONDS = 60.0
 OLDEST_BROKER = (2, 5)
-POLL_RECORDS = 5_000
 POLL_INTERVAL_MS = 120_000
 ALIVE_SECONDS = 10.0
-READ_SECONDS = 0.2
-READ_WAIT_MS = 500
 _DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
-CALL_MS = 15_000
 REACH_MS = 5_000
 SILENT_SECONDS = 1.0
 """A member of a stable group that sends no heartbeats for so long has lost its name: joining takes a moment of that."""
 HEARTBEAT_MS = 500
 """A stand-by learns by a heartbeat that it is to take over."""
 
-FETCH_WAIT_MS = 50
-"""Longest wait of the brokers for records. They answer one question at a time: while labels are waited for, instances
-are not asked for."""
 IDLE_WAIT_MS = 500
 """The same once nothing has come for `IDLE_AFTER_SECONDS`, when the wait covers every partition: each answer, even an
 empty one, costs processor time."""
@@ -65,17 +58,6 @@ IDLE_AFTER_SECONDS = 1.0
 
 # What the client raises when asked about a partition that is not, or no longer, assigned.
 _UNASSIGNED = (kafka_errors.IllegalStateError, ValueError)
-
-_READ_OPTIONS: dict[str, Any] = {
-    "metrics_enabled": False,
-    "enable_auto_commit": False,
-    "auto_offset_reset": "none",
-    "isolation_level": "read_committed",
-    "allow_auto_create_topics": False,
-    "check_crcs": True,
-    "fetch_max_wait_ms": FETCH_WAIT_MS,
-    "max_partition_fetch_bytes": 8 << 20,
-}
 
 
 class _Notes(ConsumerRebalanceListener):
@@ -141,7 +123,7 @@ class KafkaSource:
         kafka, scope = self._settings.kafka, self._settings.engine.scope
         self._consumer = KafkaConsumer(
             **connection_options(self._settings),
-            **_READ_OPTIONS,
+            **READ_OPTIONS,
             group_id=kafka.group_id,
             group_instance_id=self._settings.worker.name,
             session_timeout_ms=kafka.session_timeout_ms,
@@ -189,7 +171,8 @@ class KafkaSource:
         for partition, records in polled.items():
             self._epochs.read(TopicPartition(*partition), records)
         return {
-            TopicPartition(*partition): [_raw(record) for record in records] for partition, records in polled.items()
+            TopicPartition(*partition): [raw_record(record) for record in records]
+            for partition, records in polled.items()
         }
 
     def _pace(self, heard: bool) -> None:
@@ -314,7 +297,7 @@ class KafkaSource:
         observer = KafkaSource(self._settings)
         # It subscribes to nothing, so it joins nothing; the group's name is for its committed offsets.
         observer._consumer = KafkaConsumer(
-            **connection_options(self._settings), **_READ_OPTIONS, group_id=self._settings.kafka.group_id
+            **connection_options(self._settings), **READ_OPTIONS, group_id=self._settings.kafka.group_id
         )
         return observer
 
@@ -346,70 +329,6 @@ class KafkaSource:
         self.admin.remove_group_members(
             self._settings.kafka.group_id, [MemberToRemove(group_instance_id=self._settings.worker.name)]
         )
-
-
-class KafkaReader:
-    """Reads one partition's committed records again, by a consumer of its own outside the group."""
-
-    def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
-        self._partition = ClientPartition(*partition)
-        options = {**connection_options(settings), **_READ_OPTIONS, "fetch_max_wait_ms": READ_WAIT_MS}
-        self._consumer = KafkaConsumer(**options, group_id=None, max_poll_records=POLL_RECORDS)
-        self._consumer.assign([self._partition])
-        self._consumer.seek(self._partition, start)
-        self._start = start
-        self._ahead: list[RawRecord] = []
-
-    def read_to(self, end: int) -> list[RawRecord]:
-        taken = [record for record in self._ahead if record.offset < end]
-        self._ahead = self._ahead[len(taken) :]
-        heard = time.monotonic()
-        while not self._ahead and self._position() < end:
-            polled = self._poll(READ_SECONDS)
-            if polled:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > READ_SILENCE_SECONDS:
-                raise RetryableError(
-                    f"{self._partition.topic}[{self._partition.partition}] gave nothing for "
-                    f"{READ_SILENCE_SECONDS:.0f} s "
-                    f"at {self._position()}, though it is committed up to {end}"
-                )
-            for raw in polled:
-                (taken if raw.offset < end else self._ahead).append(raw)
-        return taken
-
-    def follow(self, timeout_seconds: float) -> list[RawRecord]:
-        taken, self._ahead = self._ahead, []
-        return taken or self._poll(timeout_seconds)
-
-    def _poll(self, timeout_seconds: float) -> list[RawRecord]:
-        try:
-            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
-        except kafka_errors.OffsetOutOfRangeError as error:
-            raise OffsetLostError(
-                f"{self._partition.topic}[{self._partition.partition}] no longer has the records from "
-                f"{self._position()} on: {error}"
-            ) from error
-        except kafka_errors.CorruptRecordError as error:
-            raise StopError(
-                f"{self._partition.topic}[{self._partition.partition}] cannot be read again from {self._position()} "
-                f"on: {error}. Restore the partition from another replica, or put a newer snapshot back"
-            ) from error
-        return [_raw(record) for record in polled.get(self._partition, ())]
-
-    def _position(self) -> int:
-        position = self._consumer.position(self._partition, timeout_ms=CALL_MS)
-        return self._start if position is None else position
-
-    def close(self) -> None:
-        with contextlib.suppress(kafka_errors.KafkaError):
-            self._consumer.close(autocommit=False, timeout_ms=5_000)
-
-
-def _raw(record: Any) -> RawRecord:
-    return RawRecord(
-        record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
-    )
 
 
 def _truncated(error: kafka_errors.LogTruncationError) -> TruncatedInputError:

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from streamlearn.codec.encode import ANSWER_BYTES, encode_prediction
+from streamlearn.codec.encode import encode_prediction
+from streamlearn.records.size import LONGEST_VALUE_BYTES
 
 
 def answer(labels: list[str]) -> bytes:
@@ -31,7 +32,7 @@ def test_a_longer_answer_loses_its_scores() -> None:
 def test_the_longest_answer_loses_its_last_labels() -> None:
     labels = ["\x01" * 256 + str(number) for number in range(1_000)]
     value = answer(labels)
-    assert 0.8 * ANSWER_BYTES < len(value) <= ANSWER_BYTES
+    assert 0.8 * LONGEST_VALUE_BYTES < len(value) <= LONGEST_VALUE_BYTES
     record = json.loads(value)
     assert record["scores"] == {}
     assert record["labels"] == labels[: len(record["labels"])]

@@ -13,6 +13,7 @@ from streamlearn.errors import StopError
 from streamlearn.settings.model import Settings
 from streamlearn.sink.kafka import PRODUCER_OPTIONS
 from streamlearn.source import kafka as source_module
+from streamlearn.source import reader as reader_module
 from streamlearn.source.base import TopicPartition
 from streamlearn.source.kafka import KafkaSource, _Notes
 
@@ -35,7 +36,8 @@ class _Told:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> type[_Told]:
     kind = type("Told", (_Told,), {"made": []})
-    monkeypatch.setattr(source_module, "KafkaConsumer", kind)
+    for module in (source_module, reader_module):
+        monkeypatch.setattr(module, "KafkaConsumer", kind)
     return kind
 
 

@@ -1,0 +1,80 @@
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# The stubs that come with the type checker describe an older client than the one installed.
+"""Committed records of one partition, read again: for a replay, the journal, and a stand-by."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from kafka import KafkaConsumer
+from kafka import errors as kafka_errors
+from kafka.structs import TopicPartition as ClientPartition
+
+from streamlearn.errors import OffsetLostError, RetryableError, StopError
+from streamlearn.settings.connection import connection_options
+from streamlearn.settings.model import Settings
+from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.source.client import CALL_MS, POLL_RECORDS, READ_OPTIONS, raw_record
+
+READ_SILENCE_SECONDS = 60.0
+READ_SECONDS = 0.2
+READ_WAIT_MS = 500
+
+
+class KafkaReader:
+    """Reads one partition's committed records again, by a consumer of its own outside the group."""
+
+    def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
+        self._partition = ClientPartition(*partition)
+        options = {**connection_options(settings), **READ_OPTIONS, "fetch_max_wait_ms": READ_WAIT_MS}
+        self._consumer = KafkaConsumer(**options, group_id=None, max_poll_records=POLL_RECORDS)
+        self._consumer.assign([self._partition])
+        self._consumer.seek(self._partition, start)
+        self._start = start
+        self._ahead: list[RawRecord] = []
+
+    def read_to(self, end: int) -> list[RawRecord]:
+        taken = [record for record in self._ahead if record.offset < end]
+        self._ahead = self._ahead[len(taken) :]
+        heard = time.monotonic()
+        while not self._ahead and self._position() < end:
+            polled = self._poll(READ_SECONDS)
+            if polled:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > READ_SILENCE_SECONDS:
+                raise RetryableError(
+                    f"{self._partition.topic}[{self._partition.partition}] gave nothing for "
+                    f"{READ_SILENCE_SECONDS:.0f} s "
+                    f"at {self._position()}, though it is committed up to {end}"
+                )
+            for raw in polled:
+                (taken if raw.offset < end else self._ahead).append(raw)
+        return taken
+
+    def follow(self, timeout_seconds: float) -> list[RawRecord]:
+        taken, self._ahead = self._ahead, []
+        return taken or self._poll(timeout_seconds)
+
+    def _poll(self, timeout_seconds: float) -> list[RawRecord]:
+        try:
+            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
+        except kafka_errors.OffsetOutOfRangeError as error:
+            raise OffsetLostError(
+                f"{self._partition.topic}[{self._partition.partition}] no longer has the records from "
+                f"{self._position()} on: {error}"
+            ) from error
+        except kafka_errors.CorruptRecordError as error:
+            raise StopError(
+                f"{self._partition.topic}[{self._partition.partition}] cannot be read again from {self._position()} "
+                f"on: {error}. Restore the partition from another replica, or put a newer snapshot back"
+            ) from error
+        return [raw_record(record) for record in polled.get(self._partition, ())]
+
+    def _position(self) -> int:
+        position = self._consumer.position(self._partition, timeout_ms=CALL_MS)
+        return self._start if position is None else position
+
+    def close(self) -> None:
+        with contextlib.suppress(kafka_errors.KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=5_000)
