@@ -24,7 +24,7 @@ COMMANDS = {
     "topics": "Create and check the topics that a configuration needs.",
     "dead-letters": "List, show, export and replay records that could not be used.",
     "config": "Show and check the settings of a run.",
-    "snapshot": "List, inspect and verify the snapshots of a service, or files that a classifier saved.",
+    "snapshot": "List, inspect and verify snapshots, of a service or a classifier, and roll a model back to one.",
     "generate": "Write a built-in stream with known drift as JSON Lines, one instance record a line.",
 }
 """What each does, in the order in which a newcomer needs them; each is the module of its name beside this one."""

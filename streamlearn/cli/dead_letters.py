@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.moments import moment_of, time_of
 from streamlearn.cli.options import Config, Overrides
 from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
@@ -87,9 +87,9 @@ def show(
     finally:
         reader.close()
     about = letter.about
-    typer.echo(f"refused    {_time(letter.timestamp_ms)} by release {about.version}: {about.reason}")
+    typer.echo(f"refused    {time_of(letter.timestamp_ms)} by release {about.version}: {about.reason}")
     typer.echo(f"because    {about.text}")
-    typer.echo(f"record     {about.topic}[{about.partition}]@{about.offset} of {_time(about.timestamp)}")
+    typer.echo(f"record     {about.topic}[{about.partition}]@{about.offset} of {time_of(about.timestamp)}")
     typer.echo(f"replayed   {about.replayed} times before")
     if original is None:
         typer.echo("value      the letter only points to it, and the log no longer has it, or cannot read it")
@@ -210,25 +210,9 @@ def _wanted(
         frozenset(reasons or ()),
         frozenset(topics or ()),
         frozenset(partitions or ()),
-        _moment("--since", since),
-        _moment("--until", until),
+        moment_of("--since", since),
+        moment_of("--until", until),
     )
-
-
-def _moment(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} {text!r} is no time: write it as 2026-01-31T12:00") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-def _time(milliseconds: int) -> str:
-    if milliseconds < 0:
-        return "an unknown time"
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="milliseconds")
 
 
 def _shown(data: bytes | None) -> str:
@@ -238,14 +222,18 @@ def _shown(data: bytes | None) -> str:
 def _line(letter: Letter) -> str:
     about = letter.about
     where = f"{about.topic}[{about.partition}]@{about.offset}"
-    return f"{letter.name:<10} {_time(letter.timestamp_ms)}  {about.reason:<17} {where}  {about.text}"
+    return f"{letter.name:<10} {time_of(letter.timestamp_ms)}  {about.reason:<17} {where}  {about.text}"
 
 
 def _json(letter: Letter, *, whole: bool) -> str:
     import json
     from base64 import b64encode
 
-    found: dict[str, Any] = {"letter": letter.name, "refused": _time(letter.timestamp_ms), **letter.about.model_dump()}
+    found: dict[str, Any] = {
+        "letter": letter.name,
+        "refused": time_of(letter.timestamp_ms),
+        **letter.about.model_dump(),
+    }
     if whole:
         for name, data in (("key", letter.key), ("value", letter.value)):
             found[name] = None if data is None else b64encode(data).decode()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.moments import moment_of, time_of
 from streamlearn.cli.options import AsJson, Config, Overrides
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="snapshot",
-    help="List, inspect and verify the snapshots of a service, or files that a classifier saved.",
+    help="List, inspect and verify snapshots, of a service or a classifier, and roll a model back to one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,19 +44,20 @@ def list_snapshots(
     """List the snapshots of every group, lineage and task, newest first within a task."""
     store = _store(location, config, overrides)
     entries = store.list()
+    taken = [_taken(store, entry) for entry in entries]
     if as_json:
-        _echo_json([entry._asdict() for entry in entries])
+        _echo_json([{**entry._asdict(), "taken": at} for entry, at in zip(entries, taken, strict=True)])
         return
     if not entries:
         typer.echo(f"no snapshots at {store.location}")
         return
     _echo_table(
-        ("GROUP", "LINEAGE", "TASK", "SEQUENCE", "BYTES", "PATH"),
+        ("GROUP", "LINEAGE", "TASK", "SEQUENCE", "TAKEN", "BYTES", "PATH"),
         [
-            (entry.group, entry.lineage, str(entry.task), str(entry.seq), f"{entry.size_bytes:,}", entry.path)
-            for entry in entries
+            (entry.group, entry.lineage, str(entry.task), str(entry.seq), at, f"{entry.size_bytes:,}", entry.path)
+            for entry, at in zip(entries, taken, strict=True)
         ],
-        right=(2, 3, 4),
+        right=(2, 3, 5),
     )
 
 
@@ -101,6 +103,54 @@ def verify(target: Target = None, config: Config = None, overrides: Overrides = 
     if faults:
         typer.echo(f"{faults} of {len(checks)} broken; a restore refuses these and takes the one before", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def rollback(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SNAPSHOT", help="Its sequence, file name or path, as `list` shows.", show_default=False
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            "--until",
+            help="Instead: the newest that was taken at this time or before: 2026-01-31T12:00, UTC unless it says.",
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[int, typer.Option("--task", help="Of engine.scope = partition: the partition.")] = 0,
+    config: Config = None,
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Roll back; without it, only say what would be done.")] = False,
+) -> None:
+    """Put a model back to the state of an earlier snapshot, while no worker of its group runs.
+
+    Only the model and the labels that wait go back: what was read stays read, and what was answered stays answered.
+    The workers go on from there when they are started again.
+    """
+    from streamlearn.cli.snapshot_rollback import roll_back_on_kafka
+    from streamlearn.errors import UsageError
+    from streamlearn.settings.sources import load_settings
+
+    if (name is None) == (until is None):
+        raise UsageError("say which snapshot: its sequence, file name or path, or --until a time")
+    settings = load_settings(config, overrides or (), os.environ).settings
+    moment = None if until is None else moment_of("--until", until)
+    roll_back_on_kafka(settings, name or "", None if moment is None else moment * 1_000_000, task, do=yes)
+
+
+def _taken(store: SnapshotStore, entry: SnapshotEntry) -> str:
+    """Return the journal's clock when a snapshot was taken."""
+    from streamlearn.errors import SnapshotError
+
+    try:
+        now_ns = store.read_manifest(entry).get("now")
+    except SnapshotError:
+        return "cannot be read"
+    return time_of(now_ns // 1_000_000) if now_ns else "not known"
 
 
 def _store(location: str | None, config: Path | None, overrides: Sequence[str] | None) -> SnapshotStore:

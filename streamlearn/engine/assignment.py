@@ -6,6 +6,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import commit, journal
@@ -86,7 +87,7 @@ class TaskMaker:
         lineage, last = reader.lineage(), reader.last()
         topics = self._topics()
         if last is not None and lineage is not None and lineage.topics == topics:
-            reached = [[moved.topic, moved.partition, moved.end] for moved in last.rng]
+            reached = _reached(last)
             raise JournalError(
                 f"task {number}: no offsets are committed, but {self._settings.journal_topic}[{number}] goes up to "
                 f"sequence {last.seq} at {reached}: the group's offsets expired or were deleted; set them back "
@@ -187,6 +188,13 @@ class TaskMaker:
         task.lose(lost)
         task.preamble.append(journal.encode(journal.ControlRecord(journal.VERSION, task.number, lost)))
         _logger.warning("task %d goes on without lost records: %s", task.number, lost)
+
+
+def _reached(record: journal.NumberedRecord) -> list[list[Any]]:
+    """Return where a record of the journal has come to."""
+    if isinstance(record, journal.RollbackRecord):
+        return [[each.topic, each.partition, each.offset] for each in record.positions]
+    return [[moved.topic, moved.partition, moved.end] for moved in record.rng]
 
 
 def _shown(positions: dict[TopicPartition, int]) -> str:

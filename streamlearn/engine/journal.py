@@ -14,6 +14,14 @@ batch, and before the first batch after a change, are
     {"v": 1, "type": "settings", "task": 0, "settings": {...}}
     {"v": 1, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "kernel": "..."}
 
+A rollback takes a sequence number of its own, in a transaction of its own, like a batch without rows:
+
+    {"v": 1, "type": "rollback", "task": 0, "seq": 1282, "before": "...", "to": [900, "..."],
+     "positions": [[topic, partition, offset], ...], "now": nanoseconds, "chain": "..."}
+
+The model is from there on as it was at the point ``to``, with the positions given: what was consumed stays so.
+``before`` is the chain of the point before, and ``chain`` is over it and the record.
+
 ``chain`` of a batch is BLAKE2b-96 over the previous chain, the records since (without ``chain``) and the outcome of
 every row in applied order, so that two states with equal chains took the same input to the same answers.
 """
@@ -110,7 +118,36 @@ class ControlRecord(msgspec.Struct, tag="control", tag_field="type", frozen=True
     kernel: str = ""
 
 
-JournalRecord = BatchRecord | LineageRecord | SettingsRecord | ControlRecord
+class Point(msgspec.Struct, array_like=True, frozen=True):
+    """A committed point: its sequence and chain."""
+
+    seq: int
+    chain: str
+
+
+class RollbackRecord(msgspec.Struct, tag="rollback", tag_field="type", frozen=True):
+    """The model goes back to an earlier point, and takes the next sequence number with it."""
+
+    v: int
+    task: int
+    seq: int
+    before: str
+    to: Point
+    positions: list[Position]
+    now: int
+    chain: str = ""
+
+    def sealed(self) -> RollbackRecord:
+        """Return the record with the chain that belongs to it."""
+        body = msgspec.structs.replace(self, chain="")
+        chain = Chain(self.before)
+        chain.add(encode(body))
+        return msgspec.structs.replace(self, chain=chain.value())
+
+
+NumberedRecord = BatchRecord | RollbackRecord
+"""What takes a sequence number, and is committed as a mark."""
+JournalRecord = BatchRecord | LineageRecord | SettingsRecord | ControlRecord | RollbackRecord
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(JournalRecord)

@@ -43,9 +43,9 @@ class JournalReader:
         """Return where the model comes from; the newest, should a model have been begun anew."""
         return next((e.record for e in reversed(self.entries) if isinstance(e.record, journal.LineageRecord)), None)
 
-    def last(self) -> journal.BatchRecord | None:
-        """Return the last batch."""
-        return next((e.record for e in reversed(self.entries) if isinstance(e.record, journal.BatchRecord)), None)
+    def last(self) -> journal.NumberedRecord | None:
+        """Return the last batch or rollback."""
+        return next((e.record for e in reversed(self.entries) if isinstance(e.record, journal.NumberedRecord)), None)
 
     def since_lineage(self) -> list[Entry]:
         """Return the entries from the newest beginning of a model on; empty when the log no longer has it."""

@@ -54,6 +54,10 @@ class Replay:
             rows = self._batch(record)
             task.journal_offset = entry.offset
             return rows
+        if isinstance(record, journal.RollbackRecord):
+            self._roll_back(record)
+            task.journal_offset = entry.offset
+            return 0
         if isinstance(record, journal.SettingsRecord):
             task.change(with_behaviour(self._settings, record.settings))
         elif isinstance(record, journal.ControlRecord):
@@ -70,6 +74,19 @@ class Replay:
         for reader in self._inputs.values():
             reader.close()
         self._inputs = {}
+
+    def _roll_back(self, record: journal.RollbackRecord) -> None:
+        task, to = self._task, record.to
+        where = f"task {task.number}, sequence {record.seq}"
+        if record != record.sealed():
+            raise JournalError(f"{where}: the rollback's record does not have the chain that belongs to it")
+        if task.mark != journal.Metadata(to.seq, to.chain):
+            raise SnapshotError(
+                f"{self._origin}: it leads to {task.mark}, but the rollback at {where} went to {to.seq}:{to.chain}"
+            )
+        # They read on from where the state stood, and it goes on elsewhere.
+        self.close()
+        task.roll_back(record)
 
     def _batch(self, record: journal.BatchRecord) -> int:
         task = self._task

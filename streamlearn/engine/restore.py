@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from streamlearn.arithmetic.kernel_cache import kernel_hash
 from streamlearn.engine import journal
 from streamlearn.engine.behaviour import with_behaviour
+from streamlearn.engine.history import goes_back_to, last_rollback, way
 from streamlearn.engine.journal_reader import Entry, JournalReader
 from streamlearn.engine.replay import Replay
 from streamlearn.engine.task import Task
@@ -35,6 +38,8 @@ def manifest_of(task: Task) -> dict[str, Any]:
         "journal_offset": task.journal_offset,
         "kernel": kernel_hash(),
         "settings": task.behaviour,
+        "now": task.now_ns,
+        "rollback": None if task.rollback is None else msgspec.to_builtins(task.rollback),
     }
 
 
@@ -105,81 +110,60 @@ class Restore:
         group = self._settings.kafka.group_id
         for entry in sorted(self._store.list(group, None, number), key=lambda entry: -entry.seq):
             try:
-                task, tail = self._load(entry, partitions, committed)
+                manifest = self._store.read_manifest(entry)
+                tail = self._tail(entry, manifest, committed)
+                kernel = _check_kernels(manifest["kernel"], tail, entry.path)
+                if kernel != kernel_hash() and self._following:
+                    raise SnapshotError(f"{entry.path} is of another release (kernel {kernel}), which still runs")
+                _logger.info("reading snapshot %s (%d bytes)", entry.path, entry.size_bytes)
+                task = loaded(self._settings, self._store, entry, partitions)
                 self._replay(task, tail, committed, entry.path)
+                if kernel != kernel_hash():
+                    _change_kernel(task)
                 return task
             except SnapshotError as error:
                 _logger.warning("snapshot refused: %s", error)
                 self._refused.append(str(error))
         return None
 
-    def _load(
-        self, entry: SnapshotEntry, partitions: Sequence[TopicPartition], committed: journal.Metadata
-    ) -> tuple[Task, list[Entry]]:
-        assert self._store is not None
+    def _tail(self, entry: SnapshotEntry, manifest: Mapping[str, Any], committed: journal.Metadata) -> list[Entry]:
+        """Return the journal behind a snapshot; raise `SnapshotError` when the two do not belong together."""
         if entry.seq > committed.seq:
             raise SnapshotError(f"{entry.path} is of sequence {entry.seq}, beyond the committed {committed.seq}")
         if entry.seq == committed.seq and entry.chain != committed.chain:
             raise SnapshotError(f"{entry.path} has the chain {entry.chain}, committed is {committed.chain}")
-        manifest = self._store.read_manifest(entry)
-        tail = self._tail(entry, manifest, committed)
-        _logger.info("reading snapshot %s (%d bytes)", entry.path, entry.size_bytes)
-        _, arrays = self._store.read(entry)
-        task = Task(with_behaviour(self._settings, manifest["settings"]), entry.task, partitions, entry.lineage)
-        task.load_arrays(arrays)
-        task.positions = {
-            TopicPartition(topic, partition): offset for topic, partition, offset in manifest["positions"]
-        }
-        task.topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
-        task.mark = journal.Metadata(entry.seq, entry.chain)
-        task.snapshot_seq = entry.seq
-        task.journal_offset = manifest["journal_offset"]
-        if manifest["kernel"] != kernel_hash() and not tail:
-            if self._following:
-                raise SnapshotError(
-                    f"{entry.path} is of another release (kernel {manifest['kernel']}), which still runs"
-                )
-            change = journal.ControlRecord(journal.VERSION, task.number, kernel=kernel_hash())
-            task.preamble.append(journal.encode(change))
-            _logger.info("task %d goes on with another release (kernel %s)", task.number, kernel_hash())
-        return task, tail
-
-    def _tail(self, entry: SnapshotEntry, manifest: Mapping[str, Any], committed: journal.Metadata) -> list[Entry]:
-        """Return the journal behind a snapshot; raise `SnapshotError` when the two do not belong together."""
         at = manifest["journal_offset"]
         reader = JournalReader(self._source, self._settings.journal_topic, entry.task, at)
         entries = reader.entries
-        if at >= reader.log_start:
-            own = entries[0].record if entries and entries[0].offset == at else None
-            if not isinstance(own, journal.BatchRecord) or (own.seq, own.chain) != (entry.seq, entry.chain):
-                found = f"{own.seq}:{own.chain}" if isinstance(own, journal.BatchRecord) else "no such batch"
-                raise SnapshotError(
-                    f"{entry.path} is at {entry.seq}:{entry.chain}, the journal has {found} there: it belongs to "
-                    "another model"
-                )
+        point = journal.Metadata(entry.seq, entry.chain)
+        if is_kept := at >= reader.log_start:
+            check_point(entry, entries[0] if entries and entries[0].offset == at else None)
             entries = entries[1:]
-        elif entry.seq != committed.seq:
-            raise SnapshotError(f"{entry.path} is older than the journal, which begins at offset {reader.log_start}")
         if any(isinstance(later.record, journal.LineageRecord) for later in entries):
             raise SnapshotError(f"{entry.path} is of lineage {entry.lineage}; a new model was begun after it")
         entries = self._within(entries, committed)
-        _check_kernels(manifest["kernel"], entries, entry.path)
-        return entries
+        if not is_kept and entry.seq != committed.seq and not goes_back_to(entries, point):
+            raise SnapshotError(f"{entry.path} is older than the journal, which begins at offset {reader.log_start}")
+        return way(entries, point, entry.path)
 
     def _from_beginning(self, number: int, partitions: Sequence[TopicPartition], committed: journal.Metadata) -> Task:
         """Return the task as the whole journal gives it."""
         where = f"{self._settings.journal_topic}[{number}]"
-        entries = JournalReader(self._source, self._settings.journal_topic, number).since_lineage()
+        reader = JournalReader(self._source, self._settings.journal_topic, number)
+        entries = reader.since_lineage()
         if not entries:
             refused = "".join(f"; {reason}" for reason in self._refused)
+            rollback = last_rollback(reader.entries)
+            wanted = "" if rollback is None else f"; the model was rolled back to {rollback.to.seq}:{rollback.to.chain}"
+            way_out = "a snapshot back" if rollback is None else "that snapshot or one since then back"
             raise SnapshotError(
                 f"task {number} is committed at {committed}, but there is no usable snapshot under "
-                f"{self._settings.snapshot.location}, and {where} no longer has the model's beginning{refused}: "
-                "put a snapshot back, or begin anew with another kafka.group_id"
+                f"{self._settings.snapshot.location}, and {where} no longer has the model's beginning"
+                f"{refused}{wanted}: put {way_out}, or begin anew with another kafka.group_id"
             )
         lineage = entries[0].record
         assert isinstance(lineage, journal.LineageRecord)
-        entries = self._within(entries, committed)
+        entries = way(self._within(entries, committed), journal.Metadata(0, journal.FIRST_CHAIN), where)
         _check_kernels(lineage.kernel, entries, where)
         task = Task(with_behaviour(self._settings, lineage.settings), number, partitions, lineage.id)
         task.topics = lineage.topics
@@ -192,7 +176,7 @@ class Restore:
         if not self._following:
             return entries
         within = (
-            isinstance(entry.record, journal.BatchRecord) and entry.record.seq <= committed.seq for entry in entries
+            isinstance(entry.record, journal.NumberedRecord) and entry.record.seq <= committed.seq for entry in entries
         )
         return entries[: max((place + 1 for place, inside in enumerate(within) if inside), default=0)]
 
@@ -201,7 +185,7 @@ class Restore:
         rows, begun_at, told_at = 0, task.mark.seq, time.monotonic()
         with contextlib.closing(Replay(self._settings, self._source, task, origin)) as replay:
             for entry in entries:
-                if isinstance(entry.record, journal.BatchRecord) and entry.record.seq > committed.seq:
+                if isinstance(entry.record, journal.NumberedRecord) and entry.record.seq > committed.seq:
                     raise JournalError(
                         f"task {task.number}: the journal goes up to sequence {entry.record.seq}, but {committed} is "
                         "committed: the group's offsets were set back; begin anew with another kafka.group_id"
@@ -214,8 +198,53 @@ class Restore:
                     _logger.info("task %d: %d rows applied again, %s of %s", task.number, rows, task.mark, committed)
 
 
-def _check_kernels(kernel: str, entries: Sequence[Entry], where: str) -> None:
-    """Refuse to replay batches that another release made: it may compute other bits."""
+def loaded(
+    settings: Settings, store: SnapshotStore, entry: SnapshotEntry, partitions: Sequence[TopicPartition]
+) -> Task:
+    """Return the task as a snapshot has it.
+
+    Raises
+    ------
+    SnapshotError
+        When the snapshot cannot be read, or does not fit this release.
+    """
+    manifest, arrays = store.read(entry)
+    task = Task(with_behaviour(settings, manifest["settings"]), entry.task, partitions, entry.lineage)
+    task.load_arrays(arrays)
+    task.positions = {TopicPartition(topic, partition): offset for topic, partition, offset in manifest["positions"]}
+    task.topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
+    task.mark = journal.Metadata(entry.seq, entry.chain)
+    task.snapshot_seq = entry.seq
+    task.journal_offset = manifest["journal_offset"]
+    task.now_ns = manifest.get("now", 0)
+    rollback = manifest.get("rollback")
+    task.rollback = None if rollback is None else msgspec.convert(rollback, journal.RollbackRecord)
+    return task
+
+
+def check_point(entry: SnapshotEntry, own: Entry | None) -> None:
+    """Raise `SnapshotError` unless the record where the journal should have a snapshot's point is of that point."""
+    record = None if own is None else own.record
+    if not isinstance(record, journal.NumberedRecord):
+        found = "no such batch"
+    elif (record.seq, record.chain) == (entry.seq, entry.chain):
+        return
+    else:
+        found = f"{record.seq}:{record.chain}"
+    raise SnapshotError(
+        f"{entry.path} is at {entry.seq}:{entry.chain}, the journal has {found} there: it belongs to another model"
+    )
+
+
+def _change_kernel(task: Task) -> None:
+    """Let the journal say that this release computes the batches from here on."""
+    change = journal.ControlRecord(journal.VERSION, task.number, kernel=kernel_hash())
+    task.preamble.append(journal.encode(change))
+    _logger.info("task %d goes on with another release (kernel %s)", task.number, kernel_hash())
+
+
+def _check_kernels(kernel: str, entries: Sequence[Entry], where: str) -> str:
+    """Return the kernel at the end; refuse to replay batches of another release, which may compute other bits."""
     for entry in entries:
         if isinstance(entry.record, journal.ControlRecord) and entry.record.kernel:
             kernel = entry.record.kernel
@@ -224,3 +253,4 @@ def _check_kernels(kernel: str, entries: Sequence[Entry], where: str) -> None:
                 f"{where}: batches after it were made by another release (kernel {kernel}): run that release once more "
                 "and stop it with SIGTERM, so that it ends on a snapshot, before starting this one"
             )
+    return kernel

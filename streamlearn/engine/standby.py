@@ -184,7 +184,7 @@ class StandBy:
                     for raw in reader.follow(0.0 if at_hand else WAIT_SECONDS):
                         entry = entry_of(raw)
                         at_hand.append(entry)
-                        if isinstance(entry.record, journal.BatchRecord):
+                        if isinstance(entry.record, journal.NumberedRecord):
                             known = entry.record.seq
                 self._standing = Standing("following", task.mark, known - task.mark.seq)
                 if at_hand:

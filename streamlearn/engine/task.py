@@ -82,7 +82,8 @@ class Task:
 
     ``positions`` are the offsets to apply next, ``mark`` the sequence and chain of the last batch, ``preamble`` the
     journal's records that go before the next one, ``passed_over`` records that nobody can read, whose dead letters
-    go with the next batch, ``snapshot_seq`` the sequence of the snapshot it came from.
+    go with the next batch, ``snapshot_seq`` the sequence of the snapshot it came from, ``now_ns`` the journal's clock
+    at the mark, ``rollback`` the last rollback that led there.
     """
 
     def __init__(self, settings: Settings, number: int, partitions: Sequence[TopicPartition], lineage: str) -> None:
@@ -99,6 +100,8 @@ class Task:
         self.preamble: list[bytes] = []
         self.passed_over: list[tuple[RawRecord, RecordError]] = []
         self.snapshot_seq = 0
+        self.now_ns = 0
+        self.rollback: journal.RollbackRecord | None = None
 
     @property
     def behaviour(self) -> dict[str, Any]:
@@ -121,6 +124,13 @@ class Task:
         """Go on behind ranges that the log no longer has."""
         for lost in ranges:
             self.positions[lost.of] = lost.end
+
+    def roll_back(self, record: journal.RollbackRecord) -> None:
+        """Take the sequence number and the positions of a rollback; the state is that of the point it names."""
+        self.positions = {TopicPartition(p.topic, p.partition): p.offset for p in record.positions}
+        self.mark = journal.Metadata(record.seq, record.chain)
+        self.now_ns = record.now
+        self.rollback = record
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name."""
@@ -303,6 +313,7 @@ class Batch:
         record = journal.BatchRecord(body.v, body.task, body.seq, body.rng, body.n, body.crc, body.now, mark.chain)
         task.positions = ends
         task.mark = mark
+        task.now_ns = self._now
         journalled = [*task.preamble, journal.encode(record)]
         task.preamble = []
         # They are in no outcome: the journal's record before this one tells of them.

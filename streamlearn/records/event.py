@@ -19,20 +19,20 @@ class EventPoint(BaseModel):
 
 
 class Event(BaseModel):
-    """A drift alarm, a change of the partition, or a change of the label space."""
+    """A drift alarm, a change of the partition or of the label space, or a rollback to an earlier snapshot."""
 
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = 1
-    kind: Literal["drift", "partition", "label", "tree", "features"]
+    kind: Literal["drift", "partition", "label", "tree", "features", "rollback"]
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
     name: str = Field(description="The cluster or label; empty for the model")
-    signal: Literal["loss", "excess_loss", "code_length", "dissimilarity", "label_sets", "rate"]
-    direction: Literal["worse", "better"]
+    signal: Literal["loss", "excess_loss", "code_length", "dissimilarity", "label_sets", "rate", "sequence"]
+    direction: Literal["worse", "better", "none"]
     before: float = Field(description="The signal before; of a loss, its mean")
     after: float = Field(description="The signal after")
     n: int = Field(description="Rows that the signal after rests on", ge=0)
     since_row: int = Field(description="The row from which it holds", ge=0)
-    action: Literal["none", "retest", "reset", "rebuild"]
+    action: Literal["none", "retest", "reset", "rebuild", "rollback"]
     source: SourcePoint | None = Field(default=None, description="The record whose truth was learnt when it happened")

@@ -184,6 +184,10 @@ class Source(Protocol):
         """Return a reader of committed records from an offset, independent of the assignment."""
         ...
 
+    def members(self) -> list[str]:
+        """Return the names of the group's members, stand-bys too; needs no `open`."""
+        ...
+
     def observer(self) -> Source:
         """Return a source for another thread that answers questions about the log, and is no member of the group."""
         ...

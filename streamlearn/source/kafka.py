@@ -293,6 +293,13 @@ class KafkaSource:
     def reader(self, partition: TopicPartition, start: int) -> KafkaReader:
         return KafkaReader(self._settings, partition, start)
 
+    def members(self) -> list[str]:
+        group = self._settings.kafka.group_id
+        return [
+            f"{member['group_instance_id'] or member['client_id']} ({member['client_host'].lstrip('/')})"
+            for member in self.admin.describe_groups([group])[group]["members"]
+        ]
+
     def observer(self) -> KafkaSource:
         observer = KafkaSource(self._settings)
         # It subscribes to nothing, so it joins nothing; the group's name is for its committed offsets.

@@ -105,6 +105,9 @@ class MemorySource:
     def reader(self, partition: TopicPartition, start: int) -> _MemoryReader:
         return _MemoryReader(self._log, partition, start)
 
+    def members(self) -> list[str]:
+        return []
+
     def observer(self) -> MemorySource:
         return MemorySource(self._log, self._topics, self._group)
 

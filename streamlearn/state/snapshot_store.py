@@ -231,8 +231,9 @@ class SnapshotStore:
 
         ``keep`` snapshots that can be opened stay, the highest sequences first; one that cannot be opened counts for
         nothing and goes when it is older than they are. Where none can be opened, nothing is removed. Those beyond
-        ``newest``, the sequence that is known to be of the model's past, neither count nor go. In a folder, temporary
-        files whose writer was killed go as well.
+        ``newest``, the sequence that is known to be of the model's past, neither count nor go. After a rollback, the
+        snapshot that it went to stays until all that are kept are younger than the rollback: those in between are of
+        no use to a restore. In a folder, temporary files whose writer was killed go as well.
 
         Raises
         ------
@@ -241,7 +242,12 @@ class SnapshotStore:
         """
         past = [entry for entry in self.list(group, lineage, task) if newest is None or entry.seq <= newest]
         kept = list(itertools.islice(filter(self._opens, past), self.keep))
-        removed = [entry for entry in past if len(kept) == self.keep and entry.seq < kept[-1].seq]
+        pinned = self._gone_back_to(kept)
+        removed = [
+            entry
+            for entry in past
+            if len(kept) == self.keep and entry.seq < kept[-1].seq and (entry.seq, entry.chain) != pinned
+        ]
         for entry in removed:
             path = self._inner(entry)
             try:
@@ -254,6 +260,14 @@ class SnapshotStore:
         if self._local:
             remove_abandoned(Path(self._folder(group, lineage, task)))
         return removed
+
+    def _gone_back_to(self, kept: Sequence[SnapshotEntry]) -> tuple[int, str] | None:
+        """Return the point that the newest one's model was rolled back to, when others are of before the rollback."""
+        rollback = self.read_manifest(kept[0]).get("rollback") if kept else None
+        if not rollback or kept[-1].seq >= rollback["seq"]:
+            return None
+        seq, chain = rollback["to"]
+        return seq, chain
 
     def _opens(self, entry: SnapshotEntry) -> bool:
         """Return whether a snapshot is whole as far as its directory and manifest tell; asked once for each."""

@@ -48,9 +48,9 @@ class Workers:
                 bufsize=1,
             )
 
-    def start(self, *arguments: str, armed: str = "") -> int:
-        """Start a worker and return its process id."""
-        process = self._ask({"arguments": ["run", *arguments], "armed": armed, "log": str(self._log)})
+    def start(self, *arguments: str, armed: str = "", command: Sequence[str] = ("run",)) -> int:
+        """Start a worker, or another command, and return its process id."""
+        process = self._ask({"arguments": [*command, *arguments], "armed": armed, "log": str(self._log)})
         self._running.add(process)
         return process
 

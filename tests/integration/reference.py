@@ -6,9 +6,14 @@ rebalances. What it gives must be, byte for byte, what the workers committed bet
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+from msgspec.structs import replace
 
 from streamlearn.engine import journal
 from streamlearn.engine.align import merged
@@ -46,8 +51,11 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
     partitions = {topic: service.partitions(topic) for topic in written}
     expected: dict[str, dict[int, list[bytes | None]]] = {topic: defaultdict(list) for topic in written}
     tasks: dict[int, Task] = {}
-    for entry in raw(service, settings.journal_topic):
-        record = journal.decode(entry.value, f"{entry.offset}")
+    states: dict[tuple[int, int, str], dict[str, np.ndarray]] = {}
+    entries = raw(service, settings.journal_topic)
+    records = [journal.decode(entry.value, f"{entry.offset}") for entry in entries]
+    gone_back_to = {(r.task, r.to.seq, r.to.chain) for r in records if isinstance(r, journal.RollbackRecord)}
+    for entry, record in zip(entries, records, strict=True):
         if isinstance(record, journal.LineageRecord):
             assert record.task not in tasks, "a second model was begun"
             task = tasks[record.task] = Task(
@@ -55,6 +63,12 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
             )
             task.positions = {TopicPartition(p.topic, p.partition): p.offset for p in record.positions}
             task.preamble.append(entry.value or b"")
+            continue
+        if isinstance(record, journal.RollbackRecord):
+            task = tasks[record.task] = _rolled_back(
+                tasks[record.task], record, states[record.task, record.to.seq, record.to.chain]
+            )
+            expected[topics.events][0].append(_event_of(task, record))
             continue
         assert isinstance(record, journal.BatchRecord), f"something changed while the workers ran: {record}"
         task = tasks[record.task]
@@ -70,6 +84,10 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
             batch.add(row)
         applied, _ = batch.run(outputs=True)
         assert task.mark == journal.Metadata(record.seq, record.chain), f"another chain at {record}"
+        if (record.task, record.seq, record.chain) in gone_back_to:
+            states[record.task, record.seq, record.chain] = {
+                name: array.copy() for name, array in task.arrays().items()
+            }
         for output in applied.outputs:
             expected[output.topic][output.partition % partitions[output.topic]].append(output.value)
     if len(tasks) > 1:
@@ -82,3 +100,43 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
         assert committed == {p: (offset, str(task.mark)) for p, offset in task.positions.items()}, (
             "the committed offsets are not those of the journal's last record"
         )
+
+
+def _rolled_back(task: Task, record: journal.RollbackRecord, state: dict[str, np.ndarray]) -> Task:
+    """Return the model as it was, at the positions that it has come to."""
+    assert (record.seq, record.before) == (task.mark.seq + 1, task.mark.chain)
+    assert [tuple(position) for position in map(_parts, record.positions)] == [
+        (*partition, offset) for partition, offset in sorted(task.positions.items())
+    ], "a rollback moves no position"
+    back = Task(task.settings, task.number, task.partitions, task.lineage)
+    back.load_arrays(state)
+    back.positions = task.positions
+    body = replace(record, chain="")
+    digest = blake2b(bytes.fromhex(record.before), digest_size=12)
+    digest.update(journal.encode(body))
+    back.mark = journal.Metadata(record.seq, digest.hexdigest())
+    assert back.mark.chain == record.chain
+    return back
+
+
+def _parts(position: journal.Position) -> tuple[str, int, int]:
+    return position.topic, position.partition, position.offset
+
+
+def _event_of(task: Task, record: journal.RollbackRecord) -> bytes:
+    row = task.model.learned
+    event = {
+        "schema_version": 1,
+        "kind": "rollback",
+        "at": {"row": row, "now_ns": record.now},
+        "scope": "model",
+        "name": "",
+        "signal": "sequence",
+        "direction": "none",
+        "before": float(record.seq - 1),
+        "after": float(record.to.seq),
+        "n": 0,
+        "since_row": row,
+        "action": "rollback",
+    }
+    return json.dumps(event, separators=(",", ":")).encode()

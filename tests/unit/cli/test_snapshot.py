@@ -19,8 +19,11 @@ from streamlearn.state.snapshot_store import SnapshotStore
 def location(tmp_path: Path) -> Path:
     store = SnapshotStore(str(tmp_path / "snapshots"))
     for lineage, seq in (("a1", 3), ("a1", 20), ("b2", 7)):
+        taken = {"now": 1_769_860_800_000_000_000} if seq == 20 else {}
         arrays = {"learner.weights": np.ones((seq, 4), np.float32), "learner.counters": np.array(seq)}
-        store.save("team/eu", lineage, 0, seq, "c0ffee", arrays, {"positions": [["instances", 0, seq]], "kernel": "k"})
+        store.save(
+            "team/eu", lineage, 0, seq, "c0ffee", arrays, {"positions": [["instances", 0, seq]], "kernel": "k"} | taken
+        )
     return tmp_path / "snapshots"
 
 
@@ -48,18 +51,30 @@ def test_list_shows_newest_first(location):
     done = streamlearn("list", location)
     assert done.returncode == 0, done.stderr
     head, *rows = done.stdout.splitlines()
-    assert head.split() == ["GROUP", "LINEAGE", "TASK", "SEQUENCE", "BYTES", "PATH"]
+    assert head.split() == ["GROUP", "LINEAGE", "TASK", "SEQUENCE", "TAKEN", "BYTES", "PATH"]
     assert [row.split()[:4] for row in rows] == [
         ["team/eu", "a1", "0", "20"],
         ["team/eu", "a1", "0", "3"],
         ["team/eu", "b2", "0", "7"],
     ]
     assert rows[0].split()[-1] == str(newest(location))
+    assert rows[0].split()[4] == "2026-01-31T12:00:00.000+00:00"
+    assert "not known" in rows[1]
 
 
 def test_list_as_json(location):
     entries = json.loads(streamlearn("list", location, "--json").stdout)
     assert [(entry["lineage"], entry["seq"]) for entry in entries] == [("a1", 20), ("a1", 3), ("b2", 7)]
+    assert [entry["taken"] for entry in entries] == ["2026-01-31T12:00:00.000+00:00", "not known", "not known"]
+
+
+def test_rollback_asks_for_one_snapshot(location):
+    for arguments in ((), ("20", "--until", "2026-01-31")):
+        done = streamlearn("rollback", *arguments, "--set", f"snapshot.location={location}")
+        assert done.returncode == 2
+        assert "say which snapshot: its sequence, file name or path, or --until a time" in done.stderr
+    done = streamlearn("rollback", "--until", "yesterday")
+    assert (done.returncode, "--until 'yesterday' is no time" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("way", ["option", "file", "environment"])

@@ -1,0 +1,76 @@
+"""``streamlearn snapshot rollback`` on a broker: refused beside workers, killed on its way, and gone on from."""
+
+from __future__ import annotations
+
+import signal
+
+from kafka import KafkaConsumer
+
+from tests.faults.workers import Workers
+from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
+from tests.integration.service import Service
+from tests.integration.test_faults import answered_once, produce
+from tests.snapshot_faults import snapshots
+
+MORE = ["topics.partitions=2", "engine.batch_instances=20", "kafka.session_timeout_ms=1000"]
+COMMAND = ("snapshot", "rollback")
+
+
+def sequences(service: Service) -> list[int]:
+    return [int(path.name.split("-")[0]) for path in snapshots(service.snapshots)]
+
+
+def run(service: Service, workers: Workers, count: int, first: int) -> None:
+    """Let a worker answer more instances and end on a snapshot."""
+    produce(service, count, seed=first, first=first)
+    arguments = service.settings(labels=True, more=[*MORE, "snapshot.interval_seconds=600"])
+    assert workers.wait(workers.start("--stop-at-end", "--leave", *arguments)) == 0, workers.log()[-3000:]
+
+
+def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_over_the_journal(
+    service: Service, workers: Workers
+) -> None:
+    service.make_topics(labels=True, more=MORE)
+    for part in range(2):
+        run(service, workers, 60, 60 * part)
+    newest, oldest = sequences(service)
+    settings = service.settings(labels=True, more=MORE)
+
+    # A worker that does nothing but live.
+    live = KafkaConsumer(service.topic("instances"), bootstrap_servers=service.broker, group_id=service.name)
+    live.poll(timeout_ms=100)
+    service.wait("it to be in the group", lambda: bool(service.assigned()))
+    assert workers.wait(workers.start(str(oldest), "--yes", *settings, command=COMMAND)) == 1
+    live.close()
+    assert f"streamlearn: workers of group {service.name} live: kafka-python" in workers.log()
+    assert "(127.0.0.1). Stop all of them" in workers.log()
+    assert workers.wait(workers.start(str(oldest), *settings, command=COMMAND)) == 0
+    assert workers.log().endswith("nothing was changed; --yes rolls back\n")
+    assert mark(service) == newest
+
+    assert killed(workers, "commit answered", str(oldest), *settings)
+    service.wait("the rollback whose end nobody waited for", lambda: mark(service) == newest + 1)
+    run(service, workers, 60, 120)
+    before = mark(service)
+    assert killed(workers, "outputs flushed", str(newest), *settings)
+    assert mark(service) == before
+    assert workers.wait(workers.start(str(newest), "--yes", *settings, command=COMMAND)) == 0, workers.log()[-3000:]
+    assert mark(service) == before + 1
+    for path in snapshots(service.snapshots):
+        if not path.name.startswith(f"{oldest}-"):
+            path.unlink()
+    run(service, workers, 60, 180)
+    answered_once(service, 240)
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))
+
+
+def killed(workers: Workers, point: str, *arguments: str) -> bool:
+    """Return whether a rollback was killed at a point."""
+    process = workers.start(*arguments, "--yes", command=COMMAND, armed=f"{point}:1")
+    return workers.wait(process) == -signal.SIGKILL
+
+
+def mark(service: Service) -> int:
+    """Return the committed sequence."""
+    place = (service.topic("instances"), 0)
+    return int(service.committed([place])[place][1].split(":")[0])
