@@ -167,7 +167,8 @@ class StreamModel:
 
     def memory_bytes(self) -> int:
         """Return the bytes that the state's arrays hold."""
-        return sum(array.nbytes for array in self.arrays().values())
+        parts = (self.labels, self.learner, self.measures)
+        return self.encoder.memory_bytes() + sum(array.nbytes for part in parts for array in part.arrays().values())
 
     def memory_bound_bytes(self) -> int:
         """Return the largest size in bytes that the state may grow to."""

@@ -31,6 +31,7 @@ class Columns:
         self.maximum = maximum
         self.hashed = hashed
         self.names: list[str] = []
+        self._name_bytes = 0
         self._column_of: dict[str, int] = {}
 
     @property
@@ -41,7 +42,7 @@ class Columns:
     def find(self, name: str) -> int:
         """Return the column of a name, or ``UNSEEN``."""
         if self.hashed:
-            return zlib.crc32(name.encode("utf-8", "surrogatepass")) % self.maximum
+            return zlib.crc32(_bytes_of(name)) % self.maximum
         return self._column_of.get(name, UNSEEN)
 
     def admit(self, names: Iterable[str]) -> dict[str, int]:
@@ -52,6 +53,7 @@ class Columns:
                 break
             column = len(self.names)
             self.names.append(name)
+            self._name_bytes += len(_bytes_of(name))
             self._column_of[name] = column
             admitted[name] = column
         return admitted
@@ -62,11 +64,17 @@ class Columns:
             if name not in self._column_of and len(self.names) < self.maximum:
                 self._column_of[name] = len(self.names)
                 self.names.append(name)
+                self._name_bytes += len(_bytes_of(name))
 
     @property
     def room(self) -> int:
         """How many new names still fit."""
         return self.maximum - self.count
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes of the arrays below, without making them."""
+        return self._name_bytes + 8 * (len(self.names) + 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the names as packed bytes and offsets; empty when hashed."""
@@ -87,4 +95,9 @@ class Columns:
                 f"the snapshot has {len(names)} features but features.maximum is {self.maximum}: raise the setting"
             )
         self.names = names
+        self._name_bytes = arrays["names"].size
         self._column_of = {name: column for column, name in enumerate(names)}
+
+
+def _bytes_of(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")

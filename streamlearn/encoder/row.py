@@ -243,6 +243,10 @@ class Encoder:
                 previous = column
         return distinct
 
+    def memory_bytes(self) -> int:
+        """Return the bytes of the state's arrays without making those of the names."""
+        return self.columns.memory_bytes + sum(array.nbytes for array in self.scaling.arrays().values())
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name."""
         return {

@@ -91,6 +91,11 @@ class Pending:
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def kept(self) -> int:
+        """Everything that is kept: instances, marks of those that have left, and labels whose instance has not come."""
+        return len(self._entries) + len(self._marks) + len(self.orphans)
+
     def advance(self, timestamp_ms: int, now_ns: int) -> None:
         """Let event time reach a record's timestamp, but never pass the clock."""
         self.watermark_ms = max(self.watermark_ms, min(timestamp_ms, now_ns // 1_000_000))

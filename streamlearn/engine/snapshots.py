@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from queue import Queue
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from streamlearn.engine.restore import manifest_of
 from streamlearn.engine.task import Task
-from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import copy_arrays
 from streamlearn.state.forked import Forked, can_fork
-from streamlearn.state.snapshot_format import write_snapshot
+from streamlearn.state.pages import LettingGo, Region, big_regions, gather
 from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
 
 _logger = logging.getLogger(__name__)
 
 FORK_BYTES = 32 << 20
-"""States from this size on are not copied: a copy of so many bytes takes longer than another process."""
+"""Models from this size on are not copied: a copy of so many bytes takes longer than another process."""
+FORK_ENTRIES = 1_000
+"""From so many waiting instances and labels on packing them takes longer."""
 
 
 class _PointOf(NamedTuple):
@@ -61,8 +60,10 @@ class SnapshotWriter:
         self._due = time.monotonic() + interval_seconds
         self._waiting: list[int] = []
         self._queue: Queue[_Job | None] = Queue(maxsize=1)
-        self._busy = threading.Event()
+        self._changed = threading.Condition()
+        self._unfinished = 0
         self._written: dict[int, tuple[str, str]] = {}
+        self._regions: dict[int, list[Region]] = {}
         self.failures = 0
         self.last: Written | None = None
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
@@ -71,7 +72,7 @@ class SnapshotWriter:
     @property
     def busy(self) -> bool:
         """Whether a snapshot is being written."""
-        return self._busy.is_set()
+        return self._unfinished > 0
 
     def has(self, task: Task) -> None:
         """Note that a task came from a snapshot of the point at which it stands."""
@@ -102,52 +103,52 @@ class SnapshotWriter:
         if self._written.get(task.number) == _point(task) or task.mark.seq == 0:
             return
         self._written[task.number] = _point(task)
-        self._busy.set()
+        with self._changed:
+            self._unfinished += 1
         begun = time.monotonic()
-        point = _PointOf(self._group, task.lineage, task.number, task.mark.seq, task.mark.chain)
-        manifest, arrays = manifest_of(task), task.arrays()
         try:
-            if can_fork() and sum(array.nbytes for array in arrays.values()) >= FORK_BYTES:
-                work = self._forked(point, manifest, arrays)
-            else:
-                work = self._copied(point, manifest, copy_arrays(arrays))
-        except (OSError, SnapshotError) as error:
+            write = self._forked(task) if can_fork() and _is_big(task) else self._copied(task)
+        except OSError as error:
             self._failed(task.number, error)
-            self._busy.clear()
+            self._finished()
             return
-        self._queue.put(_Job(task.number, work, time.monotonic() - begun))
+        self._queue.put(_Job(task.number, write, time.monotonic() - begun))
 
-    def _copied(
-        self, point: _PointOf, manifest: Mapping[str, Any], copies: Mapping[str, np.ndarray]
-    ) -> Callable[[], SnapshotEntry]:
+    def _copied(self, task: Task) -> Callable[[], SnapshotEntry]:
+        point, manifest, copies = self._named(task), manifest_of(task), copy_arrays(task.arrays())
         return lambda: self._store.save(*point, copies, manifest)
 
-    def _forked(
-        self, point: _PointOf, manifest: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
-    ) -> Callable[[], SnapshotEntry]:
-        """Let a process that has the state as it is now write the file."""
-        begun = self._store.begin(*point)
+    def _forked(self, task: Task) -> Callable[[], SnapshotEntry]:
+        """Let a process that has the state as it is now collect its arrays and write the file."""
+        begun = self._store.begin(*self._named(task))
+        number = task.number
+        manifest = manifest_of(task)
 
-        def write() -> None:
-            write_snapshot(begun.file, arrays, {**begun.point, **manifest})
-            begun.file.flush()
-            os.fsync(begun.file.fileno())
+        def write() -> str:
+            arrays = task.arrays()
+            regions = big_regions(arrays)
+            self._store.fill(begun, arrays, manifest, LettingGo(regions).written)
+            return json.dumps(list(regions.values()))
 
-        try:
-            child = Forked(write)
-        except OSError:
-            self._store.abandon(begun)
-            raise
+        child = Forked(write)
 
         def finish() -> SnapshotEntry:
             try:
-                child.wait(lambda: begun.temporary.stat().st_size)
+                self._regions[number] = [Region(*region) for region in json.loads(child.wait(begun.progress))]
             except BaseException:
                 self._store.abandon(begun)
                 raise
             return self._store.finish(begun)
 
         return finish
+
+    def _named(self, task: Task) -> _PointOf:
+        return _PointOf(self._group, task.lineage, task.number, task.mark.seq, task.mark.chain)
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until nothing is being written; return whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._unfinished, timeout_seconds)
 
     def close(self) -> None:
         """Write what was taken, then end the thread."""
@@ -161,7 +162,9 @@ class SnapshotWriter:
             except Exception as error:  # an object store's client raises errors of its own
                 self._failed(job.task, error)
             if self._queue.empty():
-                self._busy.clear()
+                # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
+                gather(self._regions.get(job.task, ()))
+            self._finished()
 
     def _save(self, job: _Job) -> None:
         begun = time.monotonic()
@@ -178,10 +181,19 @@ class SnapshotWriter:
             1000 * job.pause_seconds,
         )
 
+    def _finished(self) -> None:
+        with self._changed:
+            self._unfinished -= 1
+            self._changed.notify_all()
+
     def _failed(self, task: int, error: Exception) -> None:
         self.failures += 1
         self._written.pop(task, None)
         _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
+
+
+def _is_big(task: Task) -> bool:
+    return task.model.memory_bytes() >= FORK_BYTES or task.pending.kept >= FORK_ENTRIES
 
 
 def _point(task: Task) -> tuple[str, str]:

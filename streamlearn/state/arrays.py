@@ -40,19 +40,19 @@ def check_kind(name: str, dtype: np.dtype) -> None:
         raise TypeError(f"array {name!r} has dtype {dtype}; state holds booleans, integers and floats only")
 
 
-def array_chunks(array: np.ndarray) -> Iterator[memoryview]:
-    """Yield the array's bytes, C-contiguous and little-endian, in pieces; what has to be copied for that is bounded."""
-    if array.flags.c_contiguous and array.dtype.newbyteorder("<") == array.dtype:
-        data = array_bytes(array)
-        for start in range(0, len(data), _CHUNK_BYTES):
-            yield data[start : start + _CHUNK_BYTES]
-        return
-    if array.ndim == 0 or array.shape[0] == 1:
-        yield array_bytes(plain_array("", array))
-        return
-    rows = max(1, _CHUNK_BYTES * array.shape[0] // max(1, array.nbytes))
-    for start in range(0, array.shape[0], rows):
-        yield array_bytes(plain_array("", array[start : start + rows]))
+def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the array in order as views; what `plain_array` has to copy of each is bounded."""
+    if array.flags.c_contiguous:
+        flat = array.reshape(-1)
+        items = _CHUNK_BYTES // array.itemsize
+        for start in range(0, flat.size, items):
+            yield flat[start : start + items]
+    elif array.shape[0] == 1:
+        yield from array_pieces(array[0])
+    else:
+        rows = max(1, _CHUNK_BYTES * array.shape[0] // max(1, array.nbytes))
+        for start in range(0, array.shape[0], rows):
+            yield array[start : start + rows]
 
 
 def array_bytes(array: np.ndarray) -> memoryview:

@@ -24,27 +24,30 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     OSError
         The file cannot be written; what was at ``path`` is unchanged and the temporary file is removed.
     """
-    temporary, file = open_temporary(path)
+    fill_atomically(temporary_name(path), path, write)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside ``path`` that nothing has yet."""
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
+
+
+def fill_atomically(temporary: Path, target: Path | None, write: Callable[[BinaryIO], None]) -> None:
+    """Do what `write_atomically` does with a temporary name that is known; without a target the file keeps it."""
+    temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with file:
+        with temporary.open("xb") as file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            temporary.replace(path)
+            if target is not None:
+                temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
-
-
-def open_temporary(path: Path) -> tuple[Path, BinaryIO]:
-    """Make and lock a temporary file beside ``path``, with its folder; raises `OSError` when that cannot be done."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
-    file = temporary.open("xb")
-    with contextlib.suppress(OSError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return temporary, file
+    sync_folder(temporary.parent)
 
 
 def sync_folder(folder: Path) -> None:

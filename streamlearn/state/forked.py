@@ -21,6 +21,8 @@ from streamlearn.errors import SnapshotError
 
 LOOK_SECONDS = 60.0
 TEXT_BYTES = 4_096
+NICE = 5
+"""How far the child stands behind its owner where both want the same processor."""
 
 
 def can_fork() -> bool:
@@ -29,12 +31,12 @@ def can_fork() -> bool:
 
 
 class Forked:
-    """A child process that does some work on memory as it is now.
+    """A child process that does some work on memory as it is now, behind its owner in the queue for processors.
 
     Parameters
     ----------
     work:
-        What it does.
+        What it does; the text that it returns comes back.
 
     Raises
     ------
@@ -42,7 +44,7 @@ class Forked:
         The system refuses another process, for instance because memory is short.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], str]) -> None:
         self._pipe, write = os.pipe()
         try:
             self.process = os.fork()
@@ -54,8 +56,8 @@ class Forked:
             _work_and_exit(work, write)
         os.close(write)
 
-    def wait(self, progress: Callable[[], int]) -> None:
-        """Wait until the work is done.
+    def wait(self, progress: Callable[[], int]) -> str:
+        """Wait until the work is done; return its text.
 
         Parameters
         ----------
@@ -88,12 +90,13 @@ class Forked:
             os.close(self._pipe)
             _, status = os.waitpid(self.process, 0)
         code = os.waitstatus_to_exitcode(status)
+        text = said.decode(errors="replace")
         if code:
-            reason = said.decode(errors="replace") or f"the process that writes it ended with status {code}"
-            raise SnapshotError(reason)
+            raise SnapshotError(text or f"the process that writes it ended with status {code}")
+        return text
 
 
-def _work_and_exit(work: Callable[[], None], pipe: int) -> None:
+def _work_and_exit(work: Callable[[], str], pipe: int) -> None:
     """Do the work and end the process, whatever happens: nothing of the parent may run here."""
     code = 1
     try:
@@ -101,7 +104,10 @@ def _work_and_exit(work: Callable[[], None], pipe: int) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(ValueError):
                 signal.signal(number, signal.SIG_IGN)
-        work()
+        os.nice(NICE)
+        text = work().encode()
+        while text:
+            text = text[os.write(pipe, text) :]
         code = 0
     except BaseException as error:
         with contextlib.suppress(BaseException):

@@ -19,7 +19,7 @@ import math
 import os
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -27,7 +27,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import array_bytes, array_chunks, check_kind
+from streamlearn.state.arrays import array_bytes, array_pieces, check_kind, plain_array
 from streamlearn.state.atomic_file import write_atomically
 
 FORMAT = "streamlearn-snapshot"
@@ -44,9 +44,16 @@ _EMPTY_SHA256 = hashlib.sha256()
 _OLDEST_DATE = (1980, 1, 1, 0, 0, 0)
 
 SnapshotFile = str | os.PathLike[str] | BinaryIO
+Written = Callable[[str, np.ndarray], None]
+"""Told of an array's name and, piece by piece and in order, what of it has been written."""
 
 
-def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+def write_snapshot(
+    file: SnapshotFile,
+    arrays: Mapping[str, np.ndarray],
+    manifest: Mapping[str, Any],
+    written: Written = lambda name, piece: None,
+) -> None:
     """Write a snapshot.
 
     Parameters
@@ -58,6 +65,8 @@ def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifes
         Booleans, integers and floats of any shape; names of letters, digits, ``_``, ``.``, ``-`` and ``/``.
     manifest
         What JSON can hold, without the keys ``format``, ``version`` and ``arrays``.
+    written
+        Told of what will not be read again.
 
     Raises
     ------
@@ -76,9 +85,9 @@ def write_snapshot(file: SnapshotFile, arrays: Mapping[str, np.ndarray], manifes
             raise ValueError(f"array name {name!r} cannot be a file name in a snapshot")
     try:
         if isinstance(file, str | os.PathLike):
-            write_atomically(Path(file), lambda opened: _write(opened, plain, manifest))
+            write_atomically(Path(file), lambda opened: _write(opened, plain, manifest, written))
         else:
-            _write(file, plain, manifest)
+            _write(file, plain, manifest, written)
     except OSError as error:
         raise SnapshotError(f"cannot write snapshot {_name_of(file)}: {error.strerror or error}") from error
 
@@ -149,7 +158,7 @@ class _SealingWriter:
         self._file.flush()
 
 
-def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any]) -> None:
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[str, Any], written: Written) -> None:
     writer: Any = _SealingWriter(file)
     entries = []
     with zipfile.ZipFile(writer, "w", zipfile.ZIP_STORED) as archive:
@@ -159,9 +168,11 @@ def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[s
             header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": array.shape}
             with archive.open(_member(name + ".npy"), "w", force_zip64=True) as member:
                 npy.write_array_header_1_0(member, header)
-                for chunk in array_chunks(array):
+                for piece in array_pieces(array):
+                    chunk = array_bytes(plain_array(name, piece))
                     member.write(chunk)
                     digest.update(chunk)
+                    written(name, piece)
             sha256 = digest.hexdigest()
             entries.append({"name": name, "dtype": dtype.str, "shape": list(array.shape), "sha256": sha256})
         content = {"format": FORMAT, "version": FORMAT_VERSION, **manifest, "arrays": entries}

@@ -23,11 +23,12 @@ import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.state.atomic_file import open_temporary, remove_abandoned, sync_folder, write_atomically
-from streamlearn.state.snapshot_format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
+from streamlearn.state.atomic_file import fill_atomically, remove_abandoned, temporary_name, write_atomically
+from streamlearn.state.snapshot_format import Written, read_manifest, read_snapshot, verify_snapshot, write_snapshot
 
 _FILE = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
 _OBJECT_BLOCK_BYTES = 8 << 20
+_POINT = ("group", "lineage", "task", "seq", "chain")
 
 
 class SnapshotEntry(NamedTuple):
@@ -44,13 +45,19 @@ class SnapshotEntry(NamedTuple):
 
 
 class BegunSnapshot(NamedTuple):
-    """A snapshot that is being written: its ``point`` belongs in the manifest, its bytes in ``file``."""
+    """A snapshot that another process writes: to ``temporary``, and from there to ``target`` if it is on this disk."""
 
     entry: SnapshotEntry
-    point: Mapping[str, Any]
     path: str
     temporary: Path
-    file: BinaryIO
+    target: Path | None
+
+    def progress(self) -> int:
+        """Return the bytes written so far; -1 while there is no file."""
+        try:
+            return self.temporary.stat().st_size
+        except FileNotFoundError:
+            return -1
 
 
 class SnapshotStore:
@@ -111,11 +118,12 @@ class SnapshotStore:
         name = f"{seq}-{chain}.npz"
         if not _FILE.fullmatch(name):
             raise ValueError(f"seq {seq} and chain {chain!r} do not make a file name")
-        point = {"group": group, "lineage": lineage, "task": task, "seq": seq, "chain": chain}
         path = f"{self._folder(group, lineage, task)}/{name}"
+        entry = SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), 0)
+        content = {**_point(entry), **manifest}
 
         def write(file: BinaryIO) -> None:
-            write_snapshot(file, arrays, {**point, **manifest})
+            write_snapshot(file, arrays, content)
 
         try:
             if self._local:
@@ -123,33 +131,48 @@ class SnapshotStore:
             else:
                 self._create(path, write)
             size = self._filesystem.size(path)
-        except SnapshotError as error:
-            raise SnapshotError(f"{self._shown(path)}: {error}") from error
         except (TypeError, ValueError):
             raise
         except Exception as error:
             raise self._failure("write", path, error) from error
-        return SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), int(size or 0))
+        return entry._replace(size_bytes=int(size or 0))
 
     def begin(self, group: str, lineage: str, task: int, seq: int, chain: str) -> BegunSnapshot:
-        """Open a local file for a snapshot that another process fills; `finish` or `abandon` it.
+        """Name the files of a snapshot that another process will `fill`; then `finish` or `abandon` it."""
+        path = f"{self._folder(group, lineage, task)}/{seq}-{chain}.npz"
+        entry = SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), 0)
+        if self._local:
+            return BegunSnapshot(entry, path, temporary_name(Path(path)), Path(path))
+        near = Path(tempfile.gettempdir()) / f"streamlearn-{_last(path)}"
+        return BegunSnapshot(entry, path, temporary_name(near), None)
+
+    def fill(
+        self,
+        begun: BegunSnapshot,
+        arrays: Mapping[str, np.ndarray],
+        manifest: Mapping[str, Any],
+        written: Written = lambda name, piece: None,
+    ) -> None:
+        """Write the file of a snapshot and sync it to the disk; in a folder it then appears under its name.
+
+        ``written`` is told of what will not be read again. Nothing here waits for another thread, so that a forked
+        process may do it.
 
         Raises
         ------
         SnapshotError
-            The file cannot be made.
+            The file cannot be written; nothing is left behind.
+        TypeError, ValueError
+            The arrays or the manifest do not fit the format (`write_snapshot`).
         """
-        path = f"{self._folder(group, lineage, task)}/{seq}-{chain}.npz"
-        target = Path(path) if self._local else Path(tempfile.gettempdir()) / f"streamlearn-{_last(path)}"
+        content = {**_point(begun.entry), **manifest}
         try:
-            temporary, file = open_temporary(target)
-        except OSError as error:
-            raise self._failure("write", path, error) from error
-        point = {"group": group, "lineage": lineage, "task": task, "seq": seq, "chain": chain}
-        return BegunSnapshot(SnapshotEntry(**point, path=self._shown(path), size_bytes=0), point, path, temporary, file)
+            fill_atomically(begun.temporary, begun.target, lambda file: write_snapshot(file, arrays, content, written))
+        except (OSError, SnapshotError) as error:
+            raise self._failure("write", begun.path, error) from error
 
     def finish(self, begun: BegunSnapshot) -> SnapshotEntry:
-        """Let a snapshot appear under its name, now that its file is whole and on the disk.
+        """Take over a file that was filled; in an object store the snapshot now appears.
 
         Raises
         ------
@@ -157,10 +180,7 @@ class SnapshotStore:
             The store cannot be written; nothing is left behind.
         """
         try:
-            if self._local:
-                begun.temporary.replace(begun.path)
-                sync_folder(begun.temporary.parent)
-            else:
+            if begun.target is None:
                 with contextlib.suppress(FileExistsError):
                     self._filesystem.put_file(str(begun.temporary), begun.path, mode="create")
             size = self._filesystem.size(begun.path)
@@ -172,7 +192,6 @@ class SnapshotStore:
 
     def abandon(self, begun: BegunSnapshot) -> None:
         """Remove what is left of a snapshot's temporary file."""
-        begun.file.close()
         begun.temporary.unlink(missing_ok=True)
 
     def list(
@@ -365,6 +384,7 @@ class SnapshotStore:
         return path if self._local else self._filesystem.unstrip_protocol(path)
 
     def _failure(self, action: str, path: str, error: Exception) -> SnapshotError:
+        error = error.__cause__ if isinstance(error, SnapshotError) and isinstance(error.__cause__, OSError) else error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return SnapshotError(
             f"cannot {action} {self._shown(path)}: {reason}. Check snapshot.location ({self.location}): "
@@ -372,8 +392,12 @@ class SnapshotStore:
         )
 
 
+def _point(entry: SnapshotEntry) -> dict[str, Any]:
+    return {key: getattr(entry, key) for key in _POINT}
+
+
 def _check_point(entry: SnapshotEntry, manifest: Mapping[str, Any]) -> None:
-    for key in ("group", "lineage", "task", "seq", "chain"):
+    for key in _POINT:
         if manifest.get(key) != getattr(entry, key):
             raise SnapshotError(
                 f"snapshot {entry.path}: its manifest says {key} {manifest.get(key)!r}, "

@@ -1,29 +1,35 @@
 """Snapshots of a big model while it answers: pauses, rates, memory. Run as a command:
 
-    python -m tests.benchmarks.snapshots [--megabytes N] [--snapshots N] [--folder DIR]
+    python -m tests.benchmarks.snapshots [--megabytes N] [--waiting N] [--snapshots N] [--folder DIR]
 
-A model of that size answers and learns batches from memory, the engine's own way, and snapshots are taken in turn. For
-each batch the time that answers wait is noted: taking a snapshot, and what the batch takes longer while one is being
-written. Beside wall time stands the thread's processor time, which other processes of the machine do not disturb.
+A model of that size, with so many instances that wait for their truth, answers and learns batches from memory, the
+engine's own way, and snapshots are taken in turn. A batch's wait is what it and the taking of a snapshot before it take
+longer than the median of the batches between snapshots. Beside wall time stands the thread's processor time, which
+other processes of the machine do not disturb.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import itertools
 import json
 import random
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Batch, Task
+from streamlearn.plan import StoredInstance
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.state.arrays import state_hash
 from streamlearn.state.snapshot_store import SnapshotStore
 from streamlearn.stream_model import StreamModel
 
@@ -33,15 +39,17 @@ CELL_BYTES = 36
 ENTRIES = 20
 TRUE_LABELS = 3
 BATCH = 10
+NOW_MS = 1_700_000_000_000
 INSTANCES = TopicPartition("instances", 0)
 
 
-def big_task(megabytes: int) -> Task:
+def big_task(megabytes: int, waiting: int = 0) -> Task:
     """Return a task whose state has at least so many megabytes, every page of it written."""
     columns = 1 + megabytes * 1_000_000 // (CELL_BYTES * LABELS)
     settings = Settings.model_validate(
         {
             "kafka": {"group_id": "big"},
+            "topics": {"labels": "labels"},
             "features": {"maximum": columns},
             "labels": {"declared": [f"label{number}" for number in range(LABELS)], "maximum": LABELS},
             "limits": {"memory_bytes": 1 << 42},
@@ -50,8 +58,18 @@ def big_task(megabytes: int) -> Task:
     task = Task(settings, 0, [INSTANCES], "b" * 16)
     task.positions = {INSTANCES: 0}
     task.model = StreamModel(settings, features=[f"f{number}" for number in range(columns)])
-    for array in task.arrays().values():
+    for array in task.model.arrays().values():
         array += np.zeros((), array.dtype)
+    places = np.arange(ENTRIES, dtype=np.int32)
+    values = np.ones(ENTRIES, np.float32)
+    slots = np.arange(5, dtype=np.int32)
+    instance = StoredInstance(
+        places, values, values, places.astype(np.uint8), places, values, slots, slots.astype(np.int64)
+    )
+    for number in range(waiting):
+        identity = f"waits-{number}"
+        task.pending.add(identity, NOW_MS, 0)
+        task.pending.place(identity, 0, instance.packed())
     return task
 
 
@@ -65,7 +83,7 @@ def records(task: Task, count: int, seed: int = 5) -> list[RawRecord]:
         x = {f"f{column}": 1 for column in columns}
         y = [f"label{draw.randrange(LABELS)}" for _ in range(TRUE_LABELS)]
         value = json.dumps({"id": str(number), "x": x, "y": y}).encode()
-        made.append(RawRecord("instances", 0, number, 1_700_000_000_000, None, value))
+        made.append(RawRecord("instances", 0, number, NOW_MS, None, value))
     return made
 
 
@@ -75,48 +93,72 @@ def memory_bytes(process: str = "self") -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
-def measure(megabytes: int, snapshots: int, folder: Path, batches_between: int = 100) -> dict[str, Any]:
+class Waits(NamedTuple):
+    """Seconds of batches, each with the taking of a snapshot before it, by the wall's clock and by the thread's."""
+
+    wall: list[float]
+    processor: list[float]
+
+    def beyond(self, calm: Waits) -> dict[str, Any]:
+        """Return how many milliseconds they took longer than the median of calm ones."""
+        found = {}
+        for name, own, others in zip(("", "_processor"), self, calm, strict=True):
+            more = 1000 * np.maximum(0.0, np.array(own) - np.median(others))
+            for what, value in zip(("median", "p99", "most"), np.percentile(more, [50, 99, 100]), strict=True):
+                found[f"wait_ms_{what}{name}"] = round(float(value), 1)
+        return found
+
+
+def measure(
+    megabytes: int, snapshots: int, folder: Path, waiting: int = 0, batches_between: int = 100
+) -> dict[str, Any]:
     """Take snapshots while batches are applied; return what it cost, and what a restore takes."""
-    task = big_task(megabytes)
+    task = big_task(megabytes, waiting)
     store = SnapshotStore(str(folder), keep=1)
     writer = SnapshotWriter(store, "big", 1e9)
-    rows = records(task, (snapshots + 1) * batches_between * 8 * BATCH)
-    at = 0
-    pauses: list[float] = []
-    processor: list[float] = []
-    calm: list[float] = []
-    busy: list[float] = []
+    rows = itertools.cycle(records(task, 10_000))
+    pauses = Waits([], [])
+    calm, busy = Waits([], []), Waits([], [])
     written = []
     before = memory_bytes()
     peak = before
 
-    def apply() -> float:
-        nonlocal at
-        begun = time.thread_time()
-        batch = Batch(task, 1_700_000_000_000_000_000)
-        for record in rows[at : at + BATCH]:
+    def apply(waits: Waits, before: Callable[[], None] | None = None) -> None:
+        records = list(itertools.islice(rows, BATCH))
+        wall, processor = time.perf_counter(), time.thread_time()
+        if before is not None:
+            before()
+        batch = Batch(task, 1_000_000 * NOW_MS)
+        for record in records:
             batch.add(record)
         batch.run(outputs=True)
-        at += BATCH
-        return time.thread_time() - begun
+        waits.wall.append(time.perf_counter() - wall)
+        waits.processor.append(time.thread_time() - processor)
 
-    calm.extend(apply() for _ in range(batches_between))
-    for _ in range(snapshots):
-        begun, used = time.monotonic(), time.thread_time()
+    def take() -> None:
+        wall, processor = time.perf_counter(), time.thread_time()
         writer.take(task)
-        pauses.append(time.monotonic() - begun)
-        processor.append(time.thread_time() - used)
-        while writer.busy and at + BATCH <= len(rows):
-            busy.append(apply())
+        pauses.wall.append(time.perf_counter() - wall)
+        pauses.processor.append(time.thread_time() - processor)
+
+    for _ in range(batches_between):
+        apply(calm)
+    # As the worker does before its first batch.
+    gc.collect()
+    gc.freeze()
+    for _ in range(snapshots):
+        apply(busy, take)
+        while writer.busy:
+            apply(busy)
             children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
             peak = max(peak, memory_bytes() + sum(_share(child) for child in children))
-        while writer.busy:
-            time.sleep(0.01)
         if writer.last is None or writer.failures:
             raise RuntimeError("the snapshot was not written")
         written.append(writer.last)
-        calm.extend(apply() for _ in range(batches_between))
-    state = task.model.state_hash()
+        for _ in range(batches_between):
+            apply(calm)
+    gc.unfreeze()
+    state = state_hash(task.arrays())
     writer.take(task)
     writer.close()
     (entry,) = store.list("big")
@@ -125,21 +167,18 @@ def measure(megabytes: int, snapshots: int, folder: Path, batches_between: int =
     restored = Task(task.settings, 0, [INSTANCES], "b" * 16)
     restored.load_arrays(arrays)
     seconds = time.monotonic() - begun
-    if restored.model.state_hash() != state:
+    if state_hash(restored.arrays()) != state:
         raise RuntimeError("the restored state is another one")
-    waits = np.array([0.0] * (len(calm) + len(busy) - len(pauses)) + pauses)
-    slower = np.maximum(0.0, np.array(busy) - np.median(calm))
     return {
         "state_mb": round(entry.size_bytes / 1e6),
+        "waiting": len(task.pending),
         "snapshots": snapshots,
-        "batches": len(calm) + len(busy),
-        "pause_ms": [round(1000 * pause, 1) for pause in pauses],
-        "pause_processor_ms": [round(1000 * seconds, 1) for seconds in processor],
-        "pause_ms_p99_over_batches": round(1000 * float(np.percentile(waits, 99)), 1),
-        "batch_ms_median": round(1000 * float(np.median(calm)), 2),
-        "batch_ms_p99": round(1000 * float(np.percentile(calm, 99)), 2),
-        "slower_ms_median_while_writing": round(1000 * float(np.median(slower)), 2),
-        "slower_ms_p99_while_writing": round(1000 * float(np.percentile(slower, 99)), 2),
+        "batches_while_writing": len(busy.wall),
+        "batch_ms_median": round(1000 * float(np.median(calm.wall)), 1),
+        "batch_ms_p99": round(1000 * float(np.percentile(calm.wall, 99)), 1),
+        "pause_ms": [round(1000 * pause, 1) for pause in pauses.wall],
+        "pause_ms_processor": [round(1000 * pause, 1) for pause in pauses.processor],
+        **busy.beyond(calm),
         "save_mb_s": [round(each.size_bytes / 1e6 / each.seconds) for each in written],
         "restore_mb_s": round(entry.size_bytes / 1e6 / seconds),
         "memory_mb": round(before / 1e6),
@@ -158,12 +197,13 @@ def main() -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=1_000, help="least size of the state")
+    parser.add_argument("--waiting", type=int, default=100_000, help="instances that wait for their truth")
     parser.add_argument("--snapshots", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where snapshots go; else a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = options.folder or Path(folder)
-        print(json.dumps(measure(options.megabytes, options.snapshots, place), indent=1))  # noqa: T201
+        print(json.dumps(measure(options.megabytes, options.snapshots, place, options.waiting), indent=1))  # noqa: T201
 
 
 if __name__ == "__main__":

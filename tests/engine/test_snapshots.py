@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streamlearn.engine import snapshots as snapshots_module
+from streamlearn.engine.pending import Pending
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Batch, Task
 from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.state.arrays import state_hash
 from streamlearn.state.forked import can_fork
-from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
+from streamlearn.state.snapshot_format import read_snapshot
 from streamlearn.state.snapshot_store import SnapshotStore
 from tests.engine.test_restore import run_in_parts, uninterrupted
 from tests.engine.world import GROUP, Crash, World, rows
@@ -55,11 +56,13 @@ def test_held_state_is_that_of_the_committed_point(tmp_path: Path, monkeypatch: 
     gate, opened = os.pipe()
     store = SnapshotStore(str(tmp_path))
 
-    def late(*arguments: Any) -> Any:
-        os.read(gate, 1)
-        return write_snapshot(*arguments)
+    arrays_of = Task.arrays
 
-    monkeypatch.setattr(snapshots_module, "write_snapshot", late)
+    def late(self: Task) -> Any:
+        os.read(gate, 1)
+        return arrays_of(self)
+
+    monkeypatch.setattr(Task, "arrays", late)
     writer = SnapshotWriter(store, GROUP, 1e9)
     writer.take(task)
     apply(30, 60)
@@ -76,6 +79,40 @@ def test_held_state_is_that_of_the_committed_point(tmp_path: Path, monkeypatch: 
     assert writer.last.size_bytes == path.stat().st_size
 
 
+@pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
+def test_a_state_that_is_held_is_collected_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[int] = []
+    arrays_of = Pending.arrays
+
+    def noted(self: Pending) -> Any:
+        collected.append(len(self))
+        return arrays_of(self)
+
+    monkeypatch.setattr(Pending, "arrays", noted)
+    world = World(tmp_path, topics={"labels": "labels"})
+    task = Task(world.settings, 0, [TopicPartition("instances", 0), TopicPartition("labels", 0)], "a" * 16)
+    task.positions = dict.fromkeys(task.partitions, 0)
+    for row in ROWS[:20]:
+        world.add({"id": row["id"], "x": row["x"]})
+    writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
+    records: list[RawRecord] = world.log.read(TopicPartition("instances", 0))
+    for first, limit, here in ((0, 11, [10]), (10, 20, [])):
+        monkeypatch.setattr(snapshots_module, "FORK_ENTRIES", limit)
+        batch = Batch(task, world.clock())
+        for record in records[first : first + 10]:
+            batch.add(record)
+        batch.run(outputs=False)
+        writer.take(task)
+        assert writer.wait(30)
+        assert collected == here
+        collected.clear()
+    writer.close()
+    newest = snapshots(tmp_path)[0]
+    restored = Task(world.settings, 0, task.partitions, "a" * 16)
+    restored.load_arrays(read_snapshot(newest)[1])
+    assert state_hash(restored.arrays()) == state_hash(task.arrays())
+
+
 def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     world = World(tmp_path, snapshot={"interval_seconds": 1e9})
     for row in ROWS:
@@ -89,8 +126,7 @@ def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: py
     def cut_off(rows: int, share: float) -> None:
         writer = engine._writer
         assert writer is not None
-        while writer.busy:
-            threading.Event().wait(0.001)
+        assert writer.wait(30)
         seen.append(share)
         if len(seen) == 4:
             raise Crash

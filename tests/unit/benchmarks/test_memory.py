@@ -24,6 +24,7 @@ def test_a_model_without_rows_holds_no_more_than_declared(preset: str, features:
     model = empty_model(preset, features, labels)
     declared = DECLARED[preset]
     held = model.memory_bytes()
+    assert held == sum(array.nbytes for array in model.arrays().values())
     assert held <= declared.bytes_of(features, labels, NAME_BYTES * (features + labels)) + declared.fixed
     assert held <= model.memory_bound_bytes()
 

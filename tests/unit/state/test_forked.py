@@ -16,25 +16,38 @@ from streamlearn.state.forked import Forked, can_fork
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 
 
+def _stand_still() -> str:
+    signal.pause()
+    return ""
+
+
 def test_work_sees_memory_as_it_was(tmp_path: Path) -> None:
     array = np.arange(100_000)
     gate, opened = os.pipe()
 
-    def work() -> None:
+    def work() -> str:
         os.read(gate, 1)
         np.save(tmp_path / "seen.npy", array)
+        return "seen " * 50_000
 
     child = Forked(work)
     array[:] = 7
     os.write(opened, b"x")
-    child.wait(lambda: 0)
+    assert child.wait(lambda: 0) == "seen " * 50_000
     assert np.load(tmp_path / "seen.npy").tolist() == list(range(100_000))
     with pytest.raises(ProcessLookupError):
         os.kill(child.process, 0)
 
 
+def test_work_stands_behind_its_owner_in_the_queue_for_processors() -> None:
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    child = Forked(lambda: str(os.getpriority(os.PRIO_PROCESS, 0)))
+    assert int(child.wait(lambda: 0)) == min(19, niceness + forked.NICE)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == niceness
+
+
 def test_error_of_the_work_is_told() -> None:
-    def work() -> None:
+    def work() -> str:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(SnapshotError, match="No space left on device"):
@@ -42,7 +55,7 @@ def test_error_of_the_work_is_told() -> None:
 
 
 def test_process_that_is_killed_is_told() -> None:
-    child = Forked(signal.pause)
+    child = Forked(_stand_still)
     os.kill(child.process, signal.SIGKILL)
     with pytest.raises(SnapshotError, match="ended with status -9"):
         child.wait(lambda: 0)
@@ -50,7 +63,7 @@ def test_process_that_is_killed_is_told() -> None:
 
 def test_process_without_progress_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forked, "LOOK_SECONDS", 0.01)
-    child = Forked(signal.pause)
+    child = Forked(_stand_still)
     sizes = iter([1, 2, 3, 3, 4])
     with pytest.raises(SnapshotError, match="did nothing for"):
         child.wait(lambda: next(sizes))

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from streamlearn.state.arrays import state_hash
-from streamlearn.state.snapshot_format import write_snapshot
 from streamlearn.state.snapshot_store import SnapshotStore
 
 pytestmark = pytest.mark.s3
@@ -56,8 +55,7 @@ def test_snapshots_are_created_exclusively_listed_read_and_pruned(location: str)
 def test_snapshot_that_another_process_writes_appears_whole(location: str) -> None:
     store = SnapshotStore(location)
     begun = store.begin("group", "lineage", 0, 7, "c0ffee")
-    write_snapshot(begun.file, ARRAYS, begun.point)
-    begun.file.flush()
+    store.fill(begun, ARRAYS, {})
     assert store.list() == []
     entry = store.finish(begun)
     assert state_hash(store.read(entry)[1]) == state_hash(ARRAYS)

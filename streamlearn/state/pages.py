@@ -1,0 +1,119 @@
+"""Pages of memory under big arrays: fewer of them to fork, and fewer that a forked process makes the system copy.
+
+A fork copies a table with an entry a page: for a gigabyte that is 30 ms in pages of 4 KiB, and below 2 ms in pages of
+2 MiB. numpy asks for large pages where an array has 4 MiB. But a page that is written to while a forked process shares
+it is cut into small ones, each copied when it is touched; only the system's slow scan, or `gather`, makes them large
+again. What the forked process has let go of is neither cut nor copied.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.array_utils import byte_bounds
+
+LARGE_BYTES = 2 << 20
+_LEAST_BYTES = 4 << 20
+"""From this size on numpy asks for large pages."""
+_MADV_DONTNEED = 4
+_MADV_COLLAPSE = 25
+
+
+class Region(NamedTuple):
+    """Memory between two addresses."""
+
+    first: int
+    end: int
+
+
+def big_regions(arrays: Mapping[str, np.ndarray]) -> dict[str, Region]:
+    """Return where the arrays lie that may have large pages: those in C order that share no memory with others."""
+    regions = sorted((Region(*byte_bounds(array)), name) for name, array in arrays.items() if array.size)
+    found = {}
+    reached = 0
+    for place, (region, name) in enumerate(regions):
+        next_first = regions[place + 1][0].first if place + 1 < len(regions) else region.end
+        alone = reached <= region.first and region.end <= next_first
+        if alone and region.end - region.first >= _LEAST_BYTES and _rises(arrays[name]):
+            found[name] = region
+        reached = max(reached, region.end)
+    return found
+
+
+def _rises(array: np.ndarray) -> bool:
+    """Return whether each row lies behind the one before, and so on within the rows."""
+    inner = array.itemsize
+    for length, stride in zip(reversed(array.shape), reversed(array.strides), strict=True):
+        if length > 1:
+            if stride < inner:
+                return False
+            inner = stride * length
+    return True
+
+
+def gather(regions: Iterable[Region]) -> int:
+    """Put large pages in the place of small ones; contents stay, and whoever uses a page meanwhile waits for that one.
+
+    It does nothing where the system cannot do so (Linux before 6.1, large pages not allowed) or has no room, nor for
+    addresses that are no longer in use.
+
+    Returns
+    -------
+    int
+        Bytes that have large pages.
+    """
+    gathered = 0
+    for region in regions:
+        first = -(-region.first // LARGE_BYTES) * LARGE_BYTES
+        size = region.end // LARGE_BYTES * LARGE_BYTES - first
+        if size > 0 and _advise(first, size, _MADV_COLLAPSE):
+            gathered += size
+    return gathered
+
+
+class LettingGo:
+    """Gives memory back that this process alone will not read again, though it is still in use: what it holds is lost.
+
+    Parameters
+    ----------
+    regions:
+        Where the arrays lie that `written` may be told of, each piece by piece and in order.
+    """
+
+    def __init__(self, regions: Mapping[str, Region]) -> None:
+        self._left = {
+            name: Region(-(-first // mmap.PAGESIZE) * mmap.PAGESIZE, end) for name, (first, end) in regions.items()
+        }
+
+    def written(self, name: str, piece: np.ndarray) -> None:
+        """Let go of everything up to the end of a piece."""
+        left = self._left.get(name)
+        if left is None:
+            return
+        end = byte_bounds(piece)[1] // mmap.PAGESIZE * mmap.PAGESIZE
+        if end > left.first:
+            _advise(left.first, end - left.first, _MADV_DONTNEED)
+            self._left[name] = left._replace(first=end)
+
+
+def _advise(address: int, size_bytes: int, advice: int) -> bool:
+    """Tell the system what to do with memory, while other threads run; return whether it has done it."""
+    return _madvise is not None and _madvise(address, size_bytes, advice) == 0
+
+
+def _system_call() -> Callable[[int, int, int], int] | None:
+    if sys.platform != "linux":
+        return None
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    function.restype = ctypes.c_int
+    return function
+
+
+# Looked up here: that takes a lock, which must not be waited for in a process that was forked.
+_madvise = _system_call()

@@ -1,0 +1,134 @@
+"""Large pages come back after a fork, and what a forked process has written it lets go of, and of nothing else."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamlearn.state.arrays import state_hash
+from streamlearn.state.forked import Forked, can_fork
+from streamlearn.state.pages import LARGE_BYTES, LettingGo, Region, big_regions, gather
+from streamlearn.state.snapshot_store import SnapshotStore
+
+BIG = 5 << 20
+ALLOWED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+forks = pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
+
+
+def awkward_arrays() -> dict[str, np.ndarray]:
+    """Return big arrays whose memory is in any order, has gaps, or is shared by several."""
+    draw = np.random.default_rng(3)
+    table = draw.random((1_500, 800), np.float32)
+    pairs = draw.integers(0, 1 << 40, (400_000, 2))
+    return {
+        "whole": draw.random(1_000_000),
+        "columns": draw.random((4_000, 500))[:, :420],
+        "one_row": draw.random((1, 3_000, 500))[:, :, :400],
+        "turned": draw.random((900, 1_000)).T,
+        "backwards": draw.random(800_000)[::-1],
+        "same": table,
+        "same_again": table,
+        "first": pairs[:, 0],
+        "second": pairs[:, 1],
+        "repeated": np.broadcast_to(draw.random(1_000), (700, 1_000)),
+        "small": draw.random(10),
+        "empty": np.zeros((0, 7)),
+    }
+
+
+def test_regions_are_those_that_can_be_let_go_of_piece_by_piece() -> None:
+    arrays = awkward_arrays()
+    regions = big_regions(arrays)
+    assert set(regions) == {"whole", "columns", "one_row"}
+    whole = arrays["whole"]
+    first = whole.__array_interface__["data"][0]
+    assert regions["whole"] == Region(first, first + whole.nbytes)
+
+
+@forks
+def test_snapshot_of_what_was_let_go_of_is_whole(tmp_path: Path) -> None:
+    arrays = awkward_arrays()
+    store = SnapshotStore(str(tmp_path))
+    begun = store.begin("group", "lineage", 0, 7, "c0ffee")
+
+    def work() -> str:
+        store.fill(begun, arrays, {}, LettingGo(big_regions(arrays)).written)
+        return str(bool(arrays["whole"].any()) + bool(arrays["columns"].any()))
+
+    before = state_hash(arrays)
+    # The edges of an array share pages with others, and are kept.
+    assert Forked(work).wait(begun.progress) == "2"
+    assert state_hash(store.read(store.finish(begun))[1]) == state_hash(arrays) == before
+
+
+@forks
+def test_what_was_written_is_let_go_of(tmp_path: Path) -> None:
+    array = np.ones(BIG, np.uint8)
+
+    def work() -> str:
+        go = LettingGo(big_regions({"array": array}))
+        for end in (1 << 20, 3 << 20):
+            go.written("array", array[end - (1 << 20) : end])
+        go.written("another", array)
+        return " ".join(str(place) for place in np.flatnonzero(np.diff(array)).tolist())
+
+    low, high = (int(place) for place in Forked(work).wait(lambda: 0).split())
+    assert low < mmap.PAGESIZE
+    assert (3 << 20) - mmap.PAGESIZE <= high + 1 <= 3 << 20
+    assert array.all()
+
+
+@pytest.fixture
+def large() -> np.ndarray:
+    """An array that has large pages."""
+    if not ALLOWED.exists() or "[never]" in ALLOWED.read_text():
+        pytest.skip("the system allows no large pages")
+    array = np.zeros(16 << 20, np.uint8)
+    array += 7
+    if gather(big_regions({"array": array}).values()) < 12 << 20:
+        pytest.skip("the system gathers no large pages (Linux before 6.1, or no room)")
+    return array
+
+
+@forks
+def test_large_pages_that_sharing_has_cut_come_back(large: np.ndarray) -> None:
+    regions = big_regions({"array": large})
+    had = _large_bytes(large)
+    gate, opened = os.pipe()
+
+    def work() -> str:
+        os.read(gate, 1)
+        return ""
+
+    child = Forked(work)
+    large[::LARGE_BYTES] = 8
+    cut = _large_bytes(large)
+    os.write(opened, b"x")
+    child.wait(lambda: 0)
+    assert cut < had
+    assert gather(regions.values()) >= 12 << 20
+    assert _large_bytes(large) == had
+    assert (np.count_nonzero(large == 8), np.count_nonzero(large == 7)) == (8, large.size - 8)
+
+
+def test_addresses_that_nobody_uses_do_no_harm() -> None:
+    assert gather([Region(0, 1 << 30), Region(1 << 21, 1 << 20), Region(5, 5)]) == 0
+
+
+def _large_bytes(array: np.ndarray) -> int:
+    """Return the bytes of large pages in the mappings that an array lies in."""
+    first = array.__array_interface__["data"][0]
+    inside, found = False, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        head, *rest = line.split()
+        if "-" in head:
+            low, high = (int(part, 16) for part in head.split("-"))
+            inside = low < first + array.nbytes and first < high
+        elif inside and head == "AnonHugePages:":
+            found += int(rest[0]) << 10
+    return found
