@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from streamlearn.engine import commit, journal, standby
-from streamlearn.engine.align import Aligner
 from streamlearn.engine.assignment import TaskMaker
 from streamlearn.engine.bad_share import BadShare
 from streamlearn.engine.clock import ForwardClock
 from streamlearn.engine.failures import Failures
+from streamlearn.engine.gathering import Gathering
 from streamlearn.engine.instruments import Instruments, NoInstruments
 from streamlearn.engine.scope import tasks_of
 from streamlearn.engine.snapshots import SnapshotWriter
@@ -80,7 +80,7 @@ class Engine:
         self._watchdog = watchdog or Watchdog()
         self._maker = TaskMaker(settings, source, store, self._restored, lineage)
         self._stopping = threading.Event()
-        self._aligners: dict[int, Aligner] = {}
+        self._gathering = Gathering(settings, source)
         self.tasks: dict[int, Task] = {}
         self._token: Any = None
         self._assigned: tuple[TopicPartition, ...] | None = None
@@ -89,8 +89,6 @@ class Engine:
         self._ends: dict[TopicPartition, int] = {}
         self._bad = BadShare(settings.limits)
         self._failures = Failures(settings.kafka.unavailable_timeout_seconds)
-        self._gathering_since: float | None = None
-        self._turned_at = 0.0
         self._writer: SnapshotWriter | None = None
         self._stand_by: StandBy | None = None
         self._lag_due = 0.0
@@ -148,25 +146,18 @@ class Engine:
             elif self._token is not None:
                 self._attempt(self._settle)
         elif self._token is not None and self.tasks:
-            self._buffer(polled)
-            if self._batch_due(stop_at_end):
-                self._gathering_since = None
+            self._gathering.add(self.tasks, polled)
+            if self._gathering.is_due(self.tasks, stop_at_end=stop_at_end):
                 self._turn()
 
     def _poll(self) -> Mapping[TopicPartition, list[RawRecord]]:
-        engine = self._settings.engine
-        buffered = sum(aligner.buffered for aligner in self._aligners.values())
-        wait = engine.batch_seconds
-        if self._gathering_since is not None:
-            moment = time.monotonic()
-            since = self._turned_at if moment < self._turned_at + wait else self._gathering_since
-            wait = max(0.0, since + wait - moment)
-        elif self._failures.retry_at > time.monotonic():
-            wait = min(1.0, self._failures.retry_at - time.monotonic())
-        # Labels that wait for their instances must not keep the instances from being polled.
-        limit = max(engine.batch_instances // 4, engine.batch_instances - buffered, 1)
+        wait = self._gathering.wait_seconds()
+        if wait is None:
+            wait = self._settings.engine.batch_seconds
+            if self._failures.retry_at > time.monotonic():
+                wait = min(1.0, self._failures.retry_at - time.monotonic())
         try:
-            polled = self._source.poll(wait, limit)
+            polled = self._source.poll(wait, self._gathering.room())
             self._failures.heard(bool(polled), self._source.check_reachable)
             return polled
         except OffsetLostError:
@@ -197,7 +188,7 @@ class Engine:
         if task is None or self._unsettled or self._assigned is not None:
             self._drop_polled()
             return
-        if self._aligners[task.number].has(error.partition):
+        if self._gathering.has(task, error.partition):
             self._turn()
         else:
             start = task.positions[error.partition]
@@ -216,37 +207,11 @@ class Engine:
         self._failures.retry_now()
         self._drop_polled()
 
-    def _batch_due(self, stop_at_end: bool) -> bool:
-        engine = self._settings.engine
-        buffered = sum(aligner.buffered for aligner in self._aligners.values())
-        if not buffered:
-            return False
-        moment = time.monotonic()
-        if self._gathering_since is None:
-            self._gathering_since = moment
-        if moment >= self._gathering_since + engine.batch_seconds:
-            return True
-        full = (
-            buffered >= engine.batch_instances
-            or sum(aligner.buffered_bytes for aligner in self._aligners.values()) >= engine.batch_bytes
-        )
-        if full or moment >= self._turned_at + engine.batch_seconds:
-            # A partition that is behind may hold records that come before those at hand.
-            return not any(self._lags(task, p) for task in self.tasks.values() for p in task.partitions)
-        return stop_at_end and self._at_end()
-
-    def _lags(self, task: Task, partition: TopicPartition) -> bool:
-        """Return whether the log has records of a partition, and none are at hand."""
-        return not self._aligners[task.number].has(partition) and not self._source.at_end(partition)
-
-    def _at_end(self) -> bool:
-        return all(self._source.at_end(partition) for task in self.tasks.values() for partition in task.partitions)
-
     def _reached_ends(self) -> bool:
         """Return whether everything that was there at the start is applied."""
         if not self.tasks or self._token is None or self._assigned is not None or self._unsettled:
             return False
-        if any(aligner.buffered for aligner in self._aligners.values()):
+        if not self._gathering.is_empty:
             return False
         return all(
             task.positions[partition] >= self._ends.get(partition, 0) or self._source.at_end(partition)
@@ -254,23 +219,9 @@ class Engine:
             for partition in task.partitions
         )
 
-    def _buffer(self, polled: Mapping[TopicPartition, list[RawRecord]]) -> None:
-        if not polled:
-            return
-        for number, task in self.tasks.items():
-            aligner = self._aligners[number]
-            aligner.add({partition: records for partition, records in polled.items() if partition in task.partitions})
-            for partition, size in aligner.bytes_of_labels().items():
-                if size > self._settings.engine.batch_bytes:
-                    offset = aligner.drop(partition)
-                    if offset is not None:
-                        self._source.seek(partition, offset)
-
     def _drop_polled(self) -> None:
         """Forget what was polled and not applied, and read it again."""
-        self._gathering_since = None
-        for aligner in self._aligners.values():
-            aligner.clear()
+        self._gathering.drop()
         if self._token is not None and self._assigned is None:
             for task in self.tasks.values():
                 for partition, offset in task.positions.items():
@@ -278,7 +229,8 @@ class Engine:
 
     def _turn(self) -> None:
         """Apply one batch of every task that has records, and commit them together."""
-        begun = self._turned_at = time.monotonic()
+        begun = time.monotonic()
+        self._gathering.turn(begun)
         for number in sorted(self.tasks):
             part = self._apply(self.tasks[number])
             if part is not None:
@@ -292,19 +244,8 @@ class Engine:
             self._lag_due = ended
 
     def _apply(self, task: Task) -> CommitPart | None:
-        engine = self._settings.engine
-        aligner = self._aligners[task.number]
         batch = Batch(task, self._clock())
-
-        def waits(record: RawRecord) -> bool:
-            behind = any(p.topic != record.topic and self._lags(task, p) for p in task.partitions)
-            return behind and not batch.knows(record)
-
-        def goes_on(partition: TopicPartition) -> bool:
-            return in_order and not self._source.at_end(partition)
-
-        in_order = not any(self._lags(task, partition) for partition in task.partitions)
-        for record in aligner.take(engine.batch_instances, engine.batch_bytes, waits, goes_on):
+        for record in self._gathering.take(task, batch):
             batch.add(record)
         if not len(batch):
             return None
@@ -369,7 +310,7 @@ class Engine:
             self._begin_to_stand_by()
         self.tasks = {number: task for number, task in self.tasks.items() if owned.get(number) == task.partitions}
         self._unsettled = [part for part in self._unsettled if part.task in self.tasks]
-        self._aligners = {number: Aligner(self._settings.topics.labels) for number in owned}
+        self._gathering.begin(owned)
         if not owned:
             self._sink.close()
             return
@@ -434,7 +375,7 @@ class Engine:
         task = self.tasks[number] = self._maker.make(number, partitions, self._stand_by)
         if self._writer is not None and task.snapshot_seq == task.mark.seq:
             self._writer.has(task)
-        self._aligners[number] = Aligner(self._settings.topics.labels)
+        self._gathering.forget(number)
         # A long restore has polled, so that the group does not give this worker up, and moved every position.
         for each in self.tasks.values():
             for partition, offset in each.positions.items():
@@ -459,13 +400,7 @@ class Engine:
         oldest = 0.0
         now = self._clock()
         for task in self.tasks.values():
-            aligner = self._aligners[task.number]
-            behind = sum(
-                self._source.behind(partition, task.positions[partition])
-                for partition in task.partitions
-                # Behind the last record there may be markers, which nobody applies.
-                if aligner.has(partition) or not self._source.at_end(partition)
-            )
+            behind = self._gathering.behind(task)
             records += behind
             if behind and task.pending.watermark_ms > 0:
                 oldest = max(oldest, (now - task.pending.watermark_ms * 1_000_000) / 1e9)
