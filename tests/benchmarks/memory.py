@@ -55,8 +55,8 @@ class Growth(NamedTuple):
 
 
 DECLARED = {
-    "default": Growth(80, 2_100, 28, 24, 82_000_000),
-    "fast": Growth(72, 2_040, 20, 8, 68_400_000),
+    "default": Growth(80, 1_460, 28, 24, 82_000_000),
+    "fast": Growth(72, 1_395, 20, 8, 68_400_000),
 }
 """The bytes that docs/learner.md states."""
 

@@ -1,48 +1,39 @@
-"""Thresholds for macro F1 from the stored rows themselves, every label's curve counted anew."""
+"""Thresholds for macro F1 from the stored rows themselves: every sum is taken anew."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-
-BINS = 40
-COMMON = 10
-TURN = 64
+import math
 
 
 class Thresholds:
-    """All rows of all labels, and the threshold of each label when it was last maximised."""
+    """All rows of all labels, as (named, expected truth), and the threshold of each label."""
 
     def __init__(self, labels: int) -> None:
-        self.rows: list[list[tuple[int, bool]]] = [[] for _ in range(labels)]
-        self.thresholds = [0.5] * labels
-        self.learnt = 0
+        self.rows: list[list[tuple[bool, float]]] = [[] for _ in range(labels)]
+        self.thresholds = [0.25] * labels
 
     def join(self) -> None:
         """Add a label without rows."""
         self.rows.append([])
-        self.thresholds.append(0.5)
+        self.thresholds.append(0.25)
 
     def learn(self, probabilities: list[float], truth: list[bool | None]) -> None:
-        """Store one row, and maximise the thresholds of its positives and of the labels whose turn it is."""
-        for label, (p, on) in enumerate(zip(probabilities, truth, strict=True)):
+        """Store one row and take all thresholds from the rows."""
+        for rows, p, threshold, on in zip(self.rows, probabilities, self.thresholds, truth, strict=True):
             if on is not None:
-                self.rows[label].append((min(int(p * BINS), BINS - 1), on))
-        for label, on in enumerate(truth):
-            if on or label % TURN == self.learnt % TURN:
-                self.thresholds[label] = self.maximise(label)
-        self.learnt += 1
+                rows.append((p > threshold, 0.8 * p + 0.2 * on))
+        sums = [self.hits_and_size(rows) for rows in self.rows]
+        common = (1 + math.fsum(hits / max(size, 1) for hits, size in sums)) / (
+            2 + math.fsum(min(size, 1) for _, size in sums)
+        )
+        self.thresholds = [(hits + common) / (2 * (size + 1)) for hits, size in sums]
 
-    def maximise(self, label: int) -> float:
-        """Return the edge with the highest smoothed F1 of a label, the highest edge of equals."""
-        own, every = self.rows[label], [row for rows in self.rows for row in rows]
-        positives = sum(on for _, on in every)
-        if not positives:
-            return 0.5
-
-        def score(edge: int) -> Fraction:
-            tp, pp = (sum(on for q, on in own if q >= edge), sum(q >= edge for q, _ in own))
-            common_tp, common_pp = (sum(on for q, on in every if q >= edge), sum(q >= edge for q, _ in every))
-            numerator = 2 * (tp + Fraction(COMMON * common_tp, positives))
-            return numerator / (pp + sum(on for _, on in own) + COMMON * (Fraction(common_pp, positives) + 1))
-
-        return max(range(BINS - 1, 0, -1), key=lambda edge: (score(edge), edge)) / BINS
+    @staticmethod
+    def hits_and_size(rows: list[tuple[bool, float]]) -> tuple[float, float]:
+        """Return twice the hits and the size of a label, an older row counting less."""
+        weights = [0.9998**age for age in range(len(rows))][::-1]
+        hits = math.fsum(
+            2 * weight * expected for weight, (named, expected) in zip(weights, rows, strict=True) if named
+        )
+        size = math.fsum(weight * (named + expected) for weight, (named, expected) in zip(weights, rows, strict=True))
+        return hits, size

@@ -1,14 +1,18 @@
-"""Thresholds for macro F1: each label's own, with the curve of all labels where it has seen little of its own.
+"""Thresholds for macro F1: each label's own, half of the F1 that the label reaches by its thresholds.
 
-Probabilities fall into 40 bins. Above the lower edge of a bin q lie pp_q rows of the label, tp_q of them positive, and
-pos of all its rows are positive; PP_q, TP_q and POS are the same over all labels. The threshold is the edge that
-maximises
+Naming a label of probability p adds 2 p to twice the expected hits and 1 to the size, the numerator and denominator of
+its F1, so it pays when p exceeds half of their ratio. For each label, a is twice the hits and n the size: the rows
+where p exceeded the threshold and the positives. A row's truth y counts as .8 p + .2 y, since the probabilities are
+calibrated and vary less than the truth of a rare label. a and n decay by .9998 a row whose truth is known. The
+threshold is
 
-    2 (tp_q + 10 TP_q / POS) / (pp_q + pos + 10 (PP_q / POS + 1)),
+    (a + F) / (2 (n + 1)),
 
-the label's F1 with ten positives' worth of the common curve added; the highest edge of equals. It starts from .5, and
-a label without rows uses the common curve. A label's threshold is maximised anew after a row in which it was true, and
-otherwise once in 64 rows, each label at its turn.
+with the F1 of all labels, F = (1 + sum of a / max(n, 1)) / (2 + sum of min(n, 1)), for one more of the size: the mean
+over labels, of which those that have hardly been expected count little; .5 at first.
+
+Source: the threshold of half the F-measure so far: Busa-Fekete, Szorenyi, Dembczynski and Hullermeier, *Online
+F-Measure Optimization* (NIPS 2015).
 """
 
 from __future__ import annotations
@@ -22,61 +26,27 @@ from streamlearn.arithmetic.compile import kernel
 from streamlearn.learner.arrays import load_labels, load_whole
 from streamlearn.state.growth import grown
 
-BINS = 40
-COMMON_POSITIVES = 10.0
-TURN = 64
-START = 0.5
-
-ROWS, POSITIVES = 0, 1
-_BINS = np.float32(BINS)
-_LEAST = np.float32(1.0 / BINS)
-_ROUNDING = 1e-12
+EXPECTED = 0.8
+DECAY = 0.9998
+START_F1 = 0.5
+START_LABELS = 2.0
+START = 0.25
 
 
 class ThresholdsState(NamedTuple):
-    """``counts`` float64[labels, 2, BINS] and ``common`` float64[2, BINS]: ROWS and POSITIVES by bin of the
-    probability, rows of the lowest bin not counted (no threshold is zero); ``threshold`` float32[labels]; ``clock``
-    int64[1], rows learnt.
+    """``hits`` float64[labels], a; ``size`` float64[labels], n; ``threshold`` float32[labels]; ``common`` float64[1],
+    F.
     """
 
-    counts: np.ndarray
-    common: np.ndarray
+    hits: np.ndarray
+    size: np.ndarray
     threshold: np.ndarray
-    clock: np.ndarray
+    common: np.ndarray
 
 
 @kernel
-def all_positives(state: ThresholdsState) -> float:
-    """Return POS, the positives of all labels."""
-    every = 0.0
-    for place in range(BINS):
-        every += state.common[POSITIVES, place]
-    return every
-
-
-@kernel
-def thresholds_maximise(state: ThresholdsState, label: int, every: float) -> None:
-    """Set the threshold of a label from its counts and the common ones, ``every`` positives of all labels."""
-    own = 0.0
-    for place in range(BINS):
-        own += state.counts[label, POSITIVES, place]
-    if every == 0.0:
-        state.threshold[label] = START
-        return
-    share = COMMON_POSITIVES / every
-    denominator = own + COMMON_POSITIVES
-    numerator = 0.0
-    best = 0
-    highest = -1.0
-    for place in range(BINS - 1, 0, -1):
-        numerator += state.counts[label, POSITIVES, place] + share * state.common[POSITIVES, place]
-        denominator += state.counts[label, ROWS, place] + share * state.common[ROWS, place]
-        value = numerator / denominator
-        # Equal values may differ by their rounding.
-        if value > highest + _ROUNDING:
-            highest = value
-            best = place
-    state.threshold[label] = np.float32(best) / _BINS
+def _threshold(hits: float, size: float, common: float) -> np.float32:
+    return np.float32(0.5 * (hits + common) / (size + 1.0))
 
 
 @kernel
@@ -94,71 +64,70 @@ def thresholds_learn_row(state: ThresholdsState, probabilities: np.ndarray, trut
     labels
         Labels as of the row.
     """
+    total = START_F1 * START_LABELS
+    weight = START_LABELS
     for label in range(labels):
-        if truth[label] < 0 or (probabilities[label] < _LEAST and truth[label] == 0):
-            continue
-        place = min(np.int64(probabilities[label] * _BINS), BINS - 1)
-        if place > 0:
-            state.counts[label, ROWS, place] += 1.0
-            state.common[ROWS, place] += 1.0
-        if truth[label] == 1:
-            state.counts[label, POSITIVES, place] += 1.0
-            state.common[POSITIVES, place] += 1.0
-    turn = state.clock[0] % TURN
-    state.clock[0] += 1
-    every = all_positives(state)
+        hits = state.hits[label]
+        size = state.size[label]
+        if truth[label] >= 0:
+            expected = EXPECTED * np.float64(probabilities[label]) + (1.0 - EXPECTED) * np.float64(truth[label])
+            named = 1.0 if probabilities[label] > state.threshold[label] else 0.0
+            hits = DECAY * hits + 2.0 * (named * expected)
+            size = DECAY * size + (named + expected)
+            state.hits[label] = hits
+            state.size[label] = size
+        total += hits / max(size, 1.0)
+        weight += min(size, 1.0)
+    common = total / weight
+    state.common[0] = common
     for label in range(labels):
-        if truth[label] == 1 or label == turn:
-            thresholds_maximise(state, label, every)
-        if label == turn:
-            turn += TURN
+        state.threshold[label] = _threshold(state.hits[label], state.size[label], common)
 
 
 @kernel
 def thresholds_choose(
     state: ThresholdsState, probabilities: np.ndarray, labels: int, allowed: np.ndarray, chosen: np.ndarray
 ) -> None:
-    """Set ``chosen`` uint8[labels] to 1 where the probability (float32) reaches the threshold and ``allowed`` is 1."""
+    """Set ``chosen`` uint8[labels] to 1 where the probability (float32) exceeds the threshold and ``allowed`` is 1."""
     for label in range(labels):
-        chosen[label] = allowed[label] if probabilities[label] >= state.threshold[label] else 0
+        chosen[label] = allowed[label] if probabilities[label] > state.threshold[label] else 0
 
 
 class Thresholds:
     """Owns the counts and thresholds."""
 
     def __init__(self) -> None:
-        self.state = ThresholdsState(
-            np.zeros((0, 2, BINS)), np.zeros((2, BINS)), np.zeros(0, np.float32), np.zeros(1, np.int64)
-        )
+        self.state = ThresholdsState(np.zeros(0), np.zeros(0), np.zeros(0, np.float32), np.full(1, START_F1))
 
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` labels."""
-        counts, common, threshold, clock = self.state
-        self.state = ThresholdsState(grown(counts, labels), common, grown(threshold, labels, START), clock)
+        hits, size, threshold, common = self.state
+        self.state = ThresholdsState(grown(hits, labels), grown(size, labels), grown(threshold, labels, START), common)
 
     def retire(self, label: int) -> None:
-        """Empty a slot, for a label that will use the common curve; what it has added to that stays."""
-        self.state.counts[label] = 0.0
-        thresholds_maximise(self.state, label, all_positives(self.state))
+        """Empty a slot, for a label that will begin with the threshold of all labels."""
+        self.state.hits[label] = 0.0
+        self.state.size[label] = 0.0
+        self.state.threshold[label] = _threshold(0.0, 0.0, self.state.common[0])
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
         """Return the counts and thresholds of the labels in use, by name."""
         return {
-            "counts": self.state.counts[:labels],
-            "common": self.state.common,
+            "hits": self.state.hits[:labels],
+            "size": self.state.size[:labels],
             "threshold": self.state.threshold[:labels],
-            "clock": self.state.clock,
+            "common": self.state.common,
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
         self.grow(labels)
-        load_whole(self.state.counts[:labels], arrays["counts"])
+        load_labels(self.state.hits, arrays["hits"], labels)
+        load_labels(self.state.size, arrays["size"], labels)
         load_labels(self.state.threshold, arrays["threshold"], labels)
         load_whole(self.state.common, arrays["common"])
-        load_whole(self.state.clock, arrays["clock"])
 
     @staticmethod
     def bytes_bound(labels: int) -> int:
         """Return the largest size in bytes with that many labels."""
-        return (16 * BINS + 4) * labels + 16 * BINS + 8
+        return 20 * labels + 8
