@@ -10,6 +10,7 @@
         ├── OffsetLostError
         ├── OvertakenError
         ├── SnapshotError
+        │   └── OutOfReachError
         ├── TooManyBadRecordsError
         └── TopicError
 
@@ -70,6 +71,10 @@ class OvertakenError(StopError):
 
 class SnapshotError(StopError):
     """A snapshot cannot be used: broken, foreign, or of a newer format."""
+
+
+class OutOfReachError(SnapshotError):
+    """A point cannot be reached by applying the journal again: what it takes is gone, or of another release."""
 
 
 class TooManyBadRecordsError(StopError):

@@ -14,6 +14,7 @@ from streamlearn.cli.options import AsJson, Config, Overrides
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from streamlearn.settings.model import Settings
     from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
 
 app = typer.Typer(
@@ -80,28 +81,67 @@ def inspect(target: Target = None, config: Config = None, overrides: Overrides =
 
 
 @app.command()
-def verify(target: Target = None, config: Config = None, overrides: Overrides = None) -> None:
+def verify(
+    target: Target = None,
+    config: Config = None,
+    overrides: Overrides = None,
+    against_journal: Annotated[
+        bool,
+        typer.Option(
+            "--against-journal",
+            help="Also apply the journal again, from the snapshot before it or the model's beginning, and compare.",
+        ),
+    ] = False,
+) -> None:
     """Check every byte of a snapshot, or of all snapshots at a location; exit with status 1 if one is not right."""
     from streamlearn.errors import SnapshotError
     from streamlearn.state.snapshot_format import verify_snapshot
 
-    faults = 0
+    if against_journal:
+        _prove(target, config, overrides)
+        return
     if _is_file(target):
         checks = [(str(target), lambda: _of_file(str(target), verify_snapshot))]
     else:
         store = _store(target, config, overrides)
         checks = [(entry.path, lambda entry=entry: store.verify(entry)) for entry in _some(store)]
+    faults = 0
     for path, check in checks:
         try:
-            manifest = check()
+            _echo_right(path, check())
         except SnapshotError as error:
             faults += 1
             typer.echo(f"broken  {error}", err=True)
-        else:
-            arrays = manifest["arrays"]
-            typer.echo(f"ok      {path}: {len(arrays)} arrays, {_bytes_of(arrays):,} bytes")
+    _end(faults, len(checks))
+
+
+def _prove(target: str | None, config: Path | None, overrides: Sequence[str] | None) -> None:
+    """Check every byte, and apply the journal again."""
+    import contextlib
+
+    from streamlearn.cli.snapshot_proof import Prover
+    from streamlearn.errors import JournalError, SnapshotError
+
+    faults = 0
+    with contextlib.closing(Prover(_settings(config, overrides), target)) as prover:
+        for entry in prover.entries:
+            try:
+                manifest = prover.store.verify(entry)
+                _echo_right(entry.path, manifest, prover.proof(entry))
+            except (JournalError, SnapshotError) as error:
+                faults += 1
+                typer.echo(f"broken  {error}", err=True)
+        _end(faults, len(prover.entries))
+
+
+def _echo_right(path: str, manifest: Mapping[str, Any], proof: str = "") -> None:
+    arrays = manifest["arrays"]
+    typer.echo(f"ok      {path}: {len(arrays)} arrays, {_bytes_of(arrays):,} bytes{'; ' if proof else ''}{proof}")
+
+
+def _end(faults: int, count: int) -> None:
     if faults:
-        typer.echo(f"{faults} of {len(checks)} broken; a restore refuses these and takes the one before", err=True)
+        typer.echo(f"{faults} of {count} broken; a restore refuses these and takes the one before", err=True)
         raise typer.Exit(1)
 
 
@@ -133,11 +173,10 @@ def rollback(
     """
     from streamlearn.cli.snapshot_rollback import roll_back_on_kafka
     from streamlearn.errors import UsageError
-    from streamlearn.settings.sources import load_settings
 
     if (name is None) == (until is None):
         raise UsageError("say which snapshot: its sequence, file name or path, or --until a time")
-    settings = load_settings(config, overrides or (), os.environ).settings
+    settings = _settings(config, overrides)
     moment = None if until is None else moment_of("--until", until)
     roll_back_on_kafka(settings, name or "", None if moment is None else moment * 1_000_000, task, do=yes)
 
@@ -158,9 +197,13 @@ def _store(location: str | None, config: Path | None, overrides: Sequence[str] |
 
     if location is not None:
         return SnapshotStore(location)
+    return SnapshotStore(_settings(config, overrides).snapshot.location)
+
+
+def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
     from streamlearn.settings.sources import load_settings
 
-    return SnapshotStore(load_settings(config, overrides or (), os.environ).settings.snapshot.location)
+    return load_settings(config, overrides or (), os.environ).settings
 
 
 def _some(store: SnapshotStore) -> Sequence[SnapshotEntry]:

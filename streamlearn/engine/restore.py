@@ -17,7 +17,7 @@ from streamlearn.engine.history import goes_back_to, last_rollback, way
 from streamlearn.engine.journal_reader import Entry, JournalReader
 from streamlearn.engine.replay import Replay
 from streamlearn.engine.task import Task
-from streamlearn.errors import JournalError, SnapshotError
+from streamlearn.errors import JournalError, OutOfReachError, SnapshotError
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import Source, TopicPartition
 from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
@@ -156,7 +156,7 @@ class Restore:
             rollback = last_rollback(reader.entries)
             wanted = "" if rollback is None else f"; the model was rolled back to {rollback.to.seq}:{rollback.to.chain}"
             way_out = "a snapshot back" if rollback is None else "that snapshot or one since then back"
-            raise SnapshotError(
+            raise OutOfReachError(
                 f"task {number} is committed at {committed}, but there is no usable snapshot under "
                 f"{self._settings.snapshot.location}, and {where} no longer has the model's beginning"
                 f"{refused}{wanted}: put {way_out}, or begin anew with another kafka.group_id"
@@ -249,7 +249,7 @@ def _check_kernels(kernel: str, entries: Sequence[Entry], where: str) -> str:
         if isinstance(entry.record, journal.ControlRecord) and entry.record.kernel:
             kernel = entry.record.kernel
         elif isinstance(entry.record, journal.BatchRecord) and kernel != kernel_hash():
-            raise SnapshotError(
+            raise OutOfReachError(
                 f"{where}: batches after it were made by another release (kernel {kernel}): run that release once more "
                 "and stop it with SIGTERM, so that it ends on a snapshot, before starting this one"
             )

@@ -10,7 +10,7 @@ from tests.faults.workers import Workers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import answered_once, produce
-from tests.snapshot_faults import snapshots
+from tests.snapshot_faults import alter_weights, snapshots
 
 MORE = ["topics.partitions=2", "engine.batch_instances=20", "kafka.session_timeout_ms=1000"]
 COMMAND = ("snapshot", "rollback")
@@ -62,6 +62,14 @@ def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_
     run(service, workers, 60, 180)
     answered_once(service, 240)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))
+    verify = ("snapshot", "verify")
+    assert workers.wait(workers.start("--against-journal", *settings, command=verify)) == 0, workers.log()[-3000:]
+    assert f"; proven: the journal applied again from sequence {oldest} gives the same state" in workers.log()
+    assert "; proven: the journal applied again from the model's beginning gives the same state" in workers.log()
+    alter_weights(snapshots(service.snapshots)[0])
+    newest_path = str(snapshots(service.snapshots)[0])
+    assert workers.wait(workers.start(newest_path, "--against-journal", *settings, command=verify)) == 1
+    assert "the snapshot was altered\n1 of 1 broken" in workers.log()
 
 
 def killed(workers: Workers, point: str, *arguments: str) -> bool:
