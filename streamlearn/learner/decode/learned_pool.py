@@ -231,6 +231,8 @@ class LearnedPool:
             np.zeros(ROOM, np.int64),
             np.zeros(ROOM, np.float32),
             np.zeros(RESULTS),
+            np.zeros(ROOM, np.int32),
+            np.zeros(labels, np.float32),
         )
 
     def grow(self, labels: int) -> None:

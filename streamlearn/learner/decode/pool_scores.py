@@ -76,7 +76,8 @@ class LearnedPoolScratch(NamedTuple):
     ``voted`` int64[ROOM] and ``agreement`` float32[ROOM], the sets that neighbours voted for and their
     ln(1 + k_S / pi_S); ``results`` float64[RESULTS]: the best set's posterior within the pool, the log-sum of the
     scores with their common terms, ln(1 - e), ln e, the sum of ``weights``, how many sets were voted for, the empty
-    set's posterior within the pool, and, of the row learnt last, the slope of each feature's weight.
+    set's posterior within the pool, and, of the row learnt last, the slope of each feature's weight; ``places``
+    int32[ROOM] and ``partial`` float32[labels], overwritten by `learned_pool_marginals`.
     """
 
     values: np.ndarray
@@ -88,6 +89,8 @@ class LearnedPoolScratch(NamedTuple):
     voted: np.ndarray
     agreement: np.ndarray
     results: np.ndarray
+    places: np.ndarray
+    partial: np.ndarray
 
 
 @kernel
@@ -262,21 +265,39 @@ def learned_pool_marginals(
 
     Sets whose probability is below LEAST_WEIGHT times the best one's do not count.
     """
+    members = state.sets.members
+    longer = state.sets.longer
+    share = np.float32(scratch.results[POSTERIOR])
+    places = scratch.places
+    weights = scratch.scores
+    partial = scratch.partial
     for label in range(labels):
         marginals[label] = _ZERO
-    longer = state.sets.longer
-    members = state.sets.members
-    share = np.float32(scratch.results[POSTERIOR])
+        partial[label] = _ZERO
     # Longer sets stand first: those of one length follow each other.
-    first = 0
+    first = np.uint32(0)
     for length in range(LONGEST, 0, -1):
-        for place in range(first, longer[length]):
-            weight = scratch.weights[place]
-            if weight < LEAST_WEIGHT:
-                continue
+        last = np.uint32(longer[length])
+        if first == last:
+            continue
+        # Unsigned places need no look at their sign.
+        count = np.uint32(0)
+        for place in range(first, last):
+            places[count] = place
+            weights[count] = scratch.weights[place] * share
+            count += np.uint32(scratch.weights[place] >= LEAST_WEIGHT)
+        places[count] = 0
+        weights[count] = _ZERO
+        # Two sums for each label, of every other set: an addition does not wait for the one before.
+        for pair in range(0, np.int64(count), 2):
+            one, two = np.uint32(places[pair]), np.uint32(places[pair + 1])
+            by_one, by_two = weights[pair], weights[pair + 1]
             for at in range(length):
-                marginals[np.uint32(members[at, place])] += weight * share
-        first = longer[length]
+                marginals[np.uint32(members[at, one])] += by_one
+                partial[np.uint32(members[at, two])] += by_two
+        first = last
+    for label in range(labels):
+        marginals[label] += partial[label]
 
 
 @kernel

@@ -36,7 +36,8 @@ LOG_SUM, LOG_BEST = 0, 1
 _QUARTER = 4
 _QUARTERS = MAXIMUM_CHILDREN // _QUARTER
 _COMBINATIONS = 16
-_FIRST, _FOUR, _EIGHT, _TWELVE = np.uint32(15), np.uint32(4), np.uint32(8), np.uint32(12)
+_PARTS = _QUARTERS * _COMBINATIONS
+_FIRST, _FOUR, _SIX, _EIGHT, _TWELVE = np.uint32(15), np.uint32(4), np.uint32(6), np.uint32(8), np.uint32(12)
 _SECOND, _THIRD, _FOURTH = np.uint32(16), np.uint32(32), np.uint32(48)
 
 
@@ -60,7 +61,7 @@ class TreeScratch(NamedTuple):
     table
         float64[4 * 16], products over four children each, by which of them are active.
     part
-        float64[4 * 16], weights of the patterns, by which of four children are active.
+        float64[2, 4, 16] flat, weights of every other pattern, by which of four children are active.
     weight
         float64[MAXIMUM_PATTERNS].
     factor
@@ -92,8 +93,8 @@ def tree_scratch(labels: int) -> TreeScratch:
         np.zeros(nodes),
         np.zeros(nodes, np.int32),
         np.zeros(nodes, np.uint8),
-        np.zeros(_QUARTERS * _COMBINATIONS),
-        np.zeros(_QUARTERS * _COMBINATIONS),
+        np.zeros(_PARTS),
+        np.zeros(2 * _PARTS),
         np.zeros(MAXIMUM_PATTERNS),
         np.zeros((2, MAXIMUM_CHILDREN)),
         np.zeros(2),
@@ -137,16 +138,17 @@ def _weigh_patterns(
     pattern: np.ndarray, pattern_root: np.ndarray, patterns: int, table: np.ndarray, weight: np.ndarray
 ) -> int:
     """Fill ``weight`` of a node's patterns, without the node's scale; return the place of the largest, -1 for none."""
+    largest = -1.0
     for k in range(patterns):
         mask = np.uint32(pattern[k])
         low = table[mask & _FIRST] * table[(mask >> _FOUR & _FIRST) + _SECOND]
         high = table[(mask >> _EIGHT & _FIRST) + _THIRD] * table[(mask >> _TWELVE) + _FOURTH]
         weight[k] = pattern_root[k] * (low * high)
-    best = patterns - 1
-    for k in range(patterns - 2, -1, -1):
-        if weight[k] >= weight[best]:
-            best = k
-    return best
+        largest = weight[k] if weight[k] > largest else largest
+    best = patterns
+    for k in range(patterns):
+        best = min(best, k if weight[k] == largest else patterns)
+    return best if patterns > 0 else -1
 
 
 @kernel
@@ -188,17 +190,19 @@ def _sum_of_node(
 ) -> float:
     """Return the sum of the weights of all patterns, remembered and independent; set ``share`` of each child."""
     quarters = max((count + _QUARTER - 1) // _QUARTER, 1)
-    for m in range(quarters * _COMBINATIONS):
+    for m in range(2 * _PARTS):
         part[m] = 0.0
+    # Every other pattern has sums of its own: an addition does not wait for the one before.
     for k in range(patterns):
         mask = np.uint32(pattern[k])
-        part[mask & _FIRST] += weight[k]
-        if quarters > 1:
-            part[(mask >> _FOUR & _FIRST) + _SECOND] += weight[k]
+        first = np.uint32(k & 1) << _SIX
+        part[first + (mask & _FIRST)] += weight[k]
+        part[first + (mask >> _FOUR & _FIRST) + _SECOND] += weight[k]
         if quarters > 2:
-            part[(mask >> _EIGHT & _FIRST) + _THIRD] += weight[k]
-        if quarters > 3:
-            part[(mask >> _TWELVE) + _FOURTH] += weight[k]
+            part[first + (mask >> _EIGHT & _FIRST) + _THIRD] += weight[k]
+            part[first + (mask >> _TWELVE) + _FOURTH] += weight[k]
+    for m in range(_PARTS):
+        part[m] += part[m + _PARTS]
     # Children that are not there are active in no pattern.
     for quarter in range(quarters):
         first = quarter * _COMBINATIONS

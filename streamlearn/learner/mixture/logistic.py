@@ -63,7 +63,7 @@ class MixerState(NamedTuple):
 class MixerScratch(NamedTuple):
     """Per row: ``context`` int64[2, labels], each label's row of A's and of R's shared weights; ``best``
     float32[RANKS - 1], the largest sums of O; ``inputs`` float32[inputs, labels], the last line CONSTANT_INPUT;
-    ``column`` float32[width], those of one label, the rest 0; ``logits``, ``errors`` float32[SETS, labels];
+    ``columns`` float32[labels, width], those of each label, the rest 0; ``logits``, ``errors`` float32[SETS, labels];
     ``final_errors`` float32[labels]; sums of gradients, 0 between rows, and ``touched`` uint8[SHARED], 1 for the shared
     weights whose sum is not.
     """
@@ -71,7 +71,7 @@ class MixerScratch(NamedTuple):
     context: np.ndarray
     best: np.ndarray
     inputs: np.ndarray
-    column: np.ndarray
+    columns: np.ndarray
     logits: np.ndarray
     errors: np.ndarray
     final_errors: np.ndarray
@@ -95,11 +95,14 @@ def _rank_labels(scratch: MixerScratch, labels: int) -> None:
             place -= 1
         best[place] = sums[label]
         found = min(found + 1, RANKS - 1)
+    for place in range(found, RANKS - 1):
+        best[place] = -np.inf
+    rank = scratch.context[1]
     for label in range(labels):
-        scratch.context[1, label] = FIRST_RANK
-    for place in range(found):
-        for label in range(labels):
-            scratch.context[1, label] += 1 if best[place] > sums[label] else 0
+        above = 0
+        for place in range(RANKS - 1):
+            above += np.int64(best[place] > sums[label])
+        rank[label] = FIRST_RANK + above
 
 
 @kernel
@@ -166,24 +169,9 @@ def mixer_predict_row(
 
 
 @kernel
-def _step(
-    weights: np.ndarray, squared: np.ndarray, gradient: np.ndarray, context: int | np.int64, step: np.float32
-) -> None:
-    """Take one step along a context's summed gradient, and set that to zero."""
-    for place in range(weights.shape[1]):
-        slope = gradient[context, place]
-        total = squared[context, place] + slope * slope
-        squared[context, place] = total
-        weights[context, place] -= step * slope / np.sqrt(START + total)
-        gradient[context, place] = _ZERO
-
-
-@kernel
 def _add_gradients(scratch: MixerScratch, label: int) -> None:
     """Add one label's gradients to the sums of the shared weights and of the final ones."""
-    column = scratch.column
-    for place in range(scratch.inputs.shape[0]):
-        column[place] = scratch.inputs[place, label]
+    column = scratch.columns[label]
     support = scratch.context[0, label]
     rank = scratch.context[1, label]
     scratch.touched[0] = 1
@@ -196,13 +184,40 @@ def _add_gradients(scratch: MixerScratch, label: int) -> None:
     support_error = scratch.errors[SUPPORT, label]
     rank_error = scratch.errors[RANK, label]
     for place in range(column.size):
-        value = column[place]
-        of_overall[place] += overall_error * value
-        of_support[place] += support_error * value
-        of_rank[place] += rank_error * value
+        of_overall[place] += overall_error * column[place]
+    for place in range(column.size):
+        of_support[place] += support_error * column[place]
+    for place in range(column.size):
+        of_rank[place] += rank_error * column[place]
     for part in range(SETS):
         slope = scratch.final_errors[label] * scratch.logits[part, label]
         scratch.final_gradient[support - FIRST_SUPPORT, part] += slope
+
+
+@kernel
+def _step_shared(state: MixerState, scratch: MixerScratch) -> None:
+    """Take one step along the summed gradients of all shared weights that have one, and set these to zero."""
+    for context in range(SHARED):
+        if not scratch.touched[context]:
+            continue
+        scratch.touched[context] = 0
+        weights, squared = state.shared[context], state.shared_squared[context]
+        gradient = scratch.shared_gradient[context]
+        for place in range(weights.size):
+            slope = gradient[place]
+            total = squared[place] + slope * slope
+            squared[place] = total
+            weights[place] -= STEP * slope / np.sqrt(START + total)
+            gradient[place] = _ZERO
+        if FIRST_SUPPORT <= context < FIRST_RANK:
+            final, final_squared = state.final[context - FIRST_SUPPORT], state.final_squared[context - FIRST_SUPPORT]
+            final_gradient = scratch.final_gradient[context - FIRST_SUPPORT]
+            for part in range(SETS):
+                slope = final_gradient[part]
+                total = final_squared[part] + slope * slope
+                final_squared[part] = total
+                final[part] -= FINAL_STEP * slope / np.sqrt(START + total)
+                final_gradient[part] = _ZERO
 
 
 @kernel
@@ -221,6 +236,10 @@ def mixer_learn_row(
     for label in range(padded):
         error = _ONE / (_ONE + exp32(-mixed[label])) - np.float32(truth[label])
         scratch.final_errors[label] = error if truth[label] >= 0 else _ZERO
+    # A label's inputs are written long before they are read: a vector cannot be read while its numbers are written.
+    for place in range(state.own.shape[0]):
+        for label in range(labels):
+            scratch.columns[label, place] = scratch.inputs[place, label]
     for label in range(labels):
         if truth[label] >= 0:
             _add_gradients(scratch, label)
@@ -234,13 +253,7 @@ def mixer_learn_row(
             squared = state.own_squared[place, label] + slope * slope
             state.own_squared[place, label] = squared
             state.own[place, label] -= STEP * slope / np.sqrt(START + squared)
-    for context in range(SHARED):
-        if scratch.touched[context]:
-            _step(state.shared, state.shared_squared, scratch.shared_gradient, context, STEP)
-            scratch.touched[context] = 0
-            if FIRST_SUPPORT <= context < FIRST_RANK:
-                own_context = context - FIRST_SUPPORT
-                _step(state.final, state.final_squared, scratch.final_gradient, own_context, FINAL_STEP)
+    _step_shared(state, scratch)
 
 
 @kernel
@@ -283,7 +296,7 @@ class Mixer:
             np.zeros((2, labels), np.int64),
             np.zeros(RANKS - 1, np.float32),
             np.full((inputs, labels), CONSTANT_INPUT),
-            np.zeros(width, np.float32),
+            np.zeros((labels, width), np.float32),
             np.zeros((SETS, labels), np.float32),
             np.zeros((SETS, labels), np.float32),
             np.zeros(labels, np.float32),

@@ -107,13 +107,15 @@ def activate_row(tree: TreeState, states: NodeStates, members: np.ndarray) -> in
 
 
 @kernel
-def find_pattern(states: NodeStates, node: int | np.int64) -> int:
+def find_pattern(states: NodeStates, node: int | np.int64) -> int | np.int64:
     """Return the place of the node's current mask among its patterns, -1 if it is new."""
     mask = states.mask[node]
+    patterns = states.pattern[node]
+    found = np.int32(-1)
+    # No pattern is there twice, and a loop without a way out looks at eight at a time.
     for k in range(states.pattern_count[node]):
-        if states.pattern[node, k] == mask:
-            return k
-    return -1
+        found = max(found, np.int32(k) if patterns[k] == mask else np.int32(-1))
+    return np.int64(found)
 
 
 @kernel
@@ -197,7 +199,7 @@ def add_pattern(states: NodeStates, node: int | np.int64) -> int:
 
 
 @kernel
-def update_node(tree: TreeState, states: NodeStates, node: int | np.int64) -> int:
+def update_node(tree: TreeState, states: NodeStates, node: int | np.int64) -> int | np.int64:
     """Learn the node's current mask, clear it, and return the place of its pattern."""
     states.increment[node] /= VISIT_DECAY
     if states.increment[node] > RENORMALISE_ABOVE:
@@ -211,9 +213,9 @@ def update_node(tree: TreeState, states: NodeStates, node: int | np.int64) -> in
     states.pattern_total[node] += increment
     states.visits[node] += increment
     mask = states.mask[node]
+    child_weight = states.child_weight[node]
     for b in range(tree.child_count[node]):
-        if (mask >> b) & 1:
-            states.child_weight[node, b] += increment
+        child_weight[b] += increment if (mask >> b) & 1 else 0.0
     states.mask[node] = 0
     return k
 
