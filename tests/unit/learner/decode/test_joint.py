@@ -126,7 +126,8 @@ def test_equal_to_all_label_sets(seed, learnt, novel, forbidden):
     assert scratch.result[TREE_SHARE] == pytest.approx(share, rel=1e-4)
     assert scratch.result[EMPTY] == pytest.approx(every[frozenset()], rel=1e-3, abs=1e-9)
     marginals = [sum(p for row, p in every.items() if label in row) for label in range(LABELS)]
-    np.testing.assert_allclose(scratch.marginals, marginals, rtol=1e-3, atol=1e-5)
+    # Pooled sets below 1e-4 of the best one's probability do not count.
+    np.testing.assert_allclose(scratch.marginals, marginals, rtol=1e-3, atol=1e-4)
     assert scratch.result[EXPECTED_SIZE] == pytest.approx(sum(marginals), rel=1e-3)
     np.testing.assert_allclose(scratch.probabilities, 1.0 / (1.0 + np.exp(-logits)), rtol=1e-5)
 
