@@ -18,6 +18,7 @@ from streamlearn.plan import Plan, PlanResult
 from streamlearn.settings.model import DriftSettings, Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
+from streamlearn.state.blocks import parts_of
 from streamlearn.telemetry.measures import Measures
 from streamlearn.walk import Walk
 
@@ -152,10 +153,7 @@ class StreamModel:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit these settings."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = array
+        parts = parts_of(arrays)
         self.encoder.load_arrays(parts["encoder"])
         self.labels.load_arrays(parts["labels"])
         self.learner.load_arrays(parts["learner"])

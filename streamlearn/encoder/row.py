@@ -12,6 +12,7 @@ import numpy as np
 from streamlearn.encoder.columns import UNSEEN, Columns
 from streamlearn.encoder.scaling import Scaling, encode_rows
 from streamlearn.encoder.text import TextFields
+from streamlearn.state.blocks import parts_of
 
 Value = float | int | bool | str | None
 Features = Mapping[str, Value] | Sequence[Value]
@@ -256,8 +257,9 @@ class Encoder:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take the state over; raises `SnapshotError` on a misfit."""
-        self.columns.load_arrays(_below("columns.", arrays))
-        self.scaling.load_arrays(_below("scaling.", arrays))
+        parts = parts_of(arrays)
+        self.columns.load_arrays(parts["columns"])
+        self.scaling.load_arrays(parts["scaling"])
         self._shapes.clear()
 
 
@@ -267,7 +269,3 @@ def _as_float(value: float) -> float:
         return float(value)
     except OverflowError:
         return float("inf") if value > 0 else float("-inf")
-
-
-def _below(prefix: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}

@@ -116,7 +116,7 @@ class Restore:
                 if kernel != kernel_hash() and self._following:
                     raise SnapshotError(f"{entry.path} is of another release (kernel {kernel}), which still runs")
                 _logger.info("reading snapshot %s (%d bytes)", entry.path, entry.size_bytes)
-                task = loaded(self._settings, self._store, entry, partitions)
+                task = loaded(self._settings, self._store, entry, partitions, lambda: self._progress(None, 0, 0.0))
                 self._replay(task, tail, committed, entry.path)
                 if kernel != kernel_hash():
                     _change_kernel(task)
@@ -198,19 +198,44 @@ class Restore:
                     _logger.info("task %d: %d rows applied again, %s of %s", task.number, rows, task.mark, committed)
 
 
+class _Telling:
+    """Tells of the reading of a snapshot."""
+
+    def __init__(self, entry: SnapshotEntry, told: Callable[[], None]) -> None:
+        self._entry = entry
+        self._told = told
+        self._read = 0
+        self._moment = time.monotonic()
+
+    def read(self, size_bytes: int) -> None:
+        """So many more bytes were read."""
+        self._read += size_bytes
+        self._told()
+        if time.monotonic() > self._moment + TELL_SECONDS:
+            self._moment = time.monotonic()
+            _logger.info(
+                "snapshot %s: %.0f of %.0f MB read", self._entry.path, self._read / 1e6, self._entry.size_bytes / 1e6
+            )
+
+
 def loaded(
-    settings: Settings, store: SnapshotStore, entry: SnapshotEntry, partitions: Sequence[TopicPartition]
+    settings: Settings,
+    store: SnapshotStore,
+    entry: SnapshotEntry,
+    partitions: Sequence[TopicPartition],
+    told: Callable[[], None] = lambda: None,
 ) -> Task:
-    """Return the task as a snapshot has it.
+    """Return the task as a snapshot has it; ``told`` is called whenever a block of it has been read.
 
     Raises
     ------
     SnapshotError
         When the snapshot cannot be read, or does not fit this release.
     """
-    manifest, arrays = store.read(entry)
-    task = Task(with_behaviour(settings, manifest["settings"]), entry.task, partitions, entry.lineage)
-    task.load_arrays(arrays)
+    telling = _Telling(entry, told)
+    with store.open(entry, telling.read) as (manifest, arrays):
+        task = Task(with_behaviour(settings, manifest["settings"]), entry.task, partitions, entry.lineage)
+        task.load_arrays(arrays)
     task.positions = {TopicPartition(topic, partition): offset for topic, partition, offset in manifest["positions"]}
     task.topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
     task.mark = journal.Metadata(entry.seq, entry.chain)

@@ -25,6 +25,7 @@ from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import Committed, RawRecord, TopicPartition
+from streamlearn.state.blocks import parts_of
 from streamlearn.stream_model import StreamModel
 from streamlearn.telemetry.events import event_record
 
@@ -139,10 +140,7 @@ class Task:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = array
+        parts = parts_of(arrays)
         self.model.load_arrays(parts["model"])
         self.pending.load_arrays(parts["pending"])
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from streamlearn.errors import SnapshotError
+from streamlearn.state.blocks import Blocks
+
+Source = np.ndarray | Blocks
+"""An array of a snapshot; one that is still in its file goes to its place block by block."""
 
 
-def _check(source: np.ndarray, shape: tuple[int, ...], target: np.ndarray) -> None:
+def _check(source: Source, shape: tuple[int, ...], target: np.ndarray) -> None:
     if source.shape != shape or source.dtype != target.dtype:
         raise SnapshotError(
             f"an array of the snapshot is {source.dtype}{list(source.shape)}, this model needs "
@@ -15,19 +19,26 @@ def _check(source: np.ndarray, shape: tuple[int, ...], target: np.ndarray) -> No
         )
 
 
-def load_label_columns(target: np.ndarray, source: np.ndarray, columns: int, labels: int) -> None:
+def _take(target: np.ndarray, source: Source) -> None:
+    if isinstance(source, np.ndarray):
+        target[...] = source
+    else:
+        source.read_into(target)
+
+
+def load_label_columns(target: np.ndarray, source: Source, columns: int, labels: int) -> None:
     """Copy ``source`` [columns, labels] into the head of ``target``; raises `SnapshotError` on another shape."""
     _check(source, (columns, labels), target)
-    target[:columns, :labels] = source
+    _take(target[:columns, :labels], source)
 
 
-def load_labels(target: np.ndarray, source: np.ndarray, labels: int) -> None:
+def load_labels(target: np.ndarray, source: Source, labels: int) -> None:
     """Copy ``source`` [labels] into the head of ``target``; raises `SnapshotError` on another shape."""
     _check(source, (labels,), target)
-    target[:labels] = source
+    _take(target[:labels], source)
 
 
-def load_whole(target: np.ndarray, source: np.ndarray) -> None:
+def load_whole(target: np.ndarray, source: Source) -> None:
     """Copy ``source`` into ``target``; raises `SnapshotError` on another shape."""
     _check(source, target.shape, target)
-    target[...] = source
+    _take(target, source)

@@ -29,6 +29,7 @@ from streamlearn.learner.partition.clusters import NOW, Partition, partition_kno
 from streamlearn.learner.partition.clusters import due as partition_due
 from streamlearn.learner.partition.modes import Mode
 from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratch, predict_logits, step
+from streamlearn.state.blocks import parts_of
 from streamlearn.state.growth import capacity, grown
 
 CLUSTERS_AT_MOST = 64
@@ -334,10 +335,7 @@ class Learner(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = array
+        parts = parts_of(arrays)
         if "panel" not in parts:
             raise SnapshotError(
                 "the snapshot is of preset paper, this model has another one: start it with that preset"

@@ -47,10 +47,11 @@ def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
         items = _CHUNK_BYTES // array.itemsize
         for start in range(0, flat.size, items):
             yield flat[start : start + items]
-    elif array.shape[0] == 1:
-        yield from array_pieces(array[0])
+    elif array.nbytes > _CHUNK_BYTES * array.shape[0]:
+        for row in array:
+            yield from array_pieces(row)
     else:
-        rows = max(1, _CHUNK_BYTES * array.shape[0] // max(1, array.nbytes))
+        rows = _CHUNK_BYTES * array.shape[0] // array.nbytes
         for start in range(0, array.shape[0], rows):
             yield array[start : start + rows]
 
@@ -136,5 +137,5 @@ def unpack_bytes(packed: np.ndarray, offsets: np.ndarray) -> list[bytes]:
     edges = offsets.tolist()
     if not edges or edges[0] != 0 or edges[-1] != packed.size or edges != sorted(edges):
         raise ValueError(f"offsets do not fit the {packed.size} bytes that they divide")
-    data = packed.tobytes()
-    return [data[edges[i] : edges[i + 1]] for i in range(len(edges) - 1)]
+    data = array_bytes(np.ascontiguousarray(packed))
+    return [bytes(data[edges[i] : edges[i + 1]]) for i in range(len(edges) - 1)]

@@ -15,13 +15,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -29,6 +28,7 @@ from numpy.lib import format as npy
 from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import array_bytes, array_pieces, check_kind, plain_array
 from streamlearn.state.atomic_file import write_atomically
+from streamlearn.state.stored_arrays import StoredArrays, Told, naming, open_member
 
 FORMAT = "streamlearn-snapshot"
 FORMAT_VERSION = 1
@@ -107,15 +107,27 @@ def read_snapshot(file: SnapshotFile, name: str | None = None) -> tuple[dict[str
     SnapshotError
         The file is absent, cut short, altered, of a newer format version, or not a snapshot.
     """
-    with _opened(file, name) as (archive, _):
-        manifest = _read_manifest(archive)
-        return manifest, {entry["name"]: _read_array(archive, entry) for entry in manifest["arrays"]}
+    with open_snapshot(file, name) as (manifest, arrays):
+        return manifest, dict(arrays)
+
+
+@contextlib.contextmanager
+def open_snapshot(
+    file: SnapshotFile, name: str | None = None, told: Told = lambda size: None
+) -> Iterator[tuple[dict[str, Any], StoredArrays]]:
+    """Give the manifest, and the arrays to be read while the file is open; parameters and errors as `read_snapshot`.
+
+    ``told`` hears of the bytes of arrays that were read, block by block.
+    """
+    name = name or _name_of(file)
+    with _opened(file, name) as (archive, _, manifest):
+        yield manifest, StoredArrays(archive, manifest["arrays"], name, told)
 
 
 def read_manifest(file: SnapshotFile, name: str | None = None) -> dict[str, Any]:
     """Return the manifest alone, without looking at the arrays; parameters and errors as `read_snapshot`."""
-    with _opened(file, name) as (archive, _):
-        return _read_manifest(archive)
+    with _opened(file, name or _name_of(file)) as (_, _, manifest):
+        return manifest
 
 
 def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, Any]:
@@ -123,11 +135,13 @@ def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, An
 
     Beyond what reading checks, this finds a change in bytes that do not matter for reading.
     """
-    with _opened(file, name) as (archive, opened):
-        manifest = _read_manifest(archive)
-        for entry in manifest["arrays"]:
-            _read_array(archive, entry)
-        _check_seal(opened)
+    name = name or _name_of(file)
+    with _opened(file, name) as (archive, opened, manifest):
+        arrays = StoredArrays(archive, manifest["arrays"], name, lambda size: None)
+        for each in arrays:
+            arrays.in_blocks(each).check()
+        with naming(name):
+            _check_seal(opened)
         return manifest
 
 
@@ -191,22 +205,14 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 @contextlib.contextmanager
-def _opened(file: SnapshotFile, name: str | None) -> Iterator[tuple[zipfile.ZipFile, BinaryIO]]:
-    """Open the zip; whatever goes wrong inside names the file."""
-    name = name or _name_of(file)
-    try:
-        with contextlib.ExitStack() as stack:
+def _opened(file: SnapshotFile, name: str) -> Iterator[tuple[zipfile.ZipFile, BinaryIO, dict[str, Any]]]:
+    """Open the zip and read its manifest."""
+    with contextlib.ExitStack() as stack:
+        with naming(name):
             opened = stack.enter_context(open(file, "rb")) if isinstance(file, str | os.PathLike) else file
-            yield stack.enter_context(zipfile.ZipFile(opened)), opened
-    except SnapshotError as error:
-        raise SnapshotError(f"snapshot {name}: {error}") from error
-    except FileNotFoundError as error:
-        raise SnapshotError(f"snapshot {name} does not exist") from error
-    except zipfile.BadZipFile as error:
-        raise SnapshotError(f"snapshot {name} is damaged or cut short: {error}") from error
-    except Exception as error:
-        # A flipped bit in a zip's directory can surface as almost any exception of the zip module.
-        raise SnapshotError(f"snapshot {name} cannot be read: {error or type(error).__name__}") from error
+            archive = stack.enter_context(zipfile.ZipFile(opened))
+            manifest = _read_manifest(archive)
+        yield archive, opened, manifest
 
 
 def _read_manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
@@ -214,7 +220,8 @@ def _read_manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
     if MANIFEST not in names:
         raise SnapshotError(f"no member {MANIFEST}; this is not a snapshot")
     try:
-        manifest = json.loads(_read_member(archive, MANIFEST))
+        with open_member(archive, MANIFEST) as member:
+            manifest = json.loads(member.read())
     except ValueError as error:
         raise SnapshotError(f"{MANIFEST} is not JSON: {error}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -245,47 +252,6 @@ def _is_entry(entry: Any) -> bool:
         and isinstance(entry.get("shape"), list)
         and all(type(length) is int and length >= 0 for length in entry["shape"])
     )
-
-
-def _read_array(archive: zipfile.ZipFile, entry: Mapping[str, Any]) -> np.ndarray:
-    name = entry["name"]
-    dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
-    try:
-        check_kind(name, dtype)
-    except TypeError as error:
-        raise SnapshotError(str(error)) from error
-    info = archive.getinfo(name + ".npy")
-    with _open_member(archive, info.filename) as member:
-        magic = npy.read_magic(member)
-        if magic != (1, 0):
-            raise SnapshotError(f"array {name!r} is not in npy version 1.0")
-        found_shape, fortran, found_dtype = npy.read_array_header_1_0(member)
-        if (found_shape, found_dtype, fortran and len(shape) > 1) != (shape, dtype, False):
-            raise SnapshotError(f"array {name!r} is {found_dtype}{found_shape}, its manifest says {dtype}{shape}")
-        size = math.prod(shape) * dtype.itemsize
-        if info.file_size != member.tell() + size:
-            raise SnapshotError(f"array {name!r} has {info.file_size - member.tell()} bytes instead of {size}")
-        array = np.empty(shape, dtype)
-        data = array_bytes(array)
-        digest = hashlib.sha256()
-        for start in range(0, size, _CHUNK_BYTES):
-            chunk = member.read(min(_CHUNK_BYTES, size - start))
-            digest.update(chunk)
-            data[start : start + len(chunk)] = chunk
-        if member.read(1) or digest.hexdigest() != entry["sha256"]:
-            raise SnapshotError(f"array {name!r} does not have the SHA-256 that its manifest says: the file is damaged")
-    return array
-
-
-def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    with _open_member(archive, name) as member:
-        return member.read()
-
-
-def _open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
-        raise SnapshotError(f"member {name} is compressed, which a snapshot never is")
-    return archive.open(name)
 
 
 def _check_seal(file: BinaryIO) -> None:

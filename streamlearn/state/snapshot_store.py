@@ -13,7 +13,7 @@ import itertools
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 from urllib.parse import quote, unquote
@@ -24,7 +24,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.state.atomic_file import fill_atomically, remove_abandoned, temporary_name, write_atomically
-from streamlearn.state.snapshot_format import Written, read_manifest, read_snapshot, verify_snapshot, write_snapshot
+from streamlearn.state.snapshot_format import Written, open_snapshot, read_manifest, verify_snapshot, write_snapshot
+from streamlearn.state.stored_arrays import StoredArrays, Told
 
 _FILE = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
 _OBJECT_BLOCK_BYTES = 8 << 20
@@ -226,10 +227,20 @@ class SnapshotStore:
         SnapshotError
             The file is gone, damaged, of a newer format version, or not what its name says.
         """
-        with self._open(entry) as file:
-            manifest, arrays = read_snapshot(file, entry.path)
-        _check_point(entry, manifest)
-        return manifest, arrays
+        with self.open(entry) as (manifest, arrays):
+            return manifest, dict(arrays)
+
+    @contextlib.contextmanager
+    def open(
+        self, entry: SnapshotEntry, told: Told = lambda size: None
+    ) -> Iterator[tuple[dict[str, Any], StoredArrays]]:
+        """Give manifest and arrays of a snapshot, each array to be read when it is wanted; errors as `read`.
+
+        ``told`` hears of the bytes that were read, block by block.
+        """
+        with self._open(entry) as file, open_snapshot(file, entry.path, told) as (manifest, arrays):
+            _check_point(entry, manifest)
+            yield manifest, arrays
 
     def read_manifest(self, entry: SnapshotEntry) -> dict[str, Any]:
         """Return the manifest of a snapshot; errors as `read`."""

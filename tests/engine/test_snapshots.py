@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from streamlearn.engine import restore as restore_module
 from streamlearn.engine import snapshots as snapshots_module
 from streamlearn.engine.pending import Pending
+from streamlearn.engine.restore import loaded, manifest_of
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Batch, Task
+from streamlearn.errors import SnapshotError
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.forked import can_fork
 from streamlearn.state.snapshot_format import read_snapshot
 from streamlearn.state.snapshot_store import SnapshotStore
+from tests.benchmarks.snapshots import big_task
 from tests.engine.test_restore import run_in_parts, uninterrupted
 from tests.engine.world import GROUP, Crash, World, rows
-from tests.snapshot_faults import snapshots
+from tests.snapshot_faults import damage, snapshots
 
 ROWS = rows(240)
 
@@ -142,6 +148,48 @@ def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: py
     assert "reading snapshot" in caplog.text
     assert again.tasks[0].snapshot_seq == 2
     assert again.tasks[0].model.state_hash() == expected.tasks[0].model.state_hash()
+
+
+def test_a_restore_holds_the_state_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
+    monkeypatch.setattr(restore_module, "TELL_SECONDS", 0.0)
+    task = big_task(64, waiting=2_000)
+    store = SnapshotStore(str(tmp_path))
+    entry = store.save("big", task.lineage, 0, 1, "c0ffee", task.arrays(), manifest_of(task))
+    blocks: list[int] = []
+    tracemalloc.start()
+    try:
+        with caplog.at_level(logging.INFO):
+            restored = loaded(task.settings, store, entry, task.partitions, lambda: blocks.append(1))
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert state_hash(restored.arrays()) == state_hash(task.arrays())
+    assert task.model.memory_bytes() > 50e6
+    # Its largest array has 14 MB.
+    assert peak - held < 10e6
+    assert len(blocks) > 15
+    assert re.findall(r"snapshot .*1-c0ffee.npz: (\d+) of 58 MB read", caplog.text)[-1] == "58"
+
+
+def test_a_damaged_block_ends_a_restore(tmp_path: Path) -> None:
+    task = big_task(8)
+    store = SnapshotStore(str(tmp_path))
+    entry = store.save("big", task.lineage, 0, 1, "c0ffee", task.arrays(), manifest_of(task))
+    damage(Path(entry.path))
+    with pytest.raises(SnapshotError, match=r"1-c0ffee.npz.* damaged"):
+        loaded(task.settings, store, entry, task.partitions)
+
+
+def test_whoever_is_told_of_a_restore_may_end_it(tmp_path: Path) -> None:
+    task = big_task(8)
+    store = SnapshotStore(str(tmp_path))
+    entry = store.save("big", task.lineage, 0, 1, "c0ffee", task.arrays(), manifest_of(task))
+
+    def end() -> None:
+        raise Crash
+
+    with pytest.raises(Crash):
+        loaded(task.settings, store, entry, task.partitions, end)
 
 
 def test_every_task_is_taken_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,8 +48,8 @@ ALLOWED = {
     "evaluation": EMBEDDED | {"source", "sink", "codec", "streams", "warm_up"},
 }
 ONE_MODULE = {
-    ("learner", "state"): ("arrays", "growth"),
-    ("encoder", "state"): ("arrays", "growth"),
+    ("learner", "state"): ("arrays", "blocks", "growth"),
+    ("encoder", "state"): ("arrays", "blocks", "growth"),
     ("telemetry", "state"): ("growth",),
     ("sink", "source"): ("base", "log"),
     ("streams", "codec"): ("decode",),

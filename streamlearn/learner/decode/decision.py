@@ -43,6 +43,7 @@ from streamlearn.learner.mixture.fixed_share import (
 )
 from streamlearn.learner.partition.clusters import Partition
 from streamlearn.learner.partition.tree import TreeState
+from streamlearn.state.blocks import parts_of
 
 BALANCED_RULE, SUBSET, F1_RULE, HAMMING, MACRO = range(5)
 
@@ -244,10 +245,7 @@ class Decision:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int, partition: Partition) -> None:
         """Take the state over; ``partition`` has loaded its own. Raises `SnapshotError` when a shape differs."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = array
+        parts = parts_of(arrays)
         self.pool.load_arrays(parts["pool"], labels)
         self.tree.load_arrays(parts["tree"], partition)
         self.utility.load_arrays(parts["utility"])

@@ -16,6 +16,7 @@ from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.arrays import load_label_columns, load_labels
 from streamlearn.learner.experts.linear import LANES, linear_predict_row
+from streamlearn.state.blocks import in_blocks
 from streamlearn.state.growth import grown
 
 STEP = 1.0
@@ -156,8 +157,8 @@ class AdaGrad:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.weight, arrays["weight"], features, labels)
-        load_label_columns(self.state.squared, arrays["squared"], features, labels)
+        load_label_columns(self.state.weight, in_blocks(arrays, "weight"), features, labels)
+        load_label_columns(self.state.squared, in_blocks(arrays, "squared"), features, labels)
         load_labels(self.state.bias, arrays["bias"], labels)
         load_labels(self.state.bias_squared, arrays["bias_squared"], labels)
 

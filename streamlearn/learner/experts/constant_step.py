@@ -11,6 +11,7 @@ from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.arrays import load_label_columns, load_labels
 from streamlearn.learner.experts.linear import linear_predict_row
+from streamlearn.state.blocks import in_blocks
 from streamlearn.state.growth import grown
 
 STEP = np.float32(2.0)
@@ -91,7 +92,7 @@ class ConstantStep:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.weight, arrays["weight"], features, labels)
+        load_label_columns(self.state.weight, in_blocks(arrays, "weight"), features, labels)
         load_labels(self.state.bias, arrays["bias"], labels)
 
     @staticmethod

@@ -58,6 +58,7 @@ from streamlearn.learner.experts.tree_nodes import (
     watch_row,
     watch_shared,
 )
+from streamlearn.state.blocks import in_blocks
 from streamlearn.state.growth import grown
 
 START = 0.05
@@ -301,7 +302,7 @@ class LabelTrees:
                 f"the label trees' counters of the snapshot take {4 * used} bytes, this model has "
                 f"{state.block.nbytes}: the snapshot belongs to other settings"
             )
-        load_labels(state.block, arrays["block"], used)
+        load_labels(state.block, in_blocks(arrays, "block"), used)
         load_label_columns(state.slot_of, arrays["slot_of"], features, BINS)
         rooms = len(state.trees)
         load_label_columns(

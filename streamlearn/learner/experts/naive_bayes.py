@@ -28,6 +28,7 @@ from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import log32
 from streamlearn.learner.arrays import load_label_columns, load_labels, load_whole
 from streamlearn.learner.experts.linear import LANES
+from streamlearn.state.blocks import in_blocks
 from streamlearn.state.growth import grown
 
 LABEL_SMOOTHING = 3.0
@@ -165,7 +166,7 @@ class NaiveBayes:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the sums over; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.pairs, arrays["pairs"], features, labels)
+        load_label_columns(self.state.pairs, in_blocks(arrays, "pairs"), features, labels)
         load_labels(self.state.columns, arrays["columns"], features)
         load_labels(self.state.labels, arrays["labels"], labels)
         load_whole(self.state.total, arrays["total"])

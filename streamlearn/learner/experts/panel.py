@@ -78,6 +78,7 @@ from streamlearn.learner.experts.seats import (
 from streamlearn.learner.experts.softmax import START as SOFTMAX_START
 from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
 from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
+from streamlearn.state.blocks import parts_of
 from streamlearn.state.growth import grown
 
 
@@ -365,10 +366,7 @@ class Panel:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
-        parts: dict[str, dict[str, np.ndarray]] = {}
-        for name, array in arrays.items():
-            part, _, rest = name.partition(".")
-            parts.setdefault(part, {})[rest] = array
+        parts = parts_of(arrays)
         self.rates.load_arrays(parts["rates"], labels)
         for name, owner in self._columned().items():
             owner.load_arrays(parts.get(name, {}), features, labels)

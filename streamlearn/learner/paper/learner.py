@@ -50,6 +50,7 @@ from streamlearn.learner.paper.trees import (
 from streamlearn.learner.partition.divisive import Divisive, DivisiveEvent, divisive_know
 from streamlearn.learner.partition.divisive_nodes import CLUSTERS, KNOWN
 from streamlearn.learner.partition.modes import Mode
+from streamlearn.state.blocks import in_blocks, parts_of
 from streamlearn.state.growth import grown
 
 TREE_BYTES = 64 * 2**20
@@ -319,10 +320,7 @@ class PaperLearner:
             raise SnapshotError(f"paper: the array {error} is missing from the snapshot") from None
 
     def _load(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
-        parts = {
-            part: {name[len(part) + 1 :]: array for name, array in arrays.items() if name.startswith(part + ".")}
-            for part in ("partition", "adwin", "rows", "trees")
-        }
+        parts = {part: {} for part in ("partition", "adwin", "rows", "trees")} | parts_of(arrays)
         self.grow(features, labels)
         self._divisive.load_arrays(parts["partition"], labels)
         self._adwin.load_arrays(parts["adwin"])
@@ -343,12 +341,12 @@ class PaperLearner:
                 f"the trees' counters of the snapshot take {4 * used} bytes, this model has {trees.block.nbytes}: "
                 "the snapshot belongs to other settings"
             )
-        load_labels(trees.block, given["block"], used)
+        load_labels(trees.block, in_blocks(given, "block"), used)
         load_label_columns(trees.slot_of, given["slot_of"], features, BINS)
         load_whole(state.clock, arrays["clock"])
         planes = int(state.clock[PLANES_EVER])
         held = min(features, int(columns_held(state.regressions, labels)))
-        load_whole(state.regressions.weight[:planes, :held, :labels], arrays["weight"])
+        load_whole(state.regressions.weight[:planes, :held, :labels], in_blocks(arrays, "weight"))
         load_whole(state.regressions.bias[:planes, :labels], arrays["bias"])
         load_whole(state.alarmed[:clusters], arrays["alarmed"])
         index_clusters(state, labels)

@@ -20,6 +20,7 @@ from streamlearn.learner.paper.state import BEGUN, TAKEN_OVER
 from streamlearn.learner.paper.step import PaperStepScratch, PaperStepState, paper_step
 from streamlearn.learner.partition.divisive import DivisiveEvent
 from streamlearn.learner.partition.modes import Mode
+from streamlearn.state.blocks import parts_of
 from streamlearn.state.growth import grown
 
 
@@ -264,7 +265,7 @@ class Paper(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
-        own = {name.removeprefix("paper."): array for name, array in arrays.items() if name.startswith("paper.")}
+        own = parts_of(arrays).get("paper")
         if not own:
             raise SnapshotError("the snapshot is of another preset than this model's, paper: start it with that preset")
         features, labels = (int(size) for size in arrays["sizes"])

@@ -59,6 +59,7 @@ from streamlearn.learner.partition.tree import (
     tree_from_arrays,
     tree_join,
 )
+from streamlearn.state.blocks import parts_of
 
 FIRST_PERIOD = 100
 PERIOD = 500
@@ -376,10 +377,7 @@ class Partition:
         missing = [name for name in ("replay.offsets", "replay.members", "clock") if name not in arrays]
         if missing:
             raise SnapshotError(f"partition: the array {missing[0]!r} is missing from the snapshot")
-        parts = {
-            part: {name[len(part) + 1 :]: array for name, array in arrays.items() if name.startswith(part + ".")}
-            for part in ("counts", "tree", "candidate")
-        }
+        parts = {part: {} for part in ("counts", "tree", "candidate")} | parts_of(arrays)
         self._counts.load_arrays(parts["counts"])
         capacity = self._counts.capacity
         known = len(parts["counts"]["label_weight"])
