@@ -4,7 +4,8 @@
 
 First come bytes per feature, per label, per pair of feature and label and per pair of labels, from models without rows
 that differ only in these numbers, and the bytes that do not depend on them at most. With a stream, lines follow with
-the rows so far, the state's bytes, those of them that grow by rows alone, and the resident bytes of the process.
+the rows so far, the state's bytes, those of them that grow by rows alone, of these the counters of label trees and the
+window of neighbours, and the resident bytes of the process.
 """
 
 from __future__ import annotations
@@ -62,13 +63,16 @@ DECLARED = {
 
 
 class Point(NamedTuple):
-    """A model along a stream: ``by_rows`` are the state's bytes beyond what its features and labels add."""
+    """A model along a stream: ``by_rows`` are the state's bytes beyond what its features and labels add, ``trees`` and
+    ``window`` those of them in the label trees' counters and in the window of neighbours."""
 
     rows: int
     features: int
     labels: int
     state: int
     by_rows: int
+    trees: int
+    window: int
     resident: int | None
 
 
@@ -132,7 +136,16 @@ def _point(model: StreamModel, each: Growth, rows: int) -> Point:
     state = sum(array.nbytes for array in arrays.values())
     names = sum(array.nbytes for name, array in arrays.items() if name.endswith(".names"))
     features, labels = model.feature_count, model.labels.count
-    return Point(rows, features, labels, state, round(state - each.bytes_of(features, labels, names)), resident_bytes())
+    return Point(
+        rows,
+        features,
+        labels,
+        state,
+        round(state - each.bytes_of(features, labels, names)),
+        sum(array.nbytes for name, array in arrays.items() if name.endswith("label_tree.block")),
+        sum(array.nbytes for name, array in arrays.items() if ".neighbours." in name),
+        resident_bytes(),
+    )
 
 
 def main() -> None:
@@ -146,11 +159,15 @@ def main() -> None:
     for name, value in found._asdict().items():
         print(f"{name:12}{value:14,.0f}")  # noqa: T201
     if options.stream:
-        print(f"{'rows':>9}{'features':>10}{'labels':>8}{'state':>14}{'by rows':>14}{'resident':>15}")  # noqa: T201
+        print(  # noqa: T201
+            f"{'rows':>9}{'features':>10}{'labels':>8}{'state':>14}{'by rows':>14}"
+            f"{'trees':>11}{'window':>11}{'others':>11}{'resident':>15}"
+        )
         for point in along(open_stream(options.stream), options.preset, options.every):
             resident = "" if point.resident is None else f"{point.resident:,}"
             print(  # noqa: T201
-                f"{point.rows:9,}{point.features:10,}{point.labels:8,}{point.state:14,}{point.by_rows:14,}{resident:>15}",
+                f"{point.rows:9,}{point.features:10,}{point.labels:8,}{point.state:14,}{point.by_rows:14,}"
+                f"{point.trees:11,}{point.window:11,}{point.by_rows - point.trees - point.window:11,}{resident:>15}",
                 flush=True,
             )
 

@@ -40,6 +40,10 @@ def test_a_model_along_a_stream_holds_no_more_than_declared(preset: str) -> None
 
 
 def test_rows_without_new_features_and_labels_fill_what_is_bounded_and_then_add_nothing() -> None:
-    sizes = [point.state for point in along(generator("stationary", seed=0, instances=10_000), "fast", 2_000)]
+    points = list(along(generator("stationary", seed=0, instances=10_000), "fast", 2_000))
+    sizes = [point.state for point in points]
     assert sizes[0] < sizes[1]
     assert max(sizes[2:]) <= 1.02 * sizes[1]
+    others = [point.state - point.trees - point.window for point in points]
+    assert points[-1].trees > 0
+    assert max(others[2:]) <= 1.01 * others[1]
