@@ -170,7 +170,8 @@ def decode(value: bytes | None, where: str) -> JournalRecord:
         record = _decoder.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JournalError(
-            f"{where} is not a journal record ({error}): was the topic written by something else?"
+            f"{where} is not a journal record ({error}): the topic was damaged, or written by something else. Restore "
+            "the partition from another replica, or put a snapshot of a later point back under snapshot.location"
         ) from None
     if record.v > VERSION:
         raise JournalError(

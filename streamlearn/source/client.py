@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from streamlearn.source.base import RawRecord
@@ -11,6 +12,8 @@ CALL_MS = 15_000
 FETCH_WAIT_MS = 50
 """Longest wait of the brokers for records. They answer one question at a time: while labels are waited for, instances
 are not asked for."""
+DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
+"""What the client says of a batch that fails its checksum."""
 READ_OPTIONS: dict[str, Any] = {
     "metrics_enabled": False,
     "enable_auto_commit": False,

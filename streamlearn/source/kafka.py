@@ -11,7 +11,6 @@ client's own thread), and the group's metadata taken only inside the callback (o
 from __future__ import annotations
 
 import contextlib
-import re
 import time
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -37,14 +36,13 @@ from streamlearn.source.base import (
     TopicPartition,
     TruncatedInputError,
 )
-from streamlearn.source.client import CALL_MS, FETCH_WAIT_MS, POLL_RECORDS, READ_OPTIONS, raw_record
+from streamlearn.source.client import CALL_MS, DAMAGED, FETCH_WAIT_MS, POLL_RECORDS, READ_OPTIONS, raw_record
 from streamlearn.source.epochs import UNKNOWN, LeaderEpochs
 from streamlearn.source.reader import KafkaReader
 
 OLDEST_BROKER = (2, 5)
 POLL_INTERVAL_MS = 120_000
 ALIVE_SECONDS = 10.0
-_DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
 REACH_MS = 5_000
 SILENT_SECONDS = 1.0
 """A member of a stable group that sends no heartbeats for so long has lost its name: joining takes a moment of that."""
@@ -151,7 +149,7 @@ class KafkaSource:
             # A group without offsets: the assignment has just come, and the engine seeks before the next poll.
             return {}
         except kafka_errors.CorruptRecordError as error:
-            named = _DAMAGED.search(str(error))
+            named = DAMAGED.search(str(error))
             if named is None:
                 raise StopError(f"a record fails its checksum: {error}") from error
             partition = TopicPartition(named[1], int(named[2]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
@@ -15,11 +16,14 @@ from streamlearn.errors import OffsetLostError, RetryableError, StopError
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
-from streamlearn.source.client import CALL_MS, POLL_RECORDS, READ_OPTIONS, raw_record
+from streamlearn.source.client import CALL_MS, DAMAGED, POLL_RECORDS, READ_OPTIONS, raw_record
 
 READ_SILENCE_SECONDS = 60.0
 READ_SECONDS = 0.2
 READ_WAIT_MS = 500
+WITHHELD_SECONDS = 10.0
+"""So long may a broker give nothing of what it says it has. Where its log is damaged so that it cannot tell where a
+batch ends, it gives nothing for ever, and no error."""
 
 
 class KafkaReader:
@@ -27,12 +31,20 @@ class KafkaReader:
 
     def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
         self._partition = ClientPartition(*partition)
-        options = {**connection_options(settings), **READ_OPTIONS, "fetch_max_wait_ms": READ_WAIT_MS}
+        options = {
+            **connection_options(settings),
+            **READ_OPTIONS,
+            "fetch_max_wait_ms": READ_WAIT_MS,
+            # In a session, a broker leaves a partition out of its answers while it has nothing new to say of it.
+            "enable_incremental_fetch_sessions": False,
+        }
         self._consumer = KafkaConsumer(**options, group_id=None, max_poll_records=POLL_RECORDS)
         self._consumer.assign([self._partition])
         self._consumer.seek(self._partition, start)
         self._start = start
         self._ahead: list[RawRecord] = []
+        self._withheld = False
+        self._watch_answers()
 
     def read_to(self, end: int) -> list[RawRecord]:
         taken = [record for record in self._ahead if record.offset < end]
@@ -42,6 +54,8 @@ class KafkaReader:
             polled = self._poll(READ_SECONDS)
             if polled:
                 heard = time.monotonic()
+            elif self._withheld and time.monotonic() - heard > WITHHELD_SECONDS:
+                raise self._damaged(f"the broker has records up to {end} and gives none of them")
             elif time.monotonic() - heard > READ_SILENCE_SECONDS:
                 raise RetryableError(
                     f"{self._partition.topic}[{self._partition.partition}] gave nothing for "
@@ -65,11 +79,30 @@ class KafkaReader:
                 f"{self._position()} on: {error}"
             ) from error
         except kafka_errors.CorruptRecordError as error:
-            raise StopError(
-                f"{self._partition.topic}[{self._partition.partition}] cannot be read again from {self._position()} "
-                f"on: {error}. Restore the partition from another replica, or put a newer snapshot back"
-            ) from error
+            raise self._damaged(str(error)) from error
         return [raw_record(record) for record in polled.get(self._partition, ())]
+
+    def _watch_answers(self) -> None:
+        """Note whether the last answer held nothing, though there are committed records."""
+        fetcher = self._consumer._fetcher
+        parse = fetcher._parse_fetched_data
+
+        def parsed(completed: Any) -> Any:
+            answer = completed.partition_data
+            behind = completed.fetched_offset < answer.last_stable_offset
+            self._withheld = answer.error_code == 0 and behind and not answer.records
+            return parse(completed)
+
+        fetcher._parse_fetched_data = parsed
+
+    def _damaged(self, text: str) -> StopError:
+        damaged = DAMAGED.search(text)
+        offset = max(self._position(), int(damaged[3])) if damaged else self._position()
+        return StopError(
+            f"{self._partition.topic}[{self._partition.partition}] cannot be read again at offset {offset}: {text}. "
+            "The broker's log is damaged there: restore the partition from another replica, or put a snapshot of a "
+            "later point back under snapshot.location"
+        )
 
     def _position(self) -> int:
         position = self._consumer.position(self._partition, timeout_ms=CALL_MS)

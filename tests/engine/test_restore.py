@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from streamlearn.engine import restore
-from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, TopicError, UsageError
+from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
 from streamlearn.learner.drift.page_hinkley import VALUES
 from streamlearn.learner.model import Learner
 from streamlearn.records.event import Event
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
 from streamlearn.state.snapshot_store import SnapshotStore
-from tests.engine.world import JOURNAL, World, rows
+from tests.engine.world import JOURNAL, Faults, World, rows
 from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
 
 ROWS = rows(240)
@@ -355,6 +355,42 @@ def test_corrupt_record_stops_or_is_passed_over_as_told(tmp_path: Path, monkeypa
     assert "streamlearn.pointer" in headers
     assert world.run(store=False).tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()
     assert len(world.read("dead-letters")) == 1, "a replay writes nothing"
+
+
+@pytest.mark.parametrize("bad", [b"{", b'{"v": 1, "type": "batch"}', b"\xff\xfe", None])
+def test_a_corrupt_record_of_the_journal_stops_at_once_and_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, bad: bytes | None
+) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    snapshots(tmp_path)[0].unlink()
+    records = world.log.read(TopicPartition(JOURNAL, 0))
+    records[-1] = records[-1]._replace(value=bad, key=b"")
+    faults = Faults()
+    match = (
+        r"group-journal\[0\]@6 is not a journal record .*Restore the partition from another replica, or put a snapshot"
+    )
+    with pytest.raises(JournalError, match=match):
+        world.run(faults)
+    assert "trying again" not in caplog.text
+    assert faults.passed["open"] == 1
+
+
+def test_a_journal_that_fails_its_checksum_stops_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+
+    def damaged(self: Any, end: int) -> list[RawRecord]:
+        raise StopError("group-journal[0] cannot be read again at offset 6")
+
+    monkeypatch.setattr("streamlearn.source.memory._MemoryReader.read_to", damaged)
+    faults = Faults()
+    with pytest.raises(StopError, match="cannot be read again at offset 6"):
+        world.run(faults)
+    assert "trying again" not in caplog.text
+    assert faults.passed["open"] == 1
 
 
 class _FullStore(SnapshotStore):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import struct
 from pathlib import Path
 
+import pytest
 from kafka import KafkaProducer
 
+from streamlearn.errors import StopError
+from streamlearn.source import reader
+from streamlearn.source.base import TopicPartition
 from tests.integration.conftest import Broker
+from tests.integration.reference import settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import instance
 
@@ -75,3 +82,32 @@ def test_a_record_that_fails_its_checksum_stops_by_name_or_is_passed_over_and_jo
     assert "restored at" in service.log_of("w1"), "the journal alone, with what was passed over, gives the same model"
     assert len(service.read("dead_letters")) == 2
     assert len(service.predictions()) == 60
+
+
+def test_a_batch_whose_length_is_damaged_stops_a_reader_by_name(
+    service: Service, broker_process: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker then gives nothing from there on, and no error."""
+    service.make_topics()
+    for first in (0, 10, 20):
+        produce_batch(service, [instance(row) for row in range(first, first + 10)])
+    topic = service.topic("instances")
+    (log,) = broker_process.folder.glob(f"data/{topic}-0/*.log")
+    with log.open("r+b") as file:
+        offset = 0
+        # An offset of 8 bytes, a length of 4, and so many bytes.
+        while offset != 11:
+            start = file.tell()
+            offset, length = struct.unpack(">qi", file.read(12))
+            file.seek(length, os.SEEK_CUR)
+        file.seek(start + 8)
+        file.write(struct.pack(">i", 1 << 24))
+    monkeypatch.setattr(reader, "WITHHELD_SECONDS", 0.2)
+    records = reader.KafkaReader(settings_of(service, labels=False), TopicPartition(topic, 0), 0)
+    try:
+        with pytest.raises(
+            StopError, match=rf"{topic}\[0\] cannot be read again at offset 11: the broker has records up"
+        ):
+            records.read_to(33)
+    finally:
+        records.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import crc32c
@@ -27,6 +28,7 @@ class _Told:
     def __init__(self, **options: Any) -> None:
         type(self).made.append(options)
         self.config = {"api_version": self.version}
+        self._fetcher = SimpleNamespace(_parse_fetched_data=None)
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
