@@ -26,9 +26,16 @@ class LearnedPool:
         self.positives: dict[int, int] = {}
         self.late: set[int] = set()
         self.prior_logits: dict[int, float] = {}
-        self.theta = [1.0, 0.5, 0.05, 0.3]
-        self.squared = [1.0] * 4
+        self.lengths: dict[tuple[int, int], float] = {}
+        self.bucket = 0
+        self.theta = [1.0, 0.5, 0.05, 0.3, 0.2]
+        self.squared = [1.0] * 5
         self.phi: dict[LabelSet, list[float]] = {}
+
+    def expect(self, logits: Sequence[float]) -> None:
+        """Take how many labels a row is expected to have."""
+        expected = math.fsum(1.0 / (1.0 + math.exp(-min(max(logit, -7.0), 7.0))) for logit in logits)
+        self.bucket = min(math.floor(8.0 * math.log(1.0 + expected)), 23)
 
     def score(self, logits: Sequence[float], neighbours: Sequence[tuple[LabelSet, float]]) -> dict[LabelSet, float]:
         """Return theta . phi of every pooled set; neighbours are label sets with their weights."""
@@ -38,6 +45,7 @@ class LearnedPool:
             if total > 0.0:
                 votes[members] = votes.get(members, 0.0) + weight / (total / len(neighbours))
         k = sum(votes.values())
+        self.expect(logits)
         self.phi = {}
         for members, count in self.sets.items():
             share = count / self.rows
@@ -47,11 +55,19 @@ class LearnedPool:
                 math.log(share) - sum(self.prior_logits.get(label, 0.0) for label in members),
                 math.log((f + share) / (self.burst_rows + 1.0) / share),
                 math.log((votes.get(members, 0.0) + share) / (k + 1.0) / share),
+                self.length_evidence(len(members)),
             ]
         return {
             members: sum(t * x for t, x in zip(self.theta, features, strict=True))
             for members, features in self.phi.items()
         }
+
+    def length_evidence(self, length: int) -> float:
+        """Return how much more often rows of the bucket have that length, as a logarithm."""
+        of_all = sum(count for (_, k), count in self.lengths.items() if k == length) / self.rows
+        of_bucket = sum(count for (b, _), count in self.lengths.items() if b == self.bucket)
+        here = self.lengths.get((self.bucket, length), 0.0)
+        return math.log((here + 2.0 * of_all) / (of_bucket + 2.0) / of_all)
 
     def posterior(self, scores: dict[LabelSet, float]) -> dict[LabelSet, float]:
         """Return the softmax of the scores."""
@@ -74,7 +90,7 @@ class LearnedPool:
         key = frozenset(row)
         if key in self.sets:
             posterior = self.posterior(scores)
-            for i in range(4):
+            for i in range(5):
                 mean = sum(posterior[members] * features[i] for members, features in self.phi.items())
                 slope = self.phi[key][i] - mean
                 self.squared[i] += slope * slope
@@ -82,6 +98,7 @@ class LearnedPool:
         self.rows = self.rows * DECAY + 1.0
         self.novel = self.novel * DECAY + (key not in self.sets)
         self.burst_rows = self.burst_rows * BURST_DECAY + 1.0
+        self.lengths = {key: count * DECAY for key, count in self.lengths.items()}
         self.labels = {label: count * DECAY for label, count in self.labels.items()}
         self.sets = {members: count * DECAY for members, count in self.sets.items()}
         bursts = {members: count * BURST_DECAY for members, count in self.bursts.items()}
@@ -95,6 +112,8 @@ class LearnedPool:
                 del self.sets[rarest]
                 self.bursts.pop(rarest, None)
             self.sets[key] = self.sets.get(key, 0.0) + 1.0
+            counted = self.bucket, len(key)
+            self.lengths[counted] = self.lengths.get(counted, 0.0) + 1.0
             self.bursts[key] = self.bursts.get(key, 0.0) + 1.0
         self.since += 1
         if self.since >= 1 + math.floor(self.rows / 64):

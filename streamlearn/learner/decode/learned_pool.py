@@ -1,8 +1,8 @@
 """The learned pool decode: it learns the label sets, their counts, and the weights theta of `pool_scores`.
 
 When the true set is in the pool, theta climbs the log-probability of that set among the pooled ones by AdaGrad:
-theta += .05 g / sqrt(G), g = phi(true) - E[phi], G += g^2 from 1. theta starts at (1, .5, .05, .3): half of the prior,
-because the labels' probabilities are not independent given the instance.
+theta += .05 g / sqrt(G), g = phi(true) - E[phi], G += g^2 from 1. theta starts at (1, .5, .05, .3, .2): half of the
+prior, because the labels' probabilities are not independent given the instance.
 
 Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 2011), the step.
 """
@@ -18,6 +18,7 @@ from streamlearn.arithmetic.exp_log import log32
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.arrays import load_labels, load_whole
 from streamlearn.learner.decode.pool_scores import (
+    BUCKET,
     BURST_ROWS,
     FEATURES,
     INCREMENT,
@@ -56,6 +57,7 @@ from streamlearn.learner.decode.pooled_sets import (
     scale_counts,
     sum_members,
 )
+from streamlearn.learner.decode.set_lengths import LENGTH_COUNTS, count_length
 from streamlearn.state.growth import grown
 
 GROWTH = 1.0 / 0.9995
@@ -65,7 +67,7 @@ LARGEST_RATE = np.float32(0.999)
 LEAST_POSITIVES = 5
 ROWS_A_REFRESH = 64.0
 STEP = 0.05
-START = (1.0, 0.5, 0.05, 0.3)
+START = (1.0, 0.5, 0.05, 0.3, 0.2)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 
@@ -94,6 +96,12 @@ def _learn_weights(state: LearnedPoolState, scratch: LearnedPoolScratch, place: 
     for at in range(np.int64(scratch.results[VOTED])):
         other = scratch.voted[at]
         slopes[3] += np.float64(scratch.agreement[at]) * ((1.0 if other == place else 0.0) - weights[other] / total)
+    first = 0
+    for length in range(LONGEST, -1, -1):
+        for other in range(first, sets.longer[length]):
+            products[other] = weights[other] * scratch.lengths[length]
+        first = sets.longer[length]
+    slopes[4] = np.float64(scratch.lengths[sets.links[LENGTH, place]]) - halved_sum(products, size) / total
     for feature in range(FEATURES):
         slope = slopes[feature]
         numbers[SQUARED + feature] += slope * slope
@@ -125,6 +133,9 @@ def _count_row(state: LearnedPoolState, members: np.ndarray, novel: bool) -> Non
         for label in range(state.label_counts.size):
             state.label_counts[label] *= factor
         scale_counts(state.sets, factor)
+        for bucket in range(state.lengths.shape[0]):
+            for length in range(state.lengths.shape[1]):
+                state.lengths[bucket, length] *= factor
     numbers[INCREMENT] = increment
     numbers[ROWS] += increment
     if novel:
@@ -176,6 +187,8 @@ def learned_pool_learn_row(
                 prior += state.prior_logits[members[at]]
             sets.prior_sums[place] = prior
         count_set(sets, place, state.numbers[INCREMENT])
+        bucket = np.int64(scratch.results[BUCKET])
+        count_length(state.lengths, bucket, members.size, state.numbers[INCREMENT])
     state.numbers[UNREFRESHED] += 1.0
     if state.numbers[UNREFRESHED] >= 1.0 + np.floor(learned_pool_rows(state) / ROWS_A_REFRESH):
         _refresh(state, labels, positives)
@@ -215,7 +228,7 @@ class LearnedPool:
         numbers[THETA:SQUARED] = START
         numbers[SQUARED:] = 1.0
         self.state = LearnedPoolState(
-            empty_sets(), np.zeros(0), np.zeros(0, np.float32), numbers, np.zeros(0, np.uint8)
+            empty_sets(), np.zeros(0), np.zeros(0, np.float32), numbers, np.zeros(0, np.uint8), np.zeros(LENGTH_COUNTS)
         )
         self.scratch = self._scratch(0)
 
@@ -233,6 +246,7 @@ class LearnedPool:
             np.zeros(RESULTS),
             np.zeros(ROOM, np.int32),
             np.zeros(labels, np.float32),
+            np.zeros(LONGEST + 1, np.float32),
         )
 
     def grow(self, labels: int) -> None:
@@ -265,6 +279,7 @@ class LearnedPool:
             "prior_logits": self.state.prior_logits[:labels],
             "late": self.state.late[:labels],
             "numbers": self.state.numbers,
+            "lengths": self.state.lengths,
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
@@ -299,9 +314,17 @@ class LearnedPool:
         load_labels(self.state.prior_logits, arrays["prior_logits"], labels)
         load_labels(self.state.late, arrays["late"], labels)
         load_whole(self.state.numbers, arrays["numbers"])
+        load_whole(self.state.lengths, arrays["lengths"])
         _link(self.state)
 
     @staticmethod
     def bytes_bound(labels: int) -> int:
         """Return the largest size in bytes with that many labels."""
-        return ROOM * (4 * LONGEST + 72) + 32 * BURST_ROOM + 8 * BUCKETS + 1024 + 17 * labels
+        return (
+            ROOM * (4 * LONGEST + 72)
+            + 32 * BURST_ROOM
+            + 8 * BUCKETS
+            + 8 * LENGTH_COUNTS[0] * LENGTH_COUNTS[1]
+            + 1024
+            + 17 * labels
+        )

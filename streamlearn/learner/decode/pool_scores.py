@@ -1,4 +1,4 @@
-"""The scores of the learned pool decode: label sets seen so far, four features, weights learnt from the stream.
+"""The scores of the learned pool decode: label sets seen so far, five features, weights learnt from the stream.
 
 The score of a pooled set S is theta . phi(S), with
 
@@ -7,7 +7,8 @@ The score of a pooled set S is theta . phi(S), with
   labels' decayed share of the complete rows, decay .9995 a row;
 - phi_2 = ln[(f_S + pi_S) / ((N_f + 1) pi_S)] = ln(1 + f_S / pi_S) - ln(N_f + 1), f_S and N_f counts decayed .8;
 - phi_3 = ln(1 + k_S / pi_S) - ln(k + 1), k_S the weight of the neighbours whose label set is exactly S, k of all of
-  them, weights divided by their mean.
+  them, weights divided by their mean;
+- phi_4 = the evidence for the set's length, given how many labels are expected (`set_lengths`).
 
 A set without a burst and without neighbours has no logarithm in phi_2 and phi_3, and ln pi_S = ln c_S - ln N changes
 for all sets alike but for those counted. The labels' prior logits move slowly: they are taken anew, with their sums
@@ -25,12 +26,13 @@ import numpy as np
 from streamlearn.arithmetic.compile import kernel
 from streamlearn.arithmetic.exp_log import exp32, log32, log64
 from streamlearn.learner.decode.pooled_sets import LONGEST, PooledSets, find_set, label_set_code, sum_members
+from streamlearn.learner.decode.set_lengths import common_length_term, expected_bucket, weigh_lengths
 
 LOGIT_CLIP = np.float32(7.0)
 LEAST_ESCAPE = 1e-4
 LARGEST_ESCAPE = 0.999
 LEAST_ROWS = 10.0
-FEATURES = 4
+FEATURES = 5
 
 INCREMENT = 0
 ROWS = 1
@@ -48,7 +50,8 @@ LOG_NOVEL = 3
 WEIGHTS = 4
 VOTED = 5
 EMPTY = 6
-SLOPES = 7
+BUCKET = 7
+SLOPES = 8
 RESULTS = SLOPES + FEATURES
 
 LEAST_WEIGHT = np.float32(1e-4)
@@ -59,7 +62,7 @@ class LearnedPoolState(NamedTuple):
     """``sets``: the pooled sets; ``label_counts`` float64, ``prior_logits`` float32 and ``late`` uint8 (1: joined after
     rows were learnt) [labels]; ``numbers`` float64[NUMBERS]: the increment of the last row, N, U (the complete rows
     whose set was not in the pool), N_f, the complete rows since the prior logits were taken, theta and G. N, U, counts
-    are in units of the increment.
+    are in units of the increment. ``lengths`` float64[LENGTH_COUNTS] is of `set_lengths`, likewise.
     """
 
     sets: PooledSets
@@ -67,6 +70,7 @@ class LearnedPoolState(NamedTuple):
     prior_logits: np.ndarray
     numbers: np.ndarray
     late: np.ndarray
+    lengths: np.ndarray
 
 
 class LearnedPoolScratch(NamedTuple):
@@ -76,8 +80,9 @@ class LearnedPoolScratch(NamedTuple):
     ``voted`` int64[ROOM] and ``agreement`` float32[ROOM], the sets that neighbours voted for and their
     ln(1 + k_S / pi_S); ``results`` float64[RESULTS]: the best set's posterior within the pool, the log-sum of the
     scores with their common terms, ln(1 - e), ln e, the sum of ``weights``, how many sets were voted for, the empty
-    set's posterior within the pool, and, of the row learnt last, the slope of each feature's weight; ``places``
-    int32[ROOM] and ``partial`` float32[labels], overwritten by `learned_pool_marginals`.
+    set's posterior within the pool, the bucket of the expected length, and, of the row learnt last, the slope of each
+    feature's weight; ``places`` int32[ROOM] and ``partial`` float32[labels], overwritten by scores and marginals;
+    ``lengths`` float32[LONGEST + 1], the evidence for each length without its common term.
     """
 
     values: np.ndarray
@@ -91,6 +96,7 @@ class LearnedPoolScratch(NamedTuple):
     results: np.ndarray
     places: np.ndarray
     partial: np.ndarray
+    lengths: np.ndarray
 
 
 @kernel
@@ -206,6 +212,11 @@ def learned_pool_score_row(
     escape = min(max((novel + 0.5) / (learned_pool_rows(state) + 1.0), LEAST_ESCAPE), LARGEST_ESCAPE)
     results[LOG_POOLED] = log64(1.0 - escape)
     results[LOG_NOVEL] = log64(escape)
+    values = scratch.values
+    for label in range(labels):
+        values[label] = min(max(logits[label], -LOGIT_CLIP), LOGIT_CLIP)
+    bucket = expected_bucket(values, labels, scratch.partial)
+    results[BUCKET] = bucket
     size = sets.longer[0]
     if size == 0:
         results[POSTERIOR] = 0.0
@@ -214,17 +225,22 @@ def learned_pool_score_row(
         results[VOTED] = 0.0
         results[EMPTY] = 0.0
         return -1
-    values = scratch.values
-    for label in range(labels):
-        values[label] = min(max(logits[label], -LOGIT_CLIP), LOGIT_CLIP)
     scores = scratch.scores
     sum_members(sets, values, scratch.sums)
     logit_weight = np.float32(numbers[THETA])
     prior_weight = np.float32(numbers[THETA + 1])
-    for place in range(size):
-        scores[place] = logit_weight * scratch.sums[place] + prior_weight * (
-            sets.log_counts[place] - sets.prior_sums[place]
-        )
+    weigh_lengths(state.lengths, bucket, sets.longer, numbers[ROWS], numbers[INCREMENT], scratch.lengths)
+    # Longer sets stand first: those of one length follow each other.
+    first = 0
+    for length in range(LONGEST, -1, -1):
+        last = sets.longer[length]
+        if last == first:
+            continue
+        evidence = np.float32(numbers[THETA + 4]) * scratch.lengths[length]
+        for place in range(first, last):
+            prior = sets.log_counts[place] - sets.prior_sums[place]
+            scores[place] = logit_weight * scratch.sums[place] + prior_weight * prior + evidence
+        first = last
     burst_weight = np.float32(numbers[THETA + 2])
     for burst in range(sets.burst_size[0]):
         place = sets.burst_places[burst]
@@ -253,6 +269,7 @@ def learned_pool_score_row(
         - numbers[THETA + 1] * log64(numbers[ROWS])
         - numbers[THETA + 2] * log64(numbers[BURST_ROWS] + 1.0)
         - numbers[THETA + 3] * log64(neighbours + 1.0)
+        - numbers[THETA + 4] * common_length_term(state.lengths, bucket, numbers[INCREMENT])
     )
     return best
 

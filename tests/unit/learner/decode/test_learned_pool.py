@@ -34,6 +34,7 @@ from streamlearn.learner.decode.pool_scores import (
     learned_pool_score_row,
 )
 from streamlearn.learner.decode.pooled_sets import CAPACITY, LONGEST, label_set_code
+from streamlearn.learner.decode.set_lengths import ALL_LENGTHS, BUCKETS
 from tests.naive.learned_pool import LearnedPool as NaiveLearnedPool
 
 LABELS = 6
@@ -97,6 +98,7 @@ class Kernels:
         state.sets.counts[:] *= factor
         state.sets.log_counts[: state.sets.longer[0]] += np.float32(np.log(factor))
         state.label_counts[:] *= factor
+        state.lengths[:] *= factor
         state.numbers[[INCREMENT, ROWS, NOVEL]] *= factor
 
 
@@ -109,13 +111,18 @@ def assert_equal_state(ours: Kernels, theirs: NaiveLearnedPool) -> None:
     assert len(places) == size
     assert learned_pool_rows(state) == pytest.approx(theirs.rows, rel=1e-9)
     assert {s: sets.counts[place] / increment for s, place in places.items()} == pytest.approx(theirs.sets, rel=1e-9)
+    lengths = state.lengths / increment
+    counted = {(b, k): lengths[b, k] for b in range(BUCKETS) for k in range(LONGEST + 1) if lengths[b, k] > 0.0}
+    assert counted == pytest.approx(theirs.lengths, rel=1e-9)
+    np.testing.assert_allclose(lengths[BUCKETS, :-1], lengths[:BUCKETS, :-1].sum(0), rtol=1e-9)
+    np.testing.assert_allclose(lengths[:BUCKETS, ALL_LENGTHS], lengths[:BUCKETS, :-1].sum(1), rtol=1e-9)
     bursts = {
         ours.members(int(sets.burst_places[i])): float(sets.burst_counts[i]) for i in range(int(sets.burst_size[0]))
     }
     assert bursts == pytest.approx(theirs.bursts, rel=1e-9)
-    lengths = [len(s) for s in places]
-    assert lengths == sorted(lengths, reverse=True)
-    assert [int(n) for n in sets.longer] == [sum(n >= k for n in lengths) for k in range(LONGEST + 2)]
+    found = [len(s) for s in places]
+    assert found == sorted(found, reverse=True)
+    assert [int(n) for n in sets.longer] == [sum(n >= k for n in found) for k in range(LONGEST + 2)]
     np.testing.assert_allclose(sets.log_counts[:size], np.log(sets.counts[:size]), rtol=1e-6, atol=1e-6)
     prior = [theirs.prior_logits.get(label, 0.0) for label in range(ours.labels)]
     np.testing.assert_allclose(state.prior_logits[: ours.labels], prior, rtol=1e-5, atol=1e-6)
@@ -210,6 +217,7 @@ def test_the_rarest_set_leaves_a_full_pool():
     rng = np.random.default_rng(6)
     ours, theirs = Kernels(60), NaiveLearnedPool(60)
     logits = rng.normal(-3.0, 2.0, 60).astype(np.float32).tolist()
+    theirs.expect(logits)
     for i in range(1_700):
         row = set(rng.choice(60, rng.integers(0, 6), replace=False).tolist())
         around: Neighbours = [(frozenset(row), 2.0), (frozenset({1, 2}), 1.0)]
@@ -303,6 +311,24 @@ def test_the_weight_of_useless_logits_falls_and_that_of_a_burst_rises():
     assert theta[2] > 0.5
 
 
+def test_the_length_of_a_set_follows_how_many_labels_are_expected():
+    """Rows whose two labels are both likely have one, others have both: the lengths tell."""
+    rng = np.random.default_rng(9)
+    ours = Kernels(8)
+    for i in range(600):
+        members = rng.choice(8, 2, replace=False)
+        both = i % 2 == 0
+        logits = np.full(8, -4.0)
+        logits[members] = 0.5 if both else 2.5
+        ours.score(logits.tolist(), [])
+        ours.learn(set(members.tolist()) if both else {int(members[0])})
+    for logit, size in ((0.5, 2), (2.5, 1)):
+        best = ours.score([logit, logit, *[-4.0] * 6], [])
+        assert best is not None
+        assert len(best) == size
+    assert ours.owner.state.numbers[THETA + 4] > 0.5
+
+
 def test_resuming_equals_never_stopping():
     rng = np.random.default_rng(3)
     ours = Kernels()
@@ -342,7 +368,9 @@ def test_bounds_and_snapshots_that_do_not_fit():
     ours.learn({1, 2})
     ours.learn({3})
     state = ours.owner.state
-    nbytes = sum(array.nbytes for array in (*state.sets, state.label_counts, state.prior_logits, state.numbers))
+    nbytes = sum(
+        array.nbytes for array in (*state.sets, state.label_counts, state.prior_logits, state.numbers, state.lengths)
+    )
     assert nbytes <= LearnedPool.bytes_bound(state.label_counts.size)
     arrays = ours.owner.arrays(LABELS)
     wrong = {
@@ -353,6 +381,7 @@ def test_bounds_and_snapshots_that_do_not_fit():
         "burst_counts": arrays["burst_counts"][:1],
         "label_counts": arrays["label_counts"][:2],
         "numbers": arrays["numbers"][:3],
+        "lengths": arrays["lengths"][:3],
     }
     for name, array in wrong.items():
         with pytest.raises(SnapshotError):
