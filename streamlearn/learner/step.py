@@ -218,7 +218,7 @@ def _learn(
         scratch.monitors,
         state.partition.cluster_of,
         clusters,
-        scratch.mixed,
+        scratch.decision.joint.probabilities,
         truth,
         labels,
         operation,

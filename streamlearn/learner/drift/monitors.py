@@ -19,7 +19,6 @@ from __future__ import annotations
 import numpy as np
 
 from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32
 from streamlearn.learner.drift.adwin import adwin_update
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
 from streamlearn.learner.drift.watch import (
@@ -35,8 +34,6 @@ from streamlearn.learner.drift.watch import (
 )
 from streamlearn.learner.events import DRIFT, NOTHING, RETEST, EventBuffer, note_event
 from streamlearn.learner.partition.clusters import NEVER, NOW
-
-_ONE = np.float32(1.0)
 
 
 @kernel
@@ -76,7 +73,7 @@ def monitors_learn_row(
     scratch: MonitorScratch,
     cluster_of: np.ndarray,
     clusters: int,
-    mixed: np.ndarray,
+    probabilities: np.ndarray,
     truth: np.ndarray,
     labels: int,
     operation: int,
@@ -89,7 +86,7 @@ def monitors_learn_row(
     It has to test the partition when an alarm has asked for it, now or while it was too early, and to look at the
     losses itself after every row if the detectors are foreign.
 
-    ``mixed`` float32[labels] are the logits before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
+    ``probabilities`` float32[labels] are the mixture's before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
     ``cluster_of`` int32[labels]; ``testable`` is what `partition_testable` says of this row.
     """
     if watch.detector == NONE:
@@ -101,7 +98,7 @@ def monitors_learn_row(
     for label in range(labels):
         if truth[label] >= 0:
             cluster = cluster_of[label]
-            probability = np.float64(_ONE / (_ONE + exp32(-mixed[label])))
+            probability = np.float64(probabilities[label])
             scratch.loss[cluster] += 1.0 - probability if truth[label] == 1 else probability
             scratch.union[cluster] += 1.0 if truth[label] == 1 else probability
             scratch.known[cluster] = 1

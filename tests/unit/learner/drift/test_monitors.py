@@ -31,6 +31,10 @@ def mean_of(detector):
     return detector.estimation if isinstance(detector, ADWIN) else detector._x_mean.get()
 
 
+def probabilities(logits):
+    return (1.0 / (1.0 + np.exp(-logits))).astype(np.float32)
+
+
 def stream(seed, unknown, worse_cluster, better_cluster):
     """Yield logits and truths of a stream in which one cluster gets worse and another better."""
     rng = np.random.default_rng(seed)
@@ -58,7 +62,9 @@ def run(seed, unknown, worse_cluster, better_cluster, watch, detector="adwin"):
     cluster_of = np.array(CLUSTER_OF, np.int32)
     for row, (mixed, truth) in enumerate(stream(seed, unknown, worse_cluster, better_cluster)):
         events = event_buffer(4)
-        due = monitors_learn_row(watch.state, scratch, cluster_of, 3, mixed, truth, 5, 77, row, NOW, events)
+        due = monitors_learn_row(
+            watch.state, scratch, cluster_of, 3, probabilities(mixed), truth, 5, 77, row, NOW, events
+        )
         watch.state.retest[WAITS] = 0
         if watch.detector == "foreign":
             assert due
@@ -120,7 +126,7 @@ def test_none_raises_no_alarm_keeps_nothing_and_looks_at_nothing():
     scratch.loss[:] = 7.0
     mixed, truth = next(stream(0, 0.0, 1, 2))
     cluster_of = np.array(CLUSTER_OF, np.int32)
-    monitors_learn_row(watch.state, scratch, cluster_of, 3, mixed, truth, 5, 0, 0, NOW, event_buffer(4))
+    monitors_learn_row(watch.state, scratch, cluster_of, 3, probabilities(mixed), truth, 5, 0, 0, NOW, event_buffer(4))
     assert scratch.loss.tolist() == [7.0] * 8
 
 
@@ -144,7 +150,9 @@ def test_a_loss_stays_in_proportion_whatever_the_size_of_the_cluster(size):
     for margin in (4.0, 2.0, 0.0):
         mixed = np.where(truth == 1, margin, -margin).astype(np.float32)
         labels = np.zeros(size, np.int32)
-        monitors_learn_row(watch.state, scratch, labels, 1, mixed, truth, size, 0, 0, NOW, event_buffer(1))
+        monitors_learn_row(
+            watch.state, scratch, labels, 1, probabilities(mixed), truth, size, 0, 0, NOW, event_buffer(1)
+        )
         expected = losses(mixed.tolist(), truth.tolist(), [0] * size, 1)[0]
         assert scratch.loss[0] == pytest.approx(expected, rel=1e-5)
         found.append(scratch.loss[0])
@@ -186,7 +194,7 @@ def test_a_test_that_comes_too_early_waits():
     watch, scratch = Watch("adwin", 0.05, 100), monitor_scratch(1)
     watch.resize(1)
     assert noted(watch, 0, 20, 0.1, 0.5, testable=LATER) == [("worse", "retest")]
-    labels, row = np.zeros(1, np.int32), (np.zeros(1, np.float32), np.zeros(1, np.int8), 1, 0, 21)
+    labels, row = np.zeros(1, np.int32), (np.full(1, 0.5, np.float32), np.zeros(1, np.int8), 1, 0, 21)
     due = [
         bool(monitors_learn_row(watch.state, scratch, labels, 1, *row, testable, event_buffer(1)))
         for testable in (LATER, NOW, NOW)
