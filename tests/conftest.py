@@ -12,6 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--golden", action="store_true", help="hold the learner to its golden figures on the real streams")
     parser.addoption("--cluster", action="store_true", help="run workers against three brokers that fail in turn")
     parser.addoption("--network", action="store_true", help="run workers through faults of the network")
+    parser.addoption("--big-snapshots", action="store_true", help="measure snapshots of a state of a gigabyte")
     parser.addoption("--s3", action="store_true", help="keep snapshots in an object store that speaks S3")
 
 
@@ -20,6 +21,7 @@ TIERS = {
     "cluster": "needs three brokers",
     "network": "needs toxiproxy",
     "s3": "needs moto and s3fs",
+    "big-snapshots": "takes minutes and 3 GB of memory",
 }
 """Marks of tests that run only when the option of that name is given, and why."""
 
@@ -30,5 +32,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             continue
         skip = pytest.mark.skip(reason=f"{why}; run with --{tier}")
         for item in items:
-            if item.get_closest_marker(tier) is not None:
+            if item.get_closest_marker(tier.replace("-", "_")) is not None:
                 item.add_marker(skip)

@@ -15,6 +15,8 @@ import gc
 import itertools
 import json
 import random
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from streamlearn.engine.restore import loaded
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Batch, Task
 from streamlearn.plan import StoredInstance
@@ -34,7 +37,7 @@ from streamlearn.state.snapshot_store import SnapshotStore
 from streamlearn.stream_model import StreamModel
 
 LABELS = 512
-CELL_BYTES = 36
+CELL_BYTES = 28
 """Of state, for each pair of feature and label, as docs/learner.md says."""
 ENTRIES = 20
 TRUE_LABELS = 3
@@ -43,18 +46,23 @@ NOW_MS = 1_700_000_000_000
 INSTANCES = TopicPartition("instances", 0)
 
 
-def big_task(megabytes: int, waiting: int = 0) -> Task:
-    """Return a task whose state has at least so many megabytes, every page of it written."""
-    columns = 1 + megabytes * 1_000_000 // (CELL_BYTES * LABELS)
-    settings = Settings.model_validate(
+def big_settings(megabytes: int) -> Settings:
+    """Return the settings of a model of that size."""
+    return Settings.model_validate(
         {
             "kafka": {"group_id": "big"},
             "topics": {"labels": "labels"},
-            "features": {"maximum": columns},
+            "features": {"maximum": 1 + megabytes * 1_000_000 // (CELL_BYTES * LABELS)},
             "labels": {"declared": [f"label{number}" for number in range(LABELS)], "maximum": LABELS},
             "limits": {"memory_bytes": 1 << 42},
         }
     )
+
+
+def big_task(megabytes: int, waiting: int = 0) -> Task:
+    """Return a task whose state has at least so many megabytes, every page of it written."""
+    settings = big_settings(megabytes)
+    columns = settings.features.maximum
     task = Task(settings, 0, [INSTANCES], "b" * 16)
     task.positions = {INSTANCES: 0}
     task.model = StreamModel(settings, features=[f"f{number}" for number in range(columns)])
@@ -162,12 +170,9 @@ def measure(
     writer.take(task)
     writer.close()
     (entry,) = store.list("big")
-    begun = time.monotonic()
-    _, arrays = store.read(entry)
-    restored = Task(task.settings, 0, [INSTANCES], "b" * 16)
-    restored.load_arrays(arrays)
-    seconds = time.monotonic() - begun
-    if state_hash(restored.arrays()) != state:
+    command = [sys.executable, "-m", __name__, "--restore", "--megabytes", str(megabytes), "--folder", str(folder)]
+    restored = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    if restored.pop("state") != state:
         raise RuntimeError("the restored state is another one")
     return {
         "state_mb": round(entry.size_bytes / 1e6),
@@ -180,10 +185,33 @@ def measure(
         "pause_ms_processor": [round(1000 * pause, 1) for pause in pauses.processor],
         **busy.beyond(calm),
         "save_mb_s": [round(each.size_bytes / 1e6 / each.seconds) for each in written],
-        "restore_mb_s": round(entry.size_bytes / 1e6 / seconds),
         "memory_mb": round(before / 1e6),
         "memory_mb_peak": round(peak / 1e6),
+        **restored,
     }
+
+
+def restore(megabytes: int, folder: Path) -> dict[str, Any]:
+    """Restore the newest snapshot; return what it cost this process, and the state's hash."""
+    store = SnapshotStore(str(folder))
+    entry = store.list("big")[0]
+    settings = big_settings(megabytes)
+    before = _status_bytes("VmRSS")
+    begun = time.monotonic()
+    task = loaded(settings, store, entry, [INSTANCES])
+    seconds = time.monotonic() - begun
+    held, peak = _status_bytes("VmRSS"), _status_bytes("VmHWM")
+    return {
+        "restore_mb_s": round(entry.size_bytes / 1e6 / seconds),
+        "restore_memory_mb": round((held - before) / 1e6),
+        "restore_memory_mb_peak": round((peak - before) / 1e6),
+        "state": state_hash(task.arrays()),
+    }
+
+
+def _status_bytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def _share(child: str) -> int:
@@ -200,7 +228,11 @@ def main() -> None:
     parser.add_argument("--waiting", type=int, default=100_000, help="instances that wait for their truth")
     parser.add_argument("--snapshots", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where snapshots go; else a temporary folder")
+    parser.add_argument("--restore", action="store_true", help="only restore the newest snapshot of the folder")
     options = parser.parse_args()
+    if options.restore:
+        print(json.dumps(restore(options.megabytes, options.folder)))  # noqa: T201
+        return
     with tempfile.TemporaryDirectory() as folder:
         place = options.folder or Path(folder)
         print(json.dumps(measure(options.megabytes, options.snapshots, place, options.waiting), indent=1))  # noqa: T201

@@ -152,7 +152,7 @@ def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: py
 
 def test_a_restore_holds_the_state_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any) -> None:
     monkeypatch.setattr(restore_module, "TELL_SECONDS", 0.0)
-    task = big_task(64, waiting=2_000)
+    task = big_task(50, waiting=2_000)
     store = SnapshotStore(str(tmp_path))
     entry = store.save("big", task.lineage, 0, 1, "c0ffee", task.arrays(), manifest_of(task))
     blocks: list[int] = []
@@ -168,7 +168,8 @@ def test_a_restore_holds_the_state_once(tmp_path: Path, caplog: pytest.LogCaptur
     # Its largest array has 14 MB.
     assert peak - held < 10e6
     assert len(blocks) > 15
-    assert re.findall(r"snapshot .*1-c0ffee.npz: (\d+) of 58 MB read", caplog.text)[-1] == "58"
+    read, whole = (int(number) for number in re.findall(r"-c0ffee.npz: (\d+) of (\d+) MB read", caplog.text)[-1])
+    assert 0 <= whole - read <= 1
 
 
 def test_a_damaged_block_ends_a_restore(tmp_path: Path) -> None:
