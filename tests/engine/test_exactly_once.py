@@ -189,3 +189,15 @@ def test_stop_ends_after_the_batch_with_a_snapshot(tmp_path: Path) -> None:
     assert len(world.predictions()) == 40
     (snapshot,) = tmp_path.rglob("*.npz")
     assert snapshot.name == f"1-{world.journal()[-1]['chain']}.npz"
+
+
+@pytest.mark.parametrize("point", ["before commit", "after commit"])
+def test_a_producer_whose_transaction_failed_is_thrown_away(tmp_path: Path, point: str) -> None:
+    """Its offsets could go into the next transaction."""
+    world = World(tmp_path)
+    for row in rows(100):
+        world.add(row)
+    faults = Faults(point, 2, lambda: OSError("the answer was lost"))
+    world.run(faults)
+    assert faults.passed["open"] == 2
+    assert len(world.predictions()) == 100

@@ -5,10 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from streamlearn.engine.watchdog import Watchdog
+from streamlearn.source.base import AssignmentChange, TopicPartition
+from tests.engine.world import GROUP, World, rows
 
 
 @pytest.mark.parametrize("what", ["transaction", "unassigned"])
@@ -49,3 +52,28 @@ with watchdog.transaction():
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "a restart settles what is open" in ended.stderr
+
+
+class _Told(Watchdog):
+    """Keeps what it is told of the assignment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[bool] = []
+
+    def unassigned(self, missing: bool) -> None:
+        self.told.append(missing)
+
+
+def test_the_watchdog_is_told_from_when_to_when_partitions_are_missing(tmp_path: Path) -> None:
+    """A join that stalls gives no error: only the time without partitions shows it."""
+    world = World(tmp_path)
+    world.add(rows(1)[0])
+    engine = world.engine()
+    watchdog = engine._watchdog = _Told()
+    engine.run(stop_at_end=True)
+    assert watchdog.told == [True, False, False], "missing from the start, there with the assignment, not at the end"
+    place = TopicPartition("instances", 0)
+    engine._note([AssignmentChange("revoked", (place,), None)])
+    engine._note([AssignmentChange("assigned", (place,), GROUP)])
+    assert watchdog.told[3:] == [True, False]

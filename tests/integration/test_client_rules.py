@@ -85,6 +85,9 @@ def test_a_commit_shows_the_generation_of_the_assignment_not_a_later_one(two: tu
         sink.commit([], {lost: Committed(1, MARK)}, before)
     sink.close()
     assert first.source.committed([lost]) == {lost: None}, "the old generation's commit must not be accepted"
+    sink.open()
+    sink.commit([], {first.owned[0]: Committed(1, MARK)}, first.token)
+    sink.close()
     for member in (first, second):
         member.source.close(leave=True)
 

@@ -78,18 +78,22 @@ def test_listeners_only_take_notes() -> None:
     """They run on the client's own thread: a call that waits there raises, or holds up the heartbeats."""
 
     class Strict:
-        def group_metadata(self) -> str:
-            return "token"
+        generation = 1
+
+        def group_metadata(self) -> int:
+            return self.generation
 
     source = KafkaSource(Settings())
-    source._consumer = Strict()  # type: ignore[assignment]
+    client = source._consumer = Strict()  # type: ignore[assignment]
     notes = _Notes(source)
     place = ClientPartition("instances", 0)
     notes.on_partitions_revoked([place])
     notes.on_partitions_assigned([place])
+    # The membership runs ahead of the assignment: from here on it is the next one's.
+    client.generation = 2
     notes.on_partitions_lost([place])
     kinds = [(change.kind, change.token) for change in source.changes()]
-    assert kinds == [("revoked", None), ("assigned", "token"), ("revoked", None)]
+    assert kinds == [("revoked", None), ("assigned", 1), ("revoked", None)]
 
 
 def test_checksums_are_computed_by_the_native_library() -> None:
