@@ -89,13 +89,14 @@ class Columns:
         SnapshotError
             When the snapshot holds more names than ``maximum``.
         """
-        names = unpack_names(arrays["names"], arrays["name_offsets"])
+        packed = arrays["names"]
+        names = unpack_names(packed, arrays["name_offsets"])
         if len(names) > self.maximum:
             raise SnapshotError(
                 f"the snapshot has {len(names)} features but features.maximum is {self.maximum}: raise the setting"
             )
         self.names = names
-        self._name_bytes = arrays["names"].size
+        self._name_bytes = packed.size
         self._column_of = {name: column for column, name in enumerate(names)}
 
 

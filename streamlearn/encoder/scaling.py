@@ -210,6 +210,8 @@ class Scaling:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take statistics over; raises `SnapshotError` when their lengths differ."""
+        # Each is looked at twice, and may be in a file.
+        arrays = dict(arrays)
         lengths = {arrays[name].shape[0] for name in ScalingState._fields[1:]}
         if len(lengths) != 1:
             raise SnapshotError(f"scaling arrays have different lengths: {sorted(lengths)}")

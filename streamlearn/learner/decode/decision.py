@@ -245,7 +245,8 @@ class Decision:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int, partition: Partition) -> None:
         """Take the state over; ``partition`` has loaded its own. Raises `SnapshotError` when a shape differs."""
-        parts = parts_of(arrays)
+        # Many are looked at several times, and they may be in a file.
+        parts = parts_of(dict(arrays))
         self.pool.load_arrays(parts["pool"], labels)
         self.tree.load_arrays(parts["tree"], partition)
         self.utility.load_arrays(parts["utility"])

@@ -167,6 +167,8 @@ class Watch:
         SnapshotError
             If an array is missing or does not fit.
         """
+        # Each is looked at several times, and may be in a file.
+        arrays = dict(arrays)
         for name, shape in {"noted": (clusters, 2), "retest": (2,)}.items():
             given = arrays.get(name)
             if given is None or given.shape != shape or given.dtype != np.int64:

@@ -106,6 +106,8 @@ class Neighbours:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the rows over and index them; raises `SnapshotError` when they do not fit."""
         self.grow(features, labels)
+        # Each is looked at several times, and may be in a file.
+        arrays = dict(arrays)
         fields = arrays["rows"]
         rows = fields.shape[0]
         entries, known = arrays["columns"].size, arrays["known"].size
