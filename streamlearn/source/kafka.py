@@ -39,11 +39,13 @@ from streamlearn.source.base import (
 from streamlearn.source.client import CALL_MS, DAMAGED, FETCH_WAIT_MS, POLL_RECORDS, READ_OPTIONS, raw_record
 from streamlearn.source.epochs import UNKNOWN, LeaderEpochs
 from streamlearn.source.reader import KafkaReader
+from streamlearn.source.withheld import Withheld
 
 OLDEST_BROKER = (2, 5)
 POLL_INTERVAL_MS = 120_000
 ALIVE_SECONDS = 10.0
 REACH_MS = 5_000
+LOOK_MS = 1_000
 SILENT_SECONDS = 1.0
 """A member of a stable group that sends no heartbeats for so long has lost its name: joining takes a moment of that."""
 HEARTBEAT_MS = 500
@@ -94,6 +96,7 @@ class KafkaSource:
         self._heard = 0.0
         self._silent_since: float | None = None
         self._epochs = LeaderEpochs()
+        self._withheld = Withheld(self._places)
 
     @property
     def consumer(self) -> KafkaConsumer:
@@ -166,6 +169,7 @@ class KafkaSource:
             raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
         self._check_name()
         self._pace(bool(polled))
+        self._check_withheld(polled, limit)
         for partition, records in polled.items():
             self._epochs.read(TopicPartition(*partition), records)
         return {
@@ -179,6 +183,30 @@ class KafkaSource:
             self._heard = self._alive
         is_idle = self._alive > self._heard + IDLE_AFTER_SECONDS
         self.consumer._fetcher.config["fetch_max_wait_ms"] = IDLE_WAIT_MS if is_idle else FETCH_WAIT_MS
+
+    def _check_withheld(self, polled: Mapping[Any, Any], limit: int) -> None:
+        assigned = {TopicPartition(*partition) for partition in self.consumer.assignment()}
+        is_drained = sum(map(len, polled.values())) < limit
+        given = {TopicPartition(*partition) for partition in polled} if is_drained else assigned
+        found = self._withheld.polled(assigned, given, self._alive)
+        if found is not None:
+            partition, position, end = found
+            raise StopError(
+                f"{partition.topic}[{partition.partition}] cannot be read at offset {position}: the broker has records "
+                f"up to {end} and gives none of them. Its log is damaged there: restore the partition from another "
+                "replica"
+            )
+
+    def _places(self, partition: TopicPartition) -> tuple[int, int] | None:
+        """Return where a partition is read next, and where what is committed ends."""
+        client = ClientPartition(*partition)
+        with contextlib.suppress(kafka_errors.KafkaError, KeyError, *_UNASSIGNED):
+            highwater, position = self.consumer.highwater(client), self.consumer.position(client, timeout_ms=LOOK_MS)
+            if highwater is not None and position is not None:
+                if position >= highwater:
+                    return position, position
+                return position, self.consumer.end_offsets([client], timeout_ms=LOOK_MS)[client]
+        return None
 
     def _check_name(self) -> None:
         """Stop when another worker has taken this one's name.
@@ -227,6 +255,7 @@ class KafkaSource:
         # While partitions are being taken away, the assignment that follows seeks again.
         with contextlib.suppress(*_UNASSIGNED):
             client = ClientPartition(*partition)
+            self._withheld.forget(partition)
             self.consumer.seek(client, offset)
             epoch = self._epochs.at(partition, offset)
             if epoch != UNKNOWN:

@@ -17,13 +17,11 @@ from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.source.client import CALL_MS, DAMAGED, POLL_RECORDS, READ_OPTIONS, raw_record
+from streamlearn.source.withheld import WITHHELD_SECONDS
 
 READ_SILENCE_SECONDS = 60.0
 READ_SECONDS = 0.2
 READ_WAIT_MS = 500
-WITHHELD_SECONDS = 10.0
-"""So long may a broker give nothing of what it says it has. Where its log is damaged so that it cannot tell where a
-batch ends, it gives nothing for ever, and no error."""
 
 
 class KafkaReader:

@@ -12,11 +12,12 @@ import pytest
 from kafka import KafkaProducer
 
 from streamlearn.errors import StopError
-from streamlearn.source import reader
+from streamlearn.source import reader, withheld
 from streamlearn.source.base import TopicPartition
 from tests.integration.conftest import Broker
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
+from tests.integration.test_client_rules import Member, until
 from tests.integration.test_faults import instance
 
 
@@ -84,7 +85,20 @@ def test_a_record_that_fails_its_checksum_stops_by_name_or_is_passed_over_and_jo
     assert len(service.predictions()) == 60
 
 
-def test_a_batch_whose_length_is_damaged_stops_a_reader_by_name(
+def damage_length(log: Path, place: int) -> None:
+    """Change the length of the batch that begins at an offset, on the broker's disk."""
+    with log.open("r+b") as file:
+        offset, start = -1, 0
+        # An offset of 8 bytes, a length of 4, and so many bytes.
+        while offset != place:
+            start = file.tell()
+            offset, length = struct.unpack(">qi", file.read(12))
+            file.seek(length, os.SEEK_CUR)
+        file.seek(start + 8)
+        file.write(struct.pack(">i", 1 << 24))
+
+
+def test_a_batch_whose_length_is_damaged_stops_a_reader_and_a_source_by_name(
     service: Service, broker_process: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The broker then gives nothing from there on, and no error."""
@@ -93,17 +107,11 @@ def test_a_batch_whose_length_is_damaged_stops_a_reader_by_name(
         produce_batch(service, [instance(row) for row in range(first, first + 10)])
     topic = service.topic("instances")
     (log,) = broker_process.folder.glob(f"data/{topic}-0/*.log")
-    with log.open("r+b") as file:
-        offset = 0
-        # An offset of 8 bytes, a length of 4, and so many bytes.
-        while offset != 11:
-            start = file.tell()
-            offset, length = struct.unpack(">qi", file.read(12))
-            file.seek(length, os.SEEK_CUR)
-        file.seek(start + 8)
-        file.write(struct.pack(">i", 1 << 24))
-    monkeypatch.setattr(reader, "WITHHELD_SECONDS", 0.2)
-    records = reader.KafkaReader(settings_of(service, labels=False), TopicPartition(topic, 0), 0)
+    damage_length(log, 11)
+    for module in (reader, withheld):
+        monkeypatch.setattr(module, "WITHHELD_SECONDS", 0.2)
+    settings = settings_of(service, labels=False)
+    records = reader.KafkaReader(settings, TopicPartition(topic, 0), 0)
     try:
         with pytest.raises(
             StopError, match=rf"{topic}\[0\] cannot be read again at offset 11: the broker has records up"
@@ -111,3 +119,13 @@ def test_a_batch_whose_length_is_damaged_stops_a_reader_by_name(
             records.read_to(33)
     finally:
         records.close()
+    member = Member(settings)
+    read: list[int] = []
+    try:
+        with pytest.raises(
+            StopError, match=rf"{topic}\[0\] cannot be read at offset 11: the broker has records up to 33"
+        ):
+            until(lambda: bool(read.extend(record.offset for record in member.poll())), member)
+    finally:
+        member.source.close(leave=True)
+    assert read == list(range(10))
