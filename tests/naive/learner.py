@@ -53,6 +53,10 @@ class Learner:
         """Return the mixed logit of each label."""
         return self.mixer.mix(self.expert_logits(x), self.positives, self.previous)
 
+    def tied(self, x: dict[int, float]) -> set[int]:
+        """Return the labels whose place among the others may be decided by rounding."""
+        return self.mixer.tied(self.expert_logits(x))
+
     def learn(self, x: dict[int, float], truth: list[int | None], complete: bool) -> None:
         """Learn from one row in every part."""
         self.mixer.learn(self.expert_logits(x), self.positives, self.previous, truth)

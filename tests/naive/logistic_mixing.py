@@ -66,6 +66,15 @@ class Mixer:
         """Let a label join with the shared weights of labels without positives."""
         self.own.append(Weights(list(self.shared[0].values), 0.1))
 
+    def tied(self, logits: list[list[float]]) -> set[int]:
+        """Return the labels whose sum is so close to another's that rounding decides which of them is first."""
+        sums = [self.overall.sum([clip(z, 8.0) for z in own_logits] + [0.3]) for own_logits in logits]
+        return {
+            label
+            for label, own in enumerate(sums)
+            if any(abs(own - other) < 1e-4 for place, other in enumerate(sums) if place != label)
+        }
+
     def sets(
         self, logits: list[list[float]], positives: list[int], previous: list[bool]
     ) -> list[tuple[list[float], list[Weights], Weights]]:
