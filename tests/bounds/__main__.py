@@ -8,9 +8,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import re
 import resource
 import sys
 import time
+from pathlib import Path
 
 from streamlearn.engine.task import Batch, Task
 from streamlearn.settings.model import Settings
@@ -34,6 +36,13 @@ SETTINGS = {
     "features": {"maximum": 4_096},
     "limits": {"memory_bytes": 1 << 30, "labels_per_record": 512, "bad_share": 1.0},
 }
+
+
+def most_resident_bytes() -> int:
+    """Return the most bytes that this process has held; the system's own count begins with those of its parent."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def main() -> int:
@@ -68,7 +77,7 @@ def main() -> int:
         for name, size in zip(most, (*sizes, pending.orphans.bytes), strict=True):
             most[name] = max(most[name], size)
         if applied <= options.records // 2:
-            halfway = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            halfway = most_resident_bytes()
     labels = settings.labels
     bounds = (labels.maximum, settings.features.maximum, labels.pending_count, labels.pending_bytes)
     bounds += (labels.orphan_count, labels.orphan_bytes)
@@ -80,7 +89,7 @@ def main() -> int:
         "model_bytes": task.model.memory_bytes(),
         "model_bound_bytes": task.model.memory_bound_bytes(),
         "resident_bytes_halfway": halfway,
-        "resident_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "resident_bytes": most_resident_bytes(),
         "allowed_bytes": allowed + BESIDE_THE_MODEL,
         "dead_letters": dead,
         "dropped": task.model.dropped,

@@ -91,7 +91,8 @@ def test_a_full_disk_costs_no_answer_and_no_snapshot_that_is_there(
         engine.run(stop_at_end=True)
     assert len(world.predictions()) == len(ROWS)
     assert filling.failures == [0, 1, 2]
-    refused = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    ours = [record for record in caplog.records if record.name.startswith("streamlearn.")]
+    refused = [record.getMessage() for record in ours if record.levelno == logging.ERROR]
     assert len(refused) == 2
     for message in refused:
         assert "snapshot not written, answers go on" in message

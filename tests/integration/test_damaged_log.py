@@ -125,7 +125,7 @@ def test_a_batch_whose_length_is_damaged_stops_a_reader_and_a_source_by_name(
         with pytest.raises(
             StopError, match=rf"{topic}\[0\] cannot be read at offset 11: the broker has records up to 33"
         ):
-            until(lambda: bool(read.extend(record.offset for record in member.poll())), member)
+            until(lambda: bool(read.extend(record.offset for record in member.poll())))
     finally:
         member.source.close(leave=True)
     assert read == list(range(10))
