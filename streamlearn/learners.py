@@ -9,7 +9,7 @@ from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.drift.watch import Watch
 from streamlearn.learner.model import Learner
 from streamlearn.settings.model import Settings
-from streamlearn.settings.presets import EXPERTS, PAPER
+from streamlearn.settings.presets import EXPERTS, PAPER, POOLED_SETS
 
 if TYPE_CHECKING:
     from streamlearn.learner.paper.model import Paper
@@ -41,6 +41,7 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Wat
             scores_top=chosen.scores_top,
             minimum_support=support,
             experts=EXPERTS[chosen.preset],
+            pooled_sets=POOLED_SETS[chosen.preset],
             partition=chosen.partition,
             seed=chosen.seed,
             watch=watch or Watch(drift.detector, drift.significance, drift.cooldown_rows),

@@ -15,6 +15,7 @@ from streamlearn.learner.correction import correct_row
 from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.joint import BOTH
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
+from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.decode.rules import probability
 from streamlearn.learner.drift.watch import WAITS, Watch, monitor_scratch
 from streamlearn.learner.entries import Entries
@@ -68,6 +69,8 @@ class Learner(StreamLearner):
         Of random clusters, at least 0.
     parts:
         What the posterior over label sets is made of, as `decode.joint` has it.
+    pooled_sets:
+        Label sets that the pool takes, at most `decode.pooled_sets.CAPACITY`.
     watch:
         The detectors of drift, empty; by default with the settings' defaults.
     """
@@ -83,12 +86,13 @@ class Learner(StreamLearner):
         partition: Mode = "jaccard",
         seed: int = 0,
         parts: int = BOTH,
+        pooled_sets: int = CAPACITY,
         watch: Watch | None = None,
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.panel = Panel(experts)
         self.mixer = Mixer(self.panel.start)
-        self.decision = Decision(parts)
+        self.decision = Decision(parts, pooled_sets)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.watch = watch or Watch()
         self._counters = np.zeros(4, np.int64)

@@ -24,12 +24,12 @@ import numpy as np
 from river import linear_model
 from vowpalwabbit import Workspace
 
+from streamlearn.learner.base import StreamLearner
 from streamlearn.learner.decode.rules import CODES
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.model import Learner
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
+from streamlearn.learners import new_learner
 from streamlearn.settings.model import Settings
-from streamlearn.settings.presets import EXPERTS
 from streamlearn.stream_model import StreamModel
 from streamlearn.streams.opening import open_stream
 from streamlearn.warm_up import warm_up
@@ -95,16 +95,17 @@ def operations(data: Encoded, first: int, last: int) -> Operations:
     )
 
 
-def new_learner(data: Encoded, preset: str) -> Learner:
-    """Return a learner that knows the stream's labels and columns."""
-    learner = Learner(data.labels, maximum_labels=max(data.labels, 1024), scores_top=0, experts=EXPERTS[preset])
+def learner_of(data: Encoded, preset: str) -> StreamLearner:
+    """Return the preset's learner, which knows the stream's labels and columns."""
+    settings = Settings.model_validate({"learner": {"preset": preset, "scores_top": 0}})
+    learner = new_learner(settings, data.labels, max(data.labels, 1024))
     learner.grow_features(data.features)
     return learner
 
 
 def ours(data: Encoded, preset: str) -> float:
     """Return the seconds of one run over all rows."""
-    learner = new_learner(data, preset)
+    learner = learner_of(data, preset)
     walks = [operations(data, row, min(row + BATCH, data.rows)) for row in range(0, data.rows, BATCH)]
     begun = time.perf_counter()
     for walk in walks:
@@ -114,7 +115,7 @@ def ours(data: Encoded, preset: str) -> float:
 
 def single(data: Encoded, preset: str) -> float:
     """Return the 99th percentile of the milliseconds that a row handed over alone takes."""
-    learner = new_learner(data, preset)
+    learner = learner_of(data, preset)
     head = max(0, data.rows - SINGLE_ROWS)
     for row in range(0, head, BATCH):
         learner.walk(operations(data, row, min(row + BATCH, head)))

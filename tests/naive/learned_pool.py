@@ -15,7 +15,8 @@ LabelSet = frozenset[int]
 class LearnedPool:
     """The pooled sets with their counts, and theta; ``score`` looks, ``learn`` learns from what it saw."""
 
-    def __init__(self, labels: int) -> None:
+    def __init__(self, labels: int, most_sets: int = SETS) -> None:
+        self.most_sets = most_sets
         self.rows = 0.0
         self.novel = 0.0
         self.burst_rows = 0.0
@@ -107,7 +108,7 @@ class LearnedPool:
             self.labels[label] = self.labels.get(label, 0.0) + 1.0
             self.positives[label] = self.positives.get(label, 0) + 1
         if len(key) <= LONGEST:
-            if key not in self.sets and len(self.sets) == SETS:
+            if key not in self.sets and len(self.sets) == self.most_sets:
                 rarest = min(self.sets, key=lambda members: self.sets[members])
                 del self.sets[rarest]
                 self.bursts.pop(rarest, None)

@@ -26,6 +26,7 @@ from streamlearn.learner.decode.pool_scores import (
     learned_pool_rows,
     learned_pool_score_row,
 )
+from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.decode.thresholds import Thresholds, ThresholdsState, thresholds_choose, thresholds_learn_row
 from streamlearn.learner.decode.utility import (
     BALANCED,
@@ -185,11 +186,11 @@ def decision_learn_row(
 
 
 class Decision:
-    """Owns everything that decides; ``parts`` is BOTH, or one of `joint` alone."""
+    """Owns everything that decides; ``parts`` is BOTH, or one of `joint` alone, ``pooled_sets`` the pool's size."""
 
-    def __init__(self, parts: int = BOTH) -> None:
+    def __init__(self, parts: int = BOTH, pooled_sets: int = CAPACITY) -> None:
         self._parts = parts
-        self.pool = LearnedPool()
+        self.pool = LearnedPool(pooled_sets)
         self.tree = ClusterTree()
         self.utility = Utility()
         self.share = FixedShare()

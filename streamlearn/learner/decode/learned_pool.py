@@ -178,7 +178,7 @@ def learned_pool_learn_row(
     decay_bursts(sets)
     if members.size <= LONGEST:
         if place < 0:
-            if sets.longer[0] == CAPACITY:
+            if sets.longer[0] == state.most_sets[0]:
                 remove_set(sets, rarest_set(sets))
             place = insert_set(sets, members, code)
             sets.counts[place] = 0.0
@@ -220,15 +220,27 @@ def _link(state: LearnedPoolState) -> None:
 
 
 class LearnedPool:
-    """Owns the pool of label sets and the weights of its decode."""
+    """Owns the pool of label sets and the weights of its decode.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most_sets:
+        How many label sets it takes, at most CAPACITY.
+    """
+
+    def __init__(self, most_sets: int = CAPACITY) -> None:
         numbers = np.zeros(NUMBERS)
         numbers[INCREMENT] = 1.0
         numbers[THETA:SQUARED] = START
         numbers[SQUARED:] = 1.0
         self.state = LearnedPoolState(
-            empty_sets(), np.zeros(0), np.zeros(0, np.float32), numbers, np.zeros(0, np.uint8), np.zeros(LENGTH_COUNTS)
+            empty_sets(),
+            np.zeros(0),
+            np.zeros(0, np.float32),
+            numbers,
+            np.zeros(0, np.uint8),
+            np.zeros(LENGTH_COUNTS),
+            np.array([most_sets], np.int64),
         )
         self.scratch = self._scratch(0)
 
@@ -289,8 +301,9 @@ class LearnedPool:
         load_whole(sets.longer, arrays["longer"])
         sizes = [int(size) for size in sets.longer]
         bursts = arrays["burst_places"].size
+        most = int(self.state.most_sets[0])
         if (
-            not CAPACITY >= sizes[0] >= bursts
+            not most >= sizes[0] >= bursts
             or bursts > BURST_ROOM
             or sizes != sorted(sizes, reverse=True)
             or sizes[-1] != 0
@@ -300,7 +313,7 @@ class LearnedPool:
         ):
             raise SnapshotError(
                 f"the pool of label sets in the snapshot has {sizes[0]} sets with {arrays['members'].size} members: it "
-                f"does not fit at most {CAPACITY} sets of at most {LONGEST} of {labels} labels"
+                f"does not fit at most {most} sets of at most {LONGEST} of {labels} labels"
             )
         first = 0
         for at, size in enumerate(sizes[1:]):

@@ -62,7 +62,8 @@ class LearnedPoolState(NamedTuple):
     """``sets``: the pooled sets; ``label_counts`` float64, ``prior_logits`` float32 and ``late`` uint8 (1: joined after
     rows were learnt) [labels]; ``numbers`` float64[NUMBERS]: the increment of the last row, N, U (the complete rows
     whose set was not in the pool), N_f, the complete rows since the prior logits were taken, theta and G. N, U, counts
-    are in units of the increment. ``lengths`` float64[LENGTH_COUNTS] is of `set_lengths`, likewise.
+    are in units of the increment. ``lengths`` float64[LENGTH_COUNTS] is of `set_lengths`, likewise. ``most_sets``
+    int64[1]: how many sets the pool takes, set once.
     """
 
     sets: PooledSets
@@ -71,6 +72,7 @@ class LearnedPoolState(NamedTuple):
     numbers: np.ndarray
     late: np.ndarray
     lengths: np.ndarray
+    most_sets: np.ndarray
 
 
 class LearnedPoolScratch(NamedTuple):

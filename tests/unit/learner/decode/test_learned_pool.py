@@ -54,8 +54,9 @@ def packed(neighbours: Neighbours) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
 class Kernels:
     """A pool driven the way the step kernel drives it."""
 
-    def __init__(self, labels: int = LABELS) -> None:
-        self.owner = LearnedPool()
+    def __init__(self, labels: int = LABELS, most_sets: int = CAPACITY) -> None:
+        self.most_sets = most_sets
+        self.owner = LearnedPool(most_sets)
         self.owner.grow(labels)
         self.labels = labels
         self.positives = np.zeros(labels, np.int64)
@@ -86,7 +87,7 @@ class Kernels:
         self.positives[label] = 0
 
     def resumed(self) -> Kernels:
-        again = Kernels(0)
+        again = Kernels(0, self.most_sets)
         arrays = {name: array.copy() for name, array in self.owner.arrays(self.labels).items()}
         again.owner.load_arrays(arrays, self.labels)
         again.labels, again.positives = self.labels, self.positives.copy()
@@ -185,12 +186,23 @@ def example_row(
     retires_after=st.integers(0, 90),
     resumes_after=st.integers(0, 90),
     renormalises_after=st.integers(0, 90),
+    most_sets=st.sampled_from([20, CAPACITY]),
 )
 def test_kernel_equals_twin(
-    seed, labels, neighbours, noise, rows, partial, joins_after, retires_after, resumes_after, renormalises_after
+    seed,
+    labels,
+    neighbours,
+    noise,
+    rows,
+    partial,
+    joins_after,
+    retires_after,
+    resumes_after,
+    renormalises_after,
+    most_sets,
 ):
     rng = np.random.default_rng(seed)
-    ours, theirs = Kernels(labels), NaiveLearnedPool(labels)
+    ours, theirs = Kernels(labels, most_sets), NaiveLearnedPool(labels, most_sets)
     for i in range(rows):
         if i == joins_after:
             theirs.join(ours.labels)
