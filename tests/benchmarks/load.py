@@ -26,6 +26,8 @@ from streamlearn.settings.model import Settings
 from tests.benchmarks.traffic import Answers, Feed
 from tests.benchmarks.worker import Worker, broker, settings_for
 
+WAITING = ("labels.pending_count=4000000", "labels.pending_bytes=4294967296")
+"""Room for all instances that wait for their truths."""
 IDLE_SECONDS = 20.0
 SAMPLE_SECONDS = 2.0
 
@@ -83,7 +85,7 @@ def main() -> None:
         limit = _from_a_backlog(feed, settings, options.limit_records)
         _say(f"limit, from a backlog of {options.limit_records:,}: {limit:,.0f} instances/s with their truths")
         feed.label_delay_seconds = options.label_delay
-        answers, worker = Answers(settings), Worker(settings, Path(folder))
+        answers, worker = Answers(settings), Worker(settings, Path(folder), options=WAITING)
         try:
             _idle(worker)
             _sustained(feed, answers, worker, 0.8 * limit, options.minutes)
@@ -102,7 +104,7 @@ def _from_a_backlog(feed: Feed, settings: Settings, count: int) -> float:
     first = len(feed.sent)
     feed.send(count=count)
     feed.finish()
-    answers, worker = Answers(settings), Worker(settings, Path(settings.snapshot.location))
+    answers, worker = Answers(settings), Worker(settings, Path(settings.snapshot.location), options=WAITING)
     try:
         _sampled(worker, _answered(answers, len(feed.sent) - 1))
         worker.stop()
