@@ -209,16 +209,8 @@ class PlanResult:
         """Return the rows learnt before this operation."""
         return self._answered[self._stretch[op]].learned[self._place[op]]
 
-    def stored(self, op: int) -> StoredInstance:
-        """Return the encoded instance with its answer, to wait for a truth that comes later."""
-        return StoredInstance(*(array.copy() for array in self._view(op)))
-
     def packed(self, op: int) -> bytes:
-        """Return `stored` as `StoredInstance.packed` packs it."""
-        return self._view(op).packed()
-
-    def _view(self, op: int) -> StoredInstance:
-        """Return the instance as views of this result's arrays."""
+        """Return the encoded instance with its answer, packed, to wait for a truth that comes later."""
         answered, place = self._answered[self._stretch[op]], self._place[op]
         start = answered.starts[place]
         slots = answered.slots[start : start + answered.chosen[place]]
@@ -235,7 +227,7 @@ class PlanResult:
             answered.recent_values[recent],
             slots,
             generations,
-        )
+        ).packed()
 
 
 class Plan:

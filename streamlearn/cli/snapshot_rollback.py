@@ -32,10 +32,12 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
     # its own, so that it throws nobody out.
     member = settings.worker.model_copy(update={"name": f"{settings.worker.name}-rollback"})
     source = KafkaSource(settings.model_copy(update={"worker": member}))
-    with contextlib.closing(_Source(source.observer())) as observer:
-        plan = plan_rollback(settings, observer.source, store, task, Choice(name, until_ns))
-    _show(plan)
-    with contextlib.closing(_Source(source)):
+    with contextlib.ExitStack() as stack:
+        observer = source.observer()
+        stack.callback(observer.close, leave=False)
+        stack.callback(source.close, leave=False)
+        plan = plan_rollback(settings, observer, store, task, Choice(name, until_ns))
+        _show(plan)
         if not do:
             members = source.members()
             if members:
@@ -45,14 +47,6 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
         wait_seconds = settings.kafka.session_timeout_ms / 1000 + LEAVING_SECONDS
         after = roll_back(settings, source, KafkaSink(settings), plan, wait_seconds=wait_seconds)
     typer.echo(f"rolled back: task {plan.task} is at {after}; start the workers")
-
-
-class _Source:
-    def __init__(self, source: KafkaSource) -> None:
-        self.source = source
-
-    def close(self) -> None:
-        self.source.close(leave=False)
 
 
 def _show(plan: Plan) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from streamlearn.engine.align import Aligner
 from streamlearn.engine.task import Batch, Task
@@ -38,7 +38,7 @@ class Gathering:
     def _buffered(self) -> int:
         return sum(aligner.buffered for aligner in self._aligners.values())
 
-    def begin(self, numbers: Mapping[int, tuple[TopicPartition, ...]]) -> None:
+    def begin(self, numbers: Iterable[int]) -> None:
         """Gather for these tasks; what was gathered before is forgotten."""
         self._aligners = {}
         for number in numbers:

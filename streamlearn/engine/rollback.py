@@ -19,10 +19,12 @@ from streamlearn.engine.journal_reader import Entry, JournalReader
 from streamlearn.engine.restore import check_point, loaded
 from streamlearn.engine.scope import tasks_of
 from streamlearn.errors import OffsetLostError, OvertakenError, RetryableError, SnapshotError, StopError, UsageError
+from streamlearn.plan import ModelEvent
 from streamlearn.settings.model import Settings
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.source.base import CorruptInputError, Source, TopicPartition
 from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
+from streamlearn.telemetry.events import event_record
 
 _logger = logging.getLogger(__name__)
 
@@ -168,7 +170,7 @@ def roll_back(
             if entry is not None
         }
         outputs = [
-            OutputRecord(settings.topics.events, 0, None, encode_event(_event(plan, record))),
+            OutputRecord(settings.topics.events, 0, None, encode_event(event_record(_event(plan), record.now))),
             OutputRecord(settings.journal_topic, plan.task, None, journal.encode(record)),
         ]
         try:
@@ -322,18 +324,19 @@ def _settle(source: Source, sink: Sink, plan: Plan, after: journal.Metadata, err
         raise OvertakenError(f"task {plan.task} is at {mark} now: a worker has run; nothing was changed") from error
 
 
-def _event(plan: Plan, record: journal.RollbackRecord) -> dict[str, Any]:
-    return {
-        "schema_version": 1,
-        "kind": "rollback",
-        "at": {"row": plan.learned, "now_ns": record.now},
-        "scope": "model",
-        "name": "",
-        "signal": "sequence",
-        "direction": "none",
-        "before": float(plan.before.seq),
-        "after": float(plan.entry.seq),
-        "n": 0,
-        "since_row": plan.learned,
-        "action": "rollback",
-    }
+def _event(plan: Plan) -> ModelEvent:
+    learned = plan.learned
+    return ModelEvent(
+        op=0,
+        row=learned,
+        kind="rollback",
+        scope="model",
+        name="",
+        signal="sequence",
+        direction="none",
+        before=float(plan.before.seq),
+        after=float(plan.entry.seq),
+        n=0,
+        since_row=learned,
+        action="rollback",
+    )

@@ -36,7 +36,16 @@ from streamlearn.source.base import (
     TopicPartition,
     TruncatedInputError,
 )
-from streamlearn.source.client import CALL_MS, DAMAGED, FETCH_WAIT_MS, POLL_RECORDS, READ_OPTIONS, raw_record
+from streamlearn.source.client import (
+    CALL_MS,
+    DAMAGED,
+    FETCH_WAIT_MS,
+    POLL_RECORDS,
+    READ_OPTIONS,
+    UNASSIGNED,
+    places,
+    raw_record,
+)
 from streamlearn.source.epochs import UNKNOWN, LeaderEpochs
 from streamlearn.source.reader import KafkaReader
 from streamlearn.source.withheld import Withheld
@@ -45,19 +54,15 @@ OLDEST_BROKER = (2, 5)
 POLL_INTERVAL_MS = 120_000
 ALIVE_SECONDS = 10.0
 REACH_MS = 5_000
-LOOK_MS = 1_000
 SILENT_SECONDS = 1.0
 """A member of a stable group that sends no heartbeats for so long has lost its name: joining takes a moment of that."""
 HEARTBEAT_MS = 500
 """A stand-by learns by a heartbeat that it is to take over."""
 
 IDLE_WAIT_MS = 500
-"""The same once nothing has come for `IDLE_AFTER_SECONDS`, when the wait covers every partition: each answer, even an
-empty one, costs processor time."""
+"""`FETCH_WAIT_MS` once nothing has come for `IDLE_AFTER_SECONDS`, when the wait covers every partition: each answer,
+even an empty one, costs processor time."""
 IDLE_AFTER_SECONDS = 1.0
-
-# What the client raises when asked about a partition that is not, or no longer, assigned.
-_UNASSIGNED = (kafka_errors.IllegalStateError, ValueError)
 
 
 class _Notes(ConsumerRebalanceListener):
@@ -96,7 +101,7 @@ class KafkaSource:
         self._heard = 0.0
         self._silent_since: float | None = None
         self._epochs = LeaderEpochs()
-        self._withheld = Withheld(self._places)
+        self._withheld = Withheld(lambda partition: places(self.consumer, partition))
 
     @property
     def consumer(self) -> KafkaConsumer:
@@ -197,17 +202,6 @@ class KafkaSource:
                 "replica"
             )
 
-    def _places(self, partition: TopicPartition) -> tuple[int, int] | None:
-        """Return where a partition is read next, and where what is committed ends."""
-        client = ClientPartition(*partition)
-        with contextlib.suppress(kafka_errors.KafkaError, KeyError, *_UNASSIGNED):
-            highwater, position = self.consumer.highwater(client), self.consumer.position(client, timeout_ms=LOOK_MS)
-            if highwater is not None and position is not None:
-                if position >= highwater:
-                    return position, position
-                return position, self.consumer.end_offsets([client], timeout_ms=LOOK_MS)[client]
-        return None
-
     def _check_name(self) -> None:
         """Stop when another worker has taken this one's name.
 
@@ -253,7 +247,7 @@ class KafkaSource:
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         # While partitions are being taken away, the assignment that follows seeks again.
-        with contextlib.suppress(*_UNASSIGNED):
+        with contextlib.suppress(*UNASSIGNED):
             client = ClientPartition(*partition)
             self._withheld.forget(partition)
             self.consumer.seek(client, offset)
@@ -272,7 +266,7 @@ class KafkaSource:
             position = self.consumer.position(client, timeout_ms=CALL_MS)
         except kafka_errors.LogTruncationError as error:
             raise _truncated(error) from error
-        except _UNASSIGNED:
+        except UNASSIGNED:
             # It is being taken away: nothing more of it will be polled.
             return True
         return end is not None and position is not None and position >= end
@@ -280,7 +274,7 @@ class KafkaSource:
     def behind(self, partition: TopicPartition, offset: int) -> int:
         try:
             end = self.consumer.highwater(ClientPartition(*partition))
-        except _UNASSIGNED:
+        except UNASSIGNED:
             return 0
         return 0 if end is None else max(0, end - offset)
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import Any
 
 from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
@@ -16,8 +15,8 @@ from streamlearn.errors import OffsetLostError, RetryableError, StopError
 from streamlearn.settings.connection import connection_options
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
-from streamlearn.source.client import CALL_MS, DAMAGED, POLL_RECORDS, READ_OPTIONS, raw_record
-from streamlearn.source.withheld import WITHHELD_SECONDS
+from streamlearn.source.client import CALL_MS, DAMAGED, POLL_RECORDS, READ_OPTIONS, places, raw_record
+from streamlearn.source.withheld import Withheld
 
 READ_SILENCE_SECONDS = 60.0
 READ_SECONDS = 0.2
@@ -33,16 +32,14 @@ class KafkaReader:
             **connection_options(settings),
             **READ_OPTIONS,
             "fetch_max_wait_ms": READ_WAIT_MS,
-            # In a session, a broker leaves a partition out of its answers while it has nothing new to say of it.
-            "enable_incremental_fetch_sessions": False,
         }
         self._consumer = KafkaConsumer(**options, group_id=None, max_poll_records=POLL_RECORDS)
         self._consumer.assign([self._partition])
         self._consumer.seek(self._partition, start)
         self._start = start
         self._ahead: list[RawRecord] = []
-        self._withheld = False
-        self._watch_answers()
+        self._of = partition
+        self._withheld = Withheld(lambda of: places(self._consumer, of))
 
     def read_to(self, end: int) -> list[RawRecord]:
         taken = [record for record in self._ahead if record.offset < end]
@@ -50,10 +47,10 @@ class KafkaReader:
         heard = time.monotonic()
         while not self._ahead and self._position() < end:
             polled = self._poll(READ_SECONDS)
+            if self._withheld.polled([self._of], [self._of] if polled else [], time.monotonic()) is not None:
+                raise self._damaged(f"the broker has records up to {end} and gives none of them")
             if polled:
                 heard = time.monotonic()
-            elif self._withheld and time.monotonic() - heard > WITHHELD_SECONDS:
-                raise self._damaged(f"the broker has records up to {end} and gives none of them")
             elif time.monotonic() - heard > READ_SILENCE_SECONDS:
                 raise RetryableError(
                     f"{self._partition.topic}[{self._partition.partition}] gave nothing for "
@@ -79,19 +76,6 @@ class KafkaReader:
         except kafka_errors.CorruptRecordError as error:
             raise self._damaged(str(error)) from error
         return [raw_record(record) for record in polled.get(self._partition, ())]
-
-    def _watch_answers(self) -> None:
-        """Note whether the last answer held nothing, though there are committed records."""
-        fetcher = self._consumer._fetcher
-        parse = fetcher._parse_fetched_data
-
-        def parsed(completed: Any) -> Any:
-            answer = completed.partition_data
-            behind = completed.fetched_offset < answer.last_stable_offset
-            self._withheld = answer.error_code == 0 and behind and not answer.records
-            return parse(completed)
-
-        fetcher._parse_fetched_data = parsed
 
     def _damaged(self, text: str) -> StopError:
         damaged = DAMAGED.search(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from tests.integration.brokers import Broker
 BATCH = 5_000
 WAIT_SECONDS = 120.0
 SLICE_SECONDS = 0.05
-TICKS = 100
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Units of processor time in a second."""
 
 
 @contextlib.contextmanager

@@ -187,7 +187,7 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     kept = stores[1].entry("id3")
     assert kept is not None
     assert isinstance(kept.stored, StoredInstance)
-    for ours, theirs in zip(kept.stored, result.stored(3), strict=True):
+    for ours, theirs in zip(kept.stored, StoredInstance.unpacked(result.packed(3)), strict=True):
         assert (ours.tolist(), ours.dtype) == (theirs.tolist(), theirs.dtype)
 
 

@@ -108,8 +108,7 @@ def test_a_batch_whose_length_is_damaged_stops_a_reader_and_a_source_by_name(
     topic = service.topic("instances")
     (log,) = broker_process.folder.glob(f"data/{topic}-0/*.log")
     damage_length(log, 11)
-    for module in (reader, withheld):
-        monkeypatch.setattr(module, "WITHHELD_SECONDS", 0.2)
+    monkeypatch.setattr(withheld, "WITHHELD_SECONDS", 0.2)
     settings = settings_of(service, labels=False)
     records = reader.KafkaReader(settings, TopicPartition(topic, 0), 0)
     try:

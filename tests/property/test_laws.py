@@ -129,7 +129,7 @@ def test_truths_that_come_after_their_answers_teach_the_same_however_plans_are_c
                 plan.learn(here[row - 5] if row - 5 in here else stored[row - 5], stream[row - 5][1])
         result = plan.run()
         answered += [result.answer(operation) for operation in here.values()]
-        stored |= {row: result.stored(operation) for row, operation in here.items()}
+        stored |= {row: StoredInstance.unpacked(result.packed(operation)) for row, operation in here.items()}
     assert answered == [whole.answer(operation) for operation in operations]
     assert cut.state_hash() == together.state_hash()
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from streamlearn import LabelHierarchyClassifier
-from streamlearn.plan import ModelEvent, PlanResult
+from streamlearn.plan import ModelEvent, PlanResult, StoredInstance
 from streamlearn.settings.model import Settings
 from streamlearn.stream_model import StreamModel
 
@@ -128,7 +128,7 @@ def test_a_late_truth_never_counts_for_the_slots_next_label() -> None:
     learn(model, phases()[:40])
     plan = model.plan()
     operation = plan.predict({"b": 1.0})
-    stored = plan.run().stored(operation)
+    stored = StoredInstance.unpacked(plan.run().packed(operation))
     learn(model, [*phases()[40:60], ({"z": 1.0}, ["a", "new"])])
     before = model.arrays()["measures.labels"][0][:, 1].copy()
     plan = model.plan()

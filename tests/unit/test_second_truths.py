@@ -36,7 +36,7 @@ class Stream:
         for instance, what, operation in self.open:
             if what == "instance":
                 self.answers.append(result.answer(operation))
-                instance["instance"] = result.stored(operation)
+                instance["instance"] = StoredInstance.unpacked(result.packed(operation))
             else:
                 instance["row"], instance["learned_by"] = result.learned(operation), -1
         self.begin()
@@ -98,7 +98,7 @@ def test_a_frozen_model_scores_a_second_truth_and_learns_nothing() -> None:
     model = StreamModel(Settings())
     plan = model.plan()
     first = plan.predict_and_learn({"a": 1}, {"x": True})
-    stored = plan.run().stored(first)
+    stored = StoredInstance.unpacked(plan.run().packed(first))
     before = {name: array.copy() for name, array in model.arrays().items()}
     plan = model.plan(frozen=True)
     plan.correct(stored, {"x": True}, ["x", "y"], row=0)

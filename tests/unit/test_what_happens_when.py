@@ -17,7 +17,7 @@ import pytest
 from streamlearn.codec.decode import decode_instance
 from streamlearn.encoder.labels import Truth
 from streamlearn.learner.mixture.logistic import FIRST_SUPPORT
-from streamlearn.plan import PlanResult
+from streamlearn.plan import PlanResult, StoredInstance
 from streamlearn.settings.model import Settings
 from streamlearn.stream_model import StreamModel
 
@@ -318,7 +318,7 @@ def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> 
     plan = model.plan()
     answer = plan.predict({"a": 1.0, "noise": 0.1, "size": 0.4})
     result = plan.run()
-    answered, stored = set(result.labels(answer)), result.stored(answer)
+    answered, stored = set(result.labels(answer)), StoredInstance.unpacked(result.packed(answer))
     observed, learned = model.observed, model.learned
     learn(model, *stream(12, 60, "abc"))
     assert (model.observed, model.learned) == (observed + 60, learned + 60)
@@ -375,7 +375,7 @@ def test_an_old_answer_never_counts_for_a_new_name_in_its_slot() -> None:
     answer = plan.predict({"f": 1.0})
     result = plan.run()
     assert result.labels(answer) == ["old"]
-    stored = result.stored(answer)
+    stored = StoredInstance.unpacked(result.packed(answer))
     model.change(scores_top=5, minimum_support=100, retire_after=0, drift=model.settings.drift)
     learn(model, ({"f": 1.0}, {"new": True}))
     assert model.label_names == ["new"]

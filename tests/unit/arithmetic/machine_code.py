@@ -56,6 +56,7 @@ from streamlearn.learner.paper.learn import paper_due, paper_learn_row
 from streamlearn.learner.paper.learner import PaperLearner, paper_begin_label
 from streamlearn.learner.paper.predict import paper_predict_row
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.plan import StoredInstance
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.state.arrays import state_hash
@@ -95,7 +96,7 @@ def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
             plan.correct(operation, truth, [truth[-1]], learned_by=operation)
         elif row % 5 == 2:
             operation = plan.predict(x, rules[row % 4])
-            waiting.append((plan.run().stored(operation), truth))
+            waiting.append((StoredInstance.unpacked(plan.run().packed(operation)), truth))
             continue
         else:
             plan.predict_and_learn(x, truth, rules[row % 4])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import crc32c
@@ -28,7 +27,6 @@ class _Told:
     def __init__(self, **options: Any) -> None:
         type(self).made.append(options)
         self.config = {"api_version": self.version}
-        self._fetcher = SimpleNamespace(_parse_fetched_data=None)
         self.calls: list[str] = []
 
     def __getattr__(self, name: str) -> Any:

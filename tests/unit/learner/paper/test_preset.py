@@ -70,7 +70,7 @@ class Stream:
             result = plan.run()
             self.said += [result.answer(operation) for operation in operations]
             self.events += [event._replace(op=0) for event in result.events]
-            self.waiting += [(result.stored(operation), truth) for operation, truth in late]
+            self.waiting += [(StoredInstance.unpacked(result.packed(operation)), truth) for operation, truth in late]
 
 
 @pytest.mark.parametrize("size", [1, 20, 700])
