@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.load [--minutes 20] [--burst-minutes 2] [--backlog 10000000] [--bootstrap H:P]
 
-The limit is measured first: instances a second, with their truths on a topic of their own, from a backlog. Then 80 %
-of it for minutes, with truths that come ``--label-delay`` seconds later; then three times the limit, and how long it
-takes to catch up; then a backlog. Latency is from handing an instance to the producer to its answer in a read_committed
-consumer.
+Truths come on a topic of their own, ``--truths-behind`` instances after theirs, which all wait. The limit is measured
+first, in instances a second, from a backlog. Then comes 80 % of it for minutes; then three times the limit, and how
+long it takes to catch up. The long backlog, and the limit beside it, has its truths in the instances. Latency is from
+handing an instance to the producer to its answer in a read_committed consumer.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Sample(NamedTuple):
     seconds: float
     resident_bytes: int
     lag_records: float
+    lag_seconds: float
 
 
 def _sampled(worker: Worker, done: Callable[[float], bool]) -> list[Sample]:
@@ -46,7 +47,8 @@ def _sampled(worker: Worker, done: Callable[[float], bool]) -> list[Sample]:
     samples = []
     while True:
         worker.check()
-        samples.append(Sample(time.perf_counter() - begun, worker.resident_bytes(), worker.gauge("lag_records")))
+        lag = worker.gauge("lag_records"), worker.gauge("lag_seconds")
+        samples.append(Sample(time.perf_counter() - begun, worker.resident_bytes(), *lag))
         if done(SAMPLE_SECONDS):
             return samples
 
@@ -75,35 +77,47 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--burst-minutes", type=float, default=2.0)
     parser.add_argument("--backlog", type=int, default=10_000_000)
-    parser.add_argument("--label-delay", type=float, default=120.0, help="seconds from an instance to its truth")
+    parser.add_argument("--truths-behind", type=int, default=600_000, help="instances between one and its truth")
     options = parser.parse_args()
     with broker(options.bootstrap) as bootstrap, tempfile.TemporaryDirectory() as folder:
-        name = f"load-{uuid.uuid4().hex[:8]}"
-        settings = settings_for(bootstrap, name, folder, labels=f"{name}-labels")
-        prepare_topics(settings)
-        feed = Feed(settings)
-        limit = _from_a_backlog(feed, settings, options.limit_records)
-        _say(f"limit, from a backlog of {options.limit_records:,}: {limit:,.0f} instances/s with their truths")
-        feed.label_delay_seconds = options.label_delay
-        answers, worker = Answers(settings), Worker(settings, Path(folder), options=WAITING)
-        try:
-            _idle(worker)
-            _sustained(feed, answers, worker, 0.8 * limit, options.minutes)
-            _burst(feed, answers, worker, 3 * limit, options.burst_minutes)
-        finally:
-            worker.stop()
-            answers.close()
-        feed.label_delay_seconds = 0.0
-        rate = _from_a_backlog(feed, settings, options.backlog)
-        _say(f"backlog of {options.backlog:,}: {rate:,.0f} instances/s, {rate / limit:.2f} of the limit")
+        _late_truths(bootstrap, folder, options)
+        _backlog(bootstrap, folder, options)
+
+
+def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
+    name = f"load-{uuid.uuid4().hex[:8]}"
+    settings = settings_for(bootstrap, name, folder, labels=f"{name}-labels")
+    prepare_topics(settings)
+    feed = Feed(settings, options.truths_behind)
+    feed.send(count=options.truths_behind)
+    limit = _from_a_backlog(feed, settings, options.limit_records)
+    _say(f"limit, truths {options.truths_behind:,} instances behind: {limit:,.0f} instances/s with their truths")
+    answers, worker = Answers(settings), Worker(settings, Path(folder), options=WAITING)
+    try:
+        _idle(worker)
+        _sustained(feed, answers, worker, 0.8 * limit, options)
+        _burst(feed, answers, worker, 3 * limit, options.burst_minutes)
+    finally:
         feed.close()
+        worker.stop()
+        answers.close()
+
+
+def _backlog(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
+    settings = settings_for(bootstrap, f"load-{uuid.uuid4().hex[:8]}", folder)
+    prepare_topics(settings)
+    feed = Feed(settings)
+    limit = _from_a_backlog(feed, settings, options.limit_records)
+    _say(f"limit, truths in the instances: {limit:,.0f} instances/s")
+    rate = _from_a_backlog(feed, settings, options.backlog)
+    _say(f"backlog of {options.backlog:,}: {rate:,.0f} instances/s, {rate / limit:.2f} of the limit")
+    feed.close()
 
 
 def _from_a_backlog(feed: Feed, settings: Settings, count: int) -> float:
-    """Return how many instances a second a worker answers and learns that finds so many waiting."""
+    """Return how many of so many more instances a second a worker answers and learns that finds them waiting."""
     first = len(feed.sent)
     feed.send(count=count)
-    feed.finish()
     answers, worker = Answers(settings), Worker(settings, Path(settings.snapshot.location), options=WAITING)
     try:
         _sampled(worker, _answered(answers, len(feed.sent) - 1))
@@ -125,9 +139,9 @@ def _idle(worker: Worker) -> None:
     _say(f"idle: {(worker.cpu_seconds() - before) / IDLE_SECONDS:.1%} of a core")
 
 
-def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: float) -> None:
+def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, options: argparse.Namespace) -> None:
     first = len(feed.sent)
-    thread = threading.Thread(target=feed.send, args=(rate, int(rate * minutes * 60)))
+    thread = threading.Thread(target=feed.send, args=(rate, int(rate * options.minutes * 60)))
     thread.start()
     samples = _sampled(worker, _ended(thread))
     last = len(feed.sent) - 1
@@ -137,7 +151,7 @@ def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, minute
     memory = [max(sample.resident_bytes for sample in part) / 2**20 for part in (samples[:half], samples[half:])]
     lag = [np.nanmax([sample.lag_records for sample in part]) for part in (samples[:half], samples[half:])]
     _say(
-        f"sustained, {rate:,.0f}/s for {minutes:g} min, truths {feed.label_delay_seconds:g} s late: "
+        f"sustained, {rate:,.0f}/s for {options.minutes:g} min, truths {options.truths_behind / rate:.0f} s late: "
         f"p50 {p50:.0f} ms, p99 {p99:.0f} ms"
     )
     _say(f"  memory in the first half {memory[0]:.0f} MiB, in the second {memory[1]:.0f} MiB")
@@ -152,10 +166,11 @@ def _burst(feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: f
     last = len(feed.sent) - 1
     after = _sampled(worker, _answered(answers, last))
     lag = np.nanmax([sample.lag_records for sample in [*samples, *after]])
+    age = np.nanmax([sample.lag_seconds for sample in [*samples, *after]])
     seconds = answers.came[last] - feed.sent[last]
     _say(
-        f"burst of {reached[0]:,.0f}/s for {minutes:g} min (asked {rate:,.0f}): lag up to {lag:,.0f} records, "
-        f"caught up {seconds:.0f} s after it; answered {len(answers.came):,} of {len(feed.sent):,}"
+        f"burst of {reached[0]:,.0f}/s for {minutes:g} min (asked {rate:,.0f}): lag up to {lag:,.0f} records "
+        f"and {age:.0f} s, caught up {seconds:.0f} s after it; answered {len(answers.came):,} of {len(feed.sent):,}"
     )
 
 

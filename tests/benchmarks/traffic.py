@@ -9,7 +9,6 @@ import random
 import re
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
@@ -39,25 +38,24 @@ def records(count: int, seed: int = 1) -> Iterator[bytes]:
 class Feed:
     """Sends instances at a rate; knows when each was sent.
 
-    With a labels topic each one's truth follows on it some seconds later; else it comes with the instance.
+    With a labels topic each one's truth follows on it some instances later; else it comes with the instance.
 
     Parameters
     ----------
     settings:
         The worker's: its brokers and topics.
-    label_delay_seconds:
-        From an instance to its truth, where truths have a topic of their own.
+    truths_behind:
+        Instances between one and its truth, where truths have a topic of their own.
     """
 
-    def __init__(self, settings: Settings, label_delay_seconds: float = 0.0) -> None:
+    def __init__(self, settings: Settings, truths_behind: int = 0) -> None:
         self._producer = KafkaProducer(
             bootstrap_servers=settings.kafka.bootstrap_servers, linger_ms=2, batch_size=256 << 10, acks="all"
         )
         self._topics = settings.topics
         self._pool = [_parts(value) for value in records(POOL)]
-        self._due: deque[tuple[float, int]] = deque()
+        self._truths_behind = truths_behind
         self._ended = threading.Event()
-        self.label_delay_seconds = label_delay_seconds
         self.sent: list[float] = []
 
     def send(self, rate: float | None = None, count: int | None = None) -> float:
@@ -69,7 +67,8 @@ class Feed:
                 break
             number = len(self.sent)
             self._send(number)
-            self._tell(self.sent[number])
+            if self._topics.labels and number >= self._truths_behind:
+                self._tell(number - self._truths_behind)
         self._producer.flush(timeout=FLUSH_SECONDS)
         return (len(self.sent) - first) / (time.perf_counter() - begun)
 
@@ -77,22 +76,14 @@ class Feed:
         before, after, truth = self._pool[number % POOL]
         self.sent.append(time.perf_counter())
         if self._topics.labels:
-            self._due.append((self.sent[number] + self.label_delay_seconds, number))
             value = b"%s%010d%s}" % (before, number, after)
         else:
             value = b'%s%010d%s,"y":%s}' % (before, number, after, truth)
         self._producer.send(self._topics.instances, value=value, partition=0)
 
-    def _tell(self, moment: float) -> None:
-        while self._due and self._due[0][0] <= moment:
-            _, number = self._due.popleft()
-            truth = b'{"id":"%010d","y":%s}' % (number, self._pool[number % POOL][2])
-            self._producer.send(self._topics.labels, value=truth, partition=0)
-
-    def finish(self) -> None:
-        """Send the truths that are left."""
-        self._tell(float("inf"))
-        self._producer.flush(timeout=FLUSH_SECONDS)
+    def _tell(self, number: int) -> None:
+        truth = b'{"id":"%010d","y":%s}' % (number, self._pool[number % POOL][2])
+        self._producer.send(self._topics.labels, value=truth, partition=0)
 
     def end(self) -> None:
         """Let `send` return."""
