@@ -37,11 +37,9 @@ class LeaderEpochs:
                 self._note(partition, record.offset, record.leader_epoch)
 
     def committed(self, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Note the epoch that a committed position came with."""
-        if epoch < 0:
-            return
-        self._ends[partition] = max(self._ends.get(partition, UNKNOWN), offset)
-        if self.at(partition, offset) == UNKNOWN:
+        """Note the epoch that a committed position came with, unless what was read from there on or before is known."""
+        if epoch >= 0 and self._ends.get(partition, UNKNOWN) < offset:
+            self._ends[partition] = offset
             self._note(partition, offset, epoch)
 
     def at(self, partition: TopicPartition, offset: int) -> int:

@@ -101,6 +101,7 @@ class KafkaSource:
         self._heard = 0.0
         self._silent_since: float | None = None
         self._epochs = LeaderEpochs()
+        self._unsought: set[TopicPartition] = set()
         self._withheld = Withheld(lambda partition: places(self.consumer, partition))
 
     @property
@@ -119,6 +120,8 @@ class KafkaSource:
     def note(self, kind: Any, partitions: Any, token: Any) -> None:
         """Remember a change of assignment; called by the listener."""
         owned = tuple(sorted(TopicPartition(partition.topic, partition.partition) for partition in partitions))
+        if kind == "assigned":
+            self._unsought = set(owned)
         self._changes.append(AssignmentChange(kind, owned, token))
 
     def open(self) -> None:
@@ -176,7 +179,10 @@ class KafkaSource:
         self._pace(bool(polled))
         self._check_withheld(polled, limit)
         for partition, records in polled.items():
-            self._epochs.read(TopicPartition(*partition), records)
+            # Until it is told where to go on, the client begins by itself at what is committed, and nobody has checked
+            # whether that lies on the log: the epoch there may be of records that have taken the place of others.
+            if partition not in self._unsought:
+                self._epochs.read(TopicPartition(*partition), records)
         return {
             TopicPartition(*partition): [raw_record(record) for record in records]
             for partition, records in polled.items()
@@ -249,6 +255,7 @@ class KafkaSource:
         # While partitions are being taken away, the assignment that follows seeks again.
         with contextlib.suppress(*UNASSIGNED):
             client = ClientPartition(*partition)
+            self._unsought.discard(partition)
             self._withheld.forget(partition)
             self.consumer.seek(client, offset)
             epoch = self._epochs.at(partition, offset)

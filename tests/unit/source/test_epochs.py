@@ -32,6 +32,15 @@ def test_a_committed_position_keeps_its_epoch_until_more_is_read() -> None:
     assert [epochs.at(P, offset) for offset in (40, 42)] == [7, 7]
 
 
+def test_a_committed_position_that_others_have_come_to_has_the_epoch_that_it_came_with() -> None:
+    epochs = LeaderEpochs()
+    epochs.read(P, records((10, 1), (11, 1)))
+    epochs.committed(P, 40, 3)
+    assert epochs.at(P, 40) == 3, "the epoch of what was read before others went on is older"
+    epochs.committed(P, 11, 0)
+    assert epochs.at(P, 11) == 1, "what was read here is known better"
+
+
 def test_records_read_in_any_pieces_and_again_give_the_same() -> None:
     draw = Random(4)
     log, offset, epoch = [], 0, 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import crc32c
 import pytest
 from kafka.record import util
+from kafka.structs import OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import StopError
@@ -92,6 +94,34 @@ def test_listeners_only_take_notes() -> None:
     notes.on_partitions_lost([place])
     kinds = [(change.kind, change.token) for change in source.changes()]
     assert kinds == [("revoked", None), ("assigned", 1), ("revoked", None)]
+
+
+def test_what_the_client_reads_by_itself_says_nothing_of_the_position_it_began_at() -> None:
+    """An unclean leader's records may lie there by then; shown with their epoch, the position would be in order."""
+    place = TopicPartition("instances", 0)
+    record = SimpleNamespace(
+        topic="instances", partition=0, offset=150, timestamp=0, key=None, value=b"", headers=[], leader_epoch=1
+    )
+    sought: list[Any] = []
+    client = SimpleNamespace(
+        poll=lambda **options: {ClientPartition(*place): [record]},
+        committed=lambda *arguments, **options: OffsetAndMetadata(150, "5:c0ffee", 0),
+        assignment=set,
+        seek=lambda *arguments: None,
+        group_metadata=lambda: None,
+        _subscription=SimpleNamespace(seek=lambda partition, position: sought.append(position)),
+        _fetcher=SimpleNamespace(config={}),
+        _coordinator=SimpleNamespace(_heartbeat_enabled=True),
+    )
+    source = KafkaSource(Settings())
+    source._consumer = client  # type: ignore[assignment]
+    _Notes(source).on_partitions_assigned([ClientPartition(*place)])
+    assert source.poll(0.0, 10)
+    source.committed([place])
+    source.seek(place, 150)
+    assert [position.leader_epoch for position in sought] == [0]
+    source.poll(0.0, 10)
+    assert source.leader_epoch(place, 151) == 1
 
 
 def test_checksums_are_computed_by_the_native_library() -> None:
