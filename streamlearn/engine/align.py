@@ -24,6 +24,7 @@ class Aligner:
     def __init__(self, labels_topic: str) -> None:
         self._labels_topic = labels_topic
         self._buffers: dict[TopicPartition, deque[RawRecord]] = {}
+        self._sizes: dict[TopicPartition, int] = {}
         self.buffered = 0
         self.buffered_bytes = 0
 
@@ -31,12 +32,15 @@ class Aligner:
         """Append what was polled."""
         for partition, records in polled.items():
             self._buffers.setdefault(partition, deque()).extend(records)
+            size = sum(len(record.value or b"") for record in records)
+            self._sizes[partition] = self._sizes.get(partition, 0) + size
             self.buffered += len(records)
-            self.buffered_bytes += sum(len(record.value or b"") for record in records)
+            self.buffered_bytes += size
 
     def clear(self) -> None:
         """Forget everything that was polled."""
         self._buffers.clear()
+        self._sizes.clear()
         self.buffered = 0
         self.buffered_bytes = 0
 
@@ -73,11 +77,8 @@ class Aligner:
                 del heads[partition]
                 continue
             record = buffer.popleft()
-            record_bytes = len(record.value or b"")
-            self.buffered -= 1
-            self.buffered_bytes -= record_bytes
             taken += 1
-            size += record_bytes
+            size += self._gone(partition, record)
             yield record
             if not buffer:
                 del heads[partition]
@@ -88,22 +89,26 @@ class Aligner:
         """Return whether records of a partition are buffered."""
         return bool(self._buffers.get(partition))
 
-    def drop(self, partition: TopicPartition) -> int | None:
-        """Forget a partition's records; return the offset of the first one, to seek back to."""
-        buffer = self._buffers.pop(partition, None)
-        if not buffer:
-            return None
-        self.buffered -= len(buffer)
-        self.buffered_bytes -= sum(len(record.value or b"") for record in buffer)
-        return buffer[0].offset
+    def cut(self, partition: TopicPartition, most: int, most_bytes: int) -> int | None:
+        """Forget the last records of a partition beyond a number and a size, never its first one.
 
-    def bytes_of_labels(self) -> dict[TopicPartition, int]:
-        """Return the bytes that wait in each labels partition."""
-        return {
-            partition: sum(len(record.value or b"") for record in buffer)
-            for partition, buffer in self._buffers.items()
-            if partition.topic == self._labels_topic and buffer
-        }
+        Returns the offset of the first one forgotten, to seek back to; None when all stay.
+        """
+        buffer = self._buffers.get(partition, ())
+        offset = None
+        while len(buffer) > 1 and (len(buffer) > most or self._sizes[partition] > most_bytes):
+            record = buffer.pop()
+            self._gone(partition, record)
+            offset = record.offset
+        return offset
+
+    def _gone(self, partition: TopicPartition, record: RawRecord) -> int:
+        """Count a record out; return its bytes."""
+        size = len(record.value or b"")
+        self.buffered -= 1
+        self.buffered_bytes -= size
+        self._sizes[partition] -= size
+        return size
 
 
 def merged(records: Mapping[TopicPartition, list[RawRecord]], labels_topic: str) -> list[RawRecord]:

@@ -1,4 +1,8 @@
-"""What was polled and is not applied yet: gathered until a batch is due, and taken in its order."""
+"""What was polled and is not applied yet: gathered until a batch is due, and taken in its order.
+
+The client gives one partition's fetched records after the other's. Where labels are fetched by the ten thousands, the
+instances that come before them in time lie behind them: what is at hand of a partition says nothing yet.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,16 @@ from streamlearn.engine.task import Batch, Task
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, Source, TopicPartition
 
+PATIENCE_SECONDS = 1.0
+"""How long records at hand wait, at most, for those of a partition that lie behind others in the client."""
+AHEAD = 2
+"""Batches of labels to have at hand; those beyond are read again later."""
+ROOM = 4
+"""``engine.batch_bytes`` to have at hand of all partitions; beyond, nothing is waited for, and hardly polled."""
+
 
 class Gathering:
-    """Polled records of every task, at most about a batch of them.
+    """Polled records of every task, a few batches of them at most.
 
     Parameters
     ----------
@@ -27,7 +38,10 @@ class Gathering:
         self._source = source
         self._aligners: dict[int, Aligner] = {}
         self._since: float | None = None
+        self._begun = 0.0
         self._turned_at = 0.0
+        self._polled_at_most = 0
+        self._has_more = False
 
     @property
     def is_empty(self) -> bool:
@@ -37,6 +51,14 @@ class Gathering:
     @property
     def _buffered(self) -> int:
         return sum(aligner.buffered for aligner in self._aligners.values())
+
+    @property
+    def _bytes(self) -> int:
+        return sum(aligner.buffered_bytes for aligner in self._aligners.values())
+
+    @property
+    def _is_roomy(self) -> bool:
+        return self._bytes < ROOM * self._settings.engine.batch_bytes
 
     def begin(self, numbers: Iterable[int]) -> None:
         """Gather for these tasks; what was gathered before is forgotten."""
@@ -55,12 +77,9 @@ class Gathering:
             aligner.clear()
 
     def room(self) -> int:
-        """Return how many records to poll at most.
-
-        Labels that wait for their instances must not keep the instances from being polled.
-        """
-        most = self._settings.engine.batch_instances
-        return max(most // 4, most - self._buffered, 1)
+        """Return how many records to poll at most, which is at least 1."""
+        self._polled_at_most = self._settings.engine.batch_instances if self._is_roomy else 1
+        return self._polled_at_most
 
     def wait_seconds(self) -> float | None:
         """Return how long to wait for more records before the batch is due; None while none is begun."""
@@ -72,17 +91,22 @@ class Gathering:
         return max(0.0, since + longest - moment)
 
     def add(self, tasks: Mapping[int, Task], polled: Mapping[TopicPartition, list[RawRecord]]) -> None:
-        """Take in what was polled; of labels that are far ahead of their instances, the last are read again later."""
+        """Take in what was polled; of labels that are far ahead, the last are read again later."""
+        self._has_more = sum(map(len, polled.values())) >= self._polled_at_most
         if not polled:
             return
+        labels_topic = self._settings.topics.labels
+        labels = [(n, p) for n, task in tasks.items() for p in task.partitions if p.topic == labels_topic]
         for number, task in tasks.items():
-            aligner = self._aligners[number]
-            aligner.add({partition: records for partition, records in polled.items() if partition in task.partitions})
-            for partition, size in aligner.bytes_of_labels().items():
-                if size > self._settings.engine.batch_bytes:
-                    offset = aligner.drop(partition)
-                    if offset is not None:
-                        self._source.seek(partition, offset)
+            mine = {partition: records for partition, records in polled.items() if partition in task.partitions}
+            self._aligners[number].add(mine)
+        engine = self._settings.engine
+        for number, partition in labels:
+            most, most_bytes = (AHEAD * bound // len(labels) for bound in (engine.batch_instances, engine.batch_bytes))
+            offset = self._aligners[number].cut(partition, most, most_bytes)
+            if offset is not None:
+                # The client then lets go of what it has fetched of them, and comes to the other partitions.
+                self._source.seek(partition, offset)
 
     def is_due(self, tasks: Mapping[int, Task], *, stop_at_end: bool) -> bool:
         """Tell whether a batch is to be applied: it is full, has waited for long enough, or nothing more comes."""
@@ -92,16 +116,19 @@ class Gathering:
             return False
         moment = time.monotonic()
         if self._since is None:
-            self._since = moment
-        if moment >= self._since + engine.batch_seconds:
-            return True
-        full = (
-            buffered >= engine.batch_instances
-            or sum(aligner.buffered_bytes for aligner in self._aligners.values()) >= engine.batch_bytes
-        )
-        if full or moment >= self._turned_at + engine.batch_seconds:
+            self._since = self._begun = moment
+        if any(self._lags(task, partition) for task in tasks.values() for partition in task.partitions):
             # A partition that is behind may hold records that come before those at hand.
-            return not any(self._lags(task, p) for task in tasks.values() for p in task.partitions)
+            if not self._is_roomy:
+                return True
+            if self._has_more and moment < self._begun + PATIENCE_SECONDS:
+                self._since = moment
+                return False
+            return moment >= self._since + engine.batch_seconds
+        if buffered >= engine.batch_instances or self._bytes >= engine.batch_bytes:
+            return True
+        if moment >= self._turned_at + engine.batch_seconds:
+            return True
         return stop_at_end and all(self._source.at_end(p) for task in tasks.values() for p in task.partitions)
 
     def turn(self, moment: float) -> None:
