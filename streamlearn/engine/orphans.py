@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -36,7 +37,7 @@ class Orphans:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[int, Orphan] = {}
+        self._waiting: OrderedDict[int, Orphan] = OrderedDict()
         self._numbers_of: dict[str, list[int]] = {}
         self._next = 0
         self.bytes = 0
@@ -119,7 +120,7 @@ class Orphans:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take labels over; raises `ValueError`, `KeyError` or `IndexError` when the arrays do not fit each other."""
-        self._waiting, self._numbers_of, self._next, self.bytes = {}, {}, 0, 0
+        self._waiting, self._numbers_of, self._next, self.bytes = OrderedDict(), {}, 0, 0
         header_names = unpack_names(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
         header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
         headers = iter(zip(header_names, header_values, strict=True))

@@ -7,6 +7,7 @@ are in event time: the largest timestamp applied, never above the journalled clo
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
@@ -71,10 +72,11 @@ class Pending:
     def __init__(self, labels: LabelSettings) -> None:
         self.orphans = Orphans()
         self.bound(labels)
-        self._entries: dict[str, Entry] = {}
-        self._open: dict[str, None] = {}
-        self._settled: dict[str, None] = {}
-        self._marks: dict[str, tuple[int, int]] = {}
+        # What has left an ordinary dictionary is passed over each time that its first entry is looked for.
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._open: OrderedDict[str, None] = OrderedDict()
+        self._settled: OrderedDict[str, None] = OrderedDict()
+        self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self.bytes = 0
         self.waiting = 0
         self.watermark_ms = 0
@@ -215,7 +217,7 @@ class Pending:
 
     def _load(self, arrays: Mapping[str, np.ndarray]) -> None:
         identities = unpack_names(arrays["ids"], arrays["id_offsets"])
-        self._entries, self._open = {}, {}
+        self._entries, self._open = OrderedDict(), OrderedDict()
         self.bytes = self.waiting = 0
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
@@ -232,8 +234,8 @@ class Pending:
             self.waiting += 0 if truth else 1
             if not entry.complete:
                 self._open[identity] = None
-        self._settled = {identities[place]: None for place in arrays["settled"].tolist()}
+        self._settled = OrderedDict.fromkeys(identities[place] for place in arrays["settled"].tolist())
         marks = unpack_names(arrays["marks"], arrays["mark_offsets"])
         states = arrays["mark_states"].tolist()
-        self._marks = {identity: (state, at) for identity, (state, at) in zip(marks, states, strict=True)}
+        self._marks = OrderedDict((identity, (state, at)) for identity, (state, at) in zip(marks, states, strict=True))
         self.watermark_ms, self.evicted = arrays["clock"].tolist()
