@@ -24,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.state.atomic_file import fill_atomically, remove_abandoned, temporary_name, write_atomically
+from streamlearn.state.resumed import ResumedFile
 from streamlearn.state.snapshot_format import Written, open_snapshot, read_manifest, verify_snapshot, write_snapshot
 from streamlearn.state.stored_arrays import StoredArrays, Told
 
@@ -353,8 +354,12 @@ class SnapshotStore:
 
     def _open(self, entry: SnapshotEntry) -> Any:
         path = self._inner(entry)
-        try:
+
+        def opened() -> Any:
             return self._filesystem.open(path, "rb", block_size=_OBJECT_BLOCK_BYTES)
+
+        try:
+            return opened() if self._local else ResumedFile(opened)
         except FileNotFoundError as error:
             raise SnapshotError(f"snapshot {entry.path} does not exist") from error
         except Exception as error:
