@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -65,6 +66,7 @@ class EngineInstruments:
             "model_bytes": limits.memory_bytes,
         }.items():
             metrics.bounds[name].set(bound)
+        self._lag_is_unknown()
 
     def ready(self) -> str | None:
         """Return None for a worker that holds a role, else what it is doing."""
@@ -157,6 +159,8 @@ class EngineInstruments:
         if role == "active":
             # The first answers come before the first measures.
             self._published = self._monotonic()
+        else:
+            self._lag_is_unknown()
         self._role = role
         self._standing = None
         self._metrics.set_role(role)
@@ -168,6 +172,7 @@ class EngineInstruments:
         role = "restoring" if standing.state == "restoring" else "stand-by"
         if role != self._role:
             self._metrics.set_role(role)
+            self._lag_is_unknown()
         self._role, self._standing = role, standing
         self._metrics.set_stand_by(warm=standing.state == "following", lag_batches=standing.lag_batches)
         self._metrics.set_marks([] if standing.mark is None else [(standing.mark.seq, standing.mark.chain)])
@@ -177,9 +182,12 @@ class EngineInstruments:
         self._metrics.restored_rows.set(rows)
         self._metrics.restored_share.set(share)
 
-    def lag(self, records: int, seconds: float) -> None:
+    def lag(self, records: float, seconds: float) -> None:
         self._metrics.lag_records.set(records)
         self._metrics.lag_seconds.set(seconds)
+
+    def _lag_is_unknown(self) -> None:
+        self.lag(math.nan, math.nan)
 
     def snapshots(self, failures: int, last: Written | None) -> None:
         self._metrics.snapshot_failures.set(failures)

@@ -97,8 +97,12 @@ class ServiceMetrics:
         self.batch_seconds = histogram("batch", "From the first record of a batch being applied to its commit.")
         self.learn_seconds = histogram("learn", "Predicting and learning a batch.")
         self.commit_seconds = histogram("commit", "Committing a batch.")
-        self.lag_records = gauge("lag_records", "Offsets that are not applied yet.")
-        self.lag_seconds = gauge("lag_seconds", "Age of the last applied record while there is lag.")
+        self.lag_records = gauge(
+            "lag_records", "Offsets that are not applied yet; NaN for a worker that is not active."
+        )
+        self.lag_seconds = gauge(
+            "lag_seconds", "Age of the last applied record while there is lag; NaN as lag_records."
+        )
         self.labels = gauge("labels", "Labels known.")
         self.features = gauge("features", "Features known.")
         self.clusters = gauge("clusters", "Top-level clusters of labels.")

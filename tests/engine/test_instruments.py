@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,10 +236,11 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     counted = Counted(World(tmp_path))
     instruments = counted.instruments
     assert instruments.ready() == "starting"
+    assert math.isnan(counted.value("lag_records")), "no lag is known before the worker is active"
     instruments.role("restoring", {})
     assert instruments.ready() == "restoring"
     assert counted.value("role", role="restoring") == 1
-    for role in ("active", "stand-by"):
+    for role in ("stand-by", "active"):
         instruments.role(role, {})
         assert instruments.ready() is None
         assert counted.value("role", role=role) == 1
@@ -251,6 +253,11 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     assert (counted.value("restored_rows"), counted.value("snapshot_failures")) == (9, 3)
     assert (counted.value("restored_share"), counted.value("snapshot_bytes")) == (0.25, 1_000)
     assert (counted.value("snapshot_seconds"), counted.value("snapshot_pause_seconds_count")) == (2.0, 1)
+    instruments.role("stand-by", {})
+    assert math.isnan(counted.value("lag_records"))
+    instruments.lag(17, 2.5)
+    instruments.stand_by(Standing("restoring"))
+    assert math.isnan(counted.value("lag_seconds"))
 
 
 def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:
