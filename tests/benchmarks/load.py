@@ -2,10 +2,11 @@
 
     python -m tests.benchmarks.load [--minutes 20] [--burst-minutes 2] [--backlog 10000000] [--bootstrap H:P]
 
-Truths come on a topic of their own, ``--truths-behind`` instances after theirs, which all wait. The limit is measured
-first, in instances a second, from a backlog. Then comes 80 % of it for minutes; then three times the limit, and how
-long it takes to catch up. The long backlog, and the limit beside it, has its truths in the instances. Latency is from
-handing an instance to the producer to its answer in a read_committed consumer.
+Truths come on a topic of their own, ``--truths-behind`` instances after theirs, which all wait; a quarter more are kept
+for corrections. The limit is measured first, in instances a second, from a backlog. Then comes 80 % of it for minutes;
+then three times the limit, and how long it takes to catch up. The long backlog, and the limit beside it, has its truths
+in the instances. ``--minutes 0`` leaves out the one, ``--backlog 0`` the other. Latency is from handing an instance to
+the producer to its answer in a read_committed consumer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,10 @@ import numpy as np
 from streamlearn.check.topics import prepare_topics
 from streamlearn.settings.model import Settings
 from tests.benchmarks.traffic import Answers, Feed
-from tests.benchmarks.worker import Worker, broker, settings_for
+from tests.benchmarks.worker import Worker, broker, settings_for, wait
 
-WAITING = ("labels.pending_count=4000000", "labels.pending_bytes=4294967296")
-"""Room for all instances that wait for their truths."""
+PENDING_BYTES = 2_000
+"""More than an instance of this traffic takes while it waits."""
 IDLE_SECONDS = 20.0
 SAMPLE_SECONDS = 2.0
 
@@ -77,11 +78,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--burst-minutes", type=float, default=2.0)
     parser.add_argument("--backlog", type=int, default=10_000_000)
-    parser.add_argument("--truths-behind", type=int, default=600_000, help="instances between one and its truth")
+    parser.add_argument("--truths-behind", type=int, default=500_000, help="instances between one and its truth")
     options = parser.parse_args()
     with broker(options.bootstrap) as bootstrap, tempfile.TemporaryDirectory() as folder:
-        _late_truths(bootstrap, folder, options)
-        _backlog(bootstrap, folder, options)
+        if options.minutes:
+            _late_truths(bootstrap, folder, options)
+        if options.backlog:
+            _backlog(bootstrap, folder, options)
 
 
 def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
@@ -90,9 +93,11 @@ def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace) -> No
     prepare_topics(settings)
     feed = Feed(settings, options.truths_behind)
     feed.send(count=options.truths_behind)
-    limit = _from_a_backlog(feed, settings, options.limit_records)
+    kept = int(options.truths_behind * 1.25)
+    waiting = [f"labels.pending_count={kept}", f"labels.pending_bytes={kept * PENDING_BYTES}"]
+    limit = _from_a_backlog(feed, settings, options.limit_records, waiting)
     _say(f"limit, truths {options.truths_behind:,} instances behind: {limit:,.0f} instances/s with their truths")
-    answers, worker = Answers(settings), Worker(settings, Path(folder), options=WAITING)
+    answers, worker = Answers(settings), Worker(settings, Path(folder), options=waiting)
     try:
         _idle(worker)
         _sustained(feed, answers, worker, 0.8 * limit, options)
@@ -114,11 +119,11 @@ def _backlog(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
     feed.close()
 
 
-def _from_a_backlog(feed: Feed, settings: Settings, count: int) -> float:
+def _from_a_backlog(feed: Feed, settings: Settings, count: int, more: Sequence[str] = ()) -> float:
     """Return how many of so many more instances a second a worker answers and learns that finds them waiting."""
     first = len(feed.sent)
     feed.send(count=count)
-    answers, worker = Answers(settings), Worker(settings, Path(settings.snapshot.location), options=WAITING)
+    answers, worker = Answers(settings), Worker(settings, Path(settings.snapshot.location), options=more)
     try:
         _sampled(worker, _answered(answers, len(feed.sent) - 1))
         worker.stop()
@@ -132,7 +137,7 @@ def _from_a_backlog(feed: Feed, settings: Settings, count: int) -> float:
 
 def _idle(worker: Worker) -> None:
     pause = threading.Event()
-    _sampled(worker, lambda seconds: worker.gauge("lag_records") == 0 or pause.wait(seconds))
+    wait("an active worker without lag", lambda: worker.gauge("lag_records") == 0)
     pause.wait(SAMPLE_SECONDS)
     before = worker.cpu_seconds()
     pause.wait(IDLE_SECONDS)
