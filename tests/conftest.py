@@ -13,14 +13,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--cluster", action="store_true", help="run workers against three brokers that fail in turn")
     parser.addoption("--network", action="store_true", help="run workers through faults of the network")
     parser.addoption("--big-snapshots", action="store_true", help="measure snapshots of a state of a gigabyte")
-    parser.addoption("--s3", action="store_true", help="keep snapshots in an object store that speaks S3")
 
 
 TIERS = {
     "slow": "takes long",
     "cluster": "needs three brokers",
     "network": "needs toxiproxy",
-    "s3": "needs moto and s3fs",
     "big-snapshots": "takes minutes and 3 GB of memory",
 }
 """Marks of tests that run only when the option of that name is given, and why."""

@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from tests.integration.reference import assert_equals_an_uninterrupted_run, sett
 from tests.integration.service import Service
 from tests.integration.test_faults import answered_once, produce
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 MORE = [*REPLICAS, "engine.batch_instances=40", "kafka.session_timeout_ms=10000"]
 COUNT = 4_000
 
@@ -75,21 +75,16 @@ def end_well(service: Service, process: subprocess.Popen[bytes], count: int) -> 
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))
 
 
-def test_leaders_killed_in_mid_transaction(service: Service, cluster: Cluster) -> None:
-    produce(service, 500, seed=31)
+def kill_in_transactions(service: Service, cluster: Cluster, choices: Sequence[Callable[[], int]]) -> None:
+    """Kill one broker after the other while the worker's transaction is open, the choice made at the moment."""
+    count = produce(service, 500, seed=31)
     answered = service.follow("predictions")
     process = service.start(labels=True, more=MORE)
-    transactional_id = f"{service.name}-topic"
     service.wait("the first answers", lambda: answered.count() >= 100)
-    count = 500
-    for choose in (
-        lambda: cluster.leader(service.topic("predictions"), 1),
-        lambda: cluster.coordinator(transactional_id),
-        lambda: cluster.leader(f"{service.name}-journal"),
-    ):
+    for choose in choices:
         node = choose()
         count += produce(service, 2_000, seed=count, first=count)
-        cluster.stop_in_transaction(process, transactional_id, answered.count)
+        cluster.stop_in_transaction(process, f"{service.name}-topic", answered.count)
         here = answered.count()
         assert here < count - 300, "the kill must fall in mid-stream"
         cluster.brokers.kill(node)
@@ -100,6 +95,23 @@ def test_leaders_killed_in_mid_transaction(service: Service, cluster: Cluster) -
     end_well(service, process, count)
 
 
+def test_the_leader_of_the_answers_killed_in_mid_transaction(service: Service, cluster: Cluster) -> None:
+    kill_in_transactions(service, cluster, [lambda: cluster.leader(service.topic("predictions"), 1)])
+
+
+@pytest.mark.cluster
+def test_coordinator_and_leader_of_the_journal_killed_in_mid_transaction(service: Service, cluster: Cluster) -> None:
+    kill_in_transactions(
+        service,
+        cluster,
+        [
+            lambda: cluster.coordinator(f"{service.name}-topic"),
+            lambda: cluster.leader(f"{service.name}-journal"),
+        ],
+    )
+
+
+@pytest.mark.cluster
 def test_a_follower_that_lags_holds_nothing_up_and_may_lead_later(service: Service, cluster: Cluster) -> None:
     produce(service, COUNT, seed=32)
     answered = service.follow("predictions")
@@ -119,6 +131,7 @@ def test_a_follower_that_lags_holds_nothing_up_and_may_lead_later(service: Servi
     end_well(service, process, COUNT)
 
 
+@pytest.mark.cluster
 def test_brokers_restarted_one_after_the_other(service: Service, cluster: Cluster) -> None:
     answered = service.follow("predictions")
     process = service.start(labels=True, more=MORE)
@@ -134,6 +147,7 @@ def test_brokers_restarted_one_after_the_other(service: Service, cluster: Cluste
     end_well(service, process, count)
 
 
+@pytest.mark.cluster
 def test_two_of_three_killed_at_once_then_started_again(service: Service, cluster: Cluster) -> None:
     produce(service, COUNT, seed=34)
     answered = service.follow("predictions")
@@ -159,7 +173,7 @@ def test_a_log_cut_off_below_what_was_read_stops_by_name_also_after_a_restart(
     def create(admin: KafkaAdminClient) -> None:
         configs = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true", "cleanup.policy": "delete"}
         wanted = {place.topic: {"assignments": {0: [leader, follower]}, "configs": configs}}
-        admin.make_topics(wanted, timeout_ms=10_000, wait_for_metadata=True)
+        admin.create_topics(wanted, timeout_ms=10_000, wait_for_metadata=True)
 
     cluster.ask(create)
 

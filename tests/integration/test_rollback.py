@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 from kafka import KafkaConsumer
 
@@ -20,10 +21,10 @@ def sequences(service: Service) -> list[int]:
     return [int(path.name.split("-")[0]) for path in snapshots(service.snapshots)]
 
 
-def run(service: Service, workers: Workers, count: int, first: int) -> None:
+def run(service: Service, workers: Workers, count: int, first: int, more: Sequence[str] = MORE) -> None:
     """Let a worker answer more instances and end on a snapshot."""
     produce(service, count, seed=first, first=first)
-    arguments = service.settings(labels=True, more=[*MORE, "snapshot.interval_seconds=600"])
+    arguments = service.settings(labels=True, more=[*more, "snapshot.interval_seconds=600"])
     assert workers.wait(workers.start("--stop-at-end", "--leave", *arguments)) == 0, workers.log()[-3000:]
 
 
@@ -72,13 +73,31 @@ def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_
     assert "the snapshot was altered\n1 of 1 broken" in workers.log()
 
 
+def test_one_of_several_models_goes_back_alone_and_equals_one_run_over_its_journal(
+    service: Service, workers: Workers
+) -> None:
+    more = [*MORE, "engine.scope=partition"]
+    service.make_topics(labels=True, more=more)
+    for part in range(2):
+        run(service, workers, 60, 60 * part, more)
+    oldest = min(int(path.name.split("-")[0]) for path in service.snapshots.rglob("1/*.npz"))
+    settings = service.settings(labels=True, more=more)
+    before = [mark(service, partition) for partition in range(2)]
+    again = workers.start(str(oldest), "--task", "1", "--yes", *settings, command=COMMAND)
+    assert workers.wait(again) == 0, workers.log()[-3000:]
+    assert [mark(service, partition) for partition in range(2)] == [before[0], before[1] + 1]
+    run(service, workers, 60, 120, more)
+    answered_once(service, 180)
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
+
+
 def killed(workers: Workers, point: str, *arguments: str) -> bool:
     """Return whether a rollback was killed at a point."""
     process = workers.start(*arguments, "--yes", command=COMMAND, armed=f"{point}:1")
     return workers.wait(process) == -signal.SIGKILL
 
 
-def mark(service: Service) -> int:
+def mark(service: Service, partition: int = 0) -> int:
     """Return the committed sequence."""
-    place = (service.topic("instances"), 0)
+    place = (service.topic("instances"), partition)
     return int(service.committed([place])[place][1].split(":")[0])

@@ -7,8 +7,11 @@ import re
 from functools import cache
 from pathlib import Path
 
+from tests.conftest import TIERS
+
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "guarantees.md"
+TIER = re.compile(rf"mark\.({'|'.join(TIERS).replace('-', '_')})\b")
 NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
 
@@ -21,11 +24,18 @@ def tables() -> list[list[str]]:
 
 @cache
 def functions(path: Path) -> frozenset[str]:
+    """Return the tests of a file that run without an option."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    everywhere = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
+    ]
     return frozenset(
         node.name
         for node in tree.body
-        if isinstance(node, ast.FunctionDef) and "slow" not in "".join(map(ast.unparse, node.decorator_list))
+        if isinstance(node, ast.FunctionDef)
+        and not TIER.search(" ".join(map(ast.unparse, [*everywhere, *node.decorator_list])))
     )
 
 

@@ -1,4 +1,4 @@
-"""Snapshots in an object store that speaks S3: a moto server of the test's own. Run with --s3."""
+"""Snapshots in an object store that speaks S3: a moto server of the test's own."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import uuid
 import fsspec
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.snapshot_store import SnapshotStore
-
-pytestmark = pytest.mark.s3
 
 ARRAYS = {"weights": np.arange(200_000, dtype=np.float32)}
 
@@ -19,9 +18,7 @@ ARRAYS = {"weights": np.arange(200_000, dtype=np.float32)}
 @pytest.fixture
 def location(monkeypatch):
     """A bucket on a server that lives as long as the test."""
-    server_module = pytest.importorskip("moto.server", reason="moto is missing: pip install 'moto[server]' s3fs")
-    pytest.importorskip("s3fs", reason="s3fs is missing: pip install 'moto[server]' s3fs")
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     for name, value in {
