@@ -14,6 +14,8 @@ from streamlearn.engine.task import Batch, Task
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, Source, TopicPartition
 
+FIRST_RECORDS = 500
+"""The most records of an assignment's first batch: answers come soon after a takeover."""
 PATIENCE_SECONDS = 1.0
 """How long records at hand wait, at most, for those of a partition that lie behind others in the client."""
 AHEAD = 2
@@ -37,6 +39,7 @@ class Gathering:
         self._settings = settings
         self._source = source
         self._aligners: dict[int, Aligner] = {}
+        self._limit = self._next_limit = settings.engine.batch_instances
         self._since: float | None = None
         self._begun = 0.0
         self._turned_at = 0.0
@@ -62,6 +65,7 @@ class Gathering:
 
     def begin(self, numbers: Iterable[int]) -> None:
         """Gather for these tasks; what was gathered before is forgotten."""
+        self._next_limit = min(FIRST_RECORDS, self._settings.engine.batch_instances)
         self._aligners = {}
         for number in numbers:
             self.forget(number)
@@ -125,7 +129,7 @@ class Gathering:
                 self._since = moment
                 return False
             return moment >= self._since + engine.batch_seconds
-        if buffered >= engine.batch_instances or self._bytes >= engine.batch_bytes:
+        if buffered >= self._next_limit or self._bytes >= engine.batch_bytes:
             return True
         if moment >= self._turned_at + engine.batch_seconds:
             return True
@@ -135,6 +139,7 @@ class Gathering:
         """Note that a batch is applied, at a moment of the monotonic clock."""
         self._since = None
         self._turned_at = moment
+        self._limit, self._next_limit = self._next_limit, self._settings.engine.batch_instances
 
     def take(self, task: Task, batch: Batch) -> Iterator[RawRecord]:
         """Yield the records of a task's batch in the order in which they are applied."""
@@ -148,7 +153,7 @@ class Gathering:
 
         in_order = not any(self._lags(task, partition) for partition in task.partitions)
         engine = self._settings.engine
-        return self._aligners[task.number].take(engine.batch_instances, engine.batch_bytes, waits, goes_on)
+        return self._aligners[task.number].take(self._limit, engine.batch_bytes, waits, goes_on)
 
     def has(self, task: Task, partition: TopicPartition) -> bool:
         """Tell whether records of a task's partition are at hand."""

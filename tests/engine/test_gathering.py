@@ -103,6 +103,14 @@ def test_labels_do_not_overtake_instances_while_a_worker_catches_up(
     assert source.given < 3 * len(applied), "labels that are read again must not cost more than the rest"
 
 
+def test_the_first_batch_of_an_assignment_is_small(tmp_path: Path) -> None:
+    world = World(tmp_path, engine={"batch_instances": 2_000, "batch_seconds": 0.5})
+    for row in rows(1_200):
+        world.add(row)
+    world.run()
+    assert [len(batch) for batch in batches(world)] == [gathering.FIRST_RECORDS, 1_200 - gathering.FIRST_RECORDS]
+
+
 def test_what_is_at_hand_is_bounded_by_bytes_whatever_the_number_of_partitions(tmp_path: Path) -> None:
     engine = {"batch_bytes": 4_096, "batch_instances": 10}
     world = World(tmp_path, partitions=6, topics={"labels": "labels"}, engine=engine)
