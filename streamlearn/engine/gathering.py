@@ -121,19 +121,16 @@ class Gathering:
         moment = time.monotonic()
         if self._since is None:
             self._since = self._begun = moment
-        if any(self._lags(task, partition) for task in tasks.values() for partition in task.partitions):
-            # A partition that is behind may hold records that come before those at hand.
-            if not self._is_roomy:
-                return True
-            if self._has_more and moment < self._begun + PATIENCE_SECONDS:
-                self._since = moment
-                return False
-            return moment >= self._since + engine.batch_seconds
-        if buffered >= self._next_limit or self._bytes >= engine.batch_bytes:
+        is_full = buffered >= self._next_limit or self._bytes >= engine.batch_bytes
+        if not is_full and moment < self._turned_at + engine.batch_seconds:
+            return stop_at_end and all(self._source.at_end(p) for task in tasks.values() for p in task.partitions)
+        if not self._is_roomy or not any(self._lags(task, p) for task in tasks.values() for p in task.partitions):
             return True
-        if moment >= self._turned_at + engine.batch_seconds:
-            return True
-        return stop_at_end and all(self._source.at_end(p) for task in tasks.values() for p in task.partitions)
+        # A partition that is behind may hold records that come before those at hand.
+        if self._has_more and moment < self._begun + PATIENCE_SECONDS:
+            self._since = moment
+            return False
+        return moment >= self._since + engine.batch_seconds
 
     def turn(self, moment: float) -> None:
         """Note that a batch is applied, at a moment of the monotonic clock."""

@@ -37,7 +37,7 @@ class LeaderEpochs:
                 self._note(partition, record.offset, record.leader_epoch)
 
     def committed(self, partition: TopicPartition, offset: int, epoch: int) -> None:
-        """Note the epoch that a committed position came with, unless what was read from there on or before is known."""
+        """Note the epoch that a committed position came with, unless the log was read up to there."""
         if epoch >= 0 and self._ends.get(partition, UNKNOWN) < offset:
             self._ends[partition] = offset
             self._note(partition, offset, epoch)

@@ -78,7 +78,8 @@ class ResumedFile(io.RawIOBase):
 
     def _persistently(self, do: Callable[[BinaryIO], T]) -> T:
         pause = FIRST_PAUSE_SECONDS
-        for left in reversed(range(ATTEMPTS)):
+        attempts = 0
+        while True:
             try:
                 if self._file is None:
                     self._file = self._opened()
@@ -87,13 +88,13 @@ class ResumedFile(io.RawIOBase):
                 raise
             except Exception as error:
                 self._let_go()
-                if not left:
+                attempts += 1
+                if attempts == ATTEMPTS:
                     raise SnapshotError(
                         f"reading broke off {ATTEMPTS} times at byte {self._position}: {error or type(error).__name__}"
                     ) from error
                 self._pause(pause)
                 pause *= 2
-        raise AssertionError
 
     def _let_go(self) -> None:
         file, self._file = self._file, None

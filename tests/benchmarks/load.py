@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -36,7 +35,6 @@ SAMPLE_SECONDS = 2.0
 class Sample(NamedTuple):
     """What a worker held at a moment."""
 
-    seconds: float
     resident_bytes: int
     lag_records: float
     lag_seconds: float
@@ -44,12 +42,11 @@ class Sample(NamedTuple):
 
 def _sampled(worker: Worker, done: Callable[[float], bool]) -> list[Sample]:
     """Look at a worker every two seconds until something is done, which is asked with the seconds to wait for it."""
-    begun = time.perf_counter()
     samples = []
     while True:
         worker.check()
         lag = worker.gauge("lag_records"), worker.gauge("lag_seconds")
-        samples.append(Sample(time.perf_counter() - begun, worker.resident_bytes(), *lag))
+        samples.append(Sample(worker.resident_bytes(), *lag))
         if done(SAMPLE_SECONDS):
             return samples
 
