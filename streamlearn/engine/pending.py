@@ -8,7 +8,8 @@ are in event time: the largest timestamp applied, never above the journalled clo
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -195,12 +196,12 @@ class Pending:
         places = {identity: place for place, identity in enumerate(self._entries)} if self._settled else {}
         arrays: dict[str, np.ndarray] = {}
         arrays["ids"], arrays["id_offsets"] = pack_names(list(self._entries))
-        arrays["timestamps"] = np.array([entry.timestamp_ms for entry in entries], np.int64)
+        arrays["timestamps"] = _numbers(entries, "timestamp_ms", np.int64)
         stored = [entry.instance for entry in entries if isinstance(entry.instance, bytes)]
         arrays["instances"], arrays["instance_offsets"] = pack_bytes(stored)
         arrays["truths"], arrays["truth_offsets"] = pack_bytes([entry.truth for entry in entries])
-        arrays["learnt_rows"] = np.array([entry.row for entry in entries], np.int64)
-        arrays["assumed"] = np.array([entry.assumed for entry in entries], np.uint8)
+        arrays["learnt_rows"] = _numbers(entries, "row", np.int64)
+        arrays["assumed"] = _numbers(entries, "assumed", np.uint8)
         arrays["settled"] = np.array([places[identity] for identity in self._settled], np.int64)
         arrays["marks"], arrays["mark_offsets"] = pack_names(list(self._marks))
         arrays["mark_states"] = np.array(list(self._marks.values()), np.int64).reshape(-1, 2)
@@ -239,3 +240,7 @@ class Pending:
         states = arrays["mark_states"].tolist()
         self._marks = OrderedDict((identity, (state, at)) for identity, (state, at) in zip(marks, states, strict=True))
         self.watermark_ms, self.evicted = arrays["clock"].tolist()
+
+
+def _numbers(entries: Sequence[Entry], name: str, dtype: type[np.generic]) -> np.ndarray:
+    return np.fromiter(map(attrgetter(name), entries), dtype, len(entries))

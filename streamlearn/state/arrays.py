@@ -120,10 +120,11 @@ def unpack_names(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
 
 
 def pack_bytes(values: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Pack byte strings into one array: uint8[bytes], and int64[values + 1], where each starts and the last ends."""
+    """Pack byte strings into one array, which cannot be written: uint8[bytes], and int64[values + 1], where each starts
+    and the last ends."""
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum([len(value) for value in values], out=offsets[1:])
-    return np.frombuffer(b"".join(values), dtype=np.uint8).copy(), offsets
+    np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
+    return np.frombuffer(b"".join(values), dtype=np.uint8), offsets
 
 
 def unpack_bytes(packed: np.ndarray, offsets: np.ndarray) -> list[bytes]:

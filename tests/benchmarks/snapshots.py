@@ -67,7 +67,8 @@ def big_task(megabytes: int, waiting: int = 0) -> Task:
     task.positions = {INSTANCES: 0}
     task.model = StreamModel(settings, features=[f"f{number}" for number in range(columns)])
     for array in task.model.arrays().values():
-        array += np.zeros((), array.dtype)
+        if array.flags.writeable:
+            array += np.zeros((), array.dtype)
     places = np.arange(ENTRIES, dtype=np.int32)
     values = np.ones(ENTRIES, np.float32)
     slots = np.arange(5, dtype=np.int32)

@@ -85,10 +85,14 @@ def test_what_was_written_is_let_go_of(tmp_path: Path) -> None:
 
 @pytest.fixture
 def large() -> np.ndarray:
-    """An array that has large pages."""
+    """An array that has large pages, in a mapping of its own."""
     if not ALLOWED.exists() or "[never]" in ALLOWED.read_text():
         pytest.skip("the system allows no large pages")
-    array = np.zeros(16 << 20, np.uint8)
+    mapping = mmap.mmap(-1, 16 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapping.madvise(mmap.MADV_HUGEPAGE)
+    # The system joins a mapping with its neighbours unless something tells them apart.
+    mapping.madvise(mmap.MADV_DONTDUMP)
+    array = np.frombuffer(mapping, np.uint8)
     array += 7
     if gather(big_regions({"array": array}).values()) < 12 << 20:
         pytest.skip("the system gathers no large pages (Linux before 6.1, or no room)")
@@ -121,7 +125,7 @@ def test_addresses_that_nobody_uses_do_no_harm() -> None:
 
 
 def _large_bytes(array: np.ndarray) -> int:
-    """Return the bytes of large pages in the mappings that an array lies in."""
+    """Return the bytes of large pages in the mapping that an array lies in."""
     first = array.__array_interface__["data"][0]
     inside, found = False, 0
     for line in Path("/proc/self/smaps").read_text().splitlines():
