@@ -30,6 +30,10 @@ from streamlearn.state.snapshot_store import SnapshotStore
 _logger = logging.getLogger(__name__)
 
 LAG_SECONDS = 1.0
+IDLE_SECONDS = 0.5
+"""How long an active worker waits for records, at most: each turn of the loop costs processor time."""
+STAND_BY_SECONDS = 0.1
+"""How often one without partitions asks whether it has some."""
 NO_TIMESTAMP = -1
 
 
@@ -153,7 +157,7 @@ class Engine:
     def _poll(self) -> Mapping[TopicPartition, list[RawRecord]]:
         wait = self._gathering.wait_seconds()
         if wait is None:
-            wait = self._settings.engine.batch_seconds
+            wait = IDLE_SECONDS if self.tasks else STAND_BY_SECONDS
             if self._failures.retry_at > time.monotonic():
                 wait = min(1.0, self._failures.retry_at - time.monotonic())
         try:

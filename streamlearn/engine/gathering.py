@@ -86,9 +86,9 @@ class Gathering:
         return self._polled_at_most
 
     def wait_seconds(self) -> float | None:
-        """Return how long to wait for more records before the batch is due; None while none is begun."""
+        """Return how long to wait for more records before the batch is due; None while nothing is at hand."""
         if self._since is None:
-            return None
+            return None if self.is_empty else 0.0
         moment = time.monotonic()
         longest = self._settings.engine.batch_seconds
         since = self._turned_at if moment < self._turned_at + longest else self._since

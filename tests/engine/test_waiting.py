@@ -119,7 +119,7 @@ def busy(folder: Path, seed: int, partitions: int) -> World:
     world = world_with_labels(
         folder,
         partitions=partitions,
-        engine={"batch_instances": draw.choice([3, 25])},
+        engine={"batch_instances": draw.choice([3, 10])},
         labels={"orphan_seconds": 0.05, "orphan_count": 8, "pending_count": 30, "negative_after_seconds": 0.03},
     )
     events = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,9 @@ from streamlearn.errors import StreamlearnError
 from streamlearn.settings.model import LimitSettings
 from streamlearn.settings.sources import load_settings
 from streamlearn.state.snapshot_format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
-from streamlearn.streams.opening import open_stream
+from streamlearn.streams.arff import ArffStream
+from streamlearn.streams.base import Stream
+from streamlearn.streams.jsonl import JsonLinesStream
 
 LIMITS = LimitSettings(
     record_bytes=2_000, labels_per_record=4, features_per_record=6, id_bytes=16, name_bytes=32, label_bytes=24
@@ -49,19 +51,28 @@ def _label(data: bytes) -> None:
     assert len(label.y) <= LIMITS.labels_per_record
 
 
-def _rows(suffix: str) -> Callable[[bytes], None]:
+def _rows(name: str, opened: Callable[[Path], Stream], beside: Mapping[str, bytes]) -> Callable[[bytes], None]:
+    """Return a reader of the file of that name, among others."""
+
     def read(data: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"stream{suffix}"
-            path.write_bytes(data)
-            stream = open_stream(str(path), labels=None)
-            for number, row in enumerate(stream):
+            for each, content in {**beside, name: data}.items():
+                (Path(folder) / each).write_bytes(content)
+            for number, row in enumerate(opened(Path(folder))):
                 values = row.x.values() if isinstance(row.x, dict) else row.x
                 assert not any(isinstance(value, float) and math.isinf(value) for value in values)
                 if number == ROWS:
                     break
 
     return read
+
+
+def _arff(folder: Path) -> Stream:
+    return ArffStream(folder / "stream.arff")
+
+
+def _json_lines(folder: Path) -> Stream:
+    return JsonLinesStream(str(folder / "stream.jsonl"))
 
 
 def _snapshot(data: bytes) -> None:
@@ -117,6 +128,11 @@ _BATCH = journal.BatchRecord(
     journal.FIRST_CHAIN,
 )
 
+_ARFF = (
+    b"@relation 'r: -C -2'\n@attribute a numeric\n@attribute 'b c' {x,'y z'}\n"
+    b"@attribute l1 {0,1}\n@attribute l2 {0,1}\n@data\n1.5,x,0,1\n?,'y z',1,0\n{0 2.5,3 1}\n"
+)
+
 TARGETS: dict[str, Target] = {
     "instance": Target(
         _instance,
@@ -128,14 +144,22 @@ TARGETS: dict[str, Target] = {
     ),
     "label": Target(_label, [b'{"id": "a1", "y": ["a"]}', b'{"id": 7, "y": {"a": true}}']),
     "arff": Target(
-        _rows(".arff"),
+        _rows("stream.arff", _arff, {}),
         [
-            b"@relation 'r: -C -2'\n@attribute a numeric\n@attribute 'b c' {x,'y z'}\n"
-            b"@attribute l1 {0,1}\n@attribute l2 {0,1}\n@data\n1.5,x,0,1\n?,'y z',1,0\n{0 2.5,3 1}\n",
+            _ARFF,
             b"@relation 'r: -C 2'\n@attribute l1 {0,1}\n@attribute l2 {0,1}\n@attribute a real\n@data\n0,1,-1e-3\n",
         ],
     ),
-    "jsonl": Target(_rows(".jsonl"), [b'{"x": {"a": 1}, "y": ["l"]}\n\n{"x": [1, 2], "y": []}\n']),
+    "labels": Target(
+        _rows("stream.xml", _arff, {"stream.arff": _ARFF}),
+        [
+            b'<labels xmlns="http://mulan.sourceforge.net/labels">\n<label name="l1"/>\n<label name="l2"/>\n</labels>',
+            b'<?xml version="1.0" encoding="latin1"?><labels><label name="l1"><label name="&#108;2"/></label></labels>',
+        ],
+    ),
+    "jsonl": Target(
+        _rows("stream.jsonl", _json_lines, {}), [b'{"x": {"a": 1}, "y": ["l"]}\n\n{"x": [1, 2], "y": []}\n']
+    ),
     "snapshot": Target(_snapshot, [_small_snapshot()]),
     "settings": Target(
         _settings,
