@@ -44,6 +44,7 @@ def test_a_finding_stays_mended(path: Path) -> None:
         TARGETS[path.parent.name].read(path.read_bytes())
 
 
+@pytest.mark.timeout(0)  # the command has a timeout of its own
 @pytest.mark.parametrize("name", TARGETS)
 def test_minutes_of_fuzzing(name: str, request: pytest.FixtureRequest) -> None:
     minutes = request.config.getoption("--fuzz")

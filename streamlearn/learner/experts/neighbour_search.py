@@ -155,24 +155,28 @@ def neighbours_weigh_row(
 ) -> None:
     """Write an instance weighted by its columns' relevance, unit norm, to ``out`` float32[entries].
 
-    ``weight`` float32[columns, labels] are a linear model's; int32 ``columns`` and float32 ``idf`` the instance.
+    ``weight`` float32[columns, labels] are a linear model's, none with 0 ``labels``; int32 ``columns`` and float32
+    ``idf`` the instance.
     """
     squares = 0.0
     whole = labels // 4 * 4
     for entry in range(columns.size):
-        row = weight[columns[entry]]
-        a = _ZERO
-        b = _ZERO
-        c = _ZERO
-        d = _ZERO
-        for label in range(0, whole, 4):
-            a += row[label] * row[label]
-            b += row[label + 1] * row[label + 1]
-            c += row[label + 2] * row[label + 2]
-            d += row[label + 3] * row[label + 3]
-        for label in range(whole, labels):
-            a += row[label] * row[label]
-        value = idf[entry] * np.sqrt(np.sqrt(LEAST_RELEVANCE + ((a + b) + (c + d))))
+        relevance = _ZERO
+        if labels > 0:
+            row = weight[columns[entry]]
+            a = _ZERO
+            b = _ZERO
+            c = _ZERO
+            d = _ZERO
+            for label in range(0, whole, 4):
+                a += row[label] * row[label]
+                b += row[label + 1] * row[label + 1]
+                c += row[label + 2] * row[label + 2]
+                d += row[label + 3] * row[label + 3]
+            for label in range(whole, labels):
+                a += row[label] * row[label]
+            relevance = (a + b) + (c + d)
+        value = idf[entry] * np.sqrt(np.sqrt(LEAST_RELEVANCE + relevance))
         out[entry] = value
         squares += np.float64(value) * np.float64(value)
     if squares > 0.0:
