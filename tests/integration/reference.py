@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -39,7 +39,7 @@ def raw(service: Service, topic: str) -> list[RawRecord]:
 def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> None:
     """Apply the journalled ranges in the journalled order and compare every output."""
     topics = settings.topics
-    inputs: dict[TopicPartition, list[RawRecord]] = defaultdict(list)
+    inputs: dict[TopicPartition, deque[RawRecord]] = defaultdict(deque)
     for topic in filter(None, (topics.instances, topics.labels)):
         for record in raw(service, topic):
             inputs[TopicPartition(topic, record.partition)].append(record)
@@ -75,8 +75,9 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
         rows: dict[TopicPartition, list[RawRecord]] = {}
         for moved, count in zip(record.rng, record.n, strict=True):
             assert task.positions[moved.of] == moved.start, f"the journal's ranges leave a gap: {record}"
-            rows[moved.of] = [r for r in inputs[moved.of] if moved.start <= r.offset < moved.end]
+            rows[moved.of] = _before(moved.end, inputs[moved.of])
             assert len(rows[moved.of]) == count
+            assert all(r.offset >= moved.start for r in rows[moved.of])
         ordered = merged(rows, topics.labels)
         assert zlib.crc32(b"".join(r.value or b"" for r in ordered)) == record.crc
         batch = Batch(task, record.now)
@@ -100,6 +101,14 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
         assert committed == {p: (offset, str(task.mark)) for p, offset in task.positions.items()}, (
             "the committed offsets are not those of the journal's last record"
         )
+
+
+def _before(end: int, records: deque[RawRecord]) -> list[RawRecord]:
+    """Take the records before an offset from the front."""
+    taken = []
+    while records and records[0].offset < end:
+        taken.append(records.popleft())
+    return taken
 
 
 def _rolled_back(task: Task, record: journal.RollbackRecord, state: dict[str, np.ndarray]) -> Task:
