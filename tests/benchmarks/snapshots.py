@@ -171,7 +171,16 @@ def measure(
     writer.take(task)
     writer.close()
     (entry,) = store.list("big")
-    command = [sys.executable, "-m", __name__, "--restore", "--megabytes", str(megabytes), "--folder", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.snapshots",
+        "--restore",
+        "--megabytes",
+        str(megabytes),
+        "--folder",
+        str(folder),
+    ]
     restored = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     if restored.pop("state") != state:
         raise RuntimeError("the restored state is another one")
