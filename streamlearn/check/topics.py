@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
 _READ, _WRITE = "READ", "WRITE"
 _UNKNOWN_TOPIC, _NOT_AUTHORIZED = 3, 29
 _CREATE_MS = 10_000
+LOOK_SECONDS = 0.1
 
 
 class NeededTopic(NamedTuple):
@@ -102,6 +104,18 @@ class Topics:
                 frozenset() if description["error_code"] == _NOT_AUTHORIZED else operations and frozenset(operations),
                 self._configs(description["name"]) if description["error_code"] == 0 else {},
             )
+        return found
+
+    def found_with(self, made: Collection[str]) -> dict[str, FoundTopic]:
+        """Return the topics that are there, when those just ``made`` are among them or their time is over.
+
+        The brokers learn of a topic one after the other, and any of them may be asked.
+        """
+        deadline = time.monotonic() + _CREATE_MS / 1000
+        found = self.found()
+        while not found.keys() >= set(made) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+            found = self.found()
         return found
 
     def _configs(self, name: str) -> dict[str, str]:
@@ -293,7 +307,7 @@ def prepare_topics(settings: Settings) -> None:
         found = topics.found()
         if settings.topics.create or settings.topics.instances in found:
             made = topics.create(found, internal_only=not settings.topics.create)
-            found = topics.found() if made else found
+            found = topics.found_with(made) if made else found
         problems = topics.problems(found)
     finally:
         topics.close()

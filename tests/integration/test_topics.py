@@ -8,9 +8,10 @@ import sys
 import pytest
 from kafka import KafkaAdminClient
 
-from streamlearn.check.topics import Topics, prepare_topics
+from streamlearn.check.topics import FoundTopic, Topics, prepare_topics
 from streamlearn.errors import RetryableError, TopicError
 from streamlearn.settings.model import Settings
+from streamlearn.settings.sources import load_settings
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 
@@ -103,3 +104,20 @@ def test_no_broker_is_said_plainly() -> None:
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})
     with pytest.raises(RetryableError, match=r"no broker answers at 127\.0\.0\.1:1"):
         Topics(settings)
+
+
+def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, FoundTopic]] = []
+    real = Topics.found
+
+    def found(self: Topics) -> dict[str, FoundTopic]:
+        # What the cluster's other brokers know at first; after a creation the client waits for one of them.
+        asked.append(real(self) if len(asked) != 1 else asked[0])
+        return asked[-1]
+
+    monkeypatch.setattr(Topics, "found", found)
+    arguments = service.settings(labels=True)
+    prepare_topics(load_settings(None, [*arguments[1::2], "topics.create=true"], {}).settings)
+    assert [len(each) for each in asked] == [0, 0, 7]
