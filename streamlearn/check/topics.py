@@ -23,7 +23,7 @@ INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
 _READ, _WRITE = "READ", "WRITE"
 _UNKNOWN_TOPIC, _NOT_AUTHORIZED = 3, 29
 _CREATE_MS = 10_000
-LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.1
 
 
 class NeededTopic(NamedTuple):
@@ -114,7 +114,7 @@ class Topics:
         deadline = time.monotonic() + _CREATE_MS / 1000
         found = self.found()
         while not found.keys() >= set(made) and time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
             found = self.found()
         return found
 

@@ -171,16 +171,8 @@ def measure(
     writer.take(task)
     writer.close()
     (entry,) = store.list("big")
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.snapshots",
-        "--restore",
-        "--megabytes",
-        str(megabytes),
-        "--folder",
-        str(folder),
-    ]
+    itself = "tests.benchmarks.snapshots"
+    command = [sys.executable, "-m", itself, "--restore", f"--megabytes={megabytes}", f"--folder={folder}"]
     restored = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     if restored.pop("state") != state:
         raise RuntimeError("the restored state is another one")

@@ -11,7 +11,7 @@ import pytest
 
 from streamlearn.engine import gathering, journal
 from streamlearn.engine.align import merged
-from streamlearn.engine.engine import Engine
+from streamlearn.engine.engine import IDLE_SECONDS, STAND_BY_SECONDS, Engine
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
 from tests.engine.world import GROUP, JOURNAL, START_NS, Faults, FaultySink, World, rows
@@ -109,6 +109,36 @@ def test_the_first_batch_of_an_assignment_is_small(tmp_path: Path) -> None:
         world.add(row)
     world.run()
     assert [len(batch) for batch in batches(world)] == [gathering.FIRST_RECORDS, 1_200 - gathering.FIRST_RECORDS]
+
+
+def test_only_an_active_worker_with_nothing_at_hand_waits_long(tmp_path: Path) -> None:
+    engine = {"batch_seconds": 0.02, "batch_bytes": 4_096, "batch_instances": 10}
+    world = World(tmp_path, engine=engine)
+    for number in range(10):
+        world.add({"id": str(number), "x": {"a": 1, "text": "x" * 1_500}})
+    waited: list[tuple[int, float]] = []
+
+    class Source(MemorySource):
+        def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+            applied = run.tasks[0].model.observed if run.tasks else -1
+            waited.append((applied, timeout_seconds))
+            if applied == 10:
+                run.stop()
+            return super().poll(min(timeout_seconds, 0.02), limit)
+
+    run = Engine(
+        world.settings,
+        Source(world.log, [world.settings.topics.instances], GROUP),
+        FaultySink(world.log, Faults()),
+        None,
+        clock=world.clock,
+    )
+    run.run()
+    assert waited[0] == (-1, STAND_BY_SECONDS)
+    at_hand = [seconds for applied, seconds in waited if 0 < applied < 10]
+    assert at_hand
+    assert max(at_hand) <= engine["batch_seconds"]
+    assert waited[-1] == (10, IDLE_SECONDS)
 
 
 def test_what_is_at_hand_is_bounded_by_bytes_whatever_the_number_of_partitions(tmp_path: Path) -> None:

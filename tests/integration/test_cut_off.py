@@ -25,8 +25,9 @@ def proxy(broker: str) -> Iterator[Proxy]:
     made.close()
 
 
+@pytest.mark.parametrize("how", ["cut", "silent"])
 def test_a_worker_that_is_cut_off_is_replaced_and_stands_by_when_it_comes_back(
-    service: Service, workers: Workers, proxy: Proxy
+    service: Service, workers: Workers, proxy: Proxy, how: str
 ) -> None:
     service.make_topics(labels=True, more=MORE)
     count = produce(service, COUNT, seed=51)
@@ -37,7 +38,7 @@ def test_a_worker_that_is_cut_off_is_replaced_and_stands_by_when_it_comes_back(
     second = workers.start(*service.settings(labels=True, worker="w1", more=MORE))
     service.wait("the second to stand by", lambda: service.assigned().get("w1") == [])
     count += produce(service, COUNT, seed=52, first=count)
-    proxy.cut()
+    (proxy.cut if how == "cut" else proxy.silence)()
     assert answered.count() < count - 300, "it must fall in mid-stream"
     service.wait("the second to take over", lambda: service.assigned().get("w1") == [0, 1])
     bad = sum(record.value == b"{" for record in service.read("instances"))
