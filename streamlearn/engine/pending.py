@@ -7,9 +7,7 @@ are in event time: the largest timestamp applied, never above the journalled clo
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,44 +15,58 @@ from streamlearn.codec.decode import Truth
 from streamlearn.engine.orphans import Orphans
 from streamlearn.engine.truths import truth_bytes, truth_of
 from streamlearn.errors import SnapshotError
-from streamlearn.plan import StoredInstance
 from streamlearn.settings.model import LabelSettings
 from streamlearn.source.base import RawRecord
-from streamlearn.state.arrays import pack_bytes, pack_names, unpack_bytes, unpack_names
+from streamlearn.state.arrays import pack_names, unpack_bytes, unpack_names
+from streamlearn.state.growth import capacity, grown
+from streamlearn.state.packed_bytes import PackedBytes
+from streamlearn.state.queues import NOBODY, Queues
 
-LEARNT, EXPIRED = 1, 2
 _ENTRY_BYTES = 200
+_GONE, LEARNT, EXPIRED, _OPEN, _SETTLED = range(5)
+"""What a number is: nothing, the mark of an instance that left with a truth or without, an instance that labels are
+missing of, one that all is known of."""
+_MARKS = (LEARNT, EXPIRED)
+_QUEUE_ENTRIES, _QUEUE_MARKS, _QUEUE_OPEN, _QUEUE_SETTLED = 0, 1, 0, 1
+_FIRST_ROOM = 1_024
 
 
 class Entry:
-    """An instance: when it was, its bytes or the plan's operation that answered it, what is known of it as bytes, the
-    learnt row that it is or the plan's operation that learns it, and whether what was never said was taken for false.
-    """
+    """An instance that is kept, by the number that it has until it leaves."""
 
-    __slots__ = ("assumed", "instance", "learned_by", "row", "timestamp_ms", "truth")
+    __slots__ = ("_pending", "number")
 
-    def __init__(self, timestamp_ms: int, instance: int | bytes, truth: bytes = b"", row: int = -1) -> None:
-        self.timestamp_ms = timestamp_ms
-        self.instance = instance
-        self.truth = truth
-        self.row = row
-        self.learned_by = -1
-        self.assumed = False
+    def __init__(self, pending: Pending, number: int) -> None:
+        self._pending = pending
+        self.number = number
 
     @property
-    def stored(self) -> StoredInstance | int:
-        """The instance as a plan takes it."""
-        return self.instance if isinstance(self.instance, int) else StoredInstance.unpacked(self.instance)
+    def instance(self) -> bytes:
+        """The packed instance; empty in the batch that it came with."""
+        return self._pending.instances.get(self.number)
 
     @property
-    def size(self) -> int:
-        """Bytes that it takes, about."""
-        return _ENTRY_BYTES + len(self.truth) + (0 if isinstance(self.instance, int) else len(self.instance))
+    def truth(self) -> bytes:
+        """What is known of its labels, as bytes."""
+        return self._pending.truths.get(self.number)
 
     @property
-    def complete(self) -> bool:
-        """Whether all labels are known."""
-        return self.truth.startswith(b"[")
+    def row(self) -> int:
+        """The learnt row that it is, or -1."""
+        return self._pending.rows[self.number]
+
+    @row.setter
+    def row(self, row: int) -> None:
+        self._pending.rows[self.number] = row
+
+    @property
+    def assumed(self) -> bool:
+        """Whether what was never said was taken for false."""
+        return bool(self._pending.assumed[self.number])
+
+    @assumed.setter
+    def assumed(self, assumed: bool) -> None:
+        self._pending.assumed[self.number] = assumed
 
 
 class Pending:
@@ -68,20 +80,50 @@ class Pending:
         Instances without any truth.
     evicted:
         Instances that left while labels of them were not known, since the model began.
+    instances, truths:
+        The packed instances, and what is known of their labels, by number.
+    rows, assumed:
+        As `Entry` says, by number.
     """
 
     def __init__(self, labels: LabelSettings) -> None:
         self.orphans = Orphans()
         self.bound(labels)
-        # What has left an ordinary dictionary is passed over each time that its first entry is looked for.
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-        self._open: OrderedDict[str, None] = OrderedDict()
-        self._settled: OrderedDict[str, None] = OrderedDict()
-        self._marks: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self.evicted = 0
+        self.watermark_ms = 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._number_of: dict[str, int] = {}
+        self._names: list[str] = []
+        self._free: list[int] = []
+        self._left_now: list[int] = []
+        self.instances = PackedBytes()
+        self.truths = PackedBytes()
+        self._order = Queues(2)
+        self._known = Queues(2)
+        self._timestamps_array = np.zeros(0, np.int64)
+        self._rows_array = np.zeros(0, np.int64)
+        self._assumed_array = np.zeros(0, np.uint8)
+        self._states_array = np.zeros(0, np.uint8)
+        self._reserve(_FIRST_ROOM)
         self.bytes = 0
         self.waiting = 0
-        self.watermark_ms = 0
-        self.evicted = 0
+
+    def _reserve(self, count: int) -> None:
+        """Let so many instances and marks have room."""
+        room = capacity(count, len(self._names))
+        self._timestamps_array = grown(self._timestamps_array, room)
+        self._rows_array = grown(self._rows_array, room)
+        self._assumed_array = grown(self._assumed_array, room)
+        self._states_array = grown(self._states_array, room)
+        # Single values are read and written several times as fast through a memoryview.
+        self._timestamps, self.rows = self._timestamps_array.data, self._rows_array.data
+        self.assumed, self._states = self._assumed_array.data, self._states_array.data
+        for each in (self.instances, self.truths, self._order, self._known):
+            each.reserve(room)
+        self._free.extend(range(room - 1, len(self._names) - 1, -1))
+        self._names.extend([""] * (room - len(self._names)))
 
     def bound(self, labels: LabelSettings) -> None:
         """Set the bounds; the next sweep applies them."""
@@ -92,12 +134,18 @@ class Pending:
         self.orphans.bound(labels.orphan_count, labels.orphan_bytes, labels.orphan_seconds)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._order.size(_QUEUE_ENTRIES)
 
     @property
     def kept(self) -> int:
         """Everything that is kept: instances, marks of those that have left, and labels whose instance has not come."""
-        return len(self._entries) + len(self._marks) + len(self.orphans)
+        return len(self._number_of) + len(self.orphans)
+
+    def memory(self) -> dict[str, np.ndarray]:
+        """Return by name the arrays that instances and marks lie in."""
+        parts = {"instances": self.instances, "truths": self.truths, "order": self._order, "known": self._known}
+        arrays = {f"{part}.{name}": array for part, store in parts.items() for name, array in store.memory().items()}
+        return arrays | {"timestamps": self._timestamps_array, "rows": self._rows_array}
 
     def advance(self, timestamp_ms: int, now_ns: int) -> None:
         """Let event time reach a record's timestamp, but never pass the clock."""
@@ -105,106 +153,143 @@ class Pending:
 
     def entry(self, identity: str) -> Entry | None:
         """Return what is kept of an instance."""
-        return self._entries.get(identity)
+        number = self._number_of.get(identity)
+        return None if number is None or self._states[number] in _MARKS else Entry(self, number)
 
     def left(self, identity: str) -> int | None:
         """Return LEARNT or EXPIRED for an instance that has left, with a truth or without; None for an unknown id."""
-        mark = self._marks.get(identity)
-        return None if mark is None else mark[0]
+        number = self._number_of.get(identity)
+        return None if number is None or self._states[number] not in _MARKS else self._states[number]
 
     def knows(self, identity: str) -> bool:
         """Return whether an instance of this id has come."""
-        return identity in self._entries or identity in self._marks
+        return identity in self._number_of
 
-    def add(self, identity: str, timestamp_ms: int, operation: int, truth: Truth | None = None) -> Entry:
-        """Keep the instance of a plan's operation; it replaces one of the same id."""
-        self._remove(identity)
-        self._marks.pop(identity, None)
-        entry = self._entries[identity] = Entry(timestamp_ms, operation)
-        self._open[identity] = None
-        self.bytes += entry.size
+    def add(self, identity: str, timestamp_ms: int, truth: Truth | None = None) -> Entry:
+        """Keep an instance, which `place` gives its bytes; it replaces one of the same id."""
+        before = self._number_of.pop(identity, None)
+        if before is not None:
+            self._forget(before)
+        if not self._free:
+            self._reserve(len(self._names) + 1)
+        number = self._free.pop()
+        self._number_of[identity] = number
+        self._names[number] = identity
+        self._timestamps[number] = timestamp_ms
+        self.rows[number] = -1
+        self.assumed[number] = False
+        self._states[number] = _OPEN
+        self._order.append(_QUEUE_ENTRIES, number)
+        self._known.append(_QUEUE_OPEN, number)
+        self.bytes += _ENTRY_BYTES
         self.waiting += 1
+        entry = Entry(self, number)
         if truth is not None:
-            self.tell(identity, truth)
+            self.tell(entry, truth)
         return entry
 
-    def place(self, identity: str, operation: int, instance: bytes) -> None:
-        """Put the packed instance where `add` had only its operation's number."""
-        entry = self._entries.get(identity)
-        # Of equal types alone: a number that equals bytes is none of ours.
-        if entry is not None and isinstance(entry.instance, int) and entry.instance == operation:
-            entry.instance = instance
-            self.bytes += len(instance)
+    def place(self, entry: Entry, instance: bytes) -> None:
+        """Keep the bytes of an instance, if another of the same id has not replaced it in its own batch."""
+        if self._states[entry.number] in (_OPEN, _SETTLED):
+            self.bytes += len(instance) - self.instances.length(entry.number)
+            self.instances.put(entry.number, instance)
 
-    def tell(self, identity: str, truth: Truth) -> None:
+    def tell(self, entry: Entry, truth: Truth) -> None:
         """Note all that is known of an instance."""
-        entry = self._entries[identity]
+        number = entry.number
         data = truth_bytes(truth)
-        self.bytes += len(data) - len(entry.truth)
-        self.waiting -= 0 if entry.truth else 1
-        entry.truth = data
-        if entry.complete and identity in self._open:
-            del self._open[identity]
-            self._settled[identity] = None
+        before = self.truths.length(number)
+        self.bytes += len(data) - before
+        self.waiting -= 0 if before else 1
+        self.truths.put(number, data)
+        if _is_complete(data) and self._states[number] == _OPEN:
+            self._settle(number)
 
-    def silent(self) -> list[tuple[str, Entry, Truth | None]]:
+    def _settle(self, number: int) -> None:
+        self._known.remove(_QUEUE_OPEN, number)
+        self._known.append(_QUEUE_SETTLED, number)
+        self._states[number] = _SETTLED
+
+    def silent(self) -> list[tuple[Entry, Truth | None]]:
         """Return the instances whose missing labels count as negative by now, with what is known of them."""
         if not self._negative_after_ms:
             return []
         limit = self.watermark_ms - self._negative_after_ms
         found = []
-        for identity in self._open:
-            entry = self._entries[identity]
-            if entry.timestamp_ms > limit:
+        for number in self._known.each(_QUEUE_OPEN):
+            if self._timestamps[number] > limit:
                 break
-            found.append((identity, entry, truth_of(entry.truth)))
+            found.append((Entry(self, number), truth_of(self.truths.get(number))))
         return found
 
-    def _remove(self, identity: str) -> Entry | None:
-        entry = self._entries.pop(identity, None)
-        if entry is not None:
-            self._open.pop(identity, None)
-            self._settled.pop(identity, None)
-            self.bytes -= entry.size
-            self.waiting -= 0 if entry.truth else 1
-        return entry
+    def _forget(self, number: int) -> None:
+        """Keep nothing of a number whose id is no longer known."""
+        if self._states[number] in _MARKS:
+            self._order.remove(_QUEUE_MARKS, number)
+        else:
+            self._let_go(number)
+        self._states[number] = _GONE
+        self._names[number] = ""
+        # The batch may still write to it: another instance gets the number when that batch is done.
+        self._left_now.append(number)
+
+    def _let_go(self, number: int) -> None:
+        """Keep no instance and no truth of a number."""
+        known = self.truths.length(number)
+        self.bytes -= _ENTRY_BYTES + known + self.instances.length(number)
+        self.waiting -= 0 if known else 1
+        self._order.remove(_QUEUE_ENTRIES, number)
+        self._known.remove(_QUEUE_OPEN if self._states[number] == _OPEN else _QUEUE_SETTLED, number)
+        self.instances.clear(number)
+        self.truths.clear(number)
+
+    def _mark(self, number: int) -> None:
+        """Let an instance leave, and its id stay."""
+        known = self.truths.length(number)
+        self.evicted += 1 if self._states[number] == _OPEN else 0
+        self._let_go(number)
+        self._order.append(_QUEUE_MARKS, number)
+        self._states[number] = LEARNT if known else EXPIRED
 
     def sweep(self) -> list[RawRecord]:
         """Apply the bounds at the end of a batch; return the labels whose time is over."""
         limit = self.watermark_ms - self._age_ms
-        while self._entries:
-            over = len(self._entries) > self._count or self.bytes > self._bytes_limit
-            identity = next(iter(self._entries))
-            if self._entries[identity].timestamp_ms >= limit:
+        while len(self):
+            over = len(self) > self._count or self.bytes > self._bytes_limit
+            number = self._order.first(_QUEUE_ENTRIES)
+            if self._timestamps[number] >= limit:
                 if not over:
                     break
-                identity = next(iter(self._settled or self._entries))
-            entry = self._remove(identity)
-            assert entry is not None
-            self._marks[identity] = (LEARNT if entry.truth else EXPIRED, entry.timestamp_ms)
-            self.evicted += 0 if entry.complete else 1
-        while self._marks:
-            identity, (_, timestamp_ms) = next(iter(self._marks.items()))
-            if len(self._marks) <= self._count and timestamp_ms >= limit - self._age_ms:
+                settled = self._known.first(_QUEUE_SETTLED)
+                number = number if settled == NOBODY else settled
+            self._mark(number)
+        while self._order.size(_QUEUE_MARKS):
+            number = self._order.first(_QUEUE_MARKS)
+            if self._order.size(_QUEUE_MARKS) <= self._count and self._timestamps[number] >= limit - self._age_ms:
                 break
-            del self._marks[identity]
+            del self._number_of[self._names[number]]
+            self._forget(number)
+        self._free.extend(self._left_now)
+        self._left_now.clear()
+        self.instances.tidy()
+        self.truths.tidy()
         return self.orphans.sweep(self.watermark_ms)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the store by name."""
-        entries = list(self._entries.values())
-        places = {identity: place for place, identity in enumerate(self._entries)} if self._settled else {}
+        entries, marks = self._order.numbers(_QUEUE_ENTRIES), self._order.numbers(_QUEUE_MARKS)
+        places = np.empty(len(self._names), np.int64)
+        places[entries] = np.arange(entries.size)
         arrays: dict[str, np.ndarray] = {}
-        arrays["ids"], arrays["id_offsets"] = pack_names(list(self._entries))
-        arrays["timestamps"] = _numbers(entries, "timestamp_ms", np.int64)
-        stored = [entry.instance for entry in entries if isinstance(entry.instance, bytes)]
-        arrays["instances"], arrays["instance_offsets"] = pack_bytes(stored)
-        arrays["truths"], arrays["truth_offsets"] = pack_bytes([entry.truth for entry in entries])
-        arrays["learnt_rows"] = _numbers(entries, "row", np.int64)
-        arrays["assumed"] = _numbers(entries, "assumed", np.uint8)
-        arrays["settled"] = np.array([places[identity] for identity in self._settled], np.int64)
-        arrays["marks"], arrays["mark_offsets"] = pack_names(list(self._marks))
-        arrays["mark_states"] = np.array(list(self._marks.values()), np.int64).reshape(-1, 2)
+        arrays["ids"], arrays["id_offsets"] = pack_names([self._names[number] for number in entries.tolist()])
+        arrays["timestamps"] = self._timestamps_array[entries]
+        arrays["instances"], arrays["instance_offsets"] = self.instances.gather(entries)
+        arrays["truths"], arrays["truth_offsets"] = self.truths.gather(entries)
+        arrays["learnt_rows"] = self._rows_array[entries]
+        arrays["assumed"] = self._assumed_array[entries]
+        arrays["settled"] = places[self._known.numbers(_QUEUE_SETTLED)]
+        arrays["marks"], arrays["mark_offsets"] = pack_names([self._names[number] for number in marks.tolist()])
+        arrays["mark_states"] = np.stack([self._states_array[marks], self._timestamps_array[marks]], axis=1)
         arrays["clock"] = np.array([self.watermark_ms, self.evicted], np.int64)
         return arrays | self.orphans.arrays()
 
@@ -217,9 +302,11 @@ class Pending:
             raise SnapshotError(f"the waiting instances in the snapshot cannot be read: {error}") from None
 
     def _load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._clear()
         identities = unpack_names(arrays["ids"], arrays["id_offsets"])
-        self._entries, self._open = OrderedDict(), OrderedDict()
-        self.bytes = self.waiting = 0
+        marks = unpack_names(arrays["marks"], arrays["mark_offsets"])
+        self._reserve(len(identities) + len(marks))
+        entries = []
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
             arrays["timestamps"].tolist(),
@@ -229,18 +316,28 @@ class Pending:
             arrays["assumed"].tolist(),
             strict=True,
         ):
-            entry = self._entries[identity] = Entry(timestamp_ms, instance, truth, row)
-            entry.assumed = bool(assumed)
-            self.bytes += entry.size
-            self.waiting += 0 if truth else 1
-            if not entry.complete:
-                self._open[identity] = None
-        self._settled = OrderedDict.fromkeys(identities[place] for place in arrays["settled"].tolist())
-        marks = unpack_names(arrays["marks"], arrays["mark_offsets"])
-        states = arrays["mark_states"].tolist()
-        self._marks = OrderedDict((identity, (state, at)) for identity, (state, at) in zip(marks, states, strict=True))
+            entry = self.add(identity, timestamp_ms)
+            self.place(entry, instance)
+            self.truths.put(entry.number, truth)
+            self.bytes += len(truth)
+            self.waiting -= 1 if truth else 0
+            entry.row, entry.assumed = row, assumed
+            entries.append(entry.number)
+        settled = [entries[place] for place in arrays["settled"].tolist()]
+        if set(settled) != {number for number in entries if _is_complete(self.truths.get(number))}:
+            raise ValueError("those that all is known of are others")
+        for number in dict.fromkeys(settled):
+            self._settle(number)
+        for identity, (state, timestamp_ms) in zip(marks, arrays["mark_states"].tolist(), strict=True):
+            if state not in _MARKS:
+                raise ValueError(f"an instance left as {state}")
+            number = self.add(identity, timestamp_ms).number
+            self._mark(number)
+            self._states[number] = state
         self.watermark_ms, self.evicted = arrays["clock"].tolist()
+        if len(self._number_of) != len(identities) + len(marks):
+            raise ValueError("an id occurs twice")
 
 
-def _numbers(entries: Sequence[Entry], name: str, dtype: type[np.generic]) -> np.ndarray:
-    return np.fromiter(map(attrgetter(name), entries), dtype, len(entries))
+def _is_complete(truth: bytes) -> bool:
+    return truth.startswith(b"[")

@@ -126,9 +126,8 @@ class SnapshotWriter:
 
         def write() -> str:
             arrays = task.arrays()
-            regions = big_regions(arrays)
-            self._store.fill(begun, arrays, manifest, LettingGo(regions).written)
-            return json.dumps(list(regions.values()))
+            self._store.fill(begun, arrays, manifest, LettingGo(big_regions(arrays)).written)
+            return json.dumps(list(big_regions(task.memory()).values()))
 
         child = Forked(write)
 

@@ -20,7 +20,7 @@ from streamlearn.engine.dead_letters import dead_letter, was_replayed
 from streamlearn.engine.pending import EXPIRED, Entry, Pending
 from streamlearn.engine.truths import merged, silent, truth_of
 from streamlearn.errors import RecordError
-from streamlearn.plan import PlanResult
+from streamlearn.plan import PlanResult, StoredInstance
 from streamlearn.settings.model import Settings
 from streamlearn.settings.rules import Rule
 from streamlearn.sink.base import OutputRecord
@@ -138,6 +138,10 @@ class Task:
         parts = {"model": self.model.arrays(), "pending": self.pending.arrays()}
         return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
 
+    def memory(self) -> dict[str, np.ndarray]:
+        """Return by name the big arrays that the state lies in."""
+        return self.model.arrays() | self.pending.memory()
+
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit."""
         parts = parts_of(arrays)
@@ -165,8 +169,8 @@ class Batch:
         self._learned = 0
         self._corrected = 0
         self._assumed = 0
-        self._told: list[Entry] = []
-        self._waiting: list[tuple[str, int]] = []
+        self._waiting: dict[int, tuple[Entry, int]] = {}
+        self._told: dict[int, tuple[Entry, int]] = {}
         self._verdicts: list[bytes] = []
         self._bad: list[bool] = []
         self._dead: list[tuple[RawRecord, RecordError]] = []
@@ -221,8 +225,8 @@ class Batch:
         self._instances.append((operation, identity, record))
         if pending is None:
             return
-        entry = pending.add(identity, record.timestamp_ms, operation, instance.y)
-        self._waiting.append((identity, operation))
+        entry = pending.add(identity, record.timestamp_ms, instance.y)
+        self._waiting[entry.number] = entry, operation
         if instance.y is not None:
             self._learns(entry, operation)
         for orphan in pending.orphans.adopt(identity):
@@ -250,30 +254,35 @@ class Batch:
             raise RecordError("duplicate_label", f"all that it says of {label.id!r} was known before")
         entry.assumed = False
         if after is not None:
-            self._labels.append((self._learn(label.id, entry, before, after), record))
+            self._labels.append((self._learn(entry, before, after), record))
 
-    def _learn(self, identity: str, entry: Entry, before: Truth | None, after: Truth) -> int:
+    def _learn(self, entry: Entry, before: Truth | None, after: Truth) -> int:
         """Plan that all that is known of an instance is learnt; return the operation's number."""
         if before is None:
-            operation = self._plan.learn(entry.stored, after)
+            operation = self._plan.learn(self._stored(entry), after)
             self._learns(entry, operation)
             self._learned += 1
         else:
-            operation = self._plan.correct(entry.stored, before, after, row=entry.row, learned_by=entry.learned_by)
+            _, learned_by = self._told.get(entry.number, (entry, -1))
+            operation = self._plan.correct(self._stored(entry), before, after, row=entry.row, learned_by=learned_by)
             self._corrected += 1
-        self._task.pending.tell(identity, after)
+        self._task.pending.tell(entry, after)
         return operation
+
+    def _stored(self, entry: Entry) -> StoredInstance | int:
+        """Return an instance as a plan takes it: as it was kept, or the operation of this batch that answered it."""
+        found = self._waiting.get(entry.number)
+        return StoredInstance.unpacked(entry.instance) if found is None else found[1]
 
     def _learns(self, entry: Entry, operation: int) -> None:
         if not self._settings.engine.frozen:
-            entry.learned_by = operation
-            self._told.append(entry)
+            self._told[entry.number] = entry, operation
 
     def _assume(self) -> None:
         """Take for false what nobody has said of an instance in the time that there was for it."""
-        for identity, entry, known in self._task.pending.silent():
+        for entry, known in self._task.pending.silent():
             # Its events name the record that moved the time.
-            self._labels.append((self._learn(identity, entry, known, silent(known)), self._records[-1]))
+            self._labels.append((self._learn(entry, known, silent(known)), self._records[-1]))
             entry.assumed = True
             self._assumed += 1
 
@@ -285,11 +294,10 @@ class Batch:
         task = self._task
         self._assume()
         result = self._plan.run()
-        for identity, operation in self._waiting:
-            task.pending.place(identity, operation, result.packed(operation))
-        for entry in self._told:
-            entry.row = result.learned(entry.learned_by)
-            entry.learned_by = -1
+        for entry, operation in self._waiting.values():
+            task.pending.place(entry, result.packed(operation))
+        for entry, operation in self._told.values():
+            entry.row = result.learned(operation)
         for record in task.pending.sweep():
             self._dead.append((record, RecordError("unknown_instance", "no instance of this id came in time")))
         ends = dict(task.positions)

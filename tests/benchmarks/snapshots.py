@@ -76,9 +76,7 @@ def big_task(megabytes: int, waiting: int = 0) -> Task:
         places, values, values, places.astype(np.uint8), places, values, slots, slots.astype(np.int64)
     )
     for number in range(waiting):
-        identity = f"waits-{number}"
-        task.pending.add(identity, NOW_MS, 0)
-        task.pending.place(identity, 0, instance.packed())
+        task.pending.place(task.pending.add(f"waits-{number}", NOW_MS), instance.packed())
     return task
 
 

@@ -17,6 +17,7 @@ from streamlearn.errors import JournalError, OvertakenError, RetryableError, Sna
 from streamlearn.records.event import Event
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
+from streamlearn.state.arrays import unpack_names
 from streamlearn.state.snapshot_store import SnapshotStore
 from tests.engine.world import GROUP, JOURNAL, START_NS, Crash, Faults, FaultySink, World, rows
 from tests.snapshot_faults import damage, renamed, snapshots
@@ -220,7 +221,7 @@ def test_labels_that_wait_go_back_with_the_model(tmp_path: Path) -> None:
     assert first.forgotten == 2
     go_back(world, "1")
     task = world.run().tasks[0]
-    assert sorted(task.pending._entries) == ["early", "twice"]
+    assert unpack_names(*(task.pending.arrays()[name] for name in ("ids", "id_offsets"))) == ["early", "twice"]
     assert task.pending.waiting == 2, "the truth that was learnt since is forgotten, and the instance waits again"
     truth("early", "sport", 3)
     truth("twice", "news", 4)

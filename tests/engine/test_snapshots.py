@@ -13,6 +13,7 @@ import pytest
 
 from streamlearn.engine import restore as restore_module
 from streamlearn.engine import snapshots as snapshots_module
+from streamlearn.engine.journal import Metadata
 from streamlearn.engine.pending import Pending
 from streamlearn.engine.restore import loaded, manifest_of
 from streamlearn.engine.snapshots import SnapshotWriter
@@ -21,6 +22,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.forked import can_fork
+from streamlearn.state.pages import Region, big_regions
 from streamlearn.state.snapshot_format import read_snapshot
 from streamlearn.state.snapshot_store import SnapshotStore
 from tests.benchmarks.snapshots import big_task
@@ -117,6 +119,22 @@ def test_a_state_that_is_held_is_collected_elsewhere(tmp_path: Path, monkeypatch
     restored = Task(world.settings, 0, task.partitions, "a" * 16)
     restored.load_arrays(read_snapshot(newest)[1])
     assert state_hash(restored.arrays()) == state_hash(task.arrays())
+
+
+@pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
+def test_large_pages_come_back_under_what_waits_as_under_the_model(tmp_path: Path, monkeypatch: Any) -> None:
+    gathered: list[Region] = []
+    monkeypatch.setattr(snapshots_module, "gather", gathered.extend)
+    task = big_task(50, waiting=2_000)
+    task.mark = Metadata(1, "c0ffee")
+    writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
+    writer.take(task)
+    assert writer.wait(30)
+    writer.close()
+    assert writer.failures == 0
+    held = big_regions(task.model.arrays()) | big_regions(task.pending.memory())
+    assert {"instances.block0", "learner.panel.softmax.weight"} <= held.keys()
+    assert sorted(gathered) == sorted(held.values())
 
 
 def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

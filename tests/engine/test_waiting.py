@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from streamlearn.engine.pending import Pending
 from streamlearn.errors import SnapshotError
-from streamlearn.plan import StoredInstance
 from streamlearn.settings.model import LabelSettings, Settings
 from streamlearn.stream_model import StreamModel
 from tests.engine.test_labels import NOW_MS, instance, label, truth_of, world_with_labels
@@ -138,6 +137,19 @@ def busy(folder: Path, seed: int, partitions: int) -> World:
     return world
 
 
+def test_an_instance_replaced_in_its_own_batch_leaves_nothing_to_others(tmp_path: Path) -> None:
+    states = []
+    for batch in (1, 40):
+        world = world_with_labels(tmp_path / str(batch), engine={"batch_instances": batch})
+        instance(world, "twice", y=["news"])
+        instance(world, "twice", at=1)
+        for moment, identity in enumerate(["thrice", "thrice", "thrice", "other"], 2):
+            instance(world, identity, at=moment)
+            label(world, identity, {"sport": True}, at=moment)
+        states.append(state_of(world))
+    assert states[0] == states[1]
+
+
 def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes]]:
     task = world.run(store=store).tasks[0]
     return task.model.state_hash(), {name: array.tobytes() for name, array in task.pending.arrays().items()}
@@ -158,6 +170,12 @@ def test_a_stop_or_crash_at_any_row_equals_one_run_over_the_journal(
     assert state_of(world, store=False) == stopped
 
 
+def tell(store: Pending, identity: str, truth: list[str]) -> None:
+    entry = store.entry(identity)
+    assert entry is not None
+    store.tell(entry, truth)
+
+
 def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     labels = LabelSettings(pending_count=4, orphan_count=3)
     stores = [Pending(labels), Pending(labels)]
@@ -167,28 +185,25 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
         plan.predict({"a": number, "b": "text"})
     result = plan.run()
     for number in range(6):
-        stores[0].add(f"id{number}", 10 * number, number, [None, {"x": True}, ["x"]][number % 3])
-        stores[0].place(f"id{number}", number, result.packed(number))
+        entry = stores[0].add(f"id{number}", 10 * number, [None, {"x": True}, ["x"]][number % 3])
+        stores[0].place(entry, result.packed(number))
         stores[0].advance(10 * number, START_NS)
     stores[0].sweep()
-    stores[0].tell("id4", ["y"])
-    stores[0].tell("id0", [])
+    tell(stores[0], "id4", ["y"])
+    tell(stores[0], "id0", [])
     stores[1].load_arrays(stores[0].arrays())
     for store in stores:
-        store.add("id7", 100, 7)
-        store.place("id7", 7, result.packed(0))
+        store.place(store.add("id7", 100), result.packed(0))
         store.advance(100, START_NS)
         store.sweep()
     first, second = (store.arrays() for store in stores)
     assert {name: array.tobytes() for name, array in first.items()} == {n: a.tobytes() for n, a in second.items()}
     assert [(s.bytes, s.waiting, s.evicted, len(s)) for s in stores] == [(stores[0].bytes, 2, 0, 4)] * 2
-    assert stores[0].bytes == sum(stores[0]._entries[name].size for name in stores[0]._entries)
+    assert stores[0].bytes == 4 * 200 + first["instances"].size + first["truths"].size
     assert stores[1].entry("id4") is None, "the one that was complete first"
     kept = stores[1].entry("id3")
     assert kept is not None
-    assert isinstance(kept.stored, StoredInstance)
-    for ours, theirs in zip(kept.stored, StoredInstance.unpacked(result.packed(3)), strict=True):
-        assert (ours.tolist(), ours.dtype) == (theirs.tolist(), theirs.dtype)
+    assert kept.instance == result.packed(3)
 
 
 @pytest.mark.parametrize("name", ["ids", "instances", "truth_offsets", "learnt_rows", "settled", "orphan_values"])
@@ -197,8 +212,7 @@ def test_arrays_that_do_not_fit_are_refused(name: str) -> None:
     plan = StreamModel(Settings()).plan()
     plan.predict({"a": 1})
     result = plan.run()
-    store.add("id", 0, 0, ["x"])
-    store.place("id", 0, result.packed(0))
+    store.place(store.add("id", 0, ["x"]), result.packed(0))
     arrays = store.arrays()
     arrays[name] = arrays[name] + 7 if name == "settled" else arrays[name][:-1] if arrays[name].size else arrays["ids"]
     with pytest.raises(SnapshotError, match="waiting instances in the snapshot cannot be read"):
