@@ -141,12 +141,6 @@ class Pending:
         """Everything that is kept: instances, marks of those that have left, and labels whose instance has not come."""
         return len(self._number_of) + len(self.orphans)
 
-    def memory(self) -> dict[str, np.ndarray]:
-        """Return by name the arrays that instances and marks lie in."""
-        parts = {"instances": self.instances, "truths": self.truths, "order": self._order, "known": self._known}
-        arrays = {f"{part}.{name}": array for part, store in parts.items() for name, array in store.memory().items()}
-        return arrays | {"timestamps": self._timestamps_array, "rows": self._rows_array}
-
     def advance(self, timestamp_ms: int, now_ns: int) -> None:
         """Let event time reach a record's timestamp, but never pass the clock."""
         self.watermark_ms = max(self.watermark_ms, min(timestamp_ms, now_ns // 1_000_000))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -14,7 +13,7 @@ from streamlearn.engine.restore import manifest_of
 from streamlearn.engine.task import Task
 from streamlearn.state.arrays import copy_arrays
 from streamlearn.state.forked import Forked, can_fork
-from streamlearn.state.pages import LettingGo, Region, big_regions, gather
+from streamlearn.state.pages import LettingGo, big_regions, dense_regions, gather
 from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
 
 _logger = logging.getLogger(__name__)
@@ -36,6 +35,7 @@ class _PointOf(NamedTuple):
 class _Job(NamedTuple):
     task: int
     write: Callable[[], SnapshotEntry]
+    forked: bool
     pause_seconds: float
 
 
@@ -63,7 +63,6 @@ class SnapshotWriter:
         self._changed = threading.Condition()
         self._unfinished = 0
         self._written: dict[int, tuple[str, str]] = {}
-        self._regions: dict[int, list[Region]] = {}
         self.failures = 0
         self.last: Written | None = None
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
@@ -106,13 +105,14 @@ class SnapshotWriter:
         with self._changed:
             self._unfinished += 1
         begun = time.monotonic()
+        forked = can_fork() and _is_big(task)
         try:
-            write = self._forked(task) if can_fork() and _is_big(task) else self._copied(task)
+            write = self._forked(task) if forked else self._copied(task)
         except OSError as error:
             self._failed(task.number, error)
             self._finished()
             return
-        self._queue.put(_Job(task.number, write, time.monotonic() - begun))
+        self._queue.put(_Job(task.number, write, forked, time.monotonic() - begun))
 
     def _copied(self, task: Task) -> Callable[[], SnapshotEntry]:
         point, manifest, copies = self._named(task), manifest_of(task), copy_arrays(task.arrays())
@@ -121,19 +121,17 @@ class SnapshotWriter:
     def _forked(self, task: Task) -> Callable[[], SnapshotEntry]:
         """Let a process that has the state as it is now collect its arrays and write the file."""
         begun = self._store.begin(*self._named(task))
-        number = task.number
         manifest = manifest_of(task)
 
-        def write() -> str:
+        def write() -> None:
             arrays = task.arrays()
             self._store.fill(begun, arrays, manifest, LettingGo(big_regions(arrays)).written)
-            return json.dumps(list(big_regions(task.memory()).values()))
 
         child = Forked(write)
 
         def finish() -> SnapshotEntry:
             try:
-                self._regions[number] = [Region(*region) for region in json.loads(child.wait(begun.progress))]
+                child.wait(begun.progress)
             except BaseException:
                 self._store.abandon(begun)
                 raise
@@ -160,9 +158,9 @@ class SnapshotWriter:
                 self._save(job)
             except Exception as error:  # an object store's client raises errors of its own
                 self._failed(job.task, error)
-            if self._queue.empty():
+            if job.forked and self._queue.empty():
                 # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
-                gather(self._regions.get(job.task, ()))
+                gather(dense_regions())
             self._finished()
 
     def _save(self, job: _Job) -> None:

@@ -138,10 +138,6 @@ class Task:
         parts = {"model": self.model.arrays(), "pending": self.pending.arrays()}
         return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
 
-    def memory(self) -> dict[str, np.ndarray]:
-        """Return by name the big arrays that the state lies in."""
-        return self.model.arrays() | self.pending.memory()
-
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit."""
         parts = parts_of(arrays)

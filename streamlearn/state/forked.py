@@ -36,7 +36,7 @@ class Forked:
     Parameters
     ----------
     work:
-        What it does; the text that it returns comes back.
+        What it does.
 
     Raises
     ------
@@ -44,7 +44,7 @@ class Forked:
         The system refuses another process, for instance because memory is short.
     """
 
-    def __init__(self, work: Callable[[], str]) -> None:
+    def __init__(self, work: Callable[[], None]) -> None:
         self._pipe, write = os.pipe()
         try:
             self.process = os.fork()
@@ -56,8 +56,8 @@ class Forked:
             _work_and_exit(work, write)
         os.close(write)
 
-    def wait(self, progress: Callable[[], int]) -> str:
-        """Wait until the work is done; return its text.
+    def wait(self, progress: Callable[[], int]) -> None:
+        """Wait until the work is done.
 
         Parameters
         ----------
@@ -90,13 +90,12 @@ class Forked:
             os.close(self._pipe)
             _, status = os.waitpid(self.process, 0)
         code = os.waitstatus_to_exitcode(status)
-        text = said.decode(errors="replace")
         if code:
+            text = said.decode(errors="replace")
             raise SnapshotError(text or f"the process that writes it ended with status {code}")
-        return text
 
 
-def _work_and_exit(work: Callable[[], str], pipe: int) -> None:
+def _work_and_exit(work: Callable[[], None], pipe: int) -> None:
     """Do the work and end the process, whatever happens: nothing of the parent may run here."""
     code = 1
     try:
@@ -105,9 +104,7 @@ def _work_and_exit(work: Callable[[], str], pipe: int) -> None:
             with contextlib.suppress(ValueError):
                 signal.signal(number, signal.SIG_IGN)
         os.nice(NICE)
-        text = work().encode()
-        while text:
-            text = text[os.write(pipe, text) :]
+        work()
         code = 0
     except BaseException as error:
         with contextlib.suppress(BaseException):

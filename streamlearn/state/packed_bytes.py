@@ -144,11 +144,6 @@ class PackedBytes:
             packed[target:behind] = self._blocks[place >> _START_BITS][start : start + int(behind - target)]
         return packed, offsets
 
-    def memory(self) -> dict[str, np.ndarray]:
-        """Return by name the arrays that it lies in."""
-        blocks = {f"block{number}": block for number, block in enumerate(self._blocks)}
-        return {"places": self._places_array, "lengths": self._lengths_array, **blocks}
-
     def _open(self, length: int) -> None:
         """Let a block with room for so many bytes be written to."""
         full, self._end = self._head, 0

@@ -1,17 +1,19 @@
-"""Pages of memory under big arrays: fewer of them to fork, and fewer that a forked process makes the system copy.
+"""Pages of memory: fewer of them to fork, and fewer that a forked process makes the system copy.
 
 A fork copies a table with an entry a page: for a gigabyte that is 30 ms in pages of 4 KiB, and below 2 ms in pages of
-2 MiB. numpy asks for large pages where an array has 4 MiB. But a page that is written to while a forked process shares
-it is cut into small ones, each copied when it is touched; only the system's slow scan, or `gather`, makes them large
-again. What the forked process has let go of is neither cut nor copied.
+2 MiB. numpy asks for large pages where an array has 4 MiB; objects and small arrays lie in small ones. And a page that
+is written to while a forked process shares it is cut into small ones, each copied when it is touched. Only the system's
+slow scan, or `gather`, makes them large. What the forked process has let go of is neither cut nor copied.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,10 @@ _LEAST_BYTES = 4 << 20
 """From this size on numpy asks for large pages."""
 _MADV_DONTNEED = 4
 _MADV_COLLAPSE = 25
+_ALLOWED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+_MEMORY = Path("/proc/self/smaps")
+_OWN = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p 0+ 00:00 0 +(?:\[heap\])?$.*?^Anonymous: +(\d+) kB$", re.M | re.S)
+"""First address, end, and KiB in use of a mapping that can be written to, is shared with nobody and is no file's."""
 
 
 class Region(NamedTuple):
@@ -56,11 +62,29 @@ def _rises(array: np.ndarray) -> bool:
     return True
 
 
+def dense_regions() -> list[Region]:
+    """Return where this process has memory of its own of at least 2 MiB, half of it in use; empty where the system's
+    owner wants no large pages, and on other systems than Linux."""
+    try:
+        if "[never]" in _ALLOWED.read_text():
+            return []
+        text = _MEMORY.read_text()
+    except OSError:
+        return []
+    found = []
+    for first, end, used_kib in _OWN.findall(text):
+        region = Region(int(first, 16), int(end, 16))
+        size = region.end - region.first
+        if LARGE_BYTES <= size <= 2 * 1024 * int(used_kib):
+            found.append(region)
+    return found
+
+
 def gather(regions: Iterable[Region]) -> int:
     """Put large pages in the place of small ones; contents stay, and whoever uses a page meanwhile waits for that one.
 
-    It does nothing where the system cannot do so (Linux before 6.1, large pages not allowed) or has no room, nor for
-    addresses that are no longer in use.
+    It does nothing where the system cannot do so (Linux before 6.1) or has no room, nor for addresses that are no
+    longer in use.
 
     Returns
     -------

@@ -86,7 +86,3 @@ class Queues:
     def numbers(self, queue: int) -> np.ndarray:
         """Return a queue's numbers in order, int64[size]."""
         return np.fromiter(self.each(queue), np.int64, self._sizes[queue])
-
-    def memory(self) -> dict[str, np.ndarray]:
-        """Return by name the arrays that it lies in."""
-        return {"before": self._before_array, "after": self._after_array}

@@ -5,7 +5,8 @@
 A model of that size, with so many instances that wait for their truth, answers and learns batches from memory, the
 engine's own way, and snapshots are taken in turn. A batch's wait is what it and the taking of a snapshot before it take
 longer than the median of the batches between snapshots. Beside wall time stands the thread's processor time, which
-other processes of the machine do not disturb.
+other processes of the machine do not disturb. The first batch after a pause waits for most copies of pages; how many
+these are, and what the machine takes for one, is measured too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import argparse
 import gc
 import itertools
 import json
+import mmap
+import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -33,6 +37,7 @@ from streamlearn.plan import StoredInstance
 from streamlearn.settings.model import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
+from streamlearn.state.forked import Forked
 from streamlearn.state.snapshot_store import SnapshotStore
 from streamlearn.stream_model import StreamModel
 
@@ -43,6 +48,7 @@ ENTRIES = 20
 TRUE_LABELS = 3
 BATCH = 10
 NOW_MS = 1_700_000_000_000
+COPIED_PAGES = 8_192
 INSTANCES = TopicPartition("instances", 0)
 
 
@@ -130,8 +136,11 @@ def measure(
     before = memory_bytes()
     peak = before
 
+    copied: list[int] = []
+
     def apply(waits: Waits, before: Callable[[], None] | None = None) -> None:
         records = list(itertools.islice(rows, BATCH))
+        faults = _page_faults()
         wall, processor = time.perf_counter(), time.thread_time()
         if before is not None:
             before()
@@ -141,6 +150,8 @@ def measure(
         batch.run(outputs=True)
         waits.wall.append(time.perf_counter() - wall)
         waits.processor.append(time.thread_time() - processor)
+        if before is not None:
+            copied.append(_page_faults() - faults)
 
     def take() -> None:
         wall, processor = time.perf_counter(), time.thread_time()
@@ -183,6 +194,8 @@ def measure(
         "batch_ms_p99": round(1000 * float(np.percentile(calm.wall, 99)), 1),
         "pause_ms": [round(1000 * pause, 1) for pause in pauses.wall],
         "pause_ms_processor": [round(1000 * pause, 1) for pause in pauses.processor],
+        "pages_copied_first": copied,
+        "page_copy_us": round(page_copy_us(), 2),
         **busy.beyond(calm),
         "save_mb_s": [round(each.size_bytes / 1e6 / each.seconds) for each in written],
         "memory_mb": round(before / 1e6),
@@ -207,6 +220,32 @@ def restore(megabytes: int, folder: Path) -> dict[str, Any]:
         "restore_memory_mb_peak": round((peak - before) / 1e6),
         "state": state_hash(task.arrays()),
     }
+
+
+def page_copy_us() -> float:
+    """Return the microseconds in which this machine copies a small page that a forked process shares."""
+    mapping = mmap.mmap(-1, COPIED_PAGES * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapping.madvise(mmap.MADV_NOHUGEPAGE)
+    pages = np.frombuffer(mapping, np.uint8)
+    pages += 1
+    gate, opened = os.pipe()
+
+    def work() -> None:
+        os.read(gate, 1)
+
+    child = Forked(work)
+    begun = time.perf_counter()
+    pages[:: mmap.PAGESIZE] = 2
+    seconds = time.perf_counter() - begun
+    os.write(opened, b"x")
+    child.wait(lambda: 0)
+    os.close(gate)
+    os.close(opened)
+    return 1e6 * seconds / COPIED_PAGES
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
 
 
 def _status_bytes(field: str) -> int:

@@ -21,7 +21,8 @@ def test_a_gigabyte_is_written_beside_answers_and_read_back_once(
         print(json.dumps(figures, indent=1))  # noqa: T201
     # The thread's processor time: by the wall's clock it also waits for whatever else the machine does.
     assert max(figures["pause_ms_processor"]) < 20
-    assert figures["wait_ms_p99_processor"] < 20
+    # What the first batch after it waits for beyond that, each page for as long as the machine takes for a copy.
+    assert max(figures["pages_copied_first"]) < 8_000
     # All of it changes within seconds here, at the pace of a benchmark.
     assert figures["memory_mb_peak"] < 1.75 * figures["memory_mb"]
     # What waits is unpacked from one array.

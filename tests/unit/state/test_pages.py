@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib.array_utils import byte_bounds
 
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.forked import Forked, can_fork
-from streamlearn.state.pages import LARGE_BYTES, LettingGo, Region, big_regions, gather
+from streamlearn.state.pages import LARGE_BYTES, LettingGo, Region, big_regions, dense_regions, gather
 from streamlearn.state.snapshot_store import SnapshotStore
 
 BIG = 5 << 20
@@ -55,14 +56,16 @@ def test_snapshot_of_what_was_let_go_of_is_whole(tmp_path: Path) -> None:
     arrays = awkward_arrays()
     store = SnapshotStore(str(tmp_path))
     begun = store.begin("group", "lineage", 0, 7, "c0ffee")
+    left = tmp_path / "left.npy"
 
-    def work() -> str:
+    def work() -> None:
         store.fill(begun, arrays, {}, LettingGo(big_regions(arrays)).written)
-        return str(bool(arrays["whole"].any()) + bool(arrays["columns"].any()))
+        np.save(left, [arrays["whole"].any(), arrays["columns"].any()])
 
     before = state_hash(arrays)
     # The edges of an array share pages with others, and are kept.
-    assert Forked(work).wait(begun.progress) == "2"
+    Forked(work).wait(begun.progress)
+    assert np.load(left).all()
     assert state_hash(store.read(store.finish(begun))[1]) == state_hash(arrays) == before
 
 
@@ -70,14 +73,15 @@ def test_snapshot_of_what_was_let_go_of_is_whole(tmp_path: Path) -> None:
 def test_what_was_written_is_let_go_of(tmp_path: Path) -> None:
     array = np.ones(BIG, np.uint8)
 
-    def work() -> str:
+    def work() -> None:
         go = LettingGo(big_regions({"array": array}))
         for end in (1 << 20, 3 << 20):
             go.written("array", array[end - (1 << 20) : end])
         go.written("another", array)
-        return " ".join(str(place) for place in np.flatnonzero(np.diff(array)).tolist())
+        np.save(tmp_path / "edges.npy", np.flatnonzero(np.diff(array)))
 
-    low, high = (int(place) for place in Forked(work).wait(lambda: 0).split())
+    Forked(work).wait(lambda: 0)
+    low, high = np.load(tmp_path / "edges.npy").tolist()
     assert low < mmap.PAGESIZE
     assert (3 << 20) - mmap.PAGESIZE <= high + 1 <= 3 << 20
     assert array.all()
@@ -101,13 +105,11 @@ def large() -> np.ndarray:
 
 @forks
 def test_large_pages_that_sharing_has_cut_come_back(large: np.ndarray) -> None:
-    regions = big_regions({"array": large})
     had = _large_bytes(large)
     gate, opened = os.pipe()
 
-    def work() -> str:
+    def work() -> None:
         os.read(gate, 1)
-        return ""
 
     child = Forked(work)
     large[::LARGE_BYTES] = 8
@@ -115,9 +117,29 @@ def test_large_pages_that_sharing_has_cut_come_back(large: np.ndarray) -> None:
     os.write(opened, b"x")
     child.wait(lambda: 0)
     assert cut < had
-    assert gather(regions.values()) >= 12 << 20
+    assert gather(dense_regions()) >= 12 << 20
     assert _large_bytes(large) == had
     assert (np.count_nonzero(large == 8), np.count_nonzero(large == 7)) == (8, large.size - 8)
+
+
+@forks
+def test_memory_in_use_is_found_wherever_it_lies_and_what_is_hardly_used_is_not(large: np.ndarray) -> None:
+    objects = [bytes(100) for _ in range(300_000)]
+    hardly = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    hardly.madvise(mmap.MADV_DONTDUMP)
+    hardly[5 << 20] = 1
+    ours = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+    ours.write(bytes(64 << 20))
+    regions = dense_regions()
+
+    def found(address: int) -> bool:
+        return any(first <= address < end for first, end in regions)
+
+    inside = [found(id(each)) for each in objects]
+    assert np.mean(inside) > 0.9
+    assert found(byte_bounds(large)[0])
+    assert not found(byte_bounds(np.frombuffer(hardly, np.uint8))[0] + (5 << 20))
+    assert not found(byte_bounds(np.frombuffer(ours, np.uint8))[0])
 
 
 def test_addresses_that_nobody_uses_do_no_harm() -> None:
