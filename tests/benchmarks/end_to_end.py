@@ -145,7 +145,6 @@ def latency(bootstrap: str, seconds: int, rate: int = 1_000) -> np.ndarray:
             return answers.milliseconds(feed.sent, first, last)
         finally:
             answers.close()
-            feed.close()
 
 
 def _await(worker: Worker, answers: Answers, number: int) -> None:

@@ -100,7 +100,6 @@ def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace) -> No
         _sustained(feed, answers, worker, 0.8 * limit, options)
         _burst(feed, answers, worker, 3 * limit, options.burst_minutes)
     finally:
-        feed.close()
         worker.stop()
         answers.close()
 
@@ -113,7 +112,6 @@ def _backlog(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
     _say(f"limit, truths in the instances: {limit:,.0f} instances/s")
     rate = _from_a_backlog(feed, settings, options.backlog)
     _say(f"backlog of {options.backlog:,}: {rate:,.0f} instances/s, {rate / limit:.2f} of the limit")
-    feed.close()
 
 
 def _from_a_backlog(feed: Feed, settings: Settings, count: int, more: Sequence[str] = ()) -> float:

@@ -79,7 +79,6 @@ class Pair:
         """End the traffic and the workers."""
         self.feed.end()
         self._traffic.join()
-        self.feed.close()
         self.answers.close()
         for worker in self._workers:
             worker.kill()

@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterator
 
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer
+from confluent_kafka import KafkaError, Message, Producer
+from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
 from streamlearn.settings.model import Settings
@@ -20,6 +21,7 @@ from streamlearn.settings.model import Settings
 FEATURES, LABELS, TRUE_LABELS, RECORD_BYTES = 40, 20, 3, 630
 POOL = 20_000
 FLUSH_SECONDS = 60
+ROOM_SECONDS = 0.01
 _ID = re.compile(rb'"id":"(\d+)"')
 
 
@@ -38,7 +40,8 @@ def records(count: int, seed: int = 1) -> Iterator[bytes]:
 class Feed:
     """Sends instances at a rate; knows when each was sent.
 
-    With a labels topic each one's truth follows on it some instances later; else it comes with the instance.
+    With a labels topic each one's truth follows on it some instances later; else it comes with the instance. The
+    producer is a client in C, which leaves the processors of a small machine to those who are measured.
 
     Parameters
     ----------
@@ -49,9 +52,16 @@ class Feed:
     """
 
     def __init__(self, settings: Settings, truths_behind: int = 0) -> None:
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.bootstrap_servers, linger_ms=2, batch_size=256 << 10, acks="all"
+        self._producer = Producer(
+            {
+                "bootstrap.servers": settings.kafka.bootstrap_servers,
+                "linger.ms": 2,
+                "batch.size": 256 << 10,
+                "enable.idempotence": True,
+                "delivery.report.only.error": True,
+            }
         )
+        self._failed: list[str] = []
         self._topics = settings.topics
         self._pool = [_parts(value) for value in records(POOL)]
         self._truths_behind = truths_behind
@@ -69,7 +79,9 @@ class Feed:
             self._send(number)
             if self._topics.labels and number >= self._truths_behind:
                 self._tell(number - self._truths_behind)
-        self._producer.flush(timeout=FLUSH_SECONDS)
+        left = self._producer.flush(FLUSH_SECONDS)
+        if left or self._failed:
+            raise RuntimeError(f"{left} records not sent after {FLUSH_SECONDS} s, refused: {self._failed[:3]}")
         return (len(self.sent) - first) / (time.perf_counter() - begun)
 
     def _send(self, number: int) -> None:
@@ -79,19 +91,28 @@ class Feed:
             value = b"%s%010d%s}" % (before, number, after)
         else:
             value = b'%s%010d%s,"y":%s}' % (before, number, after, truth)
-        self._producer.send(self._topics.instances, value=value, partition=0)
+        self._give(self._topics.instances, value)
 
     def _tell(self, number: int) -> None:
         truth = b'{"id":"%010d","y":%s}' % (number, self._pool[number % POOL][2])
-        self._producer.send(self._topics.labels, value=truth, partition=0)
+        self._give(self._topics.labels, truth)
+
+    def _give(self, topic: str, value: bytes) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, value, partition=0, on_delivery=self._refused)
+                self._producer.poll(0)
+                return
+            except BufferError:
+                self._producer.poll(ROOM_SECONDS)
+
+    def _refused(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self._failed.append(f"{message.topic()}: {error}")
 
     def end(self) -> None:
         """Let `send` return."""
         self._ended.set()
-
-    def close(self) -> None:
-        """Send no more."""
-        self._producer.close(timeout=10)
 
 
 def _parts(value: bytes) -> tuple[bytes, bytes, bytes]:
