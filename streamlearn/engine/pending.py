@@ -17,7 +17,7 @@ from streamlearn.engine.truths import truth_bytes, truth_of
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.model import LabelSettings
 from streamlearn.source.base import RawRecord
-from streamlearn.state.arrays import pack_names, unpack_bytes, unpack_names
+from streamlearn.state.arrays import each_of_bytes, pack_names, unpack_names
 from streamlearn.state.growth import capacity, grown
 from streamlearn.state.packed_bytes import PackedBytes
 from streamlearn.state.queues import NOBODY, Queues
@@ -27,7 +27,10 @@ _GONE, LEARNT, EXPIRED, _OPEN, _SETTLED = range(5)
 """What a number is: nothing, the mark of an instance that left with a truth or without, an instance that labels are
 missing of, one that all is known of."""
 _MARKS = (LEARNT, EXPIRED)
-_QUEUE_ENTRIES, _QUEUE_MARKS, _QUEUE_OPEN, _QUEUE_SETTLED = 0, 1, 0, 1
+_QUEUE_ENTRIES, _QUEUE_MARKS = range(2)
+"""Of all numbers, in the order in which they came or left."""
+_QUEUE_OPEN, _QUEUE_SETTLED = range(2)
+"""Of instances, in the order in which they came or became known."""
 _FIRST_ROOM = 1_024
 
 
@@ -292,7 +295,7 @@ class Pending:
         try:
             self._load(arrays)
             self.orphans.load_arrays(arrays)
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise SnapshotError(f"the waiting instances in the snapshot cannot be read: {error}") from None
 
     def _load(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -304,18 +307,20 @@ class Pending:
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
             arrays["timestamps"].tolist(),
-            unpack_bytes(arrays["instances"], arrays["instance_offsets"]),
-            unpack_bytes(arrays["truths"], arrays["truth_offsets"]),
+            each_of_bytes(arrays["instances"], arrays["instance_offsets"]),
+            each_of_bytes(arrays["truths"], arrays["truth_offsets"]),
             arrays["learnt_rows"].tolist(),
             arrays["assumed"].tolist(),
             strict=True,
         ):
+            if not instance:
+                raise ValueError(f"nothing is kept of instance {identity!r}")
             entry = self.add(identity, timestamp_ms)
             self.place(entry, instance)
             self.truths.put(entry.number, truth)
             self.bytes += len(truth)
             self.waiting -= 1 if truth else 0
-            entry.row, entry.assumed = row, assumed
+            entry.row, entry.assumed = row, bool(assumed)
             entries.append(entry.number)
         settled = [entries[place] for place in arrays["settled"].tolist()]
         if set(settled) != {number for number in entries if _is_complete(self.truths.get(number))}:

@@ -159,9 +159,16 @@ class SnapshotWriter:
             except Exception as error:  # an object store's client raises errors of its own
                 self._failed(job.task, error)
             if job.forked and self._queue.empty():
-                # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
-                gather(dense_regions())
+                self._gather()
             self._finished()
+
+    @staticmethod
+    def _gather() -> None:
+        # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
+        try:
+            gather(dense_regions())
+        except Exception as error:  # it helps the next snapshot, which can do without
+            _logger.warning("memory was not put into large pages: %s: %s", type(error).__name__, error)
 
     def _save(self, job: _Job) -> None:
         begun = time.monotonic()

@@ -7,6 +7,7 @@ without knowing what it means.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -135,8 +136,14 @@ def unpack_bytes(packed: np.ndarray, offsets: np.ndarray) -> list[bytes]:
     ValueError
         The offsets do not fit the bytes.
     """
+    return list(each_of_bytes(packed, offsets))
+
+
+def each_of_bytes(packed: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:
+    """Yield what `unpack_bytes` returns, one at a time."""
     edges = offsets.tolist()
     if not edges or edges[0] != 0 or edges[-1] != packed.size or edges != sorted(edges):
         raise ValueError(f"offsets do not fit the {packed.size} bytes that they divide")
     data = array_bytes(np.ascontiguousarray(packed))
-    return [bytes(data[edges[i] : edges[i + 1]]) for i in range(len(edges) - 1)]
+    for first, end in itertools.pairwise(edges):
+        yield bytes(data[first:end])

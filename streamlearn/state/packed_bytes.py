@@ -13,6 +13,7 @@ import numpy as np
 from streamlearn.state.growth import grown
 
 BLOCK_BYTES = 16 << 20
+_FIRST_BLOCK_BYTES = 64 << 10
 _START_BITS = 40
 _START = (1 << _START_BITS) - 1
 
@@ -20,13 +21,14 @@ _START = (1 << _START_BITS) - 1
 class PackedBytes:
     """Byte strings by number from 0 on; an empty one takes no room.
 
-    Strings are put behind each other. A block that nothing is left in is used again, and when more than a third of all
-    blocks is unused, `tidy` moves what is left in the emptiest ones.
+    Strings are put behind each other, in blocks that are larger the more there is. A block that nothing is left in is
+    used again or given back; when more than half of all blocks, beyond two, is unused, `tidy` moves what is left in the
+    emptiest ones.
 
     Parameters
     ----------
-    block_bytes
-        Size of a block; a longer string gets one of its own.
+    most_block_bytes
+        Largest size of a block; a longer string gets one of its own.
 
     >>> store = PackedBytes()
     >>> store.reserve(2)
@@ -35,15 +37,16 @@ class PackedBytes:
     (b'learn', b'')
     """
 
-    def __init__(self, block_bytes: int = BLOCK_BYTES) -> None:
-        self._block_bytes = block_bytes
+    def __init__(self, most_block_bytes: int = BLOCK_BYTES) -> None:
+        self._most_block_bytes = most_block_bytes
         self._places_array = np.zeros(0, np.int64)
         self._lengths_array = np.zeros(0, np.int32)
         self._look()
         self._blocks: list[np.ndarray] = []
         self._views: list[memoryview] = []
         self._used: list[int] = []
-        self._empty: list[int] = []
+        self._put_into: list[list[int]] = []
+        self._empty = -1
         self._head = -1
         self._end = 0
         self._all_used = 0
@@ -60,6 +63,12 @@ class PackedBytes:
     def room(self) -> int:
         """Bytes of all blocks."""
         return self._room
+
+    @property
+    def block_bytes(self) -> int:
+        """Size of the next block: with each one the blocks at most double."""
+        size = 1 << max(self._all_used, _FIRST_BLOCK_BYTES).bit_length() - 1
+        return min(size, self._most_block_bytes)
 
     def reserve(self, count: int) -> None:
         """Let numbers below ``count`` have room."""
@@ -91,6 +100,7 @@ class PackedBytes:
         self._views[self._head][start : start + length] = data
         self._places[number] = self._head << _START_BITS | start
         self._lengths[number] = length
+        self._put_into[self._head].append(number)
         self._used[self._head] += length
         self._all_used += length
         self._end += length
@@ -109,18 +119,22 @@ class PackedBytes:
             self._emptied(block)
 
     def tidy(self) -> None:
-        """Move strings out of the emptiest block when much is unused; the work is bounded by what left since last."""
+        """Move strings out of the emptiest block when much is unused; four bytes at most for each that left since, and
+        a string."""
         budget = 4 * self._left_since_tidy
-        while budget > 0 and 3 * self._all_used < 2 * (self._room - 2 * self._block_bytes):
+        while budget > 0 and 2 * self._all_used < self._room - 2 * self.block_bytes:
             if not self._to_move:
-                used = [(used, block) for block, used in enumerate(self._used) if used and block != self._head]
-                if not used:
+                shares = [
+                    (used / self._blocks[block].size, block)
+                    for block, used in enumerate(self._used)
+                    if used and block != self._head
+                ]
+                if not shares:
                     break
-                self._emptying = min(used)[1]
-                there = (self._places_array >> _START_BITS == self._emptying) & (self._lengths_array > 0)
-                self._to_move = np.flatnonzero(there).tolist()
+                self._emptying = min(shares)[1]
+                self._to_move = self._put_into[self._emptying][::-1]
             number = self._to_move.pop()
-            if self._places[number] >> _START_BITS == self._emptying:
+            if self._lengths[number] and self._places[number] >> _START_BITS == self._emptying:
                 data = self.get(number)
                 self.put(number, data)
                 budget -= len(data)
@@ -146,13 +160,19 @@ class PackedBytes:
 
     def _open(self, length: int) -> None:
         """Let a block with room for so many bytes be written to."""
-        full, self._end = self._head, 0
-        if length <= self._block_bytes and self._empty:
-            self._head = self._empty.pop()
-        else:
-            self._head = self._new(max(length, self._block_bytes))
+        block, self._empty = self._empty, -1
+        if block >= 0 and not self._fits(block, length):
+            self._give_back(block)
+            block = -1
+        if block < 0:
+            block = self._new(max(length, self.block_bytes))
+        full, self._head, self._end = self._head, block, 0
+        self._put_into[block].clear()
         if full >= 0 and not self._used[full]:
             self._emptied(full)
+
+    def _fits(self, block: int, length: int) -> bool:
+        return length <= self._blocks[block].size <= max(length, self.block_bytes)
 
     def _new(self, size: int) -> int:
         """Return the number of a new block, where there was one that is gone, if there was."""
@@ -165,13 +185,18 @@ class PackedBytes:
         self._blocks.append(block)
         self._views.append(block.data)
         self._used.append(0)
+        self._put_into.append([])
         return len(self._blocks) - 1
 
     def _emptied(self, block: int) -> None:
         """Keep one block without strings for the next, and give others back."""
-        if self._blocks[block].size == self._block_bytes and not self._empty:
-            self._empty.append(block)
-            return
+        if self._empty < 0 and self._fits(block, 0):
+            self._empty = block
+        else:
+            self._give_back(block)
+
+    def _give_back(self, block: int) -> None:
         self._room -= self._blocks[block].size
         self._blocks[block] = np.empty(0, np.uint8)
         self._views[block] = self._blocks[block].data
+        self._put_into[block] = []

@@ -12,7 +12,8 @@ import ctypes
 import mmap
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import RawIOBase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +26,12 @@ _LEAST_BYTES = 4 << 20
 _MADV_DONTNEED = 4
 _MADV_COLLAPSE = 25
 _ALLOWED = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-_MEMORY = Path("/proc/self/smaps")
-_OWN = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) rw-p 0+ 00:00 0 +(?:\[heap\])?$.*?^Anonymous: +(\d+) kB$", re.M | re.S)
-"""First address, end, and KiB in use of a mapping that can be written to, is shared with nobody and is no file's."""
+_MAPPINGS = Path("/proc/self/maps")
+_PAGES = Path("/proc/self/pagemap")
+_OWN = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) rw-p 0+ 00:00 0 *(?:\[heap\]|\[anon.*\])?$", re.M)
+"""First address and end of a mapping that can be written to, is shared with nobody and is no file's."""
+_DENSE = 0.75
+_LOOK_BYTES = 1 << 30
 
 
 class Region(NamedTuple):
@@ -63,21 +67,29 @@ def _rises(array: np.ndarray) -> bool:
 
 
 def dense_regions() -> list[Region]:
-    """Return where this process has memory of its own of at least 2 MiB, half of it in use; empty where the system's
-    owner wants no large pages, and on other systems than Linux."""
+    """Return where this process has memory of its own of which three quarters and more are in use in 2 MiB, whether in
+    small pages or in a large one; empty where large pages are not allowed, and on other systems than Linux."""
     try:
         if "[never]" in _ALLOWED.read_text():
             return []
-        text = _MEMORY.read_text()
+        own = [Region(int(first, 16), int(end, 16)) for first, end in _OWN.findall(_MAPPINGS.read_bytes())]
+        with _PAGES.open("rb", buffering=0) as pages:
+            return [region for mapping in own for region in _dense(mapping, pages)]
     except OSError:
         return []
-    found = []
-    for first, end, used_kib in _OWN.findall(text):
-        region = Region(int(first, 16), int(end, 16))
-        size = region.end - region.first
-        if LARGE_BYTES <= size <= 2 * 1024 * int(used_kib):
-            found.append(region)
-    return found
+
+
+def _dense(mapping: Region, pages: RawIOBase) -> Iterator[Region]:
+    """Yield the parts of a mapping that are dense; ``pages`` has 8 bytes for each page of the address space."""
+    first, end = -(-mapping.first // LARGE_BYTES) * LARGE_BYTES, mapping.end // LARGE_BYTES * LARGE_BYTES
+    for part in range(first, end, _LOOK_BYTES):
+        pages.seek(part // mmap.PAGESIZE * 8)
+        told = pages.read((min(end, part + _LOOK_BYTES) - part) // mmap.PAGESIZE * 8) or b""
+        # The highest bit says that the page is in memory.
+        there = np.frombuffer(told, np.int64).reshape(-1, LARGE_BYTES // mmap.PAGESIZE) < 0
+        dense = np.count_nonzero(there, axis=1) >= _DENSE * there.shape[1]
+        edges = np.flatnonzero(np.diff(dense, prepend=False, append=False)).reshape(-1, 2)
+        yield from (Region(part + low * LARGE_BYTES, part + high * LARGE_BYTES) for low, high in edges.tolist())
 
 
 def gather(regions: Iterable[Region]) -> int:
@@ -89,7 +101,7 @@ def gather(regions: Iterable[Region]) -> int:
     Returns
     -------
     int
-        Bytes that have large pages.
+        Bytes of the regions that have nothing but large pages.
     """
     gathered = 0
     for region in regions:

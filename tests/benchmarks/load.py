@@ -16,6 +16,8 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,10 +53,10 @@ def _sampled(worker: Worker, done: Callable[[float], bool]) -> list[Sample]:
             return samples
 
 
-def _ended(thread: threading.Thread) -> Callable[[float], bool]:
+def _ended(sending: Future[float]) -> Callable[[float], bool]:
     def ended(seconds: float) -> bool:
-        thread.join(seconds)
-        return not thread.is_alive()
+        wait_for([sending], seconds)
+        return sending.done()
 
     return ended
 
@@ -141,9 +143,10 @@ def _idle(worker: Worker) -> None:
 
 def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, options: argparse.Namespace) -> None:
     first = len(feed.sent)
-    thread = threading.Thread(target=feed.send, args=(rate, int(rate * options.minutes * 60)))
-    thread.start()
-    samples = _sampled(worker, _ended(thread))
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(feed.send, rate, int(rate * options.minutes * 60))
+        samples = _sampled(worker, _ended(sending))
+    sending.result()
     last = len(feed.sent) - 1
     _sampled(worker, _answered(answers, last))
     p50, p99 = np.percentile(answers.milliseconds(feed.sent, first, last), [50, 99])
@@ -159,17 +162,17 @@ def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, option
 
 
 def _burst(feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: float) -> None:
-    reached: list[float] = []
-    thread = threading.Thread(target=lambda: reached.append(feed.send(rate, int(rate * minutes * 60))))
-    thread.start()
-    samples = _sampled(worker, _ended(thread))
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(feed.send, rate, int(rate * minutes * 60))
+        samples = _sampled(worker, _ended(sending))
+    reached = sending.result()
     last = len(feed.sent) - 1
     after = _sampled(worker, _answered(answers, last))
     lag = np.nanmax([sample.lag_records for sample in [*samples, *after]])
     age = np.nanmax([sample.lag_seconds for sample in [*samples, *after]])
     seconds = answers.came[last] - feed.sent[last]
     _say(
-        f"burst of {reached[0]:,.0f}/s for {minutes:g} min (asked {rate:,.0f}): lag up to {lag:,.0f} records "
+        f"burst of {reached:,.0f}/s for {minutes:g} min (asked {rate:,.0f}): lag up to {lag:,.0f} records "
         f"and {age:.0f} s, caught up {seconds:.0f} s after it; answered {len(answers.came):,} of {len(feed.sent):,}"
     )
 

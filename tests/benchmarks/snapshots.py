@@ -137,6 +137,7 @@ def measure(
     peak = before
 
     copied: list[int] = []
+    firsts: list[float] = []
 
     def apply(waits: Waits, before: Callable[[], None] | None = None) -> None:
         records = list(itertools.islice(rows, BATCH))
@@ -152,6 +153,7 @@ def measure(
         waits.processor.append(time.thread_time() - processor)
         if before is not None:
             copied.append(_page_faults() - faults)
+            firsts.append(waits.processor[-1])
 
     def take() -> None:
         wall, processor = time.perf_counter(), time.thread_time()
@@ -194,6 +196,7 @@ def measure(
         "batch_ms_p99": round(1000 * float(np.percentile(calm.wall, 99)), 1),
         "pause_ms": [round(1000 * pause, 1) for pause in pauses.wall],
         "pause_ms_processor": [round(1000 * pause, 1) for pause in pauses.processor],
+        "wait_ms_first_processor": [round(1000 * (first - float(np.median(calm.processor))), 1) for first in firsts],
         "pages_copied_first": copied,
         "page_copy_us": round(page_copy_us(), 2),
         **busy.beyond(calm),

@@ -19,6 +19,7 @@ from streamlearn.engine.restore import loaded, manifest_of
 from streamlearn.engine.snapshots import SnapshotWriter
 from streamlearn.engine.task import Batch, Task
 from streamlearn.errors import SnapshotError
+from streamlearn.settings.model import LabelSettings
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.forked import can_fork
@@ -135,6 +136,43 @@ def test_large_pages_are_gathered_where_another_process_had_the_state(tmp_path: 
         assert gathered == expected
     writer.close()
     assert writer.failures == 0
+
+
+@pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
+def test_memory_that_cannot_be_gathered_costs_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused() -> list[Region]:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(snapshots_module, "dense_regions", refused)
+    writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
+    task = big_task(1, 2_000)
+    for seq in (1, 2):
+        task.mark = Metadata(seq, f"{seq:x}")
+        writer.take(task)
+        assert writer.wait(30)
+    writer.close()
+    assert (len(snapshots(tmp_path)), writer.failures) == (2, 0)
+    assert "memory was not put into large pages: MemoryError: no room" in caplog.text
+
+
+def test_what_waits_is_restored_without_a_second_copy() -> None:
+    settings = LabelSettings(pending_count=20_000)
+    store = Pending(settings)
+    for number in range(20_000):
+        store.place(store.add(f"{number}", 0), bytes(1_000))
+    arrays = store.arrays()
+    restored = Pending(settings)
+    tracemalloc.start()
+    try:
+        restored.load_arrays(arrays)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert arrays["instances"].size == 20e6
+    # Offsets and ids are lists for a moment.
+    assert peak - held < 8e6
 
 
 def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

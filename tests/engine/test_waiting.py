@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -150,9 +151,11 @@ def test_an_instance_replaced_in_its_own_batch_leaves_nothing_to_others(tmp_path
     assert states[0] == states[1]
 
 
-def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes]]:
+def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes], tuple[int, ...]]:
     task = world.run(store=store).tasks[0]
-    return task.model.state_hash(), {name: array.tobytes() for name, array in task.pending.arrays().items()}
+    pending = task.pending
+    counted = pending.bytes, pending.waiting, pending.evicted, pending.kept
+    return task.model.state_hash(), {name: array.tobytes() for name, array in pending.arrays().items()}, counted
 
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -204,6 +207,40 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     kept = stores[1].entry("id3")
     assert kept is not None
     assert kept.instance == result.packed(3)
+
+
+@pytest.mark.parametrize(("known", "of"), [(0, 10), (3, 10), (10, 10), (499, 500)])
+def test_memory_follows_what_is_kept(known: int, of: int) -> None:
+    """So many of the instances become known and leave first; the others stay until their count is reached."""
+    store = Pending(LabelSettings(pending_count=200))
+    for number in range(30_000):
+        store.place(store.add(f"{number}", number, ["x"] if number % of < known else None), bytes(1_000))
+        if number % 5 == 0:
+            store.sweep()
+    # Two blocks, and as much unused as is used.
+    assert store.instances.room < 2 * 200 * 1_000 + 3 * store.instances.block_bytes
+    assert store.truths.room <= 3 * 65_536
+
+
+def test_arrays_that_contradict_each_other_are_refused() -> None:
+    store = Pending(LabelSettings(pending_count=2))
+    for number, truth in enumerate([["x"], ["x"], None, {"x": True}]):
+        store.place(store.add(f"{number}", 0, truth), b"instance")
+    store.sweep()
+    arrays = store.arrays()
+    Pending(LabelSettings()).load_arrays(arrays)
+    twice = arrays["ids"].copy()
+    twice[1] = twice[0]
+    for name, array, message in (
+        ("ids", twice, "an id occurs twice"),
+        ("marks", arrays["ids"], "an id occurs twice"),
+        ("settled", np.zeros(1, np.int64), "all is known of"),
+        ("mark_states", arrays["mark_states"] + 3, "left as 4"),
+        ("instance_offsets", np.array([0, 0, 16]), "nothing is kept of instance '2'"),
+        ("timestamps", arrays["timestamps"].astype(np.float64), "cannot be read"),
+    ):
+        with pytest.raises(SnapshotError, match=message):
+            Pending(LabelSettings()).load_arrays({**arrays, name: array})
 
 
 @pytest.mark.parametrize("name", ["ids", "instances", "truth_offsets", "learnt_rows", "settled", "orphan_values"])

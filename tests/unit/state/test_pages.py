@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.lib.array_utils import byte_bounds
 
+from streamlearn.state import pages
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.forked import Forked, can_fork
 from streamlearn.state.pages import LARGE_BYTES, LettingGo, Region, big_regions, dense_regions, gather
@@ -125,21 +126,57 @@ def test_large_pages_that_sharing_has_cut_come_back(large: np.ndarray) -> None:
 @forks
 def test_memory_in_use_is_found_wherever_it_lies_and_what_is_hardly_used_is_not(large: np.ndarray) -> None:
     objects = [bytes(100) for _ in range(300_000)]
-    hardly = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    hardly.madvise(mmap.MADV_DONTDUMP)
-    hardly[5 << 20] = 1
+    # Beside a part that is in use nobody else's memory becomes larger.
+    partly = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    partly.madvise(mmap.MADV_NOHUGEPAGE)
+    first = byte_bounds(np.frombuffer(partly, np.uint8))[0]
+    dense = -(-first // LARGE_BYTES) * LARGE_BYTES + 8 * LARGE_BYTES
+    view = np.frombuffer(partly, np.uint8)[dense - first :]
+    view[: LARGE_BYTES : mmap.PAGESIZE] = 1
+    view[LARGE_BYTES : 2 * LARGE_BYTES : 2 * mmap.PAGESIZE] = 1
     ours = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
     ours.write(bytes(64 << 20))
     regions = dense_regions()
 
     def found(address: int) -> bool:
-        return any(first <= address < end for first, end in regions)
+        return any(low <= address < high for low, high in regions)
 
-    inside = [found(id(each)) for each in objects]
-    assert np.mean(inside) > 0.9
-    assert found(byte_bounds(large)[0])
-    assert not found(byte_bounds(np.frombuffer(hardly, np.uint8))[0] + (5 << 20))
+    assert np.mean([found(id(each)) for each in objects]) > 0.8
+    assert found(byte_bounds(large)[0] + LARGE_BYTES)
+    assert found(dense)
+    assert found(dense + LARGE_BYTES - 1)
+    assert not found(dense - 1)
+    assert not found(dense + LARGE_BYTES)
     assert not found(byte_bounds(np.frombuffer(ours, np.uint8))[0])
+
+
+@forks
+def test_only_mappings_of_ones_own_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[Region] = []
+
+    def noted(mapping: Region, opened: object) -> list[Region]:
+        looked.append(mapping)
+        return [mapping]
+
+    maps = tmp_path / "maps"
+    maps.write_bytes(
+        b"1000-2000 rw-p 00000000 00:00 0                          [heap]\n"
+        b"3000-4000 rw-p 00000000 00:00 0 \n"
+        b"4000-5000 rw-p 00000000 00:00 0                          [anon: glibc: malloc]\n"
+        b"5000-6000 rw-p 00000000 fe:00 326269                     /lib/caf\xe9.so\n"
+        b"6000-7000 r--p 00000000 00:00 0 \n"
+        b"7000-8000 rw-s 00000000 00:01 1029                       /dev/zero (deleted)\n"
+        b"8000-9000 rw-p 00000000 00:00 0                          [stack]\n"
+    )
+    monkeypatch.setattr(pages, "_MAPPINGS", maps)
+    monkeypatch.setattr(pages, "_dense", noted)
+    expected = [Region(0x1000, 0x2000), Region(0x3000, 0x4000), Region(0x4000, 0x5000)]
+    allowed = tmp_path / "enabled"
+    monkeypatch.setattr(pages, "_ALLOWED", allowed)
+    for text, found in (("always [madvise] never", expected), ("always madvise [never]", [])):
+        allowed.write_text(text)
+        assert dense_regions() == found
+    assert looked == expected
 
 
 def test_addresses_that_nobody_uses_do_no_harm() -> None:
