@@ -303,7 +303,7 @@ class Pending:
         identities = unpack_names(arrays["ids"], arrays["id_offsets"])
         marks = unpack_names(arrays["marks"], arrays["mark_offsets"])
         self._reserve(len(identities) + len(marks))
-        entries = []
+        entries, complete = [], set()
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
             arrays["timestamps"].tolist(),
@@ -322,8 +322,10 @@ class Pending:
             self.waiting -= 1 if truth else 0
             entry.row, entry.assumed = row, bool(assumed)
             entries.append(entry.number)
+            if _is_complete(truth):
+                complete.add(entry.number)
         settled = [entries[place] for place in arrays["settled"].tolist()]
-        if set(settled) != {number for number in entries if _is_complete(self.truths.get(number))}:
+        if set(settled) != complete:
             raise ValueError("those that all is known of are others")
         for number in dict.fromkeys(settled):
             self._settle(number)

@@ -63,6 +63,7 @@ class SnapshotWriter:
         self._changed = threading.Condition()
         self._unfinished = 0
         self._written: dict[int, tuple[str, str]] = {}
+        self._shared = False
         self.failures = 0
         self.last: Written | None = None
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
@@ -158,13 +159,15 @@ class SnapshotWriter:
                 self._save(job)
             except Exception as error:  # an object store's client raises errors of its own
                 self._failed(job.task, error)
-            if job.forked and self._queue.empty():
+            self._shared |= job.forked
+            # Once for all tasks: it looks at the memory of all of them.
+            if self._shared and not self._waiting and self._queue.empty():
                 self._gather()
             self._finished()
 
-    @staticmethod
-    def _gather() -> None:
+    def _gather(self) -> None:
         # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
+        self._shared = False
         try:
             gather(dense_regions())
         except Exception as error:  # it helps the next snapshot, which can do without

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import NamedTuple
@@ -53,12 +53,21 @@ def _sampled(worker: Worker, done: Callable[[float], bool]) -> list[Sample]:
             return samples
 
 
-def _ended(sending: Future[float]) -> Callable[[float], bool]:
+def _sent(feed: Feed, worker: Worker, rate: float, minutes: float) -> tuple[float, list[Sample]]:
+    """Send at a rate and look at the worker; return the rate reached, and the samples."""
+
     def ended(seconds: float) -> bool:
         wait_for([sending], seconds)
         return sending.done()
 
-    return ended
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(feed.send, rate, int(rate * minutes * 60))
+        try:
+            samples = _sampled(worker, ended)
+        except BaseException:
+            feed.end()
+            raise
+    return sending.result(), samples
 
 
 def _answered(answers: Answers, number: int) -> Callable[[float], bool]:
@@ -143,10 +152,7 @@ def _idle(worker: Worker) -> None:
 
 def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, options: argparse.Namespace) -> None:
     first = len(feed.sent)
-    with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(feed.send, rate, int(rate * options.minutes * 60))
-        samples = _sampled(worker, _ended(sending))
-    sending.result()
+    _, samples = _sent(feed, worker, rate, options.minutes)
     last = len(feed.sent) - 1
     _sampled(worker, _answered(answers, last))
     p50, p99 = np.percentile(answers.milliseconds(feed.sent, first, last), [50, 99])
@@ -162,10 +168,7 @@ def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, option
 
 
 def _burst(feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: float) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        sending = pool.submit(feed.send, rate, int(rate * minutes * 60))
-        samples = _sampled(worker, _ended(sending))
-    reached = sending.result()
+    reached, samples = _sent(feed, worker, rate, minutes)
     last = len(feed.sent) - 1
     after = _sampled(worker, _answered(answers, last))
     lag = np.nanmax([sample.lag_records for sample in [*samples, *after]])

@@ -139,6 +139,24 @@ def test_large_pages_are_gathered_where_another_process_had_the_state(tmp_path: 
 
 
 @pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
+def test_large_pages_are_gathered_once_for_all_tasks(tmp_path: Path, monkeypatch: Any) -> None:
+    gathered: list[int] = []
+    monkeypatch.setattr(snapshots_module, "gather", lambda regions: gathered.append(len(snapshots(tmp_path))))
+    writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 0.0)
+    tasks = {number: big_task(1, waiting) for number, waiting in enumerate((2_000, 2_000, 10))}
+    for number, task in tasks.items():
+        task.number, task.mark = number, Metadata(1, f"{number:x}")
+        task.lineage = f"{number}" * 16
+    writer.turn(tasks)
+    writer._due = float("inf")
+    for _ in range(3):
+        assert writer.wait(30)
+        writer.turn(tasks)
+    writer.close()
+    assert (gathered, writer.failures) == ([3], 0)
+
+
+@pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 def test_memory_that_cannot_be_gathered_costs_no_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
