@@ -14,12 +14,12 @@ from river import base
 from streamlearn.encoder.labels import AllNamed, Truth
 from streamlearn.encoder.row import Features
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.drift.foreign import ForeignWatch
-from streamlearn.plan import ModelEvent
-from streamlearn.settings.model import Settings
-from streamlearn.settings.rules import Rule
-from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
-from streamlearn.stream_model import StreamModel
+from streamlearn.learner.drift.river_detector import ForeignWatch
+from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.rule import Rule
+from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.format import read_snapshot, write_snapshot
 
 _NAMES = ("labels", "text_fields")
 """Parameters that are lists of names."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from streamlearn.snapshot.format import write_snapshot
 from streamlearn.state.arrays import pack_names
-from streamlearn.state.snapshot_format import write_snapshot
 
 PATH = Path(__file__).parent / "data" / "snapshot-v1.npz"
 MANIFEST: dict[str, Any] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamlearn.state.snapshot_format import read_snapshot, write_snapshot
+from streamlearn.snapshot.format import read_snapshot, write_snapshot
 
 
 def snapshots(folder: Path) -> list[Path]:

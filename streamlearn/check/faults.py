@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from streamlearn.check.access import access_faults
-from streamlearn.check.clock import clock_faults
-from streamlearn.check.connection import connection_faults
 from streamlearn.check.storage import storage_faults
-from streamlearn.check.topics import startable
 from streamlearn.errors import StreamlearnError
-from streamlearn.settings.model import Settings
+from streamlearn.kafka.admin.access import access_faults
+from streamlearn.kafka.admin.broker_clock import clock_faults
+from streamlearn.kafka.admin.reachability import connection_faults
+from streamlearn.kafka.admin.topics import startable
+from streamlearn.settings.settings import Settings
 
 
 def faults_of(settings: Settings) -> list[str]:

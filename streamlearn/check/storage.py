@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.settings.model import Settings
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.store import SnapshotStore
 
 
 def storage_faults(settings: Settings) -> list[str]:

@@ -17,7 +17,7 @@ def check(
     with their partitions and retention; what this user may do; clocks; the place for snapshots. Nothing is changed.
     """
     from streamlearn.check.faults import faults_of
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.settings.loading import load_settings
 
     faults = faults_of(load_settings(config, overrides or ()).settings)
     for fault in faults:

@@ -12,7 +12,7 @@ from streamlearn.cli.options import Overrides
 
 if TYPE_CHECKING:
     from streamlearn.evaluation.prequential import Report
-    from streamlearn.settings.model import Settings
+    from streamlearn.settings.settings import Settings
 
 
 def compare(
@@ -92,7 +92,7 @@ def compare(
 
     from streamlearn.cli.output import opened_to_write
     from streamlearn.errors import LearnerError, UsageError
-    from streamlearn.evaluation.compare_table import print_rankings
+    from streamlearn.evaluation.comparison_table import print_rankings
     from streamlearn.evaluation.prequential import evaluate_stream
     from streamlearn.evaluation.ranking import rankings
     from streamlearn.evaluation.report import Comparison, check_plots, html_report
@@ -178,8 +178,8 @@ def _chosen(text: str, flags: Sequence[str]) -> tuple[str, Settings, str]:
 
     from streamlearn.evaluation.baselines import OURS, check_learner
     from streamlearn.evaluation.results import named
-    from streamlearn.settings.model import LearnerSettings
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.settings.loading import load_settings
+    from streamlearn.settings.settings import LearnerSettings
 
     own, colon, rest = text.partition(":")
     if own != OURS:

@@ -18,8 +18,8 @@ def show(
     """Print every setting: value, origin, unit, meaning."""
     import json
 
+    from streamlearn.settings.loading import load_settings
     from streamlearn.settings.reference import described
-    from streamlearn.settings.sources import load_settings
 
     loaded = load_settings(config, overrides or ())
     rows = described(loaded)
@@ -40,7 +40,7 @@ def show(
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
     """Check the settings; exit status 2 and one line when one is wrong."""
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.settings.loading import load_settings
 
     load_settings(config, overrides or ())
     typer.echo("the settings are right")

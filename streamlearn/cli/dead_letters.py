@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamlearn.cli.moments import moment_of, time_of
 from streamlearn.cli.options import Config, Overrides
+from streamlearn.cli.time_options import moment_of, time_of
 from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
 
 if TYPE_CHECKING:
+    from streamlearn.kafka.dead_letter_reader import DeadLetterReader, Wanted
     from streamlearn.records.dead_letter import Letter
-    from streamlearn.settings.model import Settings
-    from streamlearn.source.dead_letters import DeadLetterReader, Wanted
+    from streamlearn.settings.settings import Settings
 
 app = typer.Typer(
     name="dead-letters",
@@ -143,7 +143,7 @@ def replay(
     Once what was wrong is mended: a producer's records stay as wrong as they were. A record gets the header
     streamlearn.replayed; one that is refused again is replayed only with --again.
     """
-    from streamlearn.sink.replay import Replayer
+    from streamlearn.kafka.dead_letter_replayer import Replayer
 
     settings = _settings(config, overrides)
     wanted = _wanted(reasons, topics, partitions, since, until)
@@ -184,14 +184,14 @@ def replay(
 
 
 def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.settings.loading import load_settings
 
     return load_settings(config, overrides or ()).settings
 
 
 def _reader(settings: Settings) -> DeadLetterReader:
-    from streamlearn.check.connection import check_admission
-    from streamlearn.source.dead_letters import DeadLetterReader
+    from streamlearn.kafka.admin.reachability import check_admission
+    from streamlearn.kafka.dead_letter_reader import DeadLetterReader
 
     check_admission(settings)
     return DeadLetterReader(settings)
@@ -204,7 +204,7 @@ def _wanted(
     since: str | None,
     until: str | None,
 ) -> Wanted:
-    from streamlearn.source.dead_letters import Wanted
+    from streamlearn.kafka.dead_letter_reader import Wanted
 
     return Wanted(
         frozenset(reasons or ()),

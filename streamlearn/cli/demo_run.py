@@ -16,20 +16,20 @@ from rich.console import Console
 
 from streamlearn.cli.demo_summary import summary
 from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
-from streamlearn.engine.engine import Engine
-from streamlearn.engine.instruments import NoInstruments
-from streamlearn.engine.task import Applied, Task
-from streamlearn.engine.telemetry import EngineInstruments
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.metrics_observer import EngineInstruments
+from streamlearn.engine.observer import NoInstruments
+from streamlearn.engine.tasks.task import Applied, Task
 from streamlearn.errors import UsageError
-from streamlearn.settings.model import EngineSettings, KafkaSettings, MeasureSettings, Settings
+from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.settings import EngineSettings, KafkaSettings, MeasureSettings, Settings
 from streamlearn.sink.file import FileSink
-from streamlearn.source.log import MemoryLog
 from streamlearn.source.memory import MemorySource
+from streamlearn.source.memory_log import MemoryLog
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import generator
-from streamlearn.telemetry.http import ServiceServer
-from streamlearn.telemetry.registry import ServiceMetrics
-from streamlearn.warm_up import warm_up
+from streamlearn.telemetry.http_server import ServiceServer
+from streamlearn.telemetry.metrics import ServiceMetrics
 
 GROUP = "streamlearn-demo"
 BATCH_INSTANCES = 200

@@ -91,8 +91,8 @@ def evaluate(
     from streamlearn.codec.encode import encode_prediction
     from streamlearn.evaluation.baselines import OURS, check_learner
     from streamlearn.evaluation.prequential import AnsweredRow, evaluate_stream
-    from streamlearn.evaluation.table import print_reports
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.evaluation.report_table import print_reports
+    from streamlearn.settings.loading import load_settings
     from streamlearn.streams import StreamRow, open_stream
 
     check_learner(learner)

@@ -40,13 +40,13 @@ def produce(
     ] = None,
 ) -> None:
     """Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based row."""
-    from streamlearn.check.connection import check_admission, no_broker
     from streamlearn.codec.decode import EVERY_FIELD
     from streamlearn.errors import UsageError
+    from streamlearn.kafka.admin.reachability import check_admission, no_broker
+    from streamlearn.kafka.instance_producer import NoBrokerError, send_stream
     from streamlearn.settings.addresses import server_addresses
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.settings.loading import load_settings
     from streamlearn.streams import open_stream
-    from streamlearn.streams.producing import NoBrokerError, send_stream
 
     advice = "start it, or set kafka.bootstrap_servers"
     if bootstrap is not None:

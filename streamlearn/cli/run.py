@@ -24,8 +24,8 @@ def run(
     Ctrl-C and SIGTERM end it cleanly: the batch at hand is committed and a snapshot is written.
     """
     from streamlearn.cli.worker import serve
-    from streamlearn.logs import configure_logs
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.logging_setup import configure_logs
+    from streamlearn.settings.loading import load_settings
 
     settings = load_settings(config, overrides or ()).settings
     configure_logs(settings.log)

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamlearn.cli.moments import moment_of, time_of
 from streamlearn.cli.options import AsJson, Config, Overrides
+from streamlearn.cli.time_options import moment_of, time_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from streamlearn.settings.model import Settings
-    from streamlearn.state.snapshot_store import SnapshotEntry, SnapshotStore
+    from streamlearn.settings.settings import Settings
+    from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 
 app = typer.Typer(
     name="snapshot",
@@ -67,7 +67,7 @@ def inspect(target: Target = None, config: Config = None, overrides: Overrides =
     """Show the manifest and the arrays of a snapshot; of several, the one with the highest sequence of each task."""
     manifests = []
     if _is_file(target):
-        from streamlearn.state.snapshot_format import read_manifest
+        from streamlearn.snapshot.format import read_manifest
 
         manifests.append((str(target), _of_file(str(target), read_manifest)))
     else:
@@ -95,7 +95,7 @@ def verify(
 ) -> None:
     """Check every byte of a snapshot, or of all snapshots at a location; exit with status 1 if one is not right."""
     from streamlearn.errors import SnapshotError
-    from streamlearn.state.snapshot_format import verify_snapshot
+    from streamlearn.snapshot.format import verify_snapshot
 
     if against_journal:
         _prove(target, config, overrides)
@@ -119,7 +119,7 @@ def _prove(target: str | None, config: Path | None, overrides: Sequence[str] | N
     """Check every byte, and apply the journal again."""
     import contextlib
 
-    from streamlearn.cli.snapshot_proof import Prover
+    from streamlearn.cli.snapshot_verify import Prover
     from streamlearn.errors import JournalError, SnapshotError
 
     faults = 0
@@ -193,7 +193,7 @@ def _taken(store: SnapshotStore, entry: SnapshotEntry) -> str:
 
 
 def _store(location: str | None, config: Path | None, overrides: Sequence[str] | None) -> SnapshotStore:
-    from streamlearn.state.snapshot_store import SnapshotStore
+    from streamlearn.snapshot.store import SnapshotStore
 
     if location is not None:
         return SnapshotStore(location)
@@ -201,7 +201,7 @@ def _store(location: str | None, config: Path | None, overrides: Sequence[str] |
 
 
 def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.settings.loading import load_settings
 
     return load_settings(config, overrides or (), os.environ).settings
 

@@ -6,13 +6,13 @@ import contextlib
 
 import typer
 
-from streamlearn.check.connection import check_admission
-from streamlearn.cli.moments import time_of
-from streamlearn.engine.rollback import Choice, Plan, plan_rollback, roll_back
-from streamlearn.settings.model import Settings
-from streamlearn.sink.kafka import KafkaSink
-from streamlearn.source.kafka import KafkaSource
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.cli.time_options import time_of
+from streamlearn.engine.recovery.rollback import Choice, Plan, plan_rollback, roll_back
+from streamlearn.kafka.admin.reachability import check_admission
+from streamlearn.kafka.sink import KafkaSink
+from streamlearn.kafka.source import KafkaSource
+from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.store import SnapshotStore
 
 LEAVING_SECONDS = 2.0
 """What the coordinator may take, beyond the session's time, to see that a member is gone."""

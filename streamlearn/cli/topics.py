@@ -12,8 +12,8 @@ app = typer.Typer(name="topics", help="Create and check the topics that a config
 @app.command("create")
 def create(config: Config = None, overrides: Overrides = None) -> None:
     """Create the topics that are missing, with the right partitions and retention."""
-    from streamlearn.check.topics import Topics
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.kafka.admin.topics import Topics
+    from streamlearn.settings.loading import load_settings
 
     topics = Topics(load_settings(config, overrides or ()).settings)
     try:
@@ -26,8 +26,8 @@ def create(config: Config = None, overrides: Overrides = None) -> None:
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
     """Check the topics; one line a fault, and exit status 2, when something is wrong."""
-    from streamlearn.check.topics import Topics
-    from streamlearn.settings.sources import load_settings
+    from streamlearn.kafka.admin.topics import Topics
+    from streamlearn.settings.loading import load_settings
 
     topics = Topics(load_settings(config, overrides or ()).settings)
     try:

@@ -10,19 +10,19 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry
 
-from streamlearn import __version__
-from streamlearn.check.topics import prepare_topics
-from streamlearn.engine.engine import Engine
-from streamlearn.engine.telemetry import EngineInstruments
-from streamlearn.engine.watchdog import Watchdog
-from streamlearn.settings.model import Settings
+from streamlearn._version import __version__
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.loop.watchdog import Watchdog
+from streamlearn.engine.metrics_observer import EngineInstruments
+from streamlearn.kafka.admin.topics import prepare_topics
+from streamlearn.kafka.sink import KafkaSink
+from streamlearn.kafka.source import KafkaSource
+from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.secrets import secret
-from streamlearn.sink.kafka import KafkaSink
-from streamlearn.source.kafka import KafkaSource
-from streamlearn.state.snapshot_store import SnapshotStore
-from streamlearn.telemetry.http import ServiceServer
-from streamlearn.telemetry.registry import ServiceMetrics
-from streamlearn.warm_up import warm_up
+from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.store import SnapshotStore
+from streamlearn.telemetry.http_server import ServiceServer
+from streamlearn.telemetry.metrics import ServiceMetrics
 
 _logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from streamlearn.errors import RecordError
-from streamlearn.settings.model import LimitSettings
+from streamlearn.settings.settings import LimitSettings
 
 Value = float | bool | str | None
 Truth = list[str] | dict[str, bool]

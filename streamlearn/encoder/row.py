@@ -12,7 +12,7 @@ import numpy as np
 from streamlearn.encoder.columns import UNSEEN, Columns
 from streamlearn.encoder.scaling import Scaling, encode_rows
 from streamlearn.encoder.text import TextFields
-from streamlearn.state.blocks import parts_of
+from streamlearn.state.lazy_arrays import parts_of
 
 Value = float | int | bool | str | None
 Features = Mapping[str, Value] | Sequence[Value]

@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log32
 from streamlearn.errors import SnapshotError
+from streamlearn.kernels.compiler import kernel
+from streamlearn.numerics.exp_log import log32
 from streamlearn.state.growth import grown
 
 CLIP = 5.0

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from streamlearn.engine import journal
-from streamlearn.engine.task import CommitPart, Task
+from streamlearn.engine.journal import records as journal
+from streamlearn.engine.tasks.task import CommitPart, Task
 from streamlearn.errors import RetryableError, TopicError
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.source.base import Committed, Source, TopicPartition

@@ -15,17 +15,18 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from streamlearn.arithmetic.kernel_cache import kernel_hash
-from streamlearn.engine import commit, journal
-from streamlearn.engine.journal_reader import Entry, entry_of
-from streamlearn.engine.replay import Replay
-from streamlearn.engine.restore import Progress, Restore
-from streamlearn.engine.scope import tasks_of
-from streamlearn.engine.task import Task
+from streamlearn.engine import commit
+from streamlearn.engine.journal import records as journal
+from streamlearn.engine.journal.reader import Entry, entry_of
+from streamlearn.engine.recovery.replay import Replay
+from streamlearn.engine.recovery.restore import Progress, Restore
+from streamlearn.engine.tasks.task import Task
+from streamlearn.engine.tasks.task_scope import tasks_of
 from streamlearn.errors import SnapshotError
-from streamlearn.settings.model import Settings
+from streamlearn.kernels.cache import kernel_hash
+from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
-from streamlearn.state.snapshot_store import SnapshotStore
 
 _logger = logging.getLogger(__name__)
 

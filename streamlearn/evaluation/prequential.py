@@ -12,13 +12,14 @@ import numpy as np
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.errors import LearnerError, UsageError
 from streamlearn.evaluation import calibration
-from streamlearn.evaluation.baselines.catalogue import OURS, Start, baseline
-from streamlearn.settings.model import Settings
-from streamlearn.settings.rules import Rule
-from streamlearn.stream_model import StreamModel, text_fields
+from streamlearn.evaluation.baselines.base import Start
+from streamlearn.evaluation.baselines.catalogue import OURS, baseline
+from streamlearn.model.measures import Measures
+from streamlearn.model.stream_model import StreamModel, text_fields
+from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.rule import Rule
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import Features, Stream, StreamRow
-from streamlearn.telemetry.measures import Measures
-from streamlearn.warm_up import warm_up
 
 BATCH_ROWS = 500
 LEAST_COLUMNS = 1_024

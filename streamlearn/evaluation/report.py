@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from streamlearn._version import __version__
 from streamlearn.errors import UsageError
-from streamlearn.evaluation.compare_table import overall_order, verdict
+from streamlearn.evaluation.comparison_table import overall_order, verdict
 from streamlearn.evaluation.prequential import Report
 from streamlearn.evaluation.ranking import MEASURES, Ranking
 from streamlearn.evaluation.results import Result, learner_name

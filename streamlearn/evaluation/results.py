@@ -13,7 +13,7 @@ from streamlearn.errors import UsageError
 from streamlearn.evaluation.baselines.catalogue import OURS
 from streamlearn.evaluation.calibration import NAMES as OF_PROBABILITIES
 from streamlearn.evaluation.prequential import Report
-from streamlearn.telemetry.measures import NAMES
+from streamlearn.model.measures import NAMES
 
 PUBLISHED_MEASURES = {
     "subset_acc": "subset_accuracy",

@@ -1,6 +1,7 @@
 """A second truth for a row that was learnt: what it adds or corrects is learnt once, by every part that can.
 
-The experts and the mixer: `experts.correction`. Thresholds and weights of the decision learn labels that become known;
+The experts and the mixer: `experts.ensemble_correction`. Thresholds and weights of the decision learn labels that
+become known;
 label sets, pools, trees and the partition learn the row when all its labels are known for the first time. Drift
 detectors see a row's first truth only.
 """
@@ -9,20 +10,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.decode.cluster_tree import cluster_tree_learn_row
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.decision import decision_rows
+from streamlearn.learner.decode.fixed_share import fixed_share_learn_row
 from streamlearn.learner.decode.learned_pool import learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.learner.decode.thresholds import thresholds_learn_row
+from streamlearn.learner.decode.tree_prior import cluster_tree_learn_row
 from streamlearn.learner.decode.utility import utility_learn_row
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.events import LABEL_SETS, NOTHING, EventBuffer, note_event
-from streamlearn.learner.experts.correction import panel_correct_row
+from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, EventBuffer, note_event
+from streamlearn.learner.experts.ensemble_correction import panel_correct_row
 from streamlearn.learner.experts.neighbour_window import COMPLETE as ROW_COMPLETE
 from streamlearn.learner.experts.neighbour_window import POSITIVES, ROW_KNOWN, WINDOW, window_find
-from streamlearn.learner.mixture.fixed_share import fixed_share_learn_row
-from streamlearn.learner.mixture.logistic import mixer_learn_row
+from streamlearn.learner.mixture.logistic_mixing import mixer_learn_row
 from streamlearn.learner.partition.clusters import partition_learn_row
 from streamlearn.learner.step import COMPLETE, LEARNT, LearnerState, Scratch, infer_row, predict_logits
 
@@ -67,7 +68,7 @@ def correct_row(
     row: int,
     events: EventBuffer,
 ) -> None:
-    """Learn a second truth for a row; arguments as for `experts.correction.panel_correct_row`.
+    """Learn a second truth for a row; arguments as for `experts.ensemble_correction.panel_correct_row`.
 
     What is known of recent label sets is in the panel's scratch already. There has to be room for one event.
     """

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.decode.rules import best_labels, probability
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.entries import Entries
+from streamlearn.learner.scores import best_labels, probability
 
 PREDICT = 1
 LEARN = 2
@@ -26,9 +26,10 @@ class Operations(NamedTuple):
 
     ``kind`` uint8[n] of PREDICT and LEARN; the instance is ``entries`` from ``first`` to ``last`` int64[n]; the truth
     is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts`` int64[n + 1], ``complete``
-    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.rules`. A row that only
-    learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values`` float32 from
-    ``recent_starts`` int64[n + 1]; or takes it from the answer of the row ``recent_of`` int64[n] of this walk, unless
+    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.decision_rules`. A row
+    that only learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values``
+    float32 from ``recent_starts`` int64[n + 1]; or takes it from the answer of the row ``recent_of`` int64[n] of this
+    walk, unless
     that is -1.
     """
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.decision import (
     DecisionScratch,
     DecisionState,
@@ -18,24 +18,24 @@ from streamlearn.learner.decode.decision import (
     decision_learn_row,
     decision_rows,
 )
+from streamlearn.learner.decode.decision_rules import choose_row
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
-from streamlearn.learner.decode.rules import choose_row
-from streamlearn.learner.drift.monitors import monitors_learn_row
-from streamlearn.learner.drift.watch import MonitorScratch, WatchState
+from streamlearn.learner.drift.cluster_loss import monitors_learn_row
+from streamlearn.learner.drift.detectors import MonitorScratch, WatchState
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.events import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
-from streamlearn.learner.experts.burst import FEATURES_AT_MOST
-from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
-from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
-from streamlearn.learner.experts.panel import (
+from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
+from streamlearn.learner.experts.ensemble import (
     PanelScratch,
     PanelState,
     panel_learn_row,
     panel_predict_row,
     panel_recall,
 )
-from streamlearn.learner.experts.seats import WIDE_VOTE
-from streamlearn.learner.mixture.logistic import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
+from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
+from streamlearn.learner.experts.logit_rows import WIDE_VOTE
+from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
+from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
+from streamlearn.learner.mixture.logistic_mixing import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.operations import (
     END,
     EVENTS_FULL,

@@ -6,15 +6,15 @@ from functools import cached_property
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import compile_inner
+from streamlearn.kernels.compiler import compile_inner
 from streamlearn.learner.decode.decision import Decision, decision_choose_row, decision_infer_row, decision_learn_row
-from streamlearn.learner.drift.monitors import monitors_learn_row
-from streamlearn.learner.drift.watch import MonitorScratch, Watch
+from streamlearn.learner.drift.cluster_loss import monitors_learn_row
+from streamlearn.learner.drift.detectors import MonitorScratch, Watch
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.events import event_buffer
-from streamlearn.learner.experts.panel import Panel, panel_learn_row, panel_predict_row
-from streamlearn.learner.mixture.logistic import Mixer, mixer_learn_row, mixer_predict_row
-from streamlearn.learner.partition.tree import empty_tree
+from streamlearn.learner.event_buffer import event_buffer
+from streamlearn.learner.experts.ensemble import Panel, panel_learn_row, panel_predict_row
+from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_learn_row, mixer_predict_row
+from streamlearn.learner.partition.cluster_tree import empty_tree
 
 _INT8 = np.zeros(1, np.int8)
 _UINT8 = np.zeros(1, np.uint8)

@@ -11,7 +11,7 @@ EXPERTS = {
     "default": (*FAST, "neighbours", "naive_bayes", "burst"),
     "fast": FAST,
 }
-"""The experts of each other preset, of `learner.experts.seats.NAMES`; the label rates are on every panel."""
+"""The experts of each other preset, of `learner.experts.logit_rows.NAMES`; the label rates are on every panel."""
 
 POOLED_SETS = {"default": 1000, "fast": 300}
 """How many label sets the pool of each of them takes."""

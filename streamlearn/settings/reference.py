@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from streamlearn.settings.sources import LoadedSettings, known_settings, load_settings
+from streamlearn.settings.loading import LoadedSettings, known_settings, load_settings
 
 HIDDEN = "**********"
 

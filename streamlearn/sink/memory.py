@@ -7,7 +7,7 @@ from typing import Any
 
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import Committed, TopicPartition
-from streamlearn.source.log import MemoryLog
+from streamlearn.source.memory_log import MemoryLog
 
 
 class MemorySink:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from streamlearn.source.base import AssignmentChange, Bounds, Committed, RawRecord, TopicPartition
-from streamlearn.source.log import MemoryLog
+from streamlearn.source.memory_log import MemoryLog
 
 
 class _MemoryReader:

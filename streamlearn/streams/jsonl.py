@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from streamlearn.codec.decode import decode_instance
 from streamlearn.errors import RecordError, UsageError
-from streamlearn.settings.model import LimitSettings
+from streamlearn.settings.settings import LimitSettings
 from streamlearn.streams.base import StreamRow
 
 

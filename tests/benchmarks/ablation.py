@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.learner.decode.joint import POOL_ALONE, TREE_ALONE
-from streamlearn.learner.experts.seats import NAMES
-from streamlearn.learner.mixture.logistic import OVERALL, OWN, RANK, SETS, SUPPORT
-from streamlearn.learner.model import Learner
-from streamlearn.settings.model import Settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.experts.logit_rows import NAMES
+from streamlearn.learner.mixture.logistic_mixing import OVERALL, OWN, RANK, SETS, SUPPORT
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.opening import open_stream
 

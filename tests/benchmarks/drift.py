@@ -32,14 +32,14 @@ from typing import Any, NamedTuple, get_args
 
 from river.drift import ADWIN
 
-from streamlearn.settings.model import Settings
-from streamlearn.settings.sources import load_settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.loading import load_settings
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import Drift, GeneratedStream, generator
 from streamlearn.streams.synthetic.drifting import PERIOD, Drifting
 from streamlearn.streams.synthetic.meta_drift import MetaDrift, MetaLabelStream, MetaLabelTurnover, What
-from streamlearn.warm_up import warm_up
 
 BEFORE = 2_000
 HORIZON = 1_500

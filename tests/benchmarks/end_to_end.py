@@ -28,15 +28,15 @@ import numpy as np
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from streamlearn.check.topics import prepare_topics
 from streamlearn.cli.worker import COLLECT_AFTER_OBJECTS
-from streamlearn.engine.engine import Engine
-from streamlearn.engine.instruments import NoInstruments
-from streamlearn.settings.model import Settings
-from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.observer import NoInstruments
+from streamlearn.kafka.admin.topics import prepare_topics
+from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
+from streamlearn.kafka.source import KafkaSource
+from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.settings import Settings
 from streamlearn.source import base
-from streamlearn.source.kafka import KafkaSource
-from streamlearn.warm_up import warm_up
 from tests.benchmarks.traffic import Answers, Feed, records
 from tests.benchmarks.worker import BATCH, WAIT_SECONDS, Worker, broker, settings_for
 

@@ -24,15 +24,15 @@ import numpy as np
 from river import linear_model
 from vowpalwabbit import Workspace
 
-from streamlearn.learner.base import StreamLearner
-from streamlearn.learner.decode.rules import CODES
+from streamlearn.learner.decode.decision_rules import CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
-from streamlearn.learners import new_learner
-from streamlearn.settings.model import Settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.learner.stream_learner import StreamLearner
+from streamlearn.model.learner_factory import new_learner
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.opening import open_stream
-from streamlearn.warm_up import warm_up
 from tests.datasets import datasets_folder
 
 STREAMS = ("imdb", "tmc2007", "ng20", "slashdot", "yeast", "scene", "bibtex", "delicious")

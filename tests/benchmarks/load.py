@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.check.topics import prepare_topics
-from streamlearn.settings.model import Settings
+from streamlearn.kafka.admin.topics import prepare_topics
+from streamlearn.settings.settings import Settings
 from tests.benchmarks.traffic import Answers, Feed
 from tests.benchmarks.worker import Worker, broker, settings_for, wait
 

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.learners import learner_bytes_bound
-from streamlearn.settings.model import Settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.model.learner_factory import learner_bytes_bound
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import Stream
 from streamlearn.streams.opening import open_stream
 

@@ -30,16 +30,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamlearn.engine.restore import loaded
-from streamlearn.engine.snapshots import SnapshotWriter
-from streamlearn.engine.task import Batch, Task
-from streamlearn.plan import StoredInstance
-from streamlearn.settings.model import Settings
+from streamlearn.engine.recovery.restore import loaded
+from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
+from streamlearn.engine.tasks.task import Batch, Task
+from streamlearn.model.micro_batch import StoredInstance
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.fork import Forked
+from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
-from streamlearn.state.forked import Forked
-from streamlearn.state.snapshot_store import SnapshotStore
-from streamlearn.stream_model import StreamModel
 
 LABELS = 512
 CELL_BYTES = 28

@@ -18,7 +18,7 @@ import time
 import uuid
 from pathlib import Path
 
-from streamlearn.check.topics import prepare_topics
+from streamlearn.kafka.admin.topics import prepare_topics
 from tests.benchmarks.traffic import Answers, Feed
 from tests.benchmarks.worker import WAIT_SECONDS, Worker, broker, settings_for, wait
 

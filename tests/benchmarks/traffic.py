@@ -16,7 +16,7 @@ from confluent_kafka import KafkaError, Message, Producer
 from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 
 FEATURES, LABELS, TRUE_LABELS, RECORD_BYTES = 40, 20, 3, 630
 POOL = 20_000

@@ -15,8 +15,8 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from streamlearn.settings.model import Settings
-from streamlearn.telemetry.registry import PREFIX
+from streamlearn.settings.settings import Settings
+from streamlearn.telemetry.metrics import PREFIX
 from tests.integration.brokers import Broker
 
 BATCH = 5_000

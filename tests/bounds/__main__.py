@@ -14,10 +14,10 @@ import sys
 import time
 from pathlib import Path
 
-from streamlearn.engine.task import Batch, Task
-from streamlearn.settings.model import Settings
+from streamlearn.engine.tasks.task import Batch, Task
+from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.settings import Settings
 from streamlearn.source.base import TopicPartition
-from streamlearn.warm_up import warm_up
 from tests.bounds.adversary import records
 
 BATCH = 500

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from random import Random
 
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord
 
 

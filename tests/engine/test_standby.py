@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.engine import assignment, standby
-from streamlearn.engine.engine import Engine
+from streamlearn.engine import standby
+from streamlearn.engine.loop import task_factory as assignment
+from streamlearn.engine.loop.engine import Engine
 from tests.engine.world import JOURNAL, Crash, Faults, FaultyInstruments, WaitingSource, World, rows
 from tests.snapshot_faults import alter_weights, snapshots
 

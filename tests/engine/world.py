@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamlearn.engine.engine import Engine
-from streamlearn.engine.instruments import NoInstruments
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.observer import NoInstruments
 from streamlearn.engine.standby import Standing
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.sink.memory import MemorySink
+from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import AssignmentChange, Committed, RawRecord, TopicPartition
-from streamlearn.source.log import MemoryLog
 from streamlearn.source.memory import MemorySource
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.source.memory_log import MemoryLog
 
 GROUP = "group"
 JOURNAL = "group-journal"

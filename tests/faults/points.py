@@ -37,22 +37,22 @@ def _temporary(arguments: tuple[Any, ...], result: Any) -> bool:
 
 POINTS: dict[str, Point] = {
     # the loop, in its order
-    "polled": Point("streamlearn.source.kafka:KafkaSource.poll", "after", _gave_records),
-    "applied": Point("streamlearn.engine.task:Batch.run", "after"),
+    "polled": Point("streamlearn.kafka.source:KafkaSource.poll", "after", _gave_records),
+    "applied": Point("streamlearn.engine.tasks.task:Batch.run", "after"),
     "transaction begun": Point("kafka:KafkaProducer.begin_transaction", "after"),
     "outputs sent": Point("kafka:KafkaProducer.flush", "before"),
     "outputs flushed": Point("kafka:KafkaProducer.flush", "after"),
     "offsets sent": Point("kafka.producer.transaction_manager:TransactionManager.begin_commit", "before"),
     "commit asked for": Point("kafka.producer.transaction_manager:TransactionManager.begin_commit", "after"),
     "commit answered": Point("kafka.producer.transaction_manager:EndTxnHandler.handle_response", "before"),
-    "committed": Point("streamlearn.sink.kafka:KafkaSink.commit", "after"),
+    "committed": Point("streamlearn.kafka.sink:KafkaSink.commit", "after"),
     # coming back
     "taken over": Point("kafka:KafkaProducer.init_transactions", "after"),
-    "settled": Point("streamlearn.sink.kafka:KafkaSink.open", "after"),
-    "replaying": Point("streamlearn.engine.replay:Replay.apply", "after"),
-    "restored": Point("streamlearn.engine.restore:Restore.run", "after"),
+    "settled": Point("streamlearn.kafka.sink:KafkaSink.open", "after"),
+    "replaying": Point("streamlearn.engine.recovery.replay:Replay.apply", "after"),
+    "restored": Point("streamlearn.engine.recovery.restore:Restore.run", "after"),
     # beside it
-    "snapshot taken": Point("streamlearn.engine.snapshots:SnapshotWriter.take", "after"),
+    "snapshot taken": Point("streamlearn.engine.recovery.snapshot_writer:SnapshotWriter.take", "after"),
     "snapshot half written": Point("zipfile:ZipFile.open", "after", _writes),
     "snapshot before its rename": Point("pathlib:Path.replace", "before", _temporary),
     "snapshot after its rename": Point("pathlib:Path.replace", "after", _temporary),

@@ -87,8 +87,8 @@ def _serve(settings: list[str], requests: IO[str]) -> None:
     import kafka  # noqa: F401  (loaded before the first fork)
 
     import streamlearn.cli.worker  # noqa: F401
-    from streamlearn.settings.sources import load_settings
-    from streamlearn.warm_up import warm_up
+    from streamlearn.model.warm_up import warm_up
+    from streamlearn.settings.loading import load_settings
 
     warm_up(load_settings(None, settings[1::2], {}).settings)
     for line in requests:

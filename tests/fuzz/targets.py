@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.codec.decode import decode_instance, decode_label
-from streamlearn.engine import journal
+from streamlearn.engine.journal import records as journal
 from streamlearn.errors import StreamlearnError
-from streamlearn.settings.model import LimitSettings
-from streamlearn.settings.sources import load_settings
-from streamlearn.state.snapshot_format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
+from streamlearn.settings.loading import load_settings
+from streamlearn.settings.settings import LimitSettings
+from streamlearn.snapshot.format import read_manifest, read_snapshot, verify_snapshot, write_snapshot
 from streamlearn.streams.arff import ArffStream
 from streamlearn.streams.base import Stream
 from streamlearn.streams.jsonl import JsonLinesStream

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamlearn.evaluation.prequential import Report, evaluate_stream
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.opening import open_stream
 
 FILE = Path(__file__).with_name("figures.json")

@@ -116,8 +116,8 @@ def engine_case(preset: str, folder: Path) -> dict[str, str]:
     """Return the hashes of a task's state and of everything that the engine wrote, on two partitions."""
     with pytest.MonkeyPatch.context() as patch:
         # The lineage record holds the hash of the sources, which any change of a comment moves.
-        patch.setattr("streamlearn.engine.assignment.kernel_hash", lambda: "k" * 32)
-        patch.setattr("streamlearn.engine.restore.kernel_hash", lambda: "k" * 32)
+        patch.setattr("streamlearn.engine.loop.task_factory.kernel_hash", lambda: "k" * 32)
+        patch.setattr("streamlearn.engine.recovery.restore.kernel_hash", lambda: "k" * 32)
         world = World(folder, partitions=2, learner={"preset": preset}, topics={"labels": "labels"})
         _feed(world)
         engine = world.run()

@@ -15,11 +15,11 @@ from hashlib import blake2b
 import numpy as np
 from msgspec.structs import replace
 
-from streamlearn.engine import journal
-from streamlearn.engine.align import merged
-from streamlearn.engine.task import Batch, Task
-from streamlearn.settings.model import Settings
-from streamlearn.settings.sources import load_settings
+from streamlearn.engine.journal import records as journal
+from streamlearn.engine.tasks.task import Batch, Task
+from streamlearn.engine.tasks.timestamp_merge import merged
+from streamlearn.settings.loading import load_settings
+from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
 from tests.integration.service import Service
 

@@ -15,8 +15,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import CoordinatorNotAvailableError
 from kafka.structs import TopicPartition
 
-from streamlearn.check.topics import prepare_topics
-from streamlearn.settings.sources import load_settings
+from streamlearn.kafka.admin.topics import prepare_topics
+from streamlearn.settings.loading import load_settings
 
 TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 

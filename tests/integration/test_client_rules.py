@@ -13,12 +13,12 @@ from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.engine.commit import read_mark
 from streamlearn.errors import OvertakenError, RetryableError
-from streamlearn.settings.model import Settings
+from streamlearn.kafka import source as source_module
+from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
+from streamlearn.kafka.source import KafkaSource
+from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
-from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
-from streamlearn.source import kafka as source_module
 from streamlearn.source.base import AssignmentChange, Committed, TopicPartition
-from streamlearn.source.kafka import KafkaSource
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 

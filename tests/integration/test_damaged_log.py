@@ -12,7 +12,8 @@ import pytest
 from kafka import KafkaProducer
 
 from streamlearn.errors import StopError
-from streamlearn.source import reader, withheld
+from streamlearn.kafka import range_reader as reader
+from streamlearn.kafka import stalled_partitions as withheld
 from streamlearn.source.base import TopicPartition
 from tests.integration.conftest import Broker
 from tests.integration.reference import settings_of

@@ -14,8 +14,8 @@ from kafka.producer.transaction_manager import TransactionalRequestResult, TxnOf
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
-from streamlearn.sink import ending
-from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
+from streamlearn.kafka import transaction_markers as ending
+from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 

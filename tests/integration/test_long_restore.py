@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from streamlearn.engine.engine import Engine
-from streamlearn.engine.replay import Replay
-from streamlearn.sink.kafka import KafkaSink
-from streamlearn.source import kafka as source_module
-from streamlearn.source.kafka import KafkaSource
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.recovery.replay import Replay
+from streamlearn.kafka import source as source_module
+from streamlearn.kafka.sink import KafkaSink
+from streamlearn.kafka.source import KafkaSource
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import answered_once, instance

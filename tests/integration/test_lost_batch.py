@@ -9,11 +9,11 @@ from typing import Literal
 
 import pytest
 
-from streamlearn.engine.engine import Engine
-from streamlearn.sink import kafka as sink_module
-from streamlearn.sink.kafka import PRODUCER_OPTIONS, KafkaSink
-from streamlearn.source.kafka import KafkaSource
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.kafka import sink as sink_module
+from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
+from streamlearn.kafka.source import KafkaSource
+from streamlearn.snapshot.store import SnapshotStore
 from tests.integration.proxy import INIT_PRODUCER_ID, PRODUCE, Loss, Proxy
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service

@@ -26,10 +26,10 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from streamlearn.check.connection import connection_faults
 from streamlearn.check.faults import faults_of
-from streamlearn.settings.model import Settings
-from streamlearn.settings.sources import load_settings
+from streamlearn.kafka.admin.reachability import connection_faults
+from streamlearn.settings.loading import load_settings
+from streamlearn.settings.settings import Settings
 from tests.certificates import issue
 from tests.integration.brokers import Broker
 from tests.integration.reference import assert_equals_an_uninterrupted_run

@@ -8,10 +8,10 @@ import sys
 import pytest
 from kafka import KafkaAdminClient
 
-from streamlearn.check.topics import FoundTopic, Topics, prepare_topics
 from streamlearn.errors import RetryableError, TopicError
-from streamlearn.settings.model import Settings
-from streamlearn.settings.sources import load_settings
+from streamlearn.kafka.admin.topics import FoundTopic, Topics, prepare_topics
+from streamlearn.settings.loading import load_settings
+from streamlearn.settings.settings import Settings
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 

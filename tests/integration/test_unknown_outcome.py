@@ -9,11 +9,11 @@ from typing import Literal
 
 import pytest
 
-from streamlearn.engine.engine import Engine
-from streamlearn.sink import kafka as sink_module
-from streamlearn.sink.kafka import KafkaSink
-from streamlearn.source.kafka import KafkaSource
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.kafka import sink as sink_module
+from streamlearn.kafka.sink import KafkaSink
+from streamlearn.kafka.source import KafkaSource
+from streamlearn.snapshot.store import SnapshotStore
 from tests.integration.proxy import END_TRANSACTION, INIT_PRODUCER_ID, Loss, Proxy
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
@@ -64,7 +64,7 @@ def test_an_unknown_commit_outcome_is_resolved_with_the_process_alive(
 
 
 def _chain(service: Service, seq: int) -> str:
-    from streamlearn.engine import journal
+    from streamlearn.engine.journal import records as journal
 
     records = [journal.decode(record.value, "") for record in service.read_topic(f"{service.name}-journal")]
     return next(each.chain for each in records if isinstance(each, journal.BatchRecord) and each.seq == seq)

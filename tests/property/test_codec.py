@@ -17,7 +17,7 @@ from streamlearn.records.instance import Instance
 from streamlearn.records.label import Label
 from streamlearn.records.metrics import Metrics
 from streamlearn.records.prediction import Prediction
-from streamlearn.settings.model import LimitSettings
+from streamlearn.settings.settings import LimitSettings
 
 LIMITS = LimitSettings()
 TEXT = st.text(st.characters(codec="utf-8"), max_size=8)

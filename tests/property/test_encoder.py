@@ -1,4 +1,4 @@
-"""The encoder equals the plain one of `tests/naive/encoder.py`, whatever it is asked in one call or remembers."""
+"""The encoder equals the plain one of `tests/naive/encoder/row.py`, whatever it is asked in one call or remembers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamlearn.encoder.row import SHAPES_REMEMBERED, EncodedRows, Encoder, Packed
 from streamlearn.state.arrays import state_hash
-from tests.naive.encoder import Encoder as NaiveEncoder
+from tests.naive.encoder.row import Encoder as NaiveEncoder
 
 # Code points and UTF-16 units sort the last two differently; "a" with the text "b" is the feature "a=b".
 NAMES = ["a", "b", "a=b", "B", "é", "10", "9", "", "\uffee", "\U0001f600"]

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from streamlearn.learner.model import Learner
+from streamlearn.learner.ensemble_learner import Learner
 from streamlearn.learner.operations import Operations
-from streamlearn.plan import StoredInstance
+from streamlearn.model.micro_batch import StoredInstance
+from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings import presets
-from streamlearn.settings.model import Settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.synthetic import generator
 
 ROUNDING = 1e-4

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from streamlearn.errors import SnapshotError
+from streamlearn.snapshot.format import read_snapshot, verify_snapshot, write_snapshot
 from streamlearn.state.arrays import copy_arrays, pack_names, state_hash, unpack_names
-from streamlearn.state.snapshot_format import read_snapshot, verify_snapshot, write_snapshot
 
 DTYPES = st.sampled_from(["<f4", "<f8", ">f8", "<f2", "<i8", "<i4", ">i4", "i1", "u1", "<u8", "?"]).map(np.dtype)
 NAMES = st.from_regex(r"[a-z0-9_]{1,8}(/[a-z0-9_.]{1,8})?", fullmatch=True).filter(lambda name: "/." not in name)

@@ -1,4 +1,4 @@
-"""Text fields equal the plain bag of words of `tests/naive/text.py`, in any batches, in any order, within bounds."""
+"""Text fields equal the bag of words of `tests/naive/encoder/text.py`: any batches, in any order, within bounds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from streamlearn.encoder import text as text_module
 from streamlearn.encoder.row import EncodedRows, Encoder
 from streamlearn.encoder.text import TextFields
 from streamlearn.state.arrays import state_hash
-from tests.naive.encoder import Encoder as NaiveEncoder
-from tests.naive.text import expanded
+from tests.naive.encoder.row import Encoder as NaiveEncoder
+from tests.naive.encoder.text import expanded
 
 FIELDS = ["title", "body"]
 LETTERS = "ab B_1.,'\né\u0301Éßİ\u0130ﬁ返金カ\U00020000\ud800-"

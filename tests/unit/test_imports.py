@@ -1,64 +1,179 @@
-"""Imports of the package run one way, and importing it is cheap."""
+"""Imports of the package run one way, and importing it is cheap.
+
+Each table lists the parts of a folder from the bottom up, with what each of them imports. A part may import only what
+stands above it in its table, and the tables are exact: an import that is not in them fails, and so does an entry that
+no import uses.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "streamlearn"
-ANYONE = {"arithmetic", "errors", "_version"}
-EMBEDDED = {
-    "encoder",
-    "learner",
-    "records",
-    "settings",
-    "state",
-    "telemetry",
-    "plan",
-    "walk",
-    "learners",
-    "stream_model",
+FREE = {"errors", "_version"}
+"""What any part may import."""
+
+TABLES: dict[str, dict[str, set[str]]] = {
+    "": {
+        "kernels": set(),
+        "records": set(),
+        "settings": set(),
+        "source": set(),
+        "state": set(),
+        "codec": {"records", "settings"},
+        "logging_setup": {"settings"},
+        "numerics": {"kernels"},
+        "sink": {"source"},
+        "snapshot": {"state"},
+        "encoder": {"kernels", "state", "numerics"},
+        "learner": {"kernels", "state", "numerics"},
+        "streams": {"settings", "codec"},
+        "kafka": {"records", "settings", "source", "sink", "streams"},
+        "model": {"kernels", "settings", "state", "encoder", "learner"},
+        "check": {"settings", "snapshot", "kafka"},
+        "classifier": {"settings", "snapshot", "encoder", "learner", "model"},
+        "evaluation": {"settings", "encoder", "learner", "streams", "model"},
+        "telemetry": {"settings", "model"},
+        "engine": {
+            "kernels",
+            "records",
+            "settings",
+            "source",
+            "state",
+            "codec",
+            "sink",
+            "snapshot",
+            "encoder",
+            "model",
+            "telemetry",
+        },
+        "cli": {
+            "records",
+            "settings",
+            "source",
+            "codec",
+            "logging_setup",
+            "sink",
+            "snapshot",
+            "streams",
+            "kafka",
+            "model",
+            "check",
+            "evaluation",
+            "telemetry",
+            "engine",
+        },
+    },
+    "model": {
+        "learner_factory": set(),
+        "measures": set(),
+        "micro_batch": set(),
+        "runner": {"measures", "micro_batch"},
+        "stream_model": {"learner_factory", "measures", "micro_batch", "runner"},
+        "warm_up": {"learner_factory", "measures", "stream_model"},
+    },
+    "learner": {
+        "entries": set(),
+        "event_buffer": set(),
+        "label_sets": set(),
+        "partition": set(),
+        "scores": set(),
+        "decode": {"label_sets", "partition", "scores"},
+        "drift": {"event_buffer", "partition"},
+        "experts": {"entries", "label_sets"},
+        "operations": {"entries", "scores"},
+        "mixture": {"experts"},
+        "stream_learner": {"entries", "event_buffer", "experts", "operations"},
+        "ihomer": {
+            "entries",
+            "event_buffer",
+            "partition",
+            "scores",
+            "decode",
+            "drift",
+            "experts",
+            "operations",
+            "stream_learner",
+        },
+        "step": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "operations", "mixture"},
+        "step_parts": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "mixture"},
+        "correction": {"entries", "event_buffer", "partition", "decode", "experts", "mixture", "step"},
+        "ensemble_learner": {
+            "entries",
+            "event_buffer",
+            "partition",
+            "scores",
+            "decode",
+            "drift",
+            "experts",
+            "operations",
+            "mixture",
+            "stream_learner",
+            "step",
+            "correction",
+        },
+    },
+    "engine": {
+        "journal": set(),
+        "waiting": set(),
+        "tasks": {"journal", "waiting"},
+        "commit": {"journal", "tasks"},
+        "recovery": {"journal", "tasks", "commit"},
+        "standby": {"journal", "tasks", "commit", "recovery"},
+        "metrics_observer": {"tasks", "recovery", "standby"},
+        "observer": {"tasks", "recovery", "standby"},
+        "loop": {"journal", "tasks", "commit", "recovery", "standby", "observer"},
+    },
+    "kafka": {
+        "assignor": set(),
+        "client_options": set(),
+        "consumer_options": set(),
+        "leader_epochs": set(),
+        "stalled_partitions": set(),
+        "transaction_markers": set(),
+        "admin": {"client_options"},
+        "dead_letter_reader": {"client_options"},
+        "dead_letter_replayer": {"client_options"},
+        "hanging_transactions": {"transaction_markers"},
+        "instance_producer": {"client_options"},
+        "range_reader": {"client_options", "consumer_options", "stalled_partitions"},
+        "sink": {"client_options", "hanging_transactions"},
+        "source": {
+            "assignor",
+            "client_options",
+            "consumer_options",
+            "leader_epochs",
+            "stalled_partitions",
+            "range_reader",
+        },
+    },
 }
-ALLOWED = {
-    "arithmetic": {"errors"},
-    "errors": set(),
-    "settings": set(),
-    "logs": {"settings"},
-    "records": {"settings"},
-    "state": {"records", "settings"},
-    "learner": {"state"},
-    "encoder": {"records", "state"},
-    "source": {"records", "settings"},
-    "sink": {"records", "settings", "source"},
-    "codec": {"records", "settings"},
-    "telemetry": {"records", "settings", "state"},
-    "streams": {"records", "settings", "codec"},
-    "check": {"records", "settings", "state"},
-    "plan": EMBEDDED,
-    "walk": EMBEDDED,
-    "learners": {"learner", "settings"},
-    "stream_model": EMBEDDED,
-    "warm_up": EMBEDDED,
-    "classifier": EMBEDDED,
-    "engine": EMBEDDED | {"source", "sink", "codec", "check", "logs"},
-    "evaluation": EMBEDDED | {"source", "sink", "codec", "streams", "warm_up"},
+"""Folder of the package (empty: the package itself) to its parts, and to what each part imports of the others."""
+
+SINGLE_MODULES = {
+    ("learner", "state"): {"array_loading", "growth", "lazy_arrays"},
+    ("encoder", "state"): {"arrays", "growth", "lazy_arrays"},
+    ("model", "state"): {"arrays", "growth", "lazy_arrays"},
+    ("kafka", "source"): {"base"},
+    ("kafka", "sink"): {"base"},
+    ("sink", "source"): {"base", "memory_log"},
+    ("streams", "codec"): {"decode"},
+    ("learner", "kernels"): {"compiler"},
+    ("snapshot", "state"): {"arrays", "lazy_arrays"},
+    ("telemetry", "model"): {"measures"},
+    ("classifier", "snapshot"): {"format"},
 }
-ONE_MODULE = {
-    ("learner", "state"): ("arrays", "blocks", "growth"),
-    ("encoder", "state"): ("arrays", "blocks", "growth"),
-    ("telemetry", "state"): ("growth",),
-    ("sink", "source"): ("base", "log"),
-    ("streams", "codec"): ("decode",),
-}
-"""Across these borders only the named modules may be imported."""
+"""Between these folders the named modules alone may be imported, whoever asks in the first folder."""
 
 
-def _imports(path: Path) -> set[tuple[str, str]]:
-    """Return (part, module within it) of everything of ours that a file imports for use."""
+def _imports(path: Path) -> set[str]:
+    """Return the dotted names, below the package, of our modules that a file imports."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
@@ -66,30 +181,86 @@ def _imports(path: Path) -> set[tuple[str, str]]:
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            if node.module == "streamlearn":
-                names = [f"streamlearn.{alias.name}" for alias in node.names if alias.name != "__version__"]
-            elif node.module:
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-        found |= {
-            (parts[1], parts[2] if len(parts) > 2 else "")
-            for name in names
-            if (parts := name.split("."))[0] == "streamlearn" and len(parts) > 1
-        }
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] != "streamlearn":
+                continue
+            while parts and not _exists(parts[1:]):
+                parts.pop()
+            found.add(".".join(parts[1:]))
     return found
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_run_one_way(path: Path) -> None:
-    part = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    if part in ("cli", "__init__", "__main__", "_version"):
-        return
-    assert part in ALLOWED, f"say what {part} may import"
-    for other, module in _imports(path) - {(part, "")}:
-        if other == part:
+def _exists(parts: list[str]) -> bool:
+    place = PACKAGE.joinpath(*parts)
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+
+
+def _modules() -> dict[str, Path]:
+    """Return every module by its dotted name below the package."""
+    modules = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+def _part(module: str, folder: str) -> str | None:
+    """Return which part of a folder a module belongs to; None when it lies elsewhere or is the folder itself."""
+    prefix = f"{folder}." if folder else ""
+    return module.removeprefix(prefix).split(".")[0] if module.startswith(prefix) and module != folder else None
+
+
+def _found(folder: str) -> dict[str, set[str]]:
+    """Return what the parts of a folder import of each other."""
+    found: dict[str, set[str]] = {}
+    for module, path in _modules().items():
+        part = _part(module, folder)
+        if not part or part in FREE or (not folder and part == "__main__"):
             continue
-        assert other in ALLOWED[part] | (ANYONE if part != "errors" else set()), f"{path}: {part} imports {other}"
-        if (part, other) in ONE_MODULE:
-            assert module in ONE_MODULE[part, other], f"{path}: {part} imports {other}.{module}"
+        of_part = found.setdefault(part, set())
+        for other in _imports(path):
+            imported = _part(other, folder)
+            if imported and imported != part and imported not in FREE:
+                of_part.add(imported)
+    return found
+
+
+@pytest.mark.parametrize("folder", TABLES)
+def test_imports_are_exactly_those_of_the_table(folder: str) -> None:
+    found, table = _found(folder), TABLES[folder]
+    assert found.keys() == table.keys(), "the parts of the table and of the folder differ"
+    for part, imported in table.items():
+        assert found[part] == imported, f"{folder or 'streamlearn'}: {part} imports other parts than the table has"
+
+
+@pytest.mark.parametrize("folder", TABLES)
+def test_a_table_runs_from_the_bottom_up(folder: str) -> None:
+    above: set[str] = set()
+    for part, imported in TABLES[folder].items():
+        assert imported <= above, f"{part} imports {sorted(imported - above)}, which do not stand above it"
+        above.add(part)
+
+
+@pytest.mark.parametrize(("folder", "other"), SINGLE_MODULES)
+def test_only_the_named_modules_are_imported_across_a_border(folder: str, other: str) -> None:
+    used = {
+        name.removeprefix(f"{other}.").split(".")[0]
+        for module, path in _modules().items()
+        if _part(module, "") == folder
+        for name in _imports(path)
+        if name.startswith(f"{other}.")
+    }
+    assert used == SINGLE_MODULES[folder, other]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    modules = _modules()
+    graph = {
+        module: {name for name in _imports(path) if name in modules} - {module} for module, path in modules.items()
+    }
+    TopologicalSorter(graph).prepare()
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import streamlearn
-from streamlearn.telemetry.registry import DROPPED, REASONS
+from streamlearn.telemetry.metrics import DROPPED, REASONS
 
 PACKAGE = Path(streamlearn.__file__).parent
 PAGE = PACKAGE.parent / "docs" / "run-it.md"

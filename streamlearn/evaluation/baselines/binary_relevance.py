@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamlearn.evaluation.baselines.catalogue import Start
+from streamlearn.evaluation.baselines.base import Start
 from streamlearn.evaluation.baselines.majority import positives
-from streamlearn.evaluation.baselines.numbers import FilledNumbers
+from streamlearn.evaluation.baselines.numeric_features import FilledNumbers
 from streamlearn.streams.base import Features, Truth
 
 

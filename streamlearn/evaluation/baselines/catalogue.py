@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
 
 from streamlearn.errors import UsageError
-from streamlearn.streams.base import Features, Truth
+from streamlearn.evaluation.baselines.base import NOTHING_KNOWN, RowLearner, Start
 
 OURS = "streamlearn"
 
@@ -28,34 +27,6 @@ RIVER_LABELWISE = (
 """Binary relevance over a learner of river."""
 
 VOWPAL_WABBIT = ("vw:oaa", "vw:plt")
-
-
-class RowLearner(Protocol):
-    """A learner that takes one row after the other."""
-
-    def predict(self, x: Features) -> list[str]:
-        """Return the label set of an instance."""
-        ...
-
-    def learn(self, x: Features, y: Truth) -> None:
-        """Learn an instance's truth."""
-        ...
-
-    def remarks(self) -> list[str]:
-        """Return what this learner could not do with the rows so far, one sentence each."""
-        ...
-
-
-class Start(NamedTuple):
-    """What a learner knows before the first row: declared names, the columns they can become at most, the seed."""
-
-    features: Sequence[str] = ()
-    labels: Sequence[str] = ()
-    columns: int = 0
-    seed: int = 0
-
-
-NOTHING_KNOWN = Start()
 
 
 def _last(start: Start) -> RowLearner:

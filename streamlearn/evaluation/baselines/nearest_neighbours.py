@@ -7,9 +7,9 @@ from typing import Any
 
 from river import neighbors
 
-from streamlearn.evaluation.baselines.catalogue import Start
+from streamlearn.evaluation.baselines.base import Start
 from streamlearn.evaluation.baselines.majority import positives
-from streamlearn.evaluation.baselines.numbers import numbers
+from streamlearn.evaluation.baselines.numeric_features import numbers
 from streamlearn.streams.base import Features, Truth
 
 NEIGHBOURS = 5

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import cast
 
 from streamlearn.errors import UsageError
-from streamlearn.evaluation.baselines.catalogue import Start
-from streamlearn.evaluation.baselines.numbers import numbers
+from streamlearn.evaluation.baselines.base import Start
+from streamlearn.evaluation.baselines.numeric_features import numbers
 from streamlearn.streams.base import Features, Truth
 
 REDUCTIONS = {"oaa": "--multilabel_oaa", "plt": "--plt"}

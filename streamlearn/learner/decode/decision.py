@@ -2,7 +2,7 @@
 
 For each row the learned pool and the tree of label clusters give one posterior over label sets (`decode.joint`), with
 the labels' joint marginals, the probability of the empty set and three candidates (`decode.utility`); a rule picks from
-them. Thresholds work on a mix of the labels' own probabilities and their joint marginals (`mixture.fixed_share`).
+them. Thresholds work on a mix of the labels' own probabilities and their joint marginals (`decode.fixed_share`).
 
 A rule is a pure function of what one row's inference left, so that several can be asked at once. With fewer than 10
 decayed complete rows the rules that need label sets fall back on a threshold of .5.
@@ -15,8 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.decode.cluster_tree import ClusterTree, ClusterTreeState, cluster_tree_learn_row
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.decode.fixed_share import (
+    FixedShare,
+    FixedShareState,
+    fixed_share_learn_row,
+    fixed_share_predict_row,
+)
 from streamlearn.learner.decode.joint import BOTH, JointScratch, joint_predict_row, joint_scratch
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
@@ -28,6 +33,7 @@ from streamlearn.learner.decode.pool_scores import (
 )
 from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.decode.thresholds import Thresholds, ThresholdsState, thresholds_choose, thresholds_learn_row
+from streamlearn.learner.decode.tree_prior import ClusterTree, ClusterTreeState, cluster_tree_learn_row
 from streamlearn.learner.decode.utility import (
     BALANCED,
     POOL_SET,
@@ -36,15 +42,9 @@ from streamlearn.learner.decode.utility import (
     utility_choose,
     utility_learn_row,
 )
-from streamlearn.learner.mixture.fixed_share import (
-    FixedShare,
-    FixedShareState,
-    fixed_share_learn_row,
-    fixed_share_predict_row,
-)
+from streamlearn.learner.partition.cluster_tree import TreeState
 from streamlearn.learner.partition.clusters import Partition
-from streamlearn.learner.partition.tree import TreeState
-from streamlearn.state.blocks import parts_of
+from streamlearn.state.lazy_arrays import parts_of
 
 BALANCED_RULE, SUBSET, F1_RULE, HAMMING, MACRO = range(5)
 

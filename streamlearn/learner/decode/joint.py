@@ -14,9 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32, exp64
-from streamlearn.learner.decode.cluster_tree import ClusterTreeState, cluster_tree_log_prior
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.pool_scores import (
     LOG_NOVEL,
     LOG_POOLED,
@@ -29,6 +27,7 @@ from streamlearn.learner.decode.pool_scores import LOG_SUM as POOL_LOG_SUM
 from streamlearn.learner.decode.pooled_sets import LENGTH
 from streamlearn.learner.decode.tree_inference import LOG_SUM as TREE_LOG_SUM
 from streamlearn.learner.decode.tree_inference import TreeScratch, tree_infer_row, tree_log_score, tree_scratch
+from streamlearn.learner.decode.tree_prior import ClusterTreeState, cluster_tree_log_prior
 from streamlearn.learner.decode.utility import (
     CANDIDATES,
     F1_SET,
@@ -41,7 +40,8 @@ from streamlearn.learner.decode.utility import (
     sum_marginals,
     utility_predict_set,
 )
-from streamlearn.learner.partition.tree import TreeState
+from streamlearn.learner.partition.cluster_tree import TreeState
+from streamlearn.numerics.exp_log import exp32, exp64
 
 TREE_SHARE, EMPTY, EXPECTED_SIZE = 0, 1, 2
 BOTH, POOL_ALONE, TREE_ALONE = range(3)

@@ -13,10 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log32
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.arrays import load_labels, load_whole
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.pool_scores import (
     BUCKET,
     BURST_ROWS,
@@ -50,7 +48,6 @@ from streamlearn.learner.decode.pooled_sets import (
     empty_sets,
     find_set,
     insert_set,
-    label_set_code,
     link_sets,
     rarest_set,
     remove_set,
@@ -58,6 +55,9 @@ from streamlearn.learner.decode.pooled_sets import (
     sum_members,
 )
 from streamlearn.learner.decode.set_lengths import LENGTH_COUNTS, count_length
+from streamlearn.learner.label_sets import label_set_code
+from streamlearn.numerics.exp_log import log32
+from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.growth import grown
 
 GROWTH = 1.0 / 0.9995

@@ -23,10 +23,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32, log32, log64
-from streamlearn.learner.decode.pooled_sets import LONGEST, PooledSets, find_set, label_set_code, sum_members
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.decode.pooled_sets import LONGEST, PooledSets, find_set, sum_members
 from streamlearn.learner.decode.set_lengths import common_length_term, expected_bucket, weigh_lengths
+from streamlearn.learner.label_sets import label_set_code
+from streamlearn.numerics.exp_log import exp32, log32, log64
 
 LOGIT_CLIP = np.float32(7.0)
 LEAST_ESCAPE = 1e-4

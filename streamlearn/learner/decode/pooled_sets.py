@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log64
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.label_sets import CODE_FACTOR, CODE_MASK
+from streamlearn.numerics.exp_log import log64
 
 CAPACITY = 1000
 LONGEST = 64
@@ -25,10 +26,6 @@ BURST_FLOOR = 1e-6
 BURST_ROOM = 64
 """Sets with a burst count at most: .8^62 is below the floor."""
 LEAST_COUNT = 1e-300
-
-CODE_FACTOR = np.int64(1_000_003)
-CODE_MASK = np.int64((1 << 43) - 1)
-"""What is multiplied has 43 bits, so that no product leaves int64: numpy would warn where compiled code wraps."""
 
 CODE = 0
 LENGTH = 1
@@ -55,15 +52,6 @@ class PooledSets(NamedTuple):
     burst_places: np.ndarray
     burst_counts: np.ndarray
     burst_size: np.ndarray
-
-
-@kernel
-def label_set_code(members: np.ndarray, first: int | np.int64, last: int | np.int64) -> np.int64:
-    """Return the 64-bit hash of the label set ``members[first:last]`` int32, ascending."""
-    code = np.int64(last - first)
-    for place in range(first, last):
-        code = (code & CODE_MASK) * CODE_FACTOR ^ np.int64(members[place])
-    return code
 
 
 @kernel

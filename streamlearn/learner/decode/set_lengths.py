@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32, log32, log64
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.pooled_sets import LONGEST
+from streamlearn.numerics.exp_log import exp32, log32, log64
 
 BUCKETS = 24
 BUCKETS_A_NAT = 8.0

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.arrays import load_labels, load_whole
+from streamlearn.kernels.compiler import kernel
+from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.growth import grown
 
 EXPECTED = 0.8

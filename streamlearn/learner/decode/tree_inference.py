@@ -1,7 +1,7 @@
 """The tree's best label set, the sum over all label sets and the labels' probabilities, exactly, in one pass each way.
 
 A label set's score is the log of a product over the active nodes, each a remembered pattern or independent children
-(`decode.cluster_tree`), plus the sum of its labels' values  w_l = logit p_l - a logit r_l. Given the children's results
+(`decode.tree_prior`), plus the sum of its labels' values  w_l = logit p_l - a logit r_l. Given the children's results
 a node's best pattern and sum over patterns follow from its own patterns alone, so one pass from the labels to the root
 has the best set (the better way of each node counts) and the sum over all sets, and one pass back has the probability
 of each label in the posterior  exp(score) / sum.
@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32, exp64, log64
-from streamlearn.learner.decode.cluster_tree import INDEPENDENT, POOLED, ClusterTreeState
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.decode.tree_prior import INDEPENDENT, POOLED, ClusterTreeState
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
 from streamlearn.learner.partition.code_length import MAXIMUM_PATTERNS
-from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
+from streamlearn.numerics.exp_log import exp32, exp64, log64
 
 PRIOR_POWER = 0.5
-"""The power a of the prior; the roots of `decode.cluster_tree` are made for one half."""
+"""The power a of the prior; the roots of `decode.tree_prior` are made for one half."""
 
 SUM, BEST = 0, 1
 VALUE, SMALL = 0, 1

@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.arrays import load_whole
+from streamlearn.kernels.compiler import kernel
+from streamlearn.state.array_loading import load_whole
 
 POOL_SET, TREE_SET, F1_SET = 0, 1, 2
 CANDIDATES = 3

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log64
 from streamlearn.errors import SnapshotError
+from streamlearn.kernels.compiler import kernel
+from streamlearn.numerics.exp_log import log64
 
 BUCKET_ROWS = 32
 """Rows of buckets: row r holds buckets of 2 to the power of r values, enough for 2 to the power of 32 values."""

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
 from streamlearn.errors import SnapshotError
+from streamlearn.kernels.compiler import kernel
 
 MODES = {"both": 0, "up": 1, "down": 2}
 """Which changes of the mean raise an alarm."""

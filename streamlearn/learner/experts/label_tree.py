@@ -15,10 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32, log32
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.arrays import load_label_columns, load_labels, load_whole
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.tree_counters import (
     BINS,
     LEAST_WIDTH,
@@ -58,8 +56,10 @@ from streamlearn.learner.experts.tree_nodes import (
     watch_row,
     watch_shared,
 )
-from streamlearn.state.blocks import in_blocks
+from streamlearn.numerics.exp_log import exp32, log32
+from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.growth import grown
+from streamlearn.state.lazy_arrays import in_blocks
 
 START = 0.05
 DECAY = 0.999

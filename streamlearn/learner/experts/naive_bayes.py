@@ -24,12 +24,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log32
-from streamlearn.learner.arrays import load_label_columns, load_labels, load_whole
-from streamlearn.learner.experts.linear import LANES
-from streamlearn.state.blocks import in_blocks
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.experts.linear_logits import LANES
+from streamlearn.numerics.exp_log import log32
+from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.growth import grown
+from streamlearn.state.lazy_arrays import in_blocks
 
 LABEL_SMOOTHING = 3.0
 COLUMN_SMOOTHING = 0.1

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.kernels.compiler import kernel
 from streamlearn.state.growth import grown
 
 CHUNK = 32

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.neighbour_index import SLOTS, index_products
 from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, WINDOW, NeighboursState
 

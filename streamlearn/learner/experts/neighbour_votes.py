@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log32
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.neighbour_search import CLOSE, CLOSE_NEIGHBOURS, NEIGHBOURS, WIDE, NeighboursScratch
 from streamlearn.learner.experts.neighbour_window import (
     CODE,
@@ -19,6 +18,7 @@ from streamlearn.learner.experts.neighbour_window import (
     ROW_KNOWN,
     NeighboursState,
 )
+from streamlearn.numerics.exp_log import log32
 
 LEAST = np.float32(0.0005)
 LARGEST = np.float32(0.9995)

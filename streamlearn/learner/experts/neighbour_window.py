@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.decode.pooled_sets import label_set_code
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.neighbour_index import (
     LEAST_SLOTS,
     SLOTS,
@@ -23,6 +22,7 @@ from streamlearn.learner.experts.neighbour_index import (
     index_clear,
     index_remove_row,
 )
+from streamlearn.learner.label_sets import label_set_code
 
 WINDOW = 4_000
 """Rows kept at most."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log32
-from streamlearn.learner.arrays import load_labels, load_whole
+from streamlearn.kernels.compiler import kernel
+from streamlearn.numerics.exp_log import log32
+from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.growth import grown
 
 FAST_STEP = 0.2

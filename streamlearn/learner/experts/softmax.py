@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import exp32, log32
-from streamlearn.learner.experts.adagrad import AdaGradState, adagrad_predict_row, adagrad_step_row
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.experts.adagrad_linear import AdaGradState, adagrad_predict_row, adagrad_step_row
+from streamlearn.numerics.exp_log import exp32, log32
 
 STEP = 2.0
 START = 0.3

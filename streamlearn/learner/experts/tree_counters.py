@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.kernels.compiler import kernel
 
 WIDTH, SLOTS, PLANES, FREE, ROWS, SPLITS, RESETS, SIZES = range(8)
 """Places in ``sizes``: entries of a plane, slots given out (the first is none), planes in the block, the first free

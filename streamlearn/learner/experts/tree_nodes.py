@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.tree_counters import (
     PLANES,
     ROWS,

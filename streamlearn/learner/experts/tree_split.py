@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log64
+from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.tree_counters import BINS, WIDTH, Whole
+from streamlearn.numerics.exp_log import log64
 
 LEAST_SIDE = 2
 CHANCE = 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
+from streamlearn.kernels.compiler import kernel
 
 SUPPORT_LEVELS = 8
 CONTEXTS = 2 * SUPPORT_LEVELS

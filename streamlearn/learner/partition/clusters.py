@@ -25,28 +25,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.draws import draw
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.partition.code_length import compare
-from streamlearn.learner.partition.linkage import candidate_tree
-from streamlearn.learner.partition.modes import JACCARD, MODES, RANDOM, SINGLETONS, WHOLE, Mode, mode_number
-from streamlearn.learner.partition.pair_counts import (
-    MAXIMUM_LABELS,
-    PairCounts,
-    PairCountsState,
-    pair_counts_update,
-)
-from streamlearn.learner.partition.replay import (
-    MAXIMUM_MEMBERS,
-    MAXIMUM_ROWS,
-    ReplayState,
-    empty_replay,
-    linear_replay,
-    replay_push,
-    replay_retire,
-)
-from streamlearn.learner.partition.tree import (
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.partition.cluster_tree import (
     LABELS,
     MAXIMUM_CHILDREN,
     TreeState,
@@ -59,7 +40,26 @@ from streamlearn.learner.partition.tree import (
     tree_from_arrays,
     tree_join,
 )
-from streamlearn.state.blocks import parts_of
+from streamlearn.learner.partition.code_length import compare
+from streamlearn.learner.partition.comparison_modes import JACCARD, MODES, RANDOM, SINGLETONS, WHOLE, Mode, mode_number
+from streamlearn.learner.partition.linkage import candidate_tree
+from streamlearn.learner.partition.pair_counts import (
+    MAXIMUM_LABELS,
+    PairCounts,
+    PairCountsState,
+    pair_counts_update,
+)
+from streamlearn.learner.partition.recent_label_sets import (
+    MAXIMUM_MEMBERS,
+    MAXIMUM_ROWS,
+    ReplayState,
+    empty_replay,
+    linear_replay,
+    replay_push,
+    replay_retire,
+)
+from streamlearn.numerics.random import draw
+from streamlearn.state.lazy_arrays import parts_of
 
 FIRST_PERIOD = 100
 PERIOD = 500

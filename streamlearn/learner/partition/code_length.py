@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.arithmetic.exp_log import log64
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState
 from streamlearn.learner.partition.pair_counts import RENORMALISE_ABOVE
-from streamlearn.learner.partition.tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState
+from streamlearn.numerics.exp_log import log64
 
 MAXIMUM_PATTERNS = 128
 """Patterns that a node remembers; the one with the smallest count leaves first."""

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
-from streamlearn.learner.partition.pair_counts import PairCountsState, jaccard
-from streamlearn.learner.partition.tree import (
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.partition.cluster_tree import (
     MAXIMUM_CHILDREN,
     NODES,
     ROOT,
@@ -25,6 +24,7 @@ from streamlearn.learner.partition.tree import (
     tree_add_node,
     tree_attach,
 )
+from streamlearn.learner.partition.pair_counts import PairCountsState, jaccard
 
 FEWEST_LABELS = 4
 """Label spaces below this are not grouped."""

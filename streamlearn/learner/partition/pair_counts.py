@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.arithmetic.compile import kernel
 from streamlearn.errors import SnapshotError
+from streamlearn.kernels.compiler import kernel
 
 DECAY = 0.9995
 """What a count is multiplied by at every row: a memory of about 2,000 rows."""

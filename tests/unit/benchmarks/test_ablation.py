@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamlearn.learner.mixture.logistic import OWN, SETS
+from streamlearn.learner.mixture.logistic_mixing import OWN, SETS
 from streamlearn.streams.synthetic import generator
 from tests.benchmarks import ablation
 from tests.benchmarks.ablation import MEASURES, VARIANTS, measure, table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.synthetic import Drift, generator
 from tests.benchmarks import drift as benchmark
 from tests.benchmarks.drift import DETECTORS, HORIZON, Case, Trace, cases, delay, kinds, mean_error, recovery, table

@@ -90,7 +90,7 @@ def test_errors_end_with_their_status(
 
 def test_an_interrupt_ends_with_its_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from streamlearn.cli import app as module
-    from streamlearn.settings import sources
+    from streamlearn.settings import loading as sources
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

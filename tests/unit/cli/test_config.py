@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.cli.app import main
-from streamlearn.settings.sources import keys
+from streamlearn.settings.loading import keys
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from streamlearn.state.snapshot_format import write_snapshot
-from streamlearn.state.snapshot_store import SnapshotStore
+from streamlearn.snapshot.format import write_snapshot
+from streamlearn.snapshot.store import SnapshotStore
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from streamlearn.codec import decode
 from streamlearn.codec.decode import decode_instance, decode_label
 from streamlearn.errors import RecordError
-from streamlearn.settings.model import LimitSettings
+from streamlearn.settings.settings import LimitSettings
 
 LIMITS = LimitSettings(
     record_bytes=500, labels_per_record=2, features_per_record=3, id_bytes=8, name_bytes=20, label_bytes=20

@@ -11,9 +11,9 @@ from streamlearn.codec.decode import EVERY_FIELD, decode_instance
 from streamlearn.encoder.row import Encoder
 from streamlearn.encoder.text import TextFields
 from streamlearn.evaluation.prequential import evaluate_stream
-from streamlearn.settings.model import LimitSettings, Settings
-from streamlearn.settings.sources import load_settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.loading import load_settings
+from streamlearn.settings.settings import LimitSettings, Settings
 from streamlearn.streams import open_stream
 
 TICKETS = Path(__file__).parents[2] / "data" / "tickets.jsonl"

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from streamlearn.cli.app import app
 from streamlearn.errors import UsageError
 from streamlearn.evaluation.baselines import BASELINES, OURS, Start, baseline, check_learner
-from streamlearn.evaluation.baselines.numbers import FilledNumbers, numbers
+from streamlearn.evaluation.baselines.numeric_features import FilledNumbers, numbers
 from streamlearn.evaluation.prequential import evaluate_stream
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 from streamlearn.streams import open_stream
 from streamlearn.streams.base import StreamRow
 from tests.datasets import dataset

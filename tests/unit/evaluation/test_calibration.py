@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from streamlearn.cli.app import app
 from streamlearn.evaluation.calibration import Calibration, Probabilities
 from streamlearn.evaluation.prequential import evaluate_stream
-from streamlearn.settings.model import Settings
-from streamlearn.stream_model import StreamModel
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
 from streamlearn.streams import open_stream
 from streamlearn.streams.synthetic import generator
 from tests.datasets import dataset

@@ -12,7 +12,7 @@ from streamlearn.cli.app import app
 from streamlearn.evaluation import prequential
 from streamlearn.evaluation.prequential import evaluate_stream
 from streamlearn.records.prediction import Prediction
-from streamlearn.settings.model import Settings
+from streamlearn.settings.settings import Settings
 from streamlearn.streams.synthetic import generator
 from tests.datasets import dataset
 

@@ -7,12 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamlearn.learner.ensemble_learner import Learner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.experts.neighbour_window import COMPLETE, OLDEST, WINDOW, window_find
-from streamlearn.learner.model import Learner
 from streamlearn.learner.operations import Correction
-from tests.naive.learner import Learner as NaiveLearner
-from tests.unit.learner.test_learner import Row, assert_same, linear_learner, new_learner, operations_of, stream
+from tests.naive.learner.ensemble_learner import Learner as NaiveLearner
+from tests.unit.learner.test_ensemble_learner import (
+    Row,
+    assert_same,
+    linear_learner,
+    new_learner,
+    operations_of,
+    stream,
+)
 
 
 def correction_of(row: Row, after: list[int], complete: bool, number: int) -> Correction:

@@ -14,8 +14,8 @@ from kafka import errors as kafka_errors
 
 from streamlearn.cli.app import main
 from streamlearn.errors import UsageError
-from streamlearn.settings.connection import connection_options
-from streamlearn.settings.sources import load_settings
+from streamlearn.kafka.client_options import connection_options
+from streamlearn.settings.loading import load_settings
 
 SECRET = "k7-open-sesame"
 PASSWORD = "STREAMLEARN_KAFKA__SECURITY__PASSWORD"

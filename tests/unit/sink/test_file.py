@@ -11,7 +11,7 @@ from streamlearn.errors import RetryableError
 from streamlearn.sink.base import OutputRecord
 from streamlearn.sink.file import FileSink
 from streamlearn.source.base import Committed, TopicPartition
-from streamlearn.source.log import MemoryLog
+from streamlearn.source.memory_log import MemoryLog
 
 INPUT = TopicPartition("instances", 0)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.errors import UsageError
-from streamlearn.settings.model import LimitSettings
+from streamlearn.settings.settings import LimitSettings
 from streamlearn.streams import open_stream
 from streamlearn.streams.jsonl import JsonLinesStream
 from streamlearn.streams.synthetic import GENERATORS, generator

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn.learner.decode.cluster_tree import ClusterTree, cluster_tree_learn_row, cluster_tree_refresh
 from streamlearn.learner.decode.joint import (
     BOTH,
     EMPTY,
@@ -24,10 +23,11 @@ from streamlearn.learner.decode.joint import (
 )
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import LOG_NOVEL, LOG_POOLED, LOG_SUM, learned_pool_score_row
+from streamlearn.learner.decode.tree_prior import ClusterTree, cluster_tree_learn_row, cluster_tree_refresh
 from streamlearn.learner.decode.utility import CANDIDATES, F1, F1_SET, POOL_SET, POSTERIOR, TREE_SET
-from tests.naive import cluster_tree as naive
-from tests.naive import utility as naive_utility
-from tests.naive.code_length import Node
+from tests.naive.learner.decode import tree_prior as naive
+from tests.naive.learner.decode import utility as naive_utility
+from tests.naive.learner.partition.code_length import Node
 from tests.unit.learner.partition.trees import build
 
 PAIRS = ((0, 1, 2), (3, 4), (5,), (6, 7))

@@ -33,9 +33,10 @@ from streamlearn.learner.decode.pool_scores import (
     learned_pool_rows,
     learned_pool_score_row,
 )
-from streamlearn.learner.decode.pooled_sets import CAPACITY, LONGEST, label_set_code
+from streamlearn.learner.decode.pooled_sets import CAPACITY, LONGEST
 from streamlearn.learner.decode.set_lengths import ALL_LENGTHS, BUCKETS
-from tests.naive.learned_pool import LearnedPool as NaiveLearnedPool
+from streamlearn.learner.label_sets import label_set_code
+from tests.naive.learner.decode.learned_pool import LearnedPool as NaiveLearnedPool
 
 LABELS = 6
 Neighbours = list[tuple[frozenset[int], float]]

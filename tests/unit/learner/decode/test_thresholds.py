@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.decode.thresholds import Thresholds, thresholds_choose, thresholds_learn_row
 from streamlearn.state.arrays import state_hash
-from tests.naive.thresholds import Thresholds as NaiveThresholds
+from tests.naive.learner.decode.thresholds import Thresholds as NaiveThresholds
 
 
 def a_row(rng: np.random.Generator, labels: int, unknown: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

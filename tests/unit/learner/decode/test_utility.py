@@ -25,7 +25,7 @@ from streamlearn.learner.decode.utility import (
     utility_learn_row,
     utility_predict_set,
 )
-from tests.naive import utility as naive
+from tests.naive.learner.decode import utility as naive
 
 marginals_of_labels = st.lists(st.floats(0.0, 1.0, width=32), max_size=9)
 

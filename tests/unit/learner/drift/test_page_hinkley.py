@@ -10,7 +10,7 @@ from river.drift import PageHinkley as RiverPageHinkley
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.drift.page_hinkley import PageHinkley
-from tests.naive import page_hinkley as naive
+from tests.naive.learner.drift import page_hinkley as naive
 
 
 @settings(max_examples=60, deadline=None)

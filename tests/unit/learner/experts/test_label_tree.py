@@ -20,7 +20,7 @@ from streamlearn.learner.experts.rates import Rates, rates_begin_label, rates_le
 from streamlearn.learner.experts.tree_counters import FREE, PLANES, ROWS, SLOTS, WIDTH
 from streamlearn.learner.experts.tree_nodes import ALONE, FOUND, LEAVES, OWN, POSITIVE, SHARED, USED, WATCHING
 from streamlearn.state.arrays import state_hash
-from tests.naive.label_tree import LabelTree
+from tests.naive.learner.experts.label_tree import LabelTree
 
 Row = dict[int, int]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
-from tests.naive import naive_bayes as naive
+from tests.naive.learner.experts import naive_bayes as naive
 
 COLUMNS = 6
 

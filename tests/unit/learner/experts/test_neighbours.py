@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.decode.pooled_sets import label_set_code
 from streamlearn.learner.experts.neighbour_index import COUNT, SLOTS, SPREAD, SPREADS
 from streamlearn.learner.experts.neighbour_search import NEIGHBOURS, neighbours_search_row, neighbours_weigh_row
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets, neighbours_predict_row
@@ -25,7 +24,8 @@ from streamlearn.learner.experts.neighbour_window import (
     window_push,
 )
 from streamlearn.learner.experts.neighbours import Neighbours
-from tests.naive import neighbours as naive
+from streamlearn.learner.label_sets import label_set_code
+from tests.naive.learner.experts import neighbours as naive
 
 Instance = dict[int, float]
 

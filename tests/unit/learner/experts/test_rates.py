@@ -16,7 +16,7 @@ from streamlearn.learner.experts.rates import (
     rates_learn_row,
     rates_predict_row,
 )
-from tests.naive import rates as naive
+from tests.naive.learner.experts import rates as naive
 
 
 def predicted(rates: Rates, labels: int) -> tuple[np.ndarray, np.ndarray]:

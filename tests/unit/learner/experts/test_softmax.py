@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn.learner.experts.adagrad import AdaGrad, adagrad_begin_label
+from streamlearn.learner.experts.adagrad_linear import AdaGrad, adagrad_begin_label
 from streamlearn.learner.experts.softmax import START, STEP, softmax_learn_row, softmax_predict_row
-from tests.naive.softmax import Softmax
+from tests.naive.learner.experts.softmax import Softmax
 
 COLUMNS = 6
 

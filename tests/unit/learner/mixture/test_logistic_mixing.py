@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.mixture.contexts import CONTEXTS, support_context
-from streamlearn.learner.mixture.logistic import (
+from streamlearn.learner.mixture.logistic_mixing import (
     FIRST_RANK,
     SHARED,
     Mixer,
@@ -17,7 +17,7 @@ from streamlearn.learner.mixture.logistic import (
     mixer_learn_row,
     mixer_predict_row,
 )
-from tests.naive import logistic_mixing as naive
+from tests.naive.learner.mixture import logistic_mixing as naive
 
 
 @pytest.mark.parametrize("was_on", [0, 1])

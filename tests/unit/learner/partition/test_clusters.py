@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.state.arrays import state_hash
-from tests.naive.partition import Partition as NaivePartition
+from tests.naive.learner.partition.clusters import Partition as NaivePartition
 from tests.unit.learner.partition.trees import assert_sound, nested
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamlearn.learner.partition.cluster_tree import NODES
 from streamlearn.learner.partition.code_length import (
     MAXIMUM_PATTERNS,
     RENORMALISE_ABOVE,
@@ -20,8 +21,7 @@ from streamlearn.learner.partition.code_length import (
     mean_gain,
     update_row,
 )
-from streamlearn.learner.partition.tree import NODES
-from tests.naive import code_length as naive
+from tests.naive.learner.partition import code_length as naive
 from tests.unit.learner.partition.trees import build
 
 FLAT = tuple(range(8))

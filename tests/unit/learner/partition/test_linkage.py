@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamlearn.learner.partition.linkage import candidate_tree
 from streamlearn.learner.partition.pair_counts import PairCounts, jaccard, pair_counts_update
-from tests.naive import linkage as naive
+from tests.naive.learner.partition import linkage as naive
 from tests.unit.learner.partition.trees import assert_sound, nested
 
 

@@ -15,7 +15,7 @@ from streamlearn.learner.partition.pair_counts import (
     jaccard,
     pair_counts_update,
 )
-from tests.naive import pair_counts as naive
+from tests.naive.learner.partition import pair_counts as naive
 
 LABELS = 6
 rows_of_labels = st.lists(st.lists(st.integers(0, LABELS - 1), unique=True, max_size=LABELS), max_size=40)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from streamlearn.learner.partition.tree import (
+from streamlearn.learner.partition.cluster_tree import (
     LABELS,
     MAXIMUM_CHILDREN,
     NODES,

@@ -1,0 +1,208 @@
+"""The engine's instruments: what happens becomes metrics, and records on the metrics topic."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from streamlearn.codec.encode import encode_metrics
+from streamlearn.engine.recovery.snapshot_writer import Written
+from streamlearn.engine.standby import Standing
+from streamlearn.engine.tasks.task import Applied, Task
+from streamlearn.records.metrics import Metrics
+from streamlearn.settings.settings import Settings
+from streamlearn.sink.base import OutputRecord
+from streamlearn.telemetry.metrics import ServiceMetrics
+
+
+class EngineInstruments:
+    """Counts for Prometheus, and publishes the measures of every task from time to time.
+
+    The gauges of a worker with several models are the means of theirs, weighted by the rows on which they rest.
+
+    Parameters
+    ----------
+    metrics:
+        The metrics.
+    settings:
+        ``topics.metrics`` and ``measures.interval_seconds`` are read.
+    publish:
+        Writes a record outside transactions.
+    clock:
+        Nanoseconds since the epoch.
+    monotonic:
+        Seconds, for the interval.
+    """
+
+    def __init__(
+        self,
+        metrics: ServiceMetrics,
+        settings: Settings,
+        publish: Callable[[OutputRecord], None],
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._metrics = metrics
+        self._topic = settings.topics.metrics
+        self._interval = settings.measures.interval_seconds
+        self._window = settings.measures.window
+        self._publish = publish
+        self._clock = clock
+        self._monotonic = monotonic
+        self._published = monotonic()
+        self._role = "starting"
+        self._standing: Standing | None = None
+        self._last_snapshot: Written | None = None
+        labels, limits = settings.labels, settings.limits
+        for name, bound in {
+            "labels": labels.maximum,
+            "features": settings.features.maximum,
+            "remembered_instances": labels.pending_count,
+            "remembered_bytes": labels.pending_bytes,
+            "orphan_labels": labels.orphan_count,
+            "orphan_bytes": labels.orphan_bytes,
+            "model_bytes": limits.memory_bytes,
+        }.items():
+            metrics.bounds[name].set(bound)
+        self._lag_is_unknown()
+
+    def ready(self) -> str | None:
+        """Return None for a worker that holds a role, else what it is doing."""
+        return None if self._role in ("active", "stand-by") else self._role
+
+    def describe(self) -> str:
+        """Return the role that the worker holds, and where a stand-by stands."""
+        standing = self._standing
+        if standing is None:
+            return self._role
+        if standing.state == "cold":
+            return f"{self._role}, cold: {standing.reason}"
+        if standing.mark is None:
+            return f"{self._role}, nothing to follow yet"
+        return (
+            f"{self._role}, warm: at sequence {standing.mark.seq}, chain {standing.mark.chain}, "
+            f"{standing.lag_batches} batches behind"
+        )
+
+    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
+        metrics = self._metrics
+        metrics.records["predicted"].inc(applied.predicted)
+        metrics.records["learned"].inc(applied.learned)
+        metrics.records["corrected"].inc(applied.corrected)
+        metrics.records["assumed_negative"].inc(applied.assumed)
+        metrics.records["dead_letter"].inc(len(applied.dead))
+        metrics.refused_again.inc(applied.replayed)
+        for error in applied.dead:
+            metrics.count_reason(error.code)
+        for event in applied.events:
+            metrics.count_event(event.kind)
+        for reason, count in applied.dropped.items():
+            metrics.count_dropped(reason, count)
+        metrics.learn_seconds.observe(learn_seconds)
+
+    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
+        metrics = self._metrics
+        metrics.batch_seconds.observe(batch_seconds)
+        metrics.commit_seconds.observe(commit_seconds)
+        self._set_sizes(tasks)
+        metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
+
+    def _set_sizes(self, tasks: Mapping[int, Task]) -> None:
+        metrics = self._metrics
+        metrics.labels.set(sum(len(task.model.label_names) for task in tasks.values()))
+        metrics.features.set(sum(task.model.feature_count for task in tasks.values()))
+        metrics.clusters.set(sum(task.model.cluster_count for task in tasks.values()))
+        metrics.pending.set(sum(task.pending.waiting for task in tasks.values()))
+        metrics.remembered.set(sum(len(task.pending) for task in tasks.values()))
+        metrics.remembered_bytes.set(sum(task.pending.bytes for task in tasks.values()))
+        metrics.evicted.set(sum(task.pending.evicted for task in tasks.values()))
+        metrics.orphans.set(sum(len(task.pending.orphans) for task in tasks.values()))
+        metrics.orphan_bytes.set(sum(task.pending.orphans.bytes for task in tasks.values()))
+
+    def turned(self, tasks: Mapping[int, Task]) -> None:
+        moment = self._monotonic()
+        if not tasks or moment < self._published + self._interval:
+            return
+        self._published = moment
+        self._metrics.model_bytes.set(sum(task.model.memory_bytes() for task in tasks.values()))
+        measures = [task.model.measures for task in tasks.values()]
+        rows = [each.rows() for each in measures]
+        in_window = [{name: min(n, self._window) for name, n in each.items()} for each in rows]
+        self._metrics.set_measures(
+            _mean([each.window_latest() for each in measures], in_window),
+            _mean([each.whole() for each in measures], rows),
+        )
+        if self._topic:
+            for task in tasks.values():
+                self._publish(self._record(task))
+
+    def _record(self, task: Task) -> OutputRecord:
+        model = task.model
+        record = Metrics(
+            task=task.number,
+            lineage=task.lineage,
+            now_ns=self._clock(),
+            seen=model.observed,
+            learned=model.learned,
+            labels=len(model.label_names),
+            features=model.feature_count,
+            clusters=model.cluster_count,
+            pending=task.pending.waiting,
+            window=model.measures.window_latest(),
+            whole=model.measures.whole(),
+        )
+        return OutputRecord(self._topic, task.number, None, encode_metrics(record.model_dump()))
+
+    def role(self, role: str, tasks: Mapping[int, Task]) -> None:
+        if role == "active":
+            # The first answers come before the first measures.
+            self._published = self._monotonic()
+        else:
+            self._lag_is_unknown()
+        self._role = role
+        self._standing = None
+        self._metrics.set_role(role)
+        self._metrics.set_stand_by(warm=False, lag_batches=0)
+        self._metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
+        self._set_sizes(tasks)
+
+    def stand_by(self, standing: Standing) -> None:
+        role = "restoring" if standing.state == "restoring" else "stand-by"
+        if role != self._role:
+            self._metrics.set_role(role)
+            self._lag_is_unknown()
+        self._role, self._standing = role, standing
+        self._metrics.set_stand_by(warm=standing.state == "following", lag_batches=standing.lag_batches)
+        self._metrics.set_marks([] if standing.mark is None else [(standing.mark.seq, standing.mark.chain)])
+        self._set_sizes({})
+
+    def restored(self, rows: int, share: float) -> None:
+        self._metrics.restored_rows.set(rows)
+        self._metrics.restored_share.set(share)
+
+    def lag(self, records: float, seconds: float) -> None:
+        self._metrics.lag_records.set(records)
+        self._metrics.lag_seconds.set(seconds)
+
+    def _lag_is_unknown(self) -> None:
+        self.lag(math.nan, math.nan)
+
+    def snapshots(self, failures: int, last: Written | None) -> None:
+        self._metrics.snapshot_failures.set(failures)
+        if last is not None and last is not self._last_snapshot:
+            self._last_snapshot = last
+            self._metrics.snapshot_bytes.set(last.size_bytes)
+            self._metrics.snapshot_seconds.set(last.seconds)
+            self._metrics.snapshot_pause_seconds.observe(last.pause_seconds)
+
+
+def _mean(values: Sequence[Mapping[str, float | None]], rows: Sequence[Mapping[str, int]]) -> dict[str, float | None]:
+    """Return the mean of each measure over the models that have it, weighted by rows; None where none has."""
+    means: dict[str, float | None] = {}
+    for name in values[0]:
+        known = [(value, of[name]) for each, of in zip(values, rows, strict=True) if (value := each[name]) is not None]
+        total = sum(weight for _, weight in known)
+        means[name] = sum(value * weight for value, weight in known) / total if total else None
+    return means

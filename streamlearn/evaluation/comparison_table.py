@@ -1,0 +1,61 @@
+"""A comparison as tables in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from streamlearn.evaluation.ranking import SIGNIFICANCE, Ranking
+from streamlearn.evaluation.report_table import LEAST_WIDTH
+
+
+def print_rankings(rankings: Sequence[Ranking], streams: int) -> None:
+    """Print the table of means and mean ranks, and under it the tests, on standard output."""
+    console = Console(width=max(Console().width, LEAST_WIDTH))
+    console.print(ranking_table(rankings))
+    console.print()
+    for ranking in rankings:
+        console.print(verdict(ranking, streams), highlight=False, soft_wrap=True)
+
+
+def ranking_table(rankings: Sequence[Ranking]) -> Table:
+    """Return one row a learner, the best mean rank over all measures first; a cell is a mean and a mean rank."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mean (mean rank)", overflow="fold")
+    for ranking in rankings:
+        table.add_column(ranking.measure.title, justify="right")
+    for learner in overall_order(rankings):
+        cells = []
+        for ranking in rankings:
+            if learner not in ranking.learners:
+                cells.append("-")
+                continue
+            place = ranking.learners.index(learner)
+            best = "bold" if place == 0 else ""
+            cells.append(f"[{best or 'none'}]{ranking.means[place]:.4f} ({ranking.ranks[place]:.2f})[/]")
+        table.add_row(learner, *cells)
+    return table
+
+
+def overall_order(rankings: Sequence[Ranking]) -> list[str]:
+    """Return the learners, the best mean of their mean ranks first."""
+    ranks: dict[str, list[float]] = {}
+    for ranking in rankings:
+        for learner, value in zip(ranking.learners, ranking.ranks, strict=True):
+            ranks.setdefault(learner, []).append(value)
+    return sorted(ranks, key=lambda learner: (sum(ranks[learner]) / len(ranks[learner]), learner))
+
+
+def verdict(ranking: Ranking, streams: int) -> str:
+    """Return what the tests say of one measure, in one line."""
+    used = len(ranking.streams)
+    text = f"{ranking.measure.title}: {used} of {streams} streams, {len(ranking.learners)} learners"
+    if ranking.p_value is not None:
+        text += f"; Friedman chi-square {ranking.statistic:.2f}, p = {ranking.p_value:.2g}"
+    else:
+        text += "; the Friedman test needs three learners and two streams"
+    if ranking.critical_difference is not None:
+        text += f"; Nemenyi critical difference {ranking.critical_difference:.2f} at {SIGNIFICANCE:.0%}"
+    return text

@@ -1,0 +1,97 @@
+"""The options of the Kafka client that every connection shares."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+from streamlearn.errors import RetryableError
+from streamlearn.settings.addresses import server_addresses
+from streamlearn.settings.certificates import load_authorities, load_certificate
+from streamlearn.settings.secrets import Masked, secret
+from streamlearn.settings.security import SecuritySettings
+from streamlearn.settings.settings import Settings
+
+
+def connection_options(settings: Settings) -> dict[str, Any]:
+    """Return the client's options for reaching the brokers.
+
+    Raises
+    ------
+    UsageError
+        When a certificate, key or password cannot be read.
+    """
+    return {
+        "bootstrap_servers": server_addresses(settings.kafka.bootstrap_servers),
+        "client_id": f"streamlearn-{settings.worker.name}",
+        "bootstrap_timeout_ms": 10_000,
+        "reconnect_backoff_max_ms": 1_000,
+        "metadata_max_age_ms": 10_000,
+        **security_options(settings.kafka.security),
+    }
+
+
+def security_options(security: SecuritySettings) -> dict[str, Any]:
+    """Return the client's options for TLS and SASL.
+
+    Raises
+    ------
+    UsageError
+        When a certificate, key or password cannot be read.
+    """
+    options: dict[str, Any] = {"security_protocol": security.protocol.upper()}
+    if security.tls:
+        options["ssl_context"] = tls_context(security)
+    if security.sasl:
+        options["sasl_mechanism"] = security.mechanism
+        options["sasl_plain_username"] = security.user
+        options["sasl_plain_password"] = password_of(security)
+    return options
+
+
+def password_of(security: SecuritySettings) -> Masked:
+    """Return the password of the user.
+
+    Raises
+    ------
+    UsageError
+        When its file cannot be read.
+    """
+    return secret(security.password, security.password_file, "kafka.security.password")
+
+
+def tls_context(security: SecuritySettings) -> ssl.SSLContext:
+    """Return what TLS connections to the brokers are made with: TLS 1.2 or newer, certificates checked.
+
+    Raises
+    ------
+    UsageError
+        When a file cannot be read or does not hold what it should.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = security.check_hostname
+    if security.ca_file:
+        load_authorities(context, "kafka.security.ca_file", security.ca_file)
+    else:
+        context.load_default_certs()
+    if security.certificate_file:
+        password = secret(security.key_password, security.key_password_file, "kafka.security.key_password")
+        load_certificate(context, "kafka.security", security.certificate_file, security.key_file, password)
+    return context
+
+
+@contextlib.contextmanager
+def answered(settings: Settings, purpose: str) -> Iterator[None]:
+    """Let what the Kafka client raises be a `RetryableError` that says what for the brokers were asked."""
+    from kafka.errors import KafkaError
+
+    try:
+        yield
+    except KafkaError as error:
+        raise RetryableError(
+            f"no broker of {settings.kafka.bootstrap_servers} answers for {purpose} ({error}): see what "
+            "`streamlearn check` says, then try again"
+        ) from error

@@ -1,0 +1,244 @@
+"""The one place where kernels are compiled: flags, cache and warm-up."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from numba.core import types
+from numba.core.registry import CPUDispatcher
+from numba.core.sigutils import normalize_signature
+
+from streamlearn.kernels import cache as kernel_cache
+from streamlearn.kernels import linker as kernel_library
+from streamlearn.kernels import parallel_compile as helper
+from streamlearn.kernels import state_type
+from streamlearn.kernels.cache import CacheStatistics, kernel_folder, kernel_hash
+
+__all__ = [
+    "CacheStatistics",
+    "cache_statistics",
+    "compile_inner",
+    "compile_under_lock",
+    "kernel",
+    "kernel_folder",
+    "kernel_hash",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = {
+    "nopython": True,
+    "nogil": True,
+    "_nrt": False,
+    "fastmath": False,
+    "error_model": "numpy",
+    "boundscheck": None,
+    "no_cfunc_wrapper": True,
+}
+_COLLECT_AFTER_OBJECTS = 100_000
+_LOCK_WAIT_SECONDS = 300.0
+_LOCK_POLL_SECONDS = 0.05
+
+
+def kernel(function: F) -> F:
+    """Compile a function over arrays and scalars to machine code.
+
+    ``fastmath`` stays off: reassociation and contraction would change the last bits from one CPU to the next.
+    ``nogil`` lets the service's other threads run while a batch is walked. Kernels own no memory: without numba's
+    reference counts, two atomic operations for every array that a call passes on, wide calls are several times faster.
+    So a kernel that makes an array does not compile: its caller makes it.
+
+    The machine code is kept on disk (`streamlearn.kernels.cache`). A function outside the kernel sources,
+    such as one of a test, is compiled in memory: a change of it would not change the name of the cache folder.
+    """
+    if kernel_cache.numba_config.DISABLE_JIT:
+        return function
+    return KernelDispatcher(function)  # type: ignore[return-value]
+
+
+@contextlib.contextmanager
+def _collected_seldom() -> Iterator[None]:
+    """Let Python look for garbage seldom: the compiler makes many objects, few of them in cycles."""
+    first, *others = gc.get_threshold()
+    if first:
+        gc.set_threshold(max(first, _COLLECT_AFTER_OBJECTS), *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(first, *others)
+
+
+class _Dispatcher(CPUDispatcher):
+    _cache: Any
+
+    def typeof_pyval(self, val: Any) -> types.Type:
+        return state_type.type_of(val)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        # A kernel would be compiled anew for each whole number that a caller writes out.
+        return super().get_call_template(
+            tuple(types.unliteral(each) for each in args), {name: types.unliteral(each) for name, each in kws.items()}
+        )
+
+    def compile(self, sig: Any) -> Any:
+        claim = getattr(self._cache, "claimed", None)
+        if claim is None or tuple(normalize_signature(sig)[0]) in self.overloads:
+            return super().compile(sig)
+        with claim(sig, self.targetctx), _collected_seldom():
+            return super().compile(sig)
+
+
+class KernelDispatcher(_Dispatcher):
+    """A compiled kernel as Python sees it; ``inner`` is the same kernel as other kernels see it.
+
+    numba gives every compiled function a wrapper that takes Python objects apart. For a state of many arrays that is
+    more code than the kernel itself, and most kernels are called by kernels only: so these compile without it.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(
+            py_func=function,
+            locals={},
+            targetoptions=dict(_OPTIONS),
+            pipeline_class=kernel_library.PythonCompiler,
+        )
+        self.inner: Any = _Dispatcher(
+            py_func=function,
+            locals={},
+            targetoptions={**_OPTIONS, "no_cpython_wrapper": True},
+            pipeline_class=kernel_library.InnerCompiler,
+        )
+        if kernel_cache.covers(function):
+            self._cache = kernel_cache.KernelCache(function, "python")
+            self.inner._cache = kernel_cache.KernelCache(function, "kernel")
+
+    @property
+    def _numba_type_(self) -> types.Dispatcher:
+        return types.Dispatcher(self.inner)
+
+
+def compile_inner(function: Callable[..., Any], *arguments: Any) -> None:
+    """Compile a kernel for calls by other kernels with arguments of these types, without a call."""
+    if isinstance(function, KernelDispatcher):
+        function.inner.compile(tuple(state_type.type_of(each) for each in arguments))
+
+
+def cache_statistics() -> CacheStatistics:
+    """Return how many compiled signatures this process has loaded, compiled and stored so far."""
+    return dataclasses.replace(kernel_cache.statistics)
+
+
+def compile_under_lock(
+    warm: Callable[[], None],
+    progress: Callable[[str], None] | None = None,
+    work: helper.SharedWork | None = None,
+    kind: str = "all",
+) -> None:
+    """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
+
+    Of several processes that start together on an empty cache, one compiles and the others wait and then load. The
+    lock only saves work: a process that cannot take it, or has waited for five minutes without a new kernel, compiles
+    for itself.
+
+    Parameters
+    ----------
+    warm
+        Calls each kernel once with arguments of the types that it gets later.
+    progress
+        Gets a line of text at each step: waiting, each kernel compiled, ready.
+    work
+        What a second process may compile at the same time, where there is a second core.
+    kind
+        Names what ``warm`` calls: where one kind is compiled, another may still be missing.
+    """
+    report = progress or (lambda text: None)
+    if kernel_cache.numba_config.DISABLE_JIT:
+        warm()
+        return
+    folder = kernel_folder()
+    before = cache_statistics()
+    with _observed(report):
+        complete = folder / f"complete-{kind}" if folder is not None else None
+        if folder is None or complete is None or complete.exists() or not kernel_cache.make_folder(folder):
+            warm()
+        else:
+            _warm_alone(complete, warm, report, work)
+    if folder is not None:
+        kernel_cache.mark_used(folder)
+    now = cache_statistics()
+    report(f"kernels ready: {now.loaded - before.loaded} loaded, {now.compiled - before.compiled} compiled")
+
+
+def _warm_alone(
+    complete: Path, warm: Callable[[], None], report: Callable[[str], None], work: helper.SharedWork | None
+) -> None:
+    """Warm up under the folder's lock; the empty file ``complete`` says that this has been done."""
+    folder = complete.parent
+    with _file_lock(folder / "lock", complete, report), contextlib.ExitStack() as stack:
+        if not complete.exists():
+            kernel_cache.prune()
+            report("compiling kernels: the first start of a version on a machine takes longer")
+            if work is not None:
+                stack.enter_context(helper.helped(folder, work))
+        warm()
+        try:
+            complete.touch()
+        except OSError as error:
+            kernel_cache.warn_in_memory(f"cannot write to {folder} ({error.strerror})")
+
+
+@contextlib.contextmanager
+def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock at ``path``, or go on without it when ``complete`` appears or nothing can be locked."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError:
+        yield
+        return
+    try:
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+        changed = _last_change(path.parent)
+        waiting = False
+        while not complete.exists() and time.monotonic() < deadline:
+            # Each kernel that the other has compiled is a new file: as long as they come, waiting is the quicker way.
+            if (now := _last_change(path.parent)) != changed:
+                changed = now
+                deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not waiting:
+                    report("another process compiles the kernels: waiting for it")
+                waiting = True
+                time.sleep(_LOCK_POLL_SECONDS)
+            except OSError:
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _last_change(folder: Path) -> int:
+    """Return when a file was last put into a folder or taken from it, in nanoseconds; 0 when that cannot be seen."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+@contextlib.contextmanager
+def _observed(report: Callable[[str], None]) -> Iterator[None]:
+    kernel_cache.observers.append(report)
+    try:
+        yield
+    finally:
+        kernel_cache.observers.remove(report)

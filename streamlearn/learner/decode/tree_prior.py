@@ -1,0 +1,275 @@
+"""What the nodes of the current tree of label clusters know: the prior of a label set, in the form that decoding needs.
+
+The counts are those of the code-length test (`partition.code_length`): each node remembers up to 128 patterns of active
+children and how often each child was active, and codes a pattern by the escape probability e as one of those it
+remembers or as independent children. Here they belong to the tree in use and are kept up to date row by row, along the
+active nodes only.
+
+Decoding raises the prior to the power a = 1/2, but not the escapes: a pattern k has the weight
+(1 - e) (c_k / sum c)^a as a remembered one and e [product of Bernoulli probabilities / chance of not being empty]^a as
+independent children. With a = 1/2 these are square roots, which are exact on every CPU, so a prediction takes no
+logarithm of any pattern: the roots are kept with the counts and change only where a count changed. The factor that
+decay gives all counts of a node cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.errors import SnapshotError
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
+from streamlearn.learner.partition.clusters import Partition
+from streamlearn.learner.partition.code_length import (
+    MAXIMUM_PATTERNS,
+    NodeStates,
+    activate_row,
+    child_rate,
+    find_pattern,
+    fresh_states,
+    node_escape,
+    update_node,
+)
+from streamlearn.learner.partition.recent_label_sets import linear_replay
+from streamlearn.numerics.exp_log import log64
+
+REFILL_ROWS = 2_000
+"""Label sets that a tree's counts are refilled from when it takes another's place."""
+
+POOLED, INDEPENDENT = 0, 1
+VERSION, LABELS = 0, 1
+
+_COUNTS = (
+    "pattern",
+    "pattern_weight",
+    "pattern_count",
+    "pattern_total",
+    "visits",
+    "novel",
+    "child_weight",
+    "increment",
+)
+
+
+class ClusterTreeState(NamedTuple):
+    """Counts of the nodes, and what follows from them.
+
+    Attributes
+    ----------
+    nodes
+        The counts.
+    pattern_root
+        float64[nodes, MAXIMUM_PATTERNS], square root of each pattern's weight.
+    odds_root
+        float64[nodes, MAXIMUM_CHILDREN], square root of the odds of each child's rate.
+    scale
+        float64[nodes, 2]: POOLED times a pattern's root is its weight as a remembered pattern; INDEPENDENT times the
+        odds' roots of the active children is the weight of a pattern as independent children.
+    independent
+        uint8[1], 1 if patterns are not used: every node's children are taken as independent.
+    """
+
+    nodes: NodeStates
+    pattern_root: np.ndarray
+    odds_root: np.ndarray
+    scale: np.ndarray
+    independent: np.ndarray
+
+
+@kernel
+def refresh_node(state: ClusterTreeState, tree: TreeState, node: int | np.int64) -> None:
+    """Bring what follows from a node's counts, but for the roots of its patterns, up to date."""
+    children = np.int64(tree.child_count[node])
+    none = 1.0
+    for b in range(children):
+        rate = child_rate(state.nodes, node, b, children)
+        state.odds_root[node, b] = np.sqrt(rate / (1.0 - rate))
+        none *= 1.0 - rate
+    escape = 1.0 if state.independent[0] else node_escape(state.nodes, node)
+    share = none if node == tree.size[ROOT] else none / (1.0 - none)
+    state.scale[node, INDEPENDENT] = escape * np.sqrt(share)
+    state.scale[node, POOLED] = 0.0
+    if state.nodes.pattern_count[node] > 0:
+        state.scale[node, POOLED] = (1.0 - escape) / np.sqrt(state.nodes.pattern_total[node])
+
+
+@kernel
+def refresh_patterns(state: ClusterTreeState, node: int | np.int64) -> None:
+    """Bring the roots of all patterns of a node up to date."""
+    for k in range(state.nodes.pattern_count[node]):
+        state.pattern_root[node, k] = np.sqrt(state.nodes.pattern_weight[node, k])
+
+
+@kernel
+def cluster_tree_refresh(state: ClusterTreeState, tree: TreeState) -> None:
+    """Derive everything anew from the counts."""
+    for node in range(tree.size[NODES]):
+        refresh_patterns(state, node)
+        refresh_node(state, tree, node)
+
+
+@kernel
+def cluster_tree_learn_row(state: ClusterTreeState, tree: TreeState, members: np.ndarray) -> None:
+    """Learn from one complete label set.
+
+    Parameters
+    ----------
+    state
+        The counts of ``tree``'s nodes.
+    tree
+        The partition's current tree.
+    members
+        int32[k], distinct slots of the labels that are on, all of them in the tree. May be empty.
+    """
+    nodes = state.nodes
+    for i in range(activate_row(tree, nodes, members)):
+        node = np.int64(nodes.active[i])
+        before = nodes.increment[node]
+        k = update_node(tree, nodes, node)
+        if nodes.increment[node] < before:
+            refresh_patterns(state, node)
+        state.pattern_root[node, k] = np.sqrt(nodes.pattern_weight[node, k])
+        refresh_node(state, tree, node)
+
+
+@kernel
+def cluster_tree_learn_rows(
+    state: ClusterTreeState, tree: TreeState, offsets: np.ndarray, members: np.ndarray, first: int
+) -> None:
+    """Learn from rows ``first`` on, of rows ``members[offsets[i]:offsets[i + 1]]`` (int32; offsets int64[rows + 1])."""
+    for i in range(first, len(offsets) - 1):
+        cluster_tree_learn_row(state, tree, members[offsets[i] : offsets[i + 1]])
+
+
+@kernel
+def cluster_tree_begin_label(state: ClusterTreeState, tree: TreeState, label: int) -> None:
+    """Follow the tree in which a label has found a place: the nodes above it have one more child."""
+    node = np.int64(tree.leaf_parent[label])
+    while node >= 0:
+        refresh_node(state, tree, node)
+        node = np.int64(tree.parent[node])
+
+
+@kernel
+def cluster_tree_log_prior(state: ClusterTreeState, tree: TreeState, members: np.ndarray) -> float:
+    """Return the log weight of a label set (int32[k]): its prior to the power a but for the escapes, in nats."""
+    nodes = state.nodes
+    active = activate_row(tree, nodes, members)
+    total = 0.0
+    for i in range(active):
+        node = int(nodes.active[i])
+        mask = nodes.mask[node]
+        weight = state.scale[node, INDEPENDENT]
+        for b in range(tree.child_count[node]):
+            if (mask >> b) & 1:
+                weight *= state.odds_root[node, b]
+        k = find_pattern(nodes, node)
+        if k >= 0:
+            weight += state.scale[node, POOLED] * state.pattern_root[node, k]
+        total += log64(weight)
+    for i in range(active):
+        nodes.mask[nodes.active[i]] = 0
+    return total
+
+
+class ClusterTree:
+    """Owns the counts of the current tree's nodes and follows the partition when that changes."""
+
+    def __init__(self) -> None:
+        self.state = _room(0)
+        self._followed = np.array([-1, 0], np.int64)
+
+    def grow(self, labels: int) -> None:
+        """Make room for trees of this many label slots."""
+        nodes = node_capacity(labels)
+        old = len(self.state.scale)
+        if nodes <= old:
+            return
+        state = _room(nodes)
+        for name in NodeStates._fields:
+            getattr(state.nodes, name)[:old] = getattr(self.state.nodes, name)
+        for name in ("pattern_root", "odds_root", "scale"):
+            getattr(state, name)[:old] = getattr(self.state, name)
+        self.state = state._replace(independent=self.state.independent)
+
+    def follow(self, partition: Partition) -> None:
+        """Follow the partition after labels have joined it or its tree was tested; cheap if nothing has changed.
+
+        A label that joined has a place among children that have counts. Another tree, or another root, starts from
+        nothing and learns from the last 2,000 label sets.
+        """
+        self.state.independent[0] = partition.independent
+        if partition.version != self._followed[VERSION]:
+            self.refill(partition)
+            return
+        self.grow(len(partition.state.tree.leaf_parent))
+        for label in range(int(self._followed[LABELS]), partition.known):
+            cluster_tree_begin_label(self.state, partition.state.tree, label)
+        self._followed[LABELS] = partition.known
+
+    def refill(self, partition: Partition) -> None:
+        """Start from nothing and learn from the partition's last 2,000 label sets, as after a label has retired."""
+        self.grow(len(partition.state.tree.leaf_parent))
+        for name in _COUNTS:
+            getattr(self.state.nodes, name).fill(name == "increment")
+        for derived in (self.state.pattern_root, self.state.odds_root, self.state.scale):
+            derived.fill(0.0)
+        tree = partition.state.tree
+        cluster_tree_refresh(self.state, tree)
+        offsets, members = linear_replay(partition.state.replay)
+        first = max(len(offsets) - 1 - REFILL_ROWS, 0)
+        cluster_tree_learn_rows(self.state, tree, offsets, members, first)
+        self._followed[:] = (partition.version, partition.known)
+
+    def arrays(self, partition: Partition) -> dict[str, np.ndarray]:
+        """Return the counts of the nodes in use, by name; what follows from them is not state."""
+        nodes = int(partition.state.tree.size[NODES])
+        arrays = {name: getattr(self.state.nodes, name)[:nodes] for name in _COUNTS}
+        return {**arrays, "followed": self._followed}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], partition: Partition) -> None:
+        """Take over a state that ``arrays`` returned, of the tree that ``partition`` has loaded.
+
+        Raises
+        ------
+        SnapshotError
+            If an array is missing or does not fit the tree.
+        """
+        missing = [name for name in (*_COUNTS, "followed") if name not in arrays]
+        if missing:
+            raise SnapshotError(f"cluster tree: the array {missing[0]!r} is missing from the snapshot")
+        tree = partition.state.tree
+        nodes = int(tree.size[NODES])
+        self.grow(len(tree.leaf_parent))
+        self.state.independent[0] = partition.independent
+        for name in (*_COUNTS, "followed"):
+            target = self._followed if name == "followed" else getattr(self.state.nodes, name)[:nodes]
+            if arrays[name].shape != target.shape or arrays[name].dtype != target.dtype:
+                raise SnapshotError(
+                    f"cluster tree: the array {name!r} should be {target.dtype}{list(target.shape)}, "
+                    f"found {arrays[name].dtype}{list(arrays[name].shape)}"
+                )
+        for name in _COUNTS:
+            target = getattr(self.state.nodes, name)
+            target.fill(name == "increment")
+            target[:nodes] = arrays[name]
+        self._followed[:] = arrays["followed"]
+        cluster_tree_refresh(self.state, tree)
+
+    @staticmethod
+    def bytes_bound(maximum_labels: int) -> int:
+        """Return the most bytes held with this many labels."""
+        return node_capacity(maximum_labels) * (20 * MAXIMUM_PATTERNS + 16 * MAXIMUM_CHILDREN + 64)
+
+
+def _room(nodes: int) -> ClusterTreeState:
+    return ClusterTreeState(
+        fresh_states(nodes),
+        np.zeros((nodes, MAXIMUM_PATTERNS)),
+        np.zeros((nodes, MAXIMUM_CHILDREN)),
+        np.zeros((nodes, 2)),
+        np.zeros(1, np.uint8),
+    )

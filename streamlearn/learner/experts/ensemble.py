@@ -1,0 +1,391 @@
+"""The panel: all experts together, each with its place among the mixer's inputs.
+
+Which experts sit on the panel is a setting. An expert that does not has empty arrays and place -1, so that every choice
+runs the same compiled code. The label rates always sit: others lean on the slow one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamlearn.kernels.compiler import kernel
+from streamlearn.learner.entries import Entries
+from streamlearn.learner.experts.adagrad_linear import (
+    AdaGrad,
+    AdaGradState,
+    adagrad_begin_label,
+    adagrad_learn_row,
+    adagrad_predict_row,
+)
+from streamlearn.learner.experts.constant_step_linear import (
+    ConstantStep,
+    ConstantStepState,
+    constant_step_begin_label,
+    constant_step_learn_row,
+    constant_step_predict_row,
+)
+from streamlearn.learner.experts.label_history import (
+    FEATURES_AT_MOST,
+    Burst,
+    BurstState,
+    burst_begin_label,
+    burst_features,
+    burst_learn_row,
+    burst_predict_row,
+)
+from streamlearn.learner.experts.label_tree import (
+    TREE_BYTES,
+    LabelTrees,
+    LabelTreeScratch,
+    LabelTreeState,
+    label_tree_begin_label,
+    label_tree_learn_row,
+    label_tree_predict_row,
+)
+from streamlearn.learner.experts.linear_logits import LANES
+from streamlearn.learner.experts.logit_rows import (
+    BURST,
+    CLOSE_VOTE,
+    FAST_LINEAR,
+    FAST_RATE,
+    LABEL_TREE,
+    MIXED_FIRST,
+    MIXED_FIRST_SUM,
+    NAIVE_BAYES,
+    NAMES,
+    SEATS,
+    SECOND_SEATS,
+    SLOW_LINEAR,
+    SLOW_RATE,
+    SOFTMAX,
+    STRONGEST,
+    WIDE_VOTE,
+)
+from streamlearn.learner.experts.naive_bayes import (
+    NaiveBayes,
+    NaiveBayesState,
+    naive_bayes_learn_row,
+    naive_bayes_predict_row,
+)
+from streamlearn.learner.experts.neighbour_search import NeighboursScratch, neighbours_search_row, neighbours_weigh_row
+from streamlearn.learner.experts.neighbour_votes import neighbours_predict_row
+from streamlearn.learner.experts.neighbour_window import NeighboursState, window_push
+from streamlearn.learner.experts.neighbours import Neighbours
+from streamlearn.learner.experts.rates import Rates, RatesState, rates_begin_label, rates_learn_row, rates_predict_row
+from streamlearn.learner.experts.softmax import START as SOFTMAX_START
+from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
+from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
+from streamlearn.state.growth import grown
+from streamlearn.state.lazy_arrays import parts_of
+
+
+class PanelState(NamedTuple):
+    """The experts' states, and ``seat`` int64[11]: the row of the logits that each expert writes, -1 when it is off."""
+
+    seat: np.ndarray
+    rates: RatesState
+    slow: AdaGradState
+    softmax: AdaGradState
+    fast: ConstantStepState
+    neighbours: NeighboursState
+    naive_bayes: NaiveBayesState
+    burst: BurstState
+    label_tree: LabelTreeState
+
+
+class PanelScratch(NamedTuple):
+    """Memory of one row: ``logits`` float32[experts, labels]; ``gradient`` and ``ratio`` float32[labels]; ``metric``
+    float32[columns], the instance as the neighbours see it, which the row's learning takes from its prediction;
+    ``recent_columns`` int32 and ``recent_values`` float32 of ``recent_size`` int64[1] entries, the burst expert's view
+    of the label sets before."""
+
+    logits: np.ndarray
+    gradient: np.ndarray
+    ratio: np.ndarray
+    metric: np.ndarray
+    recent_columns: np.ndarray
+    recent_values: np.ndarray
+    recent_size: np.ndarray
+    neighbours: NeighboursScratch
+    label_tree: LabelTreeScratch
+
+
+@kernel
+def panel_recall(state: PanelState, scratch: PanelScratch, labels: int) -> None:
+    """Take the view of the recent label sets for a row that is predicted."""
+    scratch.recent_size[0] = 0
+    if state.seat[BURST] >= 0:
+        scratch.recent_size[0] = burst_features(state.burst, labels, scratch.recent_columns, scratch.recent_values)
+
+
+@kernel
+def panel_predict_row(
+    state: PanelState, scratch: PanelScratch, entries: Entries, first: int, last: int, labels: int, features: int
+) -> None:
+    """Fill ``scratch.logits`` for one instance, the ``entries`` from ``first`` to ``last``.
+
+    ``features`` counts the columns that learnt rows have used. What `panel_recall` left, or what a late row brings, is
+    in ``scratch``.
+    """
+    columns = entries.columns[first:last]
+    values = entries.values[first:last]
+    rarity_weighted = entries.rarity_weighted[first:last]
+    logits = scratch.logits
+    seat = state.seat
+    rates_predict_row(state.rates, labels, logits[seat[FAST_RATE]], logits[seat[SLOW_RATE]])
+    if seat[SLOW_LINEAR] >= 0:
+        adagrad_predict_row(state.slow, columns, values, labels, logits[seat[SLOW_LINEAR]])
+    if seat[SOFTMAX] >= 0:
+        softmax_predict_row(state.softmax, columns, rarity_weighted, labels, logits[seat[SOFTMAX]])
+    if seat[FAST_LINEAR] >= 0:
+        constant_step_predict_row(state.fast, columns, values, labels, logits[seat[FAST_LINEAR]])
+    if seat[WIDE_VOTE] >= 0:
+        metric = scratch.metric[: last - first]
+        neighbours_weigh_row(
+            state.slow.weight, columns, rarity_weighted, labels if seat[SLOW_LINEAR] >= 0 else 0, metric
+        )
+        neighbours_search_row(state.neighbours, scratch.neighbours, columns, metric)
+        neighbours_predict_row(
+            state.neighbours,
+            scratch.neighbours,
+            state.rates.slow,
+            labels,
+            logits[seat[WIDE_VOTE]],
+            logits[seat[CLOSE_VOTE]],
+        )
+    if seat[NAIVE_BAYES] >= 0:
+        naive_bayes_predict_row(
+            state.naive_bayes,
+            columns,
+            values,
+            features,
+            labels,
+            state.rates.slow,
+            scratch.ratio,
+            logits[seat[NAIVE_BAYES]],
+            logits[seat[STRONGEST]],
+        )
+    if seat[BURST] >= 0:
+        size = scratch.recent_size[0]
+        burst_predict_row(
+            state.burst, scratch.recent_columns[:size], scratch.recent_values[:size], labels, logits[seat[BURST]]
+        )
+    if seat[LABEL_TREE] >= 0:
+        bins = entries.bins[first:last]
+        label_tree_predict_row(state.label_tree, scratch.label_tree, columns, bins, labels, logits[seat[LABEL_TREE]])
+
+
+@kernel
+def panel_learn_row(
+    state: PanelState,
+    scratch: PanelScratch,
+    entries: Entries,
+    first: int,
+    last: int,
+    truth: np.ndarray,
+    members: np.ndarray,
+    complete: bool,
+    labels: int,
+    features: int,
+) -> int:
+    """Let every expert learn the row that `panel_predict_row` saw last; return how many label trees were reset.
+
+    ``truth`` int8[labels] is 1, 0 or -1 (unknown); ``members`` int32 are the known positives, ascending.
+    """
+    columns = entries.columns[first:last]
+    values = entries.values[first:last]
+    rarity_weighted = entries.rarity_weighted[first:last]
+    logits = scratch.logits
+    gradient = scratch.gradient
+    seat = state.seat
+    resets = 0
+    if seat[SLOW_LINEAR] >= 0:
+        adagrad_learn_row(state.slow, columns, values, truth, logits[seat[SLOW_LINEAR]], labels, gradient)
+    if seat[SOFTMAX] >= 0 and complete:
+        softmax_learn_row(
+            state.softmax, columns, rarity_weighted, truth, members.size, logits[seat[SOFTMAX]], labels, gradient
+        )
+    if seat[FAST_LINEAR] >= 0:
+        constant_step_learn_row(state.fast, columns, values, truth, logits[seat[FAST_LINEAR]], labels, gradient)
+    if seat[WIDE_VOTE] >= 0:
+        window_push(state.neighbours, columns, scratch.metric[: last - first], truth, members, complete, labels)
+    if seat[NAIVE_BAYES] >= 0:
+        naive_bayes_learn_row(state.naive_bayes, columns, values, members)
+    if seat[BURST] >= 0:
+        size = scratch.recent_size[0]
+        burst_learn_row(
+            state.burst,
+            scratch.recent_columns[:size],
+            scratch.recent_values[:size],
+            truth,
+            logits[seat[BURST]],
+            labels,
+            gradient,
+        )
+    if seat[LABEL_TREE] >= 0:
+        resets = label_tree_learn_row(
+            state.label_tree,
+            scratch.label_tree,
+            columns,
+            entries.bins[first:last],
+            truth,
+            complete,
+            labels,
+            features,
+            logits[seat[SLOW_RATE]],
+        )
+    rates_learn_row(state.rates, truth, labels, complete)
+    return resets
+
+
+@kernel
+def panel_begin_label(state: PanelState, label: int, bias: float) -> None:
+    """Give a label that joins after rows were learnt its start with every expert."""
+    seat = state.seat
+    rates_begin_label(state.rates, label)
+    if seat[SLOW_LINEAR] >= 0:
+        adagrad_begin_label(state.slow, label, bias)
+    if seat[SOFTMAX] >= 0:
+        adagrad_begin_label(state.softmax, label, bias)
+    if seat[FAST_LINEAR] >= 0:
+        constant_step_begin_label(state.fast, label, bias)
+    if seat[BURST] >= 0:
+        burst_begin_label(state.burst, label, bias)
+    if seat[LABEL_TREE] >= 0:
+        label_tree_begin_label(state.label_tree, label)
+
+
+class Panel:
+    """Owns the experts.
+
+    Parameters
+    ----------
+    names:
+        The experts that sit on it, of `seats.NAMES`; both rates always do.
+    """
+
+    def __init__(self, names: Collection[str] = NAMES) -> None:
+        self.names = tuple(name for name in NAMES if name in names or name in ("fast_rate", "slow_rate"))
+        self.rates = Rates()
+        self.slow = AdaGrad()
+        self.softmax = AdaGrad(SOFTMAX_STEP, SOFTMAX_START)
+        self.fast = ConstantStep()
+        self.neighbours = Neighbours()
+        self.naive_bayes = NaiveBayes()
+        self.burst = Burst()
+        self.label_tree = LabelTrees(TREE_BYTES if "label_tree" in self.names else 0)
+        seats = [seat for seat in SEATS if SECOND_SEATS.get(seat, seat) in self.names]
+        self.seats = len(seats)
+        total = 0.0
+        for seat in seats:
+            total += MIXED_FIRST[seat]
+        self.start = [MIXED_FIRST_SUM * MIXED_FIRST[seat] / total for seat in seats]
+        """What each expert's logit counts in the mixture before any row."""
+        self._metric = np.zeros(0, np.float32)
+        self._row = self._row_memory(0)
+        self._seat = np.array([seats.index(seat) if seat in seats else -1 for seat in SEATS], np.int64)
+
+    def _row_memory(self, labels: int) -> PanelScratch:
+        room = (labels + LANES - 1) // LANES * LANES
+        return PanelScratch(
+            np.zeros((self.seats, room), np.float32),
+            np.zeros(room, np.float32),
+            np.zeros(room, np.float32),
+            self._metric,
+            np.zeros(FEATURES_AT_MOST, np.int32),
+            np.zeros(FEATURES_AT_MOST, np.float32),
+            np.zeros(1, np.int64),
+            self.neighbours.scratch,
+            self.label_tree.scratch,
+        )
+
+    def _columned(self) -> dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees]:
+        """Return the experts on the panel that keep something for each column."""
+        owners: dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees] = {
+            "slow_linear": self.slow,
+            "softmax": self.softmax,
+            "fast_linear": self.fast,
+            "neighbours": self.neighbours,
+            "naive_bayes": self.naive_bayes,
+            "label_tree": self.label_tree,
+        }
+        return {name: owner for name, owner in owners.items() if name in self.names}
+
+    def grow(self, features: int, labels: int) -> None:
+        """Make room for ``features`` columns and ``labels`` labels."""
+        self.rates.grow(labels)
+        if labels > self._row.logits.shape[1]:
+            self._row = self._row_memory(labels)
+        for owner in self._columned().values():
+            owner.grow(features, labels)
+        if "burst" in self.names:
+            self.burst.grow(labels)
+        if "neighbours" in self.names:
+            self._metric = grown(self._metric, features)
+
+    @property
+    def state(self) -> PanelState:
+        """What the kernels take; anew after anything has grown."""
+        return PanelState(
+            self._seat,
+            self.rates.state,
+            self.slow.state,
+            self.softmax.state,
+            self.fast.state,
+            self.neighbours.state,
+            self.naive_bayes.state,
+            self.burst.state,
+            self.label_tree.state,
+        )
+
+    @property
+    def scratch(self) -> PanelScratch:
+        """Memory of one row; anew after anything has grown."""
+        return self._row._replace(
+            metric=self._metric, neighbours=self.neighbours.scratch, label_tree=self.label_tree.scratch
+        )
+
+    def retire(self, label: int) -> None:
+        """Empty a slot."""
+        for owner in self._columned().values():
+            owner.retire(label)
+        if "burst" in self.names:
+            self.burst.retire(label)
+
+    def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
+        """Return the state of the columns and labels in use, by name."""
+        parts: dict[str, dict[str, np.ndarray]] = {"rates": self.rates.arrays(labels)}
+        for name, owner in self._columned().items():
+            parts[name] = owner.arrays() if isinstance(owner, Neighbours) else owner.arrays(features, labels)
+        if "burst" in self.names:
+            parts["burst"] = self.burst.arrays(labels)
+        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
+        """Take the state over; raises `SnapshotError` when a shape differs."""
+        parts = parts_of(arrays)
+        self.rates.load_arrays(parts["rates"], labels)
+        for name, owner in self._columned().items():
+            owner.load_arrays(parts.get(name, {}), features, labels)
+        if "burst" in self.names:
+            self.burst.load_arrays(parts.get("burst", {}), labels)
+
+    @staticmethod
+    def bytes_bound(names: Collection[str], features: int, labels: int) -> int:
+        """Return the largest size in bytes of these experts with that many columns and labels."""
+        bounds = {
+            "slow_linear": AdaGrad.bytes_bound(features, labels),
+            "softmax": AdaGrad.bytes_bound(features, labels),
+            "fast_linear": ConstantStep.bytes_bound(features, labels),
+            "neighbours": Neighbours.bytes_bound(features, labels),
+            "naive_bayes": NaiveBayes.bytes_bound(features, labels),
+            "burst": Burst.bytes_bound(labels),
+            "label_tree": LabelTrees.bytes_bound(features, labels),
+        }
+        bound = Rates.bytes_bound(labels)
+        for name in set(bounds).intersection(names):
+            bound += bounds[name]
+        return bound

@@ -1,0 +1,212 @@
+"""Names in, label sets out: the encoder, the learner and the measures as one model that applies operations in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from streamlearn.encoder.labels import LabelTable
+from streamlearn.encoder.row import Encoder, Features
+from streamlearn.encoder.text import TextFields
+from streamlearn.errors import UsageError
+from streamlearn.learner.drift.detectors import Watch
+from streamlearn.learner.entries import Entries
+from streamlearn.learner.operations import PREDICT
+from streamlearn.model.learner_factory import learner_bytes_bound, new_learner
+from streamlearn.model.measures import Measures
+from streamlearn.model.micro_batch import Plan, PlanResult
+from streamlearn.model.runner import Walk
+from streamlearn.settings.rule import Rule
+from streamlearn.settings.settings import DriftSettings, Settings
+from streamlearn.state.arrays import state_hash
+from streamlearn.state.lazy_arrays import parts_of
+
+
+class StreamModel:
+    """The model of one stream.
+
+    Parameters
+    ----------
+    settings:
+        The settings tree; sections ``learner``, ``drift``, ``labels``, ``features``, ``encoder``, ``limits`` and
+        ``measures`` are read.
+    labels:
+        Label names that exist from row 0, beside ``labels.declared``.
+    features:
+        Feature names that get the first columns, in this order.
+    watch:
+        Empty drift detectors in the place of those that the settings ask for.
+
+    Raises
+    ------
+    UsageError
+        When the bound of the model's memory exceeds ``limits.memory_bytes``, or the preset takes no other detectors.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        labels: Sequence[str] = (),
+        features: Sequence[str] = (),
+        watch: Watch | None = None,
+    ) -> None:
+        self.settings = settings
+        self.rule = Rule.parse(settings.learner.rule)
+        declared = list(dict.fromkeys([*settings.labels.declared, *labels]))
+        self._maximum = self.check_memory(settings, len(features), len(declared))
+        maximum_features, maximum_labels = self._maximum
+        text = text_fields(settings)
+        self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features, text=text)
+        self.labels = LabelTable(
+            maximum_labels,
+            minimum_support=settings.labels.min_count,
+            retire_after=settings.labels.retire_after_instances,
+            declared=declared,
+        )
+        self.learner = new_learner(settings, self.labels.count, maximum_labels, watch)
+        self.learner.grow_features(self.encoder.columns.count)
+        self.measures = Measures(settings.measures.window, self.labels.count)
+        self.dropped: dict[str, int] = {}
+
+    @property
+    def observed(self) -> int:
+        """Instances observed so far."""
+        return self.encoder.rows_observed
+
+    @property
+    def learned(self) -> int:
+        """Rows learnt so far."""
+        return self.learner.learned
+
+    @property
+    def label_names(self) -> list[str]:
+        """Names of the labels known, in slot order."""
+        table = self.labels
+        return [table.names[slot] for slot in table.known_slots()] if table.vacant else table.names
+
+    @property
+    def feature_count(self) -> int:
+        """Columns in use."""
+        return self.encoder.columns.count
+
+    @property
+    def cluster_count(self) -> int:
+        """Top-level clusters of labels."""
+        return self.learner.cluster_count
+
+    def clusters(self) -> list[list[str]]:
+        """Return the top-level clusters as lists of label names."""
+        groups: dict[int, list[str]] = {}
+        cluster_of = self.learner.cluster_of.tolist()
+        for slot in self.labels.known_slots():
+            name, cluster = self.labels.names[slot], cluster_of[slot]
+            groups.setdefault(cluster, []).append(name)
+        return [groups[cluster] for cluster in sorted(groups)]
+
+    def change(self, *, scores_top: int, minimum_support: int, retire_after: int, drift: DriftSettings) -> None:
+        """Let other settings of answers, of labels and of drift detectors hold from the next plan on."""
+        self.learner.scores_top = scores_top
+        self.learner.minimum_support = minimum_support
+        self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
+        self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
+
+    def plan(self, *, frozen: bool = False) -> Plan:
+        """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
+        return Plan(self._run, self.encoder.pack, self.rule, frozen)
+
+    def probabilities(self, x: Features) -> dict[str, float]:
+        """Return every label's probability for an instance; nothing changes."""
+        encoded = self.encoder.encode([x], observe=False)
+        entries = Entries(encoded.columns, encoded.values, encoded.rarity_weighted, encoded.bins)
+        values = self.learner.probabilities(entries)
+        return {self.labels.names[slot]: float(values[slot]) for slot in self.labels.known_slots()}
+
+    def _run(self, plan: Plan) -> PlanResult:
+        observed = self.observed
+        encoded = self.encoder.encode(plan.instances, observe=not plan.frozen)
+        self.learner.grow_features(self.encoder.columns.count)
+        walk = Walk(self.labels, self.learner, self.measures, encoded, plan)
+        walk.go()
+        dropped = dict(encoded.dropped)
+        if walk.refused:
+            dropped["labels_full"] = walk.refused
+        for reason, count in dropped.items():
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
+        seen = []
+        for kind in plan.kinds:
+            seen.append(observed)
+            if kind & PREDICT and not plan.frozen:
+                observed += 1
+        return PlanResult(walk.answered, walk.stretch, walk.place, seen, walk.rows, walk.events, dropped)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the complete state by name: for snapshots and for the hash."""
+        parts = {
+            "encoder": self.encoder.arrays(),
+            "labels": self.labels.arrays(),
+            "learner": self.learner.arrays(),
+            "measures": self.measures.arrays(),
+        }
+        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take a state over; raises `SnapshotError` when it does not fit these settings."""
+        parts = parts_of(arrays)
+        self.encoder.load_arrays(parts["encoder"])
+        self.labels.load_arrays(parts["labels"])
+        self.learner.load_arrays(parts["learner"])
+        self.measures.load_arrays(parts["measures"], self.labels.vacant)
+
+    def state_hash(self) -> str:
+        """Return a hash of the complete state."""
+        return state_hash(self.arrays())
+
+    def memory_bytes(self) -> int:
+        """Return the bytes that the state's arrays hold."""
+        parts = (self.labels, self.learner, self.measures)
+        return self.encoder.memory_bytes() + sum(array.nbytes for part in parts for array in part.arrays().values())
+
+    def memory_bound_bytes(self) -> int:
+        """Return the largest size in bytes that the state may grow to."""
+        return _memory_bound(self.settings, *self._maximum)
+
+    @staticmethod
+    def check_memory(settings: Settings, features: int = 0, labels: int = 0) -> tuple[int, int]:
+        """Return the most features and labels that a model of these settings, which declare so many, may have.
+
+        Raises
+        ------
+        UsageError
+            When the bound of the model's memory exceeds ``limits.memory_bytes``.
+        """
+        labels = max(settings.labels.maximum, labels)
+        features = max(settings.features.maximum, features)
+        bound = _memory_bound(settings, features, labels)
+        if bound > settings.limits.memory_bytes:
+            raise UsageError(
+                f"the model may grow to {bound:,} bytes with features.maximum = {features:,} and "
+                f"labels.maximum = {labels:,}, above limits.memory_bytes = {settings.limits.memory_bytes:,}: "
+                "lower the first two or raise the third"
+            )
+        return features, labels
+
+
+def _memory_bound(settings: Settings, features: int, labels: int) -> int:
+    bound = learner_bytes_bound(settings, features, labels) + 64 * features + 256 * (features + labels)
+    if settings.encoder.text_fields:
+        bound += TextFields.bytes_bound(settings.encoder.text_word_length)
+    return bound
+
+
+def text_fields(settings: Settings) -> TextFields:
+    """Return the text fields that settings ask for."""
+    chosen = settings.encoder
+    return TextFields(
+        chosen.text_fields,
+        columns=min(chosen.text_columns, settings.features.maximum),
+        words_per_field=chosen.text_words,
+        word_length=chosen.text_word_length,
+        pairs=chosen.text_pairs,
+    )

@@ -1,0 +1,137 @@
+"""Getting every kernel ready before the first row: loaded from the cache, or compiled, by two processes where it can.
+
+As a program this is the second process (`kernels.parallel_compile`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from streamlearn.encoder.row import Encoder
+from streamlearn.kernels.compiler import compile_under_lock
+from streamlearn.kernels.parallel_compile import Parts, SharedWork, serve
+from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.entries import Entries
+from streamlearn.learner.operations import Correction
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN
+from streamlearn.learner.partition.clusters import FIRST_PERIOD
+from streamlearn.learner.partition.code_length import compare
+from streamlearn.learner.partition.linkage import candidate_tree
+from streamlearn.learner.partition.pair_counts import PairCounts
+from streamlearn.learner.step_parts import StepParts
+from streamlearn.model.learner_factory import PANEL, kind_of
+from streamlearn.model.measures import Measures
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
+
+
+def warm_up(settings: Settings, progress: Callable[[str], None] | None = None) -> None:
+    """Compile every kernel that a model calls, or load it from the cache; ``progress`` gets a line of text a step.
+
+    Raises
+    ------
+    UsageError
+        When the bound of the model's memory exceeds ``limits.memory_bytes``.
+    """
+    StreamModel.check_memory(settings)
+    kind = kind_of(settings)
+    work = SharedWork(__name__, _parts(), tuple(_helper_parts())) if kind == PANEL else None
+    compile_under_lock(lambda: _run_model(settings), progress, work, kind)
+
+
+def _run_model(settings: Settings) -> None:
+    """Call every kernel on a model that is thrown away.
+
+    Two periods of rows, so that the partition is tested; labels that join one by one, more than a node has children, so
+    that its tree grows and gets levels; one label more than there is room for, so that one leaves.
+    """
+    many = MAXIMUM_CHILDREN + 1
+    rows = 2 * FIRST_PERIOD + 2
+    labels = type(settings.labels)(maximum=many + 1, min_count=FIRST_PERIOD)
+    model = StreamModel(settings.model_copy(update={"labels": labels}))
+    plan = model.plan()
+    waiting = plan.predict({"a": 1.0})
+    for row in range(rows):
+        plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", f"l{row * many // rows}"])
+    plan.predict_and_learn({"a": 0.5}, ["x", "y"])
+    learned = plan.learn(waiting, {"x": True})
+    plan.correct(waiting, {"x": True}, ["x"], learned_by=learned)
+    plan.run()
+    model.probabilities({"a": 1.0})
+
+
+def _parts() -> Parts:
+    """Return what both processes may compile, the helper from the last on: about as much work from either end."""
+    step = StepParts()
+    return {
+        "model": lambda: Learner(1) and None,
+        "encoder": _encode,
+        "decision infers": step.decision_infers,
+        "decision learns": step.decision_learns,
+        "decision chooses": step.decision_chooses,
+        "monitors learn": step.monitors_learn,
+        "mixer learns": step.mixer_learns,
+        "mixer predicts": step.mixer_predicts,
+        "panel predicts": step.panel_predicts,
+        "panel learns": step.panel_learns,
+    }
+
+
+def _helper_parts() -> Parts:
+    """Return what runs seldom: the helper's when all parts of the step are taken, from the last on."""
+    return {
+        "answers for one instance": _one_instance,
+        "corrections": _correct,
+        "measures": _measure,
+        "partition": _partition,
+        "labels": _labels,
+    }
+
+
+def _encode() -> None:
+    Encoder(2).encode([{"a": 0.5, "b": "c"}], observe=True)
+
+
+def _measure() -> None:
+    starts, slots = np.array([0, 1]), np.zeros(1, np.int32)
+    ones = np.ones(1, np.int8)
+    Measures(1, 1).score_rows(starts, slots, starts, slots, ones, ones, np.ones(1, np.int32))
+
+
+def _labels() -> None:
+    """Let labels join and leave."""
+    learner = Learner(1)
+    learner.join_labels(2)
+    learner.replace_label(0)
+
+
+def _partition() -> None:
+    """Build trees of more labels than a node has children, and compare two."""
+    labels = MAXIMUM_CHILDREN + 1
+    tree = candidate_tree(PairCounts(labels).state, labels, labels)
+    compare(tree, tree, np.array([0, 1, 2, 3]), np.zeros(3, np.int32), 1)
+
+
+def _one_instance() -> None:
+    learner = Learner(1)
+    learner.grow_features(1)
+    learner.probabilities(_entries())
+
+
+def _correct() -> None:
+    learner = Learner(1)
+    learner.grow_features(1)
+    nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
+    unknown, known = np.full(1, -1, np.int8), np.zeros(1, np.int8)
+    learner.correct(Correction(_entries(), *nothing, unknown, known, False, True, -1))
+
+
+def _entries() -> Entries:
+    column, value = np.zeros(1, np.int32), np.ones(1, np.float32)
+    return Entries(column, value, value, np.ones(1, np.uint8))
+
+
+if __name__ == "__main__":
+    serve({**_parts(), **_helper_parts()})

@@ -1,0 +1,203 @@
+"""Crashes and errors at every point of the loop: each instance is answered once, with the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from streamlearn.engine.loop import retry as failures_module
+from streamlearn.errors import RetryableError, StopError
+from tests.engine.world import JOURNAL, Crash, Faults, World, rows
+
+COUNT = 300
+POINTS = ("open", "before commit", "after commit", "poll", "read committed", "applied", "committed")
+
+
+def filled(folder: Path, **sections: dict) -> World:
+    world = World(folder, **sections)
+    for row in rows(COUNT):
+        world.add(row)
+    return world
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], str]:
+    world = filled(tmp_path_factory.mktemp("uninterrupted"))
+    engine = world.run()
+    return world.predictions(), engine.tasks[0].model.state_hash()
+
+
+def test_every_instance_is_answered_once_in_order(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    world.run()
+    offsets = [int(p.split(b'"offset":')[1].rstrip(b"}")) for p in world.predictions()]
+    assert offsets == list(range(COUNT))
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("times", [1, 2, 4])
+def test_crash(tmp_path: Path, uninterrupted: tuple[list[bytes], str], point: str, times: int) -> None:
+    world = filled(tmp_path)
+    faults = Faults(point, times)
+    try:
+        world.run(faults)
+        crashed = False
+    except Crash:
+        crashed = True
+    assert crashed == (faults.passed.get(point, 0) >= times)
+    engine = world.run()
+    assert world.predictions() == uninterrupted[0]
+    assert engine.tasks[0].model.state_hash() == uninterrupted[1]
+
+
+@pytest.mark.parametrize("preset", ["fast", "paper"])
+def test_a_worker_of_another_preset_comes_back_to_the_same_bits(tmp_path: Path, preset: str) -> None:
+    sections = {"learner": {"preset": preset}}
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "crashed").mkdir()
+    whole, crashed = filled(tmp_path / "whole", **sections), filled(tmp_path / "crashed", **sections)
+    one = whole.run()
+    with pytest.raises(Crash):
+        crashed.run(Faults("after commit", 2))
+    other = crashed.run()
+    assert crashed.predictions() == whole.predictions()
+    assert other.tasks[0].model.state_hash() == one.tasks[0].model.state_hash()
+    assert f'"preset":"{preset}"'.encode() in whole.predictions()[-1]
+
+
+@pytest.mark.parametrize("point", ["open", "before commit", "after commit", "poll", "read committed"])
+@pytest.mark.parametrize("error", [RetryableError, OSError])
+@pytest.mark.parametrize("times", [1, 3])
+def test_error_that_passes(
+    tmp_path: Path,
+    uninterrupted: tuple[list[bytes], str],
+    point: str,
+    times: int,
+    error: Callable[[], BaseException],
+) -> None:
+    world = filled(tmp_path)
+    engine = world.run(Faults(point, times, error))
+    assert world.predictions() == uninterrupted[0]
+    assert engine.tasks[0].model.state_hash() == uninterrupted[1]
+
+
+def test_part_that_was_not_committed_is_sent_again_byte_for_byte(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    world.run(Faults("before commit", 2, RetryableError))
+    first, second = world.sink.asked[1:3]
+    assert first == second
+    assert first is not second
+    assert len(world.sink.asked) == 1 + len({record["seq"] for record in world.journal() if record["type"] == "batch"})
+
+
+def test_part_that_was_committed_unknown_to_us_is_not_sent_again(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    world.run(Faults("after commit", 2, RetryableError))
+    batches = [record["seq"] for record in world.journal() if record["type"] == "batch"]
+    assert batches == list(range(1, len(batches) + 1))
+    assert len(world.sink.asked) == len(batches)
+
+
+def test_error_that_does_not_pass_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = filled(tmp_path)
+
+    class Always(Faults):
+        def at(self, point: str) -> None:
+            if point == "before commit":
+                raise RetryableError("the broker is away")
+
+    engine = world.engine(Always())
+    monkeypatch.setattr(failures_module, "LONGEST_BACKOFF_SECONDS", 0.001)
+    with pytest.raises(
+        StopError, match=r"200 failures in a row within .* the last: RetryableError: the broker is away"
+    ):
+        engine.run(stop_at_end=True)
+    assert world.predictions() == []
+
+
+def test_programming_error_is_not_tried_again(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        world.run(Faults("before commit", 1, ZeroDivisionError))
+
+
+def test_overtaken_worker_drops_its_part_and_restores(tmp_path: Path, uninterrupted: tuple[list[bytes], str]) -> None:
+    world = filled(tmp_path)
+
+    class Overtaking(Faults):
+        """While this worker's commit fails, another worker applies and commits everything."""
+
+        done = False
+
+        def at(self, point: str) -> None:
+            if point == "before commit" and not self.done:
+                self.done = True
+                mine = world.sink
+                world.run()
+                world.sink = mine
+                raise RetryableError("fenced")
+
+    engine = world.run(Overtaking())
+    assert world.predictions() == uninterrupted[0]
+    assert engine.tasks[0].model.state_hash() == uninterrupted[1]
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_answers_do_not_depend_on_the_batches(
+    tmp_path: Path, uninterrupted: tuple[list[bytes], str], size: int
+) -> None:
+    world = filled(tmp_path, engine={"batch_instances": size})
+    engine = world.run()
+    assert world.predictions() == uninterrupted[0]
+    assert engine.tasks[0].model.state_hash() == uninterrupted[1]
+
+
+def test_journal_tiles_the_input_and_ends_where_the_commit_does(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    for times in (1, 2):
+        with pytest.raises(Crash):
+            world.run(Faults("after commit", times))
+    world.run()
+    reached, seq, rows_applied = 0, 0, 0
+    for record in world.journal():
+        if record["type"] != "batch":
+            continue
+        ((_, _, start, end),) = record["rng"]
+        assert start == reached
+        assert record["seq"] == seq + 1
+        reached, seq, rows_applied = end, record["seq"], rows_applied + sum(record["n"])
+    assert (reached, rows_applied) == (COUNT, COUNT)
+    (committed,) = world.log.committed.values()
+    assert committed.offset == reached
+    assert committed.metadata == f"{seq}:{world.journal()[-1]['chain']}"
+    assert world.journal()[0]["type"] == "lineage"
+    assert world.read(JOURNAL)[0].offset == 0
+
+
+def test_stop_ends_after_the_batch_with_a_snapshot(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+
+    class Stopping(Faults):
+        def at(self, point: str) -> None:
+            if point == "committed":
+                engine.stop()
+
+    engine = world.engine(Stopping())
+    engine.run()
+    assert len(world.predictions()) == 40
+    (snapshot,) = tmp_path.rglob("*.npz")
+    assert snapshot.name == f"1-{world.journal()[-1]['chain']}.npz"
+
+
+@pytest.mark.parametrize("point", ["before commit", "after commit"])
+def test_a_producer_whose_transaction_failed_is_thrown_away(tmp_path: Path, point: str) -> None:
+    """Its offsets could go into the next transaction."""
+    world = World(tmp_path)
+    for row in rows(100):
+        world.add(row)
+    faults = Faults(point, 2, lambda: OSError("the answer was lost"))
+    world.run(faults)
+    assert faults.passed["open"] == 2
+    assert len(world.predictions()) == 100

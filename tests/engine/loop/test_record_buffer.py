@@ -1,0 +1,177 @@
+"""Records are applied in the order of time, also when the client gives one partition's after the other's."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlearn.engine.journal import records as journal
+from streamlearn.engine.loop import record_buffer as gathering
+from streamlearn.engine.loop.engine import IDLE_SECONDS, STAND_BY_SECONDS, Engine
+from streamlearn.engine.tasks.timestamp_merge import merged
+from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.source.memory import MemorySource
+from tests.engine.world import GROUP, JOURNAL, START_NS, Faults, FaultySink, World, rows
+
+FETCHED = 900
+"""Label records that one answer of a broker holds; instances are larger by so much that it holds `SMALL` of them."""
+SMALL = 60
+BATCH = 20
+POLL_SECONDS = 0.02
+"""What it takes to make records of a poll's bytes."""
+BEHIND = 300
+"""Instances between one and its label."""
+COUNT = 1_500
+
+
+class Clock:
+    """The monotonic clock, and what has passed beside it."""
+
+    def __init__(self) -> None:
+        self.passed = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.passed
+
+
+class FetchingSource(MemorySource):
+    """Gives what it has fetched of a partition to the end before it gives anything of the next, as kafka-python does.
+
+    A partition is fetched again when nothing that was fetched of it is left; a seek lets go of what was fetched of it.
+    """
+
+    def __init__(self, world: World, clock: Clock) -> None:
+        topics = [world.settings.topics.instances, world.settings.topics.labels]
+        super().__init__(world.log, topics, GROUP)
+        self._labels = topics[1]
+        self._fetched: dict[TopicPartition, int] = {}
+        self._clock = clock
+        self.given = 0
+
+    def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        self._clock.passed += POLL_SECONDS
+        waiting = sorted(self._positions, key=lambda p: p.topic != self._labels)
+        for partition in waiting:
+            if partition not in self._fetched and not self.at_end(partition):
+                size = FETCHED if partition.topic == self._labels else SMALL
+                self._fetched[partition] = min(self._positions[partition] + size, len(self._log.read(partition)))
+        polled: dict[TopicPartition, list[RawRecord]] = {}
+        for partition, end in list(self._fetched.items()):
+            position = self._positions[partition]
+            records = self._log.read(partition)[position : min(end, position + limit)]
+            limit -= len(records)
+            self._positions[partition] = position + len(records)
+            if records:
+                polled[partition] = records
+            if self._positions[partition] < end:
+                break
+            del self._fetched[partition]
+        self.given += sum(map(len, polled.values()))
+        return polled
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        super().seek(partition, offset)
+        self._fetched.pop(partition, None)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_labels_do_not_overtake_instances_while_a_worker_catches_up(
+    tmp_path: Path, partitions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(gathering, "time", clock)
+    topics = {"labels": "labels"}
+    engine = {"batch_instances": BATCH, "batch_seconds": 0.05}
+    world = World(tmp_path, partitions=partitions, topics=topics, engine=engine)
+    labels: list[tuple[int, dict[str, Any]]] = []
+    for number, row in enumerate(rows(COUNT)):
+        labels.append((number % partitions, {"id": row["id"], "y": row.pop("y")}))
+        world.add(row, partition=number % partitions, timestamp_ms=at(2 * number))
+        if number >= BEHIND:
+            partition, truth = labels[number - BEHIND]
+            world.add(truth, topic="labels", partition=partition, timestamp_ms=at(2 * number + 1))
+    source = FetchingSource(world, clock)
+    run = Engine(world.settings, source, FaultySink(world.log, Faults()), None, clock=world.clock)
+    run.run(stop_at_end=True)
+    assert (run.tasks[0].model.observed, run.tasks[0].model.learned) == (COUNT, COUNT - BEHIND)
+    applied = [record.timestamp_ms for batch in batches(world) for record in batch]
+    assert applied == sorted(applied)
+    assert len(applied) == 2 * COUNT - BEHIND
+    assert source.given < 3 * len(applied), "labels that are read again must not cost more than the rest"
+
+
+def test_the_first_batch_of_an_assignment_is_small(tmp_path: Path) -> None:
+    world = World(tmp_path, engine={"batch_instances": 2_000, "batch_seconds": 0.5})
+    for row in rows(1_200):
+        world.add(row)
+    world.run()
+    assert [len(batch) for batch in batches(world)] == [gathering.FIRST_RECORDS, 1_200 - gathering.FIRST_RECORDS]
+
+
+def test_only_an_active_worker_with_nothing_at_hand_waits_long(tmp_path: Path) -> None:
+    engine = {"batch_seconds": 0.02, "batch_bytes": 4_096, "batch_instances": 10}
+    world = World(tmp_path, engine=engine)
+    for number in range(10):
+        world.add({"id": str(number), "x": {"a": 1, "text": "x" * 1_500}})
+    waited: list[tuple[int, float]] = []
+
+    class Source(MemorySource):
+        def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+            applied = run.tasks[0].model.observed if run.tasks else -1
+            waited.append((applied, timeout_seconds))
+            if applied == 10:
+                run.stop()
+            return super().poll(min(timeout_seconds, 0.02), limit)
+
+    run = Engine(
+        world.settings,
+        Source(world.log, [world.settings.topics.instances], GROUP),
+        FaultySink(world.log, Faults()),
+        None,
+        clock=world.clock,
+    )
+    run.run()
+    assert waited[0] == (-1, STAND_BY_SECONDS)
+    at_hand = [seconds for applied, seconds in waited if 0 < applied < 10]
+    assert at_hand
+    assert max(at_hand) <= engine["batch_seconds"]
+    assert waited[-1] == (10, IDLE_SECONDS)
+
+
+def test_what_is_at_hand_is_bounded_by_bytes_whatever_the_number_of_partitions(tmp_path: Path) -> None:
+    engine = {"batch_bytes": 4_096, "batch_instances": 10}
+    world = World(tmp_path, partitions=6, topics={"labels": "labels"}, engine=engine)
+    for number in range(600):
+        world.add({"id": f"{number}", "x": {"text": "x" * 1_000}}, partition=number % 6, timestamp_ms=at(number))
+    at_hand: list[int] = []
+
+    class Watched(FetchingSource):
+        def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+            committed = {p: world.log.committed.get((GROUP, p)) for p in self._positions}
+            at_hand.append(sum(self._positions[p] - (found.offset if found else 0) for p, found in committed.items()))
+            return super().poll(timeout_seconds, limit)
+
+    run = Engine(world.settings, Watched(world, Clock()), FaultySink(world.log, Faults()), None, clock=world.clock)
+    run.run(stop_at_end=True)
+    assert run.tasks[0].model.observed == 600
+    bound = gathering.ROOM * engine["batch_bytes"] // 1_000 + engine["batch_instances"]
+    assert 15 <= max(at_hand) <= bound + 1, "of a kilobyte each"
+
+
+def at(moment: int) -> int:
+    return START_NS // 1_000_000 + moment
+
+
+def batches(world: World) -> list[list[RawRecord]]:
+    """Return the records of every batch in the order in which they were applied."""
+    found = []
+    for entry in world.log.read(TopicPartition(JOURNAL, 0)):
+        record = journal.decode(entry.value, "journal")
+        if isinstance(record, journal.BatchRecord):
+            ranges = {moved.of: world.log.read(moved.of)[moved.start : moved.end] for moved in record.rng}
+            found.append(merged(ranges, world.settings.topics.labels))
+    return found

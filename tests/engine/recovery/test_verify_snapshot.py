@@ -1,0 +1,135 @@
+"""A snapshot is proven by applying the journal again, or it is said what cannot be proven and why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlearn.engine.recovery import restore
+from streamlearn.engine.recovery.verify_snapshot import Proof, prove
+from streamlearn.errors import JournalError, OffsetLostError, SnapshotError
+from streamlearn.snapshot.format import read_snapshot, write_snapshot
+from streamlearn.snapshot.store import SnapshotStore
+from streamlearn.source.base import TopicPartition
+from streamlearn.source.memory import MemorySource
+from tests.engine.recovery.test_rollback import go_back, shorten_journal
+from tests.engine.world import GROUP, World, rows
+from tests.snapshot_faults import alter_weights, renamed, snapshots
+
+ROWS = rows(120)
+
+
+def run(folder: Path, parts: int = 3) -> World:
+    world = World(folder)
+    for part in range(parts):
+        for row in ROWS[40 * part : 40 * (part + 1)]:
+            world.add(row)
+        world.run()
+    return world
+
+
+def proof_of(world: World, seq: int) -> Proof:
+    store = SnapshotStore(str(world.folder))
+    (entry,) = (entry for entry in store.list() if entry.seq == seq)
+    return prove(world.settings, MemorySource(world.log, ["instances"], GROUP), store, entry)
+
+
+def test_a_snapshot_is_proven_from_the_one_before_or_from_the_beginning(tmp_path: Path) -> None:
+    world = run(tmp_path)
+    assert proof_of(world, 3) == ("replayed", "the journal applied again from sequence 2 gives the same state")
+    assert proof_of(world, 1) == (
+        "replayed",
+        "the journal applied again from the model's beginning gives the same state",
+    )
+    go_back(world, "1")
+    world.add(ROWS[0])
+    world.run()
+    assert proof_of(world, 5).text == "the journal applied again from sequence 1 gives the same state"
+    assert proof_of(world, 3).text == "the journal applied again from sequence 2 gives the same state"
+
+
+def test_an_altered_state_whose_checksums_fit_is_found(tmp_path: Path) -> None:
+    world = run(tmp_path)
+    alter_weights(snapshots(tmp_path)[0])
+    with pytest.raises(SnapshotError, match=r"model\.learner.* is not what the replay from sequence 2 gives"):
+        proof_of(world, 3)
+
+
+def test_an_altered_snapshot_before_it_proves_nothing_and_the_one_before_that_is_taken(tmp_path: Path) -> None:
+    world = run(tmp_path)
+    alter_weights(snapshots(tmp_path)[1])
+    assert proof_of(world, 3).text == "the journal applied again from sequence 1 gives the same state"
+
+
+@pytest.mark.parametrize(("key", "value"), [("positions", [["instances", 0, 119]]), ("now", 1)])
+def test_an_altered_manifest_is_found(tmp_path: Path, key: str, value: Any) -> None:
+    world = run(tmp_path)
+    path = snapshots(tmp_path)[0]
+    manifest, arrays = read_snapshot(path)
+    own = {name: manifest[name] for name in manifest if name not in ("format", "version", "arrays")}
+    write_snapshot(path, arrays, own | {key: value})
+    with pytest.raises((SnapshotError, JournalError), match=rf"says {key} |do not belong together"):
+        proof_of(world, 3)
+
+
+def test_a_snapshot_of_another_model_is_refused(tmp_path: Path) -> None:
+    world = run(tmp_path)
+    renamed(snapshots(tmp_path)[0], seq=7)
+    with pytest.raises(SnapshotError, match="it belongs to another model"):
+        proof_of(world, 7)
+
+
+def test_changed_input_is_found(tmp_path: Path) -> None:
+    world = run(tmp_path)
+    records = world.log.read(TopicPartition("instances", 0))
+    records[100] = records[100]._replace(value=json.dumps(ROWS[6]).encode())
+    with pytest.raises(JournalError, match="sequence 3: the input's values differ from those applied"):
+        proof_of(world, 3)
+
+
+def test_what_the_journal_no_longer_has_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = run(tmp_path)
+    shorten_journal(monkeypatch, 2)
+    assert proof_of(world, 3).how == "replayed", "the snapshot before it and the batches since are enough"
+    first = proof_of(world, 1)
+    assert first == ("not proven", "the journal begins at offset 2, its record of this point was at 1")
+    snapshots(tmp_path)[2].unlink()
+    second = proof_of(world, 2)
+    assert second.how == "recorded"
+    assert "no longer has the model's beginning" in second.text
+
+
+def test_what_cannot_be_applied_again_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = run(tmp_path)
+
+    def gone(self: Any, end: int) -> Any:
+        if self._records and self._records[0].topic == "instances":
+            raise OffsetLostError("instances[0] no longer has the records from 0 on")
+        records = self._records[self._position : end]
+        self._position = end
+        return records
+
+    with monkeypatch.context() as patch:
+        patch.setattr("streamlearn.source.memory._MemoryReader.read_to", gone)
+        assert proof_of(world, 2) == ("recorded", "instances[0] no longer has the records from 0 on")
+    monkeypatch.setattr(restore, "kernel_hash", lambda: "new")
+    other = proof_of(world, 3)
+    assert other.how == "recorded"
+    assert "made by another release" in other.text
+
+
+def test_a_model_that_another_one_has_followed_is_not_applied_again(tmp_path: Path) -> None:
+    world = run(tmp_path, 1)
+    world.log.create("instances")
+    world.log.committed.clear()
+    world.add(ROWS[0])
+    world.run(lineage="b" * 16)
+    store = SnapshotStore(str(tmp_path))
+    found = {
+        entry.lineage[0]: prove(world.settings, MemorySource(world.log, ["instances"], GROUP), store, entry).how
+        for entry in store.list()
+    }
+    assert found == {"a": "recorded", "b": "replayed"}

@@ -1,0 +1,296 @@
+"""What the engine's instruments count and publish, on the engine itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from streamlearn.engine.journal.records import Metadata
+from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.metrics_observer import EngineInstruments
+from streamlearn.engine.recovery.snapshot_writer import Written
+from streamlearn.engine.standby import Standing
+from streamlearn.engine.tasks.task import Applied, Task
+from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.records.metrics import Metrics
+from streamlearn.sink.base import OutputRecord
+from streamlearn.snapshot.store import SnapshotStore
+from streamlearn.source.base import TopicPartition
+from streamlearn.source.memory import MemorySource
+from streamlearn.telemetry.metrics import ServiceMetrics
+from tests.engine.world import GROUP, LABELS, LINEAGE, Faults, FaultySink, World, rows
+
+CLOCK_NS = 1_700_000_000_123_456_789
+
+
+class Counted:
+    """Instruments on a registry of their own, with the records that they publish."""
+
+    def __init__(self, world: World, monotonic: Callable[[], float] = lambda: 0.0) -> None:
+        self.registry = CollectorRegistry()
+        self.published: list[OutputRecord] = []
+        self.metrics = ServiceMetrics(self.registry)
+        self.instruments = EngineInstruments(
+            self.metrics, world.settings, self.published.append, clock=lambda: CLOCK_NS, monotonic=monotonic
+        )
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(f"streamlearn_{name}", labels)
+
+    def records(self) -> list[Metrics]:
+        return [Metrics.model_validate_json(record.value or b"") for record in self.published]
+
+
+def made(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
+    topics = [topic for topic in (world.settings.topics.instances, world.settings.topics.labels) if topic]
+    return Engine(
+        world.settings,
+        MemorySource(world.log, topics, GROUP),
+        FaultySink(world.log, faults or Faults()),
+        SnapshotStore(str(world.folder)),
+        instruments=counted.instruments,
+        clock=world.clock,
+        lineage=lambda: LINEAGE,
+    )
+
+
+def run(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
+    engine = made(world, counted, faults)
+    engine.run(stop_at_end=True)
+    return engine
+
+
+def test_applied_records_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
+    world = World(tmp_path, labels={"maximum": 4}, features={"maximum": 7}, limits={"name_bytes": 40})
+    for row in rows(100):
+        world.add(row)
+    world.add({"x": {"f0": 1.0}})
+    world.add({"x": {"f0": 1e200, "text": "t" * 60, "f9": 1.0, "g1": 2.0, "g2": 3.0}, "y": ["news", "a fifth"]})
+    world.add(b"{bad")
+    world.add(b"{bad")
+    world.add(b'{"y": []}')
+    counted = Counted(world)
+    run(world, counted)
+    assert counted.value("records_total", outcome="predicted") == 102
+    assert counted.value("records_total", outcome="learned") == 101
+    assert counted.value("records_total", outcome="dead_letter") == 3
+    assert counted.value("dead_letters_total", reason="not_json") == 2
+    assert counted.value("dead_letters_total", reason="missing_field") == 1
+    assert counted.value("dropped_values_total", reason="infinite") == 1
+    assert counted.value("dropped_values_total", reason="text_too_long") == 1
+    assert counted.value("dropped_values_total", reason="features_full") == 2
+    assert counted.value("dropped_values_total", reason="labels_full") == 1
+    assert counted.value("events_total", kind="label") == len(world.read("events")) == 1 + len(LABELS)
+    assert counted.value("learn_seconds_count") == counted.value("commit_seconds_count") == 3
+
+
+def test_labels_of_their_own_are_counted_when_they_are_learnt(tmp_path: Path) -> None:
+    world = World(tmp_path, topics={"labels": "labels"})
+    for row in rows(30):
+        truth = row.pop("y")
+        world.add(row)
+        if row["id"] != "id29":
+            world.add({"id": row["id"], "y": truth}, topic="labels")
+    world.add({"id": "id0", "y": []}, topic="labels")
+    world.add({"id": "never", "y": []}, topic="labels")
+    counted = Counted(world)
+    run(world, counted)
+    assert counted.value("records_total", outcome="predicted") == 30
+    assert counted.value("records_total", outcome="learned") == 29
+    assert counted.value("dead_letters_total", reason="duplicate_label") == 1
+    assert counted.value("pending_instances") == 1
+    assert counted.value("orphan_labels") == 1
+
+
+def test_a_commit_sets_the_sizes_and_the_times(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in rows(80):
+        world.add(row)
+    counted = Counted(world)
+    counted.instruments.committed({}, 0.3, 0.2)
+    engine = run(world, counted)
+    (task,) = engine.tasks.values()
+    assert counted.value("labels") == len(task.model.label_names) == 4
+    assert counted.value("features") == task.model.feature_count == 6
+    assert counted.value("clusters") == task.model.cluster_count
+    assert counted.value("commit_seconds_count") == 3
+    assert counted.value("batch_seconds_bucket", le="0.5") == 3
+    total, commits = counted.value("batch_seconds_sum"), counted.value("commit_seconds_sum")
+    assert total is not None
+    assert commits is not None
+    assert total >= 0.3
+    assert commits >= 0.2
+
+
+def test_measures_are_published_once_an_interval(tmp_path: Path) -> None:
+    world = World(tmp_path, measures={"interval_seconds": 10.0, "window": 50})
+    for row in rows(200):
+        world.add(row)
+    # 5 batches of 40 rows, 4 seconds apart: due at the first commit 10 seconds after the last time.
+    now = [0.0]
+
+    class EachCommitLater(EngineInstruments):
+        def committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+            now[0] += 4.0
+            super().committed(tasks, batch_seconds, commit_seconds)
+
+    counted = Counted(world)
+    counted.instruments = EachCommitLater(
+        counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: now[0]
+    )
+    engine = run(world, counted)
+    (record,) = counted.records()
+    assert (record.seen, record.learned, record.labels, record.features) == (120, 120, 4, 6)
+    assert (record.task, record.lineage, record.now_ns, record.pending) == (0, LINEAGE, CLOCK_NS, 0)
+    assert counted.published[0].topic == "metrics"
+    assert counted.published[0].partition == 0
+    assert record.window["subset_accuracy"] is not None
+    assert counted.value("whole_measure", measure="example_f1") == record.whole["example_f1"]
+    assert counted.value("window_measure", measure="macro_f1") == pytest.approx(record.window["macro_f1"])
+    (task,) = engine.tasks.values()
+    assert task.model.learned == 200
+    assert task.model.measures.whole()["example_f1"] != record.whole["example_f1"], "those of the moment, not the last"
+
+
+def test_without_a_metrics_topic_nothing_is_published_and_the_gauges_are_set(tmp_path: Path) -> None:
+    world = World(tmp_path, topics={"metrics": ""}, measures={"interval_seconds": 0.001})
+    for row in rows(40):
+        world.add(row)
+    ticks = iter(range(1_000))
+    counted = Counted(world, lambda: float(next(ticks)))
+    run(world, counted)
+    assert counted.published == []
+    accuracy = counted.value("whole_measure", measure="subset_accuracy")
+    assert accuracy is not None
+    assert 0.0 <= accuracy <= 1.0
+
+
+def test_each_task_publishes_its_own_measures(tmp_path: Path) -> None:
+    world = World(tmp_path, partitions=2, engine={"scope": "partition"}, measures={"interval_seconds": 0.001})
+    for number, row in enumerate(rows(60)):
+        world.add(row, partition=int(number % 3 == 0))
+    ticks = iter(range(1_000))
+    counted = Counted(world, lambda: float(next(ticks)))
+    engine = run(world, counted)
+    last = {record.task: record.seen for record in counted.records()}
+    assert last == {0: 40, 1: 20}
+    assert {record.partition for record in counted.published} == {0, 1}
+    assert counted.value("labels") == 8, "the sum over the models"
+    of = {task.number: task.model.measures.whole()["example_f1"] for task in engine.tasks.values()}
+    assert counted.value("whole_measure", measure="example_f1") == pytest.approx((40 * of[0] + 20 * of[1]) / 60)
+
+
+def test_an_idle_worker_goes_on_publishing_and_reporting(tmp_path: Path) -> None:
+    world = World(tmp_path, measures={"interval_seconds": 5.0})
+    for row in rows(40):
+        world.add(row)
+    turns = [0]
+
+    class Turning(EngineInstruments):
+        def turned(self, tasks: Any) -> None:
+            turns[0] += 1
+            if turns[0] == 30:
+                engine.stop()
+            super().turned(tasks)
+
+    counted = Counted(world)
+    counted.instruments = Turning(
+        counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: turns[0]
+    )
+    engine = made(world, counted)
+    engine.run()
+    assert [record.seen for record in counted.records()][-2:] == [40, 40]
+    assert len(counted.records()) >= 4
+    assert counted.value("whole_measure", measure="example_f1") == counted.records()[-1].whole["example_f1"]
+    assert (counted.value("lag_records"), counted.value("lag_seconds")) == (0, 0)
+
+
+def test_a_worker_that_loses_its_models_shows_none(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in rows(40):
+        world.add(row)
+    counted = Counted(world)
+    run(world, counted)
+    assert counted.value("labels") == 4
+    counted.instruments.role("stand-by", {})
+    assert (counted.value("labels"), counted.value("features"), counted.value("clusters")) == (0, 0, 0)
+
+
+def test_a_restored_worker_counts_what_it_applied_again_and_nothing_twice(tmp_path: Path) -> None:
+    world = World(tmp_path, snapshot={"interval_seconds": 1e9})
+    for row in rows(90):
+        world.add(row)
+    world.run(store=False)
+    counted = Counted(world)
+    run(world, counted)
+    assert counted.value("restored_rows") == 90
+    assert counted.value("records_total", outcome="predicted") == 0
+
+
+def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
+    counted = Counted(World(tmp_path))
+    instruments = counted.instruments
+    assert instruments.ready() == "starting"
+    assert math.isnan(counted.value("lag_records")), "no lag is known before the worker is active"
+    instruments.role("restoring", {})
+    assert instruments.ready() == "restoring"
+    assert counted.value("role", role="restoring") == 1
+    for role in ("stand-by", "active"):
+        instruments.role(role, {})
+        assert instruments.ready() is None
+        assert counted.value("role", role=role) == 1
+    assert counted.value("role", role="restoring") == 0
+    instruments.lag(17, 2.5)
+    instruments.restored(9, 0.25)
+    instruments.snapshots(3, Written(1_000, 2.0, 0.004))
+    instruments.snapshots(3, None)
+    assert (counted.value("lag_records"), counted.value("lag_seconds")) == (17, 2.5)
+    assert (counted.value("restored_rows"), counted.value("snapshot_failures")) == (9, 3)
+    assert (counted.value("restored_share"), counted.value("snapshot_bytes")) == (0.25, 1_000)
+    assert (counted.value("snapshot_seconds"), counted.value("snapshot_pause_seconds_count")) == (2.0, 1)
+    instruments.role("stand-by", {})
+    assert math.isnan(counted.value("lag_records"))
+    instruments.lag(17, 2.5)
+    instruments.stand_by(Standing("restoring"))
+    assert math.isnan(counted.value("lag_seconds"))
+
+
+def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:
+    counted = Counted(World(tmp_path))
+    instruments = counted.instruments
+    instruments.stand_by(Standing("restoring"))
+    assert instruments.ready() == "restoring"
+    instruments.stand_by(Standing("waiting"))
+    assert (instruments.ready(), instruments.describe()) == (None, "stand-by, nothing to follow yet")
+    mark = Metadata(12, "00000000ffff" + "0" * 12)
+    instruments.stand_by(Standing("following", mark, 3))
+    assert instruments.ready() is None
+    assert instruments.describe() == f"stand-by, warm: at sequence 12, chain {mark.chain}, 3 batches behind"
+    assert [counted.value(name) for name in ("sequence", "chain", "stand_by_warm", "stand_by_lag_batches")] == [
+        12,
+        0xFFFF,
+        1,
+        3,
+    ]
+    instruments.stand_by(Standing("cold", reason="the disk is gone"))
+    assert instruments.describe() == "stand-by, cold: the disk is gone"
+    assert (counted.value("stand_by_warm"), counted.value("sequence")) == (0, 0)
+    instruments.role("active", {})
+    assert (instruments.describe(), counted.value("stand_by_lag_batches")) == ("active", 0)
+
+
+@pytest.mark.parametrize(("kind", "counted_as"), [("drift", "drift"), ("tree", "tree"), ("a new kind", "other")])
+def test_events_are_counted_by_kind(tmp_path: Path, kind: str, counted_as: str) -> None:
+    world = World(tmp_path)
+    counted = Counted(world)
+    event = ModelEvent(0, 5, kind, "model", "", "loss", "worse", 0.1, 0.2, 30, 2, "none")
+    applied = Applied([], [], [], 0, 0, 0, 0, [], 0, [event, event], {"a new reason": 4})
+    task = Task(world.settings, 0, [TopicPartition("instances", 0)], LINEAGE)
+    counted.instruments.applied(task, applied, 0.01)
+    assert counted.value("events_total", kind=counted_as) == 2
+    assert counted.value("dropped_values_total", reason="other") == 4

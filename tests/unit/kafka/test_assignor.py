@@ -1,0 +1,69 @@
+"""Who is the active worker of scope ``topic``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from streamlearn.kafka.assignor import OneMemberAssignor
+
+
+class _Cluster:
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0, 1, 2}
+
+
+class _Member(NamedTuple):
+    member_id: str
+    group_instance_id: str | None
+    metadata: Any
+
+
+class _Group:
+    """Members that join, and are given what the assignor says."""
+
+    def __init__(self) -> None:
+        self.assignors: dict[str, OneMemberAssignor] = {}
+        self.generation = 0
+
+    def join(self, *names: str) -> str:
+        """Rebalance among these members; return who holds everything."""
+        self.generation += 1
+        for name in names:
+            self.assignors.setdefault(name, OneMemberAssignor())
+        members = [_Member(f"id-{n}", n, self.assignors[n].metadata({"instances", "labels"})) for n in names]
+        given = self.assignors[names[-1]].assign(_Cluster(), members)
+        for name in names:
+            self.assignors[name].on_assignment(given[f"id-{name}"], self.generation)
+        (owner,) = [name for name in names if given[f"id-{name}"].partitions()]
+        assert len(given[f"id-{owner}"].partitions()) == 6
+        return owner
+
+
+def test_the_first_by_name_begins() -> None:
+    assert _Group().join("w2", "w0", "w1") == "w0"
+
+
+def test_the_one_that_holds_the_partitions_keeps_them() -> None:
+    group = _Group()
+    assert group.join("w1") == "w1"
+    assert group.join("w1", "w0") == "w1"
+    assert group.join("w0", "w1", "w2") == "w1"
+
+
+def test_one_that_comes_back_does_not_take_over() -> None:
+    group = _Group()
+    assert group.join("w0", "w1") == "w0"
+    assert group.join("w1") == "w1"
+    assert group.join("w0", "w1") == "w1", "its claim is older, if it was only frozen"
+    del group.assignors["w0"]
+    assert group.join("w0", "w1") == "w1", "or it has none, if it was started anew"
+
+
+def test_a_member_that_says_something_else_has_no_claim() -> None:
+    group = _Group()
+    group.join("w1")
+    foreign = _Member("id-w0", "w0", group.assignors["w1"].metadata({"instances"}))
+    foreign.metadata.user_data = b"from another program"
+    holder = _Member("id-w1", "w1", group.assignors["w1"].metadata({"instances"}))
+    given = group.assignors["w1"].assign(_Cluster(), [foreign, holder])
+    assert [member for member, share in given.items() if share.partitions()] == ["id-w1"]

@@ -1,0 +1,78 @@
+"""Workers as processes that start on an empty cache, and what they report."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.unit.kernels.workers import finished_together
+
+ROOT = Path(__file__).parents[3]
+
+WORKER = """
+import json, sys
+from streamlearn.model import warm_up
+from streamlearn.kernels import cache as kernel_cache, parallel_compile as helper
+from streamlearn.kernels.compiler import cache_statistics
+from streamlearn.settings.settings import Settings
+from tests.unit.kernels.machine_code import example_model, report
+
+print("imported", flush=True)
+sys.stdin.readline()
+if "report" in sys.argv:
+    # Code can be read where it was compiled: so one process compiles all.
+    helper.cores = lambda: 1
+steps = []
+warm_up.warm_up(Settings(), steps.append)
+warm = cache_statistics()
+later = []
+kernel_cache.observers.append(later.append)
+found = {
+    "hash": example_model().state_hash(), "compiled": warm.compiled, "loaded": warm.loaded, "later": list(later),
+    "steps": steps,
+}
+later.clear()
+for part in {**warm_up._parts(), **warm_up._helper_parts()}.values():
+    part()
+found["parts"] = list(later)
+if "report" in sys.argv:
+    found["report"] = report() if warm.compiled else None
+print(json.dumps(found))
+"""
+
+
+class ColdStart(NamedTuple):
+    """What four workers found that started together on an empty cache in ``folder``, and reports of
+    `machine_code.report`: by the one that compiled, and by a process for a generic CPU."""
+
+    folder: Path
+    workers: list[dict[str, Any]]
+    host: dict[str, Any]
+    generic: dict[str, Any]
+
+
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return an environment with a cache folder of its own and numba's defaults."""
+    found = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
+    return found | {"STREAMLEARN_CACHE_DIR": str(folder)}
+
+
+def start_worker(folder: Path, program: str = WORKER, *arguments: str) -> subprocess.Popen[str]:
+    """Start a worker, which waits for a line when it has imported what it needs."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment_of(folder),
+    )
+
+
+def start_four(folder: Path, program: str = WORKER, *arguments: str) -> list[dict[str, Any]]:
+    """Let four workers loose on an empty cache at the same moment, and return what each found."""
+    return finished_together([start_worker(folder, program, *arguments) for _ in range(4)])

@@ -1,0 +1,307 @@
+"""The tree's best set, sum and marginals equal those of all 2^L label sets written down."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamlearn.errors import SnapshotError
+from streamlearn.learner.decode.tree_inference import (
+    LOG_BEST,
+    LOG_SUM,
+    TreeScratch,
+    tree_infer_row,
+    tree_log_score,
+    tree_scratch,
+)
+from streamlearn.learner.decode.tree_prior import (
+    REFILL_ROWS,
+    ClusterTree,
+    cluster_tree_begin_label,
+    cluster_tree_learn_row,
+    cluster_tree_log_prior,
+    cluster_tree_refresh,
+)
+from streamlearn.learner.partition.cluster_tree import NODES, TreeState, tree_join
+from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.learner.partition.code_length import RENORMALISE_ABOVE
+from streamlearn.learner.partition.recent_label_sets import linear_replay
+from streamlearn.state.arrays import state_hash
+from tests.naive.learner.decode import tree_prior as naive
+from tests.naive.learner.partition.code_length import Node
+from tests.unit.learner.partition.trees import build, labels_below, nested
+
+FLAT = tuple(range(8))
+ONE = (0,)
+PAIRS = ((0, 1, 2), (3, 4), (5,), (6, 7))
+DEEP = (((0, 5), (1,)), ((2, 3, 4), (6, 7)))
+TREES = [FLAT, ONE, PAIRS, DEEP]
+
+
+def owner_of(tree: TreeState) -> ClusterTree:
+    owner = ClusterTree()
+    owner.grow(len(tree.leaf_parent))
+    cluster_tree_refresh(owner.state, tree)
+    return owner
+
+
+def row_of(labels: Iterable[Any]) -> np.ndarray:
+    return np.array(sorted(labels), np.int32)
+
+
+def infer(
+    owner: ClusterTree, tree: TreeState, values: list[float], priors: list[float] | None = None
+) -> tuple[TreeScratch, np.ndarray, set[int]]:
+    n = len(values)
+    scratch = tree_scratch(n)
+    marginals, best = np.zeros(n, np.float32), np.zeros(n, np.int32)
+    prior = np.array(priors or [0.0] * n, np.float32)
+    logits = np.array(values, np.float32) + np.float32(0.5) * prior
+    count = tree_infer_row(owner.state, tree, scratch, logits, prior, n, marginals, best)
+    chosen = best[:count].tolist()
+    assert chosen == sorted(set(chosen))
+    return scratch, marginals, set(chosen)
+
+
+def assert_equal_to_all_sets(owner: ClusterTree, tree: TreeState, twin: Node, values: list[float]) -> None:
+    values = np.array(values, np.float32).tolist()
+    scratch, marginals, best = infer(owner, tree, values)
+    total, every = naive.posterior(twin, values)
+    assert scratch.result[LOG_SUM] == pytest.approx(total, abs=1e-5)
+    for label in range(len(values)):
+        expected = sum(p for row, p in every.items() if label in row)
+        assert marginals[label] == pytest.approx(expected, rel=1e-4, abs=1e-7)
+    highest = max(naive.best_way(twin, set(row), values) for row in every)
+    assert scratch.result[LOG_BEST] == pytest.approx(highest, abs=1e-5)
+    assert naive.best_way(twin, best, values) == pytest.approx(highest, abs=1e-5)
+    for row in [frozenset(), frozenset(best), frozenset(range(len(values)))]:
+        members = row_of(set(row))
+        prior = cluster_tree_log_prior(owner.state, tree, members)
+        score = tree_log_score(scratch, prior, members, len(members))
+        assert math.exp(score - scratch.result[LOG_SUM]) == pytest.approx(every[row], rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=st.sampled_from(TREES), seed=st.integers(0, 2**31), learnt=st.integers(0, 150), spread=st.floats(0.0, 8.0))
+def test_decoding_equals_all_label_sets(shape, seed, learnt, spread):
+    rng = np.random.default_rng(seed)
+    tree, twin = build(shape), Node(shape)
+    owner = owner_of(tree)
+    labels = labels_below(shape)
+    favourites = [set(np.flatnonzero(rng.random(len(labels)) < 0.3).tolist()) for _ in range(6)]
+    for _ in range(learnt):
+        row = favourites[rng.integers(6)] if rng.random() < 0.8 else set(np.flatnonzero(rng.random(len(labels)) < 0.3))
+        cluster_tree_learn_row(owner.state, tree, row_of(row))
+        twin.update({int(label) for label in row})
+    assert_equal_to_all_sets(owner, tree, twin, rng.normal(-1.0, spread, len(labels)).tolist())
+    # An extreme: labels that are all but excluded, where differences of products would lose every digit.
+    assert_equal_to_all_sets(owner, tree, twin, [-14.0] * len(labels))
+    assert_equal_to_all_sets(owner, tree, twin, [14.0] * len(labels))
+
+
+def test_the_prior_of_labels_is_taken_out_by_its_root():
+    tree = build(PAIRS)
+    owner = owner_of(tree)
+    priors = [-3.0, 0.0, 1.0, -5.0, 2.0, 0.5, -0.5, 4.0]
+    plain = infer(owner, tree, [0.5] * 8)
+    shifted = infer(owner, tree, [0.5] * 8, priors)
+    assert plain[0].result[LOG_SUM] == pytest.approx(shifted[0].result[LOG_SUM], abs=1e-5)
+
+
+def test_forgotten_patterns_and_renormalising():
+    rng = np.random.default_rng(3)
+    tree, twin = build(FLAT), Node(FLAT)
+    owner = owner_of(tree)
+    seen = set()
+    for i in range(900):
+        if i == 450:
+            nodes = owner.state.nodes
+            by = RENORMALISE_ABOVE / 1.001 / nodes.increment[0]
+            for name in ("pattern_weight", "pattern_total", "visits", "novel", "child_weight", "increment"):
+                getattr(nodes, name)[0] *= by
+            cluster_tree_refresh(owner.state, tree)
+        row = set(np.flatnonzero(rng.random(8) < 0.5).tolist())
+        seen.add(frozenset(row))
+        cluster_tree_learn_row(owner.state, tree, row_of(row))
+        twin.update(row)
+    assert len(seen) > 128
+    assert owner.state.nodes.increment[0] < 2.0
+    assert_equal_to_all_sets(owner, tree, twin, rng.normal(0.0, 2.0, 8).tolist())
+
+
+def test_what_follows_from_the_counts_is_kept_up_to_date_bit_for_bit():
+    rng = np.random.default_rng(5)
+    tree = build(DEEP)
+    owner = owner_of(tree)
+    for _ in range(300):
+        cluster_tree_learn_row(owner.state, tree, row_of(set(np.flatnonzero(rng.random(8) < 0.3).tolist())))
+    kept = [array.copy() for array in owner.state[1:]]
+    cluster_tree_refresh(owner.state, tree)
+    for before, after in zip(kept, owner.state[1:], strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_label_that_joins():
+    shape = ((0, 1, 2), (3, 4))
+    tree, twin = build(shape, capacity=6), Node(shape)
+    owner = owner_of(tree)
+    rng = np.random.default_rng(1)
+    for _ in range(40):
+        row = set(np.flatnonzero(rng.random(5) < 0.4).tolist())
+        cluster_tree_learn_row(owner.state, tree, row_of(row))
+        twin.update(row)
+    assert not tree_join(tree)
+    assert nested(tree) == ((0, 1, 2), (3, 4, 5))
+    cluster_tree_begin_label(owner.state, tree, 5)
+    twin.below[1] = twin.below[1] | {5}
+    small = twin.nodes[1]
+    assert small is not None
+    small.below.append({5})
+    small.nodes.append(None)
+    small.child.append(0.0)
+    small.patterns = {(*on, False): count for on, count in small.patterns.items()}
+    assert_equal_to_all_sets(owner, tree, twin, [0.3, -1.0, 0.2, 0.0, -0.5, 1.5])
+
+
+def stream(rows: int, labels: int, seed: int) -> list[np.ndarray]:
+    """Return label sets in which a label and the one half the labels further go together."""
+    rng = np.random.default_rng(seed)
+    half = labels // 2
+    found = []
+    for _ in range(rows):
+        on = set(np.flatnonzero(rng.random(half) < 0.15).tolist())
+        found.append(row_of(on | {label + half for label in on if rng.random() < 0.95}))
+    return found
+
+
+class Walk:
+    """A partition and the counts of its tree, driven the way the learner drives them."""
+
+    def __init__(self, labels: int) -> None:
+        self.partition = Partition(labels, maximum=64)
+        self.owner = ClusterTree()
+        self.owner.follow(self.partition)
+
+    def learn(self, row: np.ndarray) -> None:
+        partition_learn_row(self.partition.state, row)
+        cluster_tree_learn_row(self.owner.state, self.partition.state.tree, row)
+        if due(self.partition.state):
+            self.partition.run_test()
+            self.owner.follow(self.partition)
+
+    def join(self, labels: int) -> None:
+        self.partition.grow(labels)
+        partition_know(self.partition.state, labels)
+        self.owner.follow(self.partition)
+
+    def hash(self) -> str:
+        return state_hash(self.owner.arrays(self.partition))
+
+
+def test_another_tree_learns_from_the_last_label_sets():
+    walk = Walk(20)
+    rows = stream(2_600, 20, 0)
+    switched = 0
+    for i, row in enumerate(rows):
+        before = walk.partition.version
+        walk.learn(row)
+        if walk.partition.version != before:
+            switched = i + 1
+    assert walk.partition.switches >= 1
+    tree = walk.partition.state.tree
+    fresh = ClusterTree()
+    fresh.grow(20)
+    cluster_tree_refresh(fresh.state, tree)
+    for row in rows[max(switched - REFILL_ROWS, 0) :]:
+        cluster_tree_learn_row(fresh.state, tree, row)
+    arrays, expected = walk.owner.arrays(walk.partition), fresh.arrays(walk.partition)
+    for name in arrays:
+        if name != "followed":
+            np.testing.assert_array_equal(arrays[name], expected[name])
+
+
+def test_growth_late_labels_and_another_root():
+    walk, roomy = Walk(15), Walk(15)
+    roomy.partition.grow(64)
+    roomy.owner.grow(64)
+    for i, row in enumerate(stream(400, 15, 2)):
+        for each in (walk, roomy):
+            if i in (90, 150, 151, 230):
+                known = each.partition.known + 2
+                each.join(known)
+            each.learn(row if i % 10 else row_of({*row.tolist(), each.partition.known - 1}))
+        assert walk.hash() == roomy.hash()
+    assert walk.partition.known == 23
+    assert int(walk.partition.state.tree.size[NODES]) > 1
+
+
+@pytest.mark.parametrize("rows", [0, 250])
+def test_snapshot_and_on(rows):
+    walk, restored = Walk(12), Walk(0)
+    data = stream(600, 12, 4)
+    for row in data[:rows]:
+        walk.learn(row)
+    restored.partition.load_arrays(walk.partition.arrays())
+    arrays = {name: array.copy() for name, array in walk.owner.arrays(walk.partition).items()}
+    restored.owner.load_arrays(arrays, restored.partition)
+    for row in data[rows:]:
+        walk.learn(row)
+        restored.learn(row)
+    assert walk.hash() == restored.hash()
+    for before, after in zip(walk.owner.state[1:], restored.owner.state[1:], strict=True):
+        np.testing.assert_array_equal(before[: len(after)], after[: len(before)])
+
+
+def test_a_snapshot_that_does_not_fit_is_refused():
+    walk = Walk(12)
+    arrays = walk.owner.arrays(walk.partition)
+    with pytest.raises(SnapshotError, match="missing"):
+        ClusterTree().load_arrays({name: a for name, a in arrays.items() if name != "novel"}, walk.partition)
+    with pytest.raises(SnapshotError, match="visits"):
+        ClusterTree().load_arrays({**arrays, "visits": np.zeros(99)}, walk.partition)
+
+
+def test_a_retired_label_is_forgotten():
+    walk = Walk(12)
+    for row in stream(300, 12, 6):
+        walk.learn(row)
+    walk.partition.retire(4)
+    walk.owner.refill(walk.partition)
+    tree = walk.partition.state.tree
+    assert walk.owner.state.nodes.child_weight[tree.leaf_parent[4], tree.leaf_position[4]] == 0.0
+    offsets, members = linear_replay(walk.partition.state.replay)
+    assert 4 not in members
+    fresh = owner_of(tree)
+    for start, stop in itertools.pairwise(offsets.tolist()):
+        cluster_tree_learn_row(fresh.state, tree, members[start:stop])
+    expected = fresh.arrays(walk.partition)
+    for name, array in walk.owner.arrays(walk.partition).items():
+        if name != "followed":
+            np.testing.assert_array_equal(array, expected[name])
+
+
+def test_no_label():
+    partition = Partition(0)
+    owner = ClusterTree()
+    owner.follow(partition)
+    tree = partition.state.tree
+    for _ in range(3):
+        scratch = tree_scratch(0)
+        nothing = np.zeros(0, np.float32)
+        count = tree_infer_row(owner.state, tree, scratch, nothing, nothing, 0, nothing, np.zeros(0, np.int32))
+        assert (count, scratch.result[LOG_SUM] <= 0.0) == (0, True)
+        cluster_tree_learn_row(owner.state, tree, np.zeros(0, np.int32))
+
+
+def test_bytes_bound_holds():
+    owner = ClusterTree()
+    owner.grow(100)
+    held = sum(array.nbytes for array in (*owner.state.nodes, *owner.state[1:]))
+    assert held <= ClusterTree.bytes_bound(100)

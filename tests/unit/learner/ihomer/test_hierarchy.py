@@ -1,0 +1,303 @@
+"""The published method equals its plain twin: its choices, its probabilities, its splits and its alternate trees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from streamlearn.errors import SnapshotError
+from streamlearn.learner.ihomer.divisive import DivisiveEvent
+from streamlearn.learner.ihomer.hierarchy import PaperLearner, paper_begin_label
+from streamlearn.learner.ihomer.learn_row import paper_due, paper_learn_row
+from streamlearn.learner.ihomer.predict_row import paper_predict_row
+from streamlearn.learner.partition.comparison_modes import Mode
+from streamlearn.numerics.random import draw, draw_poisson
+from streamlearn.state.arrays import state_hash
+from tests.naive.learner.ihomer import hierarchy as naive
+
+FEATURES = 14
+TREE_BYTES = 2**16
+Stream = Callable[[int, np.random.Generator], tuple[naive.Row, list[int]]]
+
+
+class Pair:
+    """The learner and its twin, driven the way the step drives them; ``twin`` None leaves the twin out."""
+
+    def __init__(self, labels: int, mode: Mode, *, seed: int = 0, twin: bool = True, room: int = 0) -> None:
+        self.owner = PaperLearner(mode, seed=seed, tree_bytes=TREE_BYTES)
+        self.owner.grow(FEATURES + room, labels + room)
+        self.labels = 0
+        self.twin = naive.Paper(seed) if twin else None
+        self.events: list[DivisiveEvent] = []
+        self.alarms = 0
+        for _ in range(labels):
+            self.join()
+
+    def join(self) -> None:
+        label = self.labels
+        self.labels += 1
+        self.owner.grow(FEATURES, self.labels)
+        paper_begin_label(self.owner.state, label)
+        if self.twin is not None:
+            cluster = int(self.owner.cluster_of[label])
+            if cluster not in self.twin.trees:
+                self.twin.begin(cluster, [])
+            self.twin.trees[cluster].join(label, self.twin.learned)
+
+    def predict(self, x: naive.Row) -> tuple[np.ndarray, np.ndarray]:
+        logits, chosen = np.zeros(self.labels, np.float32), np.zeros(self.labels, np.uint8)
+        entries = self.entries(x)
+        paper_predict_row(self.owner.state, self.owner.scratch, *entries, self.labels, logits, chosen)
+        return logits, chosen
+
+    @staticmethod
+    def entries(x: naive.Row) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        columns = sorted(x)
+        return (
+            np.array(columns, np.int32),
+            np.array([x[column][0] for column in columns], np.float32),
+            np.array([x[column][1] for column in columns], np.uint8),
+        )
+
+    def learn(self, x: naive.Row, truth: list[int]) -> None:
+        """Predict and learn a row, and hold the twin beside it."""
+        logits, chosen = self.predict(x)
+        if self.twin is not None:
+            expected, probability = self.twin.predict(x, self.labels)
+            np.testing.assert_array_equal(chosen, expected)
+            np.testing.assert_allclose(logits, [math.log(p / (1 - p)) for p in probability], rtol=1e-4, atol=1e-4)
+        signs = np.array(truth, np.int8)
+        members = np.flatnonzero(signs == 1).astype(np.int32)
+        state = self.owner.state
+        complete = bool((signs >= 0).all())
+        paper_learn_row(state, self.owner.scratch, *self.entries(x), signs, members, complete, self.labels)
+        assert not self.owner.scratch.bins.any()
+        assert not self.owner.scratch.dense.any()
+        if self.twin is not None:
+            self.twin.learn(x, truth)
+            assert set(np.flatnonzero(state.alarmed).tolist()) == self.twin.alarmed
+        if paper_due(state):
+            self.restructure()
+
+    def restructure(self) -> None:
+        alarms, events = self.owner.restructure()
+        self.alarms += len(alarms)
+        self.events += events
+        if self.twin is None:
+            return
+        assert {alarm.cluster for alarm in alarms} == self.twin.alarmed
+        changed = self.twin.alarmed | {number for event in events for number in (event.cluster, event.other)}
+        of = self.owner.cluster_of
+        for cluster in changed:
+            self.twin.trees.pop(cluster, None)
+            if cluster in of:
+                self.twin.begin(cluster, np.flatnonzero(of == cluster).tolist())
+        self.twin.alarmed = set()
+
+    def walk(self, stream: Stream, rows: int, seed: int, first: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        for row in range(rows):
+            x, truth = stream(row, generator)
+            if row >= first:
+                self.learn(x, truth)
+
+    def hash(self) -> str:
+        return state_hash(self.owner.arrays(FEATURES, self.labels))
+
+
+def instance(generator: np.random.Generator, share: float = 0.5, columns: int = 8) -> naive.Row:
+    """Return a random instance of unit norm, often without some columns."""
+    present = np.flatnonzero(generator.random(columns) < share).tolist()
+    bins = {column: int(generator.integers(1, 4 if column < 3 else 2)) for column in present}
+    norm = math.sqrt(sum(bin_ * bin_ for bin_ in bins.values())) or 1.0
+    return {column: (float(np.float32(bins[column] / norm)), bins[column]) for column in present}
+
+
+def noise(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
+    """Return rows whose labels have little to do with them, some without entries, some without labels."""
+    x = instance(generator, 0.0 if row % 50 == 49 else 0.5)
+    return x, (generator.random(3) < 0.3 + 0.3 * (0 in x)).astype(int).tolist()
+
+
+def keyword(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
+    """Return rows with one label that a column decides; after 900 rows another one does."""
+    x = instance(generator)
+    on = (5 in x) if row < 900 else (5 in x) != (6 in x)
+    return x, [int(on), int(on), 0]
+
+
+def nested(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
+    """Return rows of which a column decides what the others mean; after 1,200 rows one meaning is turned round."""
+    x = instance(generator)
+    other = (4 in x) != (row >= 1200)
+    return x, [int(3 in x), int(3 in x and other), int(3 not in x and 5 in x)]
+
+
+def blurred(turn: int, back: int, columns: int, sure: int) -> Stream:
+    """Return rows of ``sure`` labels by one column and others by none; between two rows by two columns' parity."""
+
+    def stream(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
+        x = instance(generator, 0.5, columns)
+        on = int((4 in x) != (5 in x) if turn <= row < back else 3 in x)
+        return x, [on] * sure + generator.integers(0, 2, 6 - sure).tolist()
+
+    return stream
+
+
+def grouped(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
+    """Return rows of two groups of labels that never meet; a quarter of the way each group has another column."""
+    x = instance(generator)
+    group = int((3 if row < 400 else 4) in x)
+    return x, [int(group == 0), int(group == 0), int(group == 0), group, group, int(group and 5 in x)]
+
+
+def events_of(pair: Pair) -> list[str]:
+    assert pair.twin is not None
+    return [event for tree in pair.twin.trees.values() for event in tree.events]
+
+
+@pytest.mark.parametrize("mode", ["whole", "singletons"])
+@pytest.mark.parametrize(("stream", "rows"), [(noise, 900), (keyword, 1300), (nested, 1500)])
+def test_predictions_and_trees_equal_the_twin(mode, stream, rows):
+    pair = Pair(3, mode)
+    pair.walk(stream, rows, 1)
+    assert (pair.owner.counts["splits"] > 0) == (stream is not noise)
+
+
+@pytest.mark.parametrize(
+    ("turn", "back", "columns", "sure", "rows", "end"),
+    [(1500, 3500, 8, 3, 2600, "switch"), (1500, 1540, 14, 5, 2000, "prune")],
+)
+def test_an_alternate_tree_takes_over_or_is_pruned_as_the_twin_says(turn, back, columns, sure, rows, end):
+    pair = Pair(6, "whole")
+    pair.walk(blurred(turn, back, columns, sure), rows, 1)
+    assert [event for event in events_of(pair) if not event.startswith("split")][:2] == ["alternate", end]
+    counts = pair.owner.counts
+    assert (counts["alternates"], counts["switched"], counts["pruned"]) == (1, end == "switch", end == "prune")
+
+
+@pytest.mark.parametrize("mode", ["jaccard", "random"])
+def test_clusters_that_split_and_raise_alarms_equal_the_twin(mode):
+    pair = Pair(6, mode, seed=3)
+    pair.walk(grouped, 900, 2)
+    assert {event.kind for event in pair.events} == {"split"}
+    assert len(set(pair.owner.cluster_of.tolist())) > 1
+    assert pair.alarms > 0
+
+
+def test_unknown_truths_teach_the_regressions_of_known_labels_only():
+    def partial(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
+        x, truth = nested(row, generator)
+        if row % 3 == 1:
+            truth[row % 2] = -1
+        return x, truth
+
+    pair = Pair(3, "whole")
+    pair.walk(partial, 1200, 4)
+    before = pair.owner.state.clock.copy()
+    weight = pair.owner.state.regressions.weight.copy()
+    pair.learn({0: (1.0, 1)}, [-1, 1, 0])
+    np.testing.assert_array_equal(pair.owner.state.clock, before)
+    moved = (pair.owner.state.regressions.weight != weight).any(axis=(0, 1, 3))
+    assert moved[:3].tolist() == [False, True, True]
+    again = pair.hash()
+    pair.learn({0: (1.0, 1)}, [-1, -1, -1])
+    assert pair.hash() == again
+
+
+@pytest.mark.parametrize("mode", ["whole", "singletons"])
+def test_labels_that_join_late_equal_the_twin(mode):
+    pair = Pair(1, mode)
+    generator = np.random.default_rng(5)
+    for row in range(1100):
+        x, truth = nested(row, generator)
+        if row in (30, 950):
+            pair.join()
+        pair.learn(x, truth[: pair.labels])
+
+
+def test_no_label_one_label_and_empty_rows():
+    pair = Pair(0, "jaccard")
+    pair.learn({}, [])
+    pair.learn({2: (1.0, 2)}, [])
+    pair.join()
+    for row in range(40):
+        pair.learn({} if row % 2 else {1: (1.0, 1)}, [row % 2])
+    assert pair.predict({})[1].tolist() == [1]
+    assert pair.predict({1: (1.0, 1)})[1].tolist() == [0]
+
+
+def test_room_and_snapshots_change_nothing_and_predicting_is_pure():
+    rows, cut = 1500, 1013
+    straight, roomy, first = (Pair(6, "jaccard", twin=False, room=room) for room in (0, 40, 0))
+    straight.walk(grouped, rows, 2)
+    roomy.walk(grouped, rows, 2)
+    first.walk(grouped, cut, 2)
+    second = Pair(6, "jaccard", twin=False)
+    arrays = {name: array.copy() for name, array in first.owner.arrays(FEATURES, 6).items()}
+    second.owner.load_arrays(arrays, FEATURES, 6)
+    before = second.hash()
+    second.predict({1: (0.6, 1), 4: (0.8, 1)})
+    assert second.hash() == before == first.hash()
+    second.walk(grouped, rows, 2, cut)
+    assert straight.hash() == roomy.hash() == second.hash()
+
+
+def test_a_snapshot_that_does_not_fit_is_refused():
+    pair = Pair(3, "whole", twin=False)
+    pair.walk(noise, 50, 1)
+    arrays = pair.owner.arrays(FEATURES, 3)
+    with pytest.raises(SnapshotError, match="mode"):
+        PaperLearner(tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
+    with pytest.raises(SnapshotError, match="other settings"):
+        PaperLearner("whole", tree_bytes=256).load_arrays(arrays, FEATURES, 3)
+    with pytest.raises(SnapshotError, match="other settings"):
+        PaperLearner("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES + 1, 3)
+    del arrays["bias"]
+    with pytest.raises(SnapshotError, match="'bias' is missing"):
+        PaperLearner("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
+
+
+def test_a_retired_label_leaves_nothing_behind():
+    pair = Pair(3, "whole", twin=False)
+    pair.walk(nested, 1000, 1)
+    state = pair.owner.state
+    pair.owner.retire(1)
+    assert not state.regressions.weight[:, :, 1].any()
+    assert not state.trees.positives[:, 1].any()
+    assert not state.trees.positive_plane[:, 1].any()
+    assert not (state.rows.members[: int(state.rows.cursor[5])] == 1).any()
+    paper_begin_label(state, 1)
+    assert pair.predict({3: (1.0, 1)})[1].tolist() == [1, 0, 0]
+
+
+def test_without_room_for_counters_leaves_are_not_split_and_predictions_go_on():
+    pair = Pair(3, "whole", twin=False)
+    pair.owner = PaperLearner("whole", tree_bytes=256)
+    pair.owner.grow(FEATURES, 3)
+    for label in range(3):
+        paper_begin_label(pair.owner.state, label)
+    pair.walk(keyword, 800, 1)
+    assert pair.owner.counts["splits"] == 0
+    assert pair.predict({5: (1.0, 1)})[1].tolist() == [1, 1, 0]
+
+
+def test_bytes_are_bounded():
+    pair = Pair(16, "singletons", twin=False)
+    pair.owner.grow(16, 16)
+    held = sum(array.nbytes for array in pair.owner.arrays(16, 16).values())
+    assert held <= PaperLearner.bytes_bound(16, 16, TREE_BYTES)
+
+
+def test_draws_equal_the_twin_and_have_mean_one():
+    numbers = []
+    for row in range(3000):
+        for use in (0, 10):
+            assert int(draw(7, row, use)) == naive.random_bits(7, row, use)
+            numbers.append(draw_poisson(7, row, use))
+            assert numbers[-1] == naive.poisson(7, row, use)
+    assert np.mean(numbers) == pytest.approx(1.0, abs=0.05)
+    assert np.mean(np.array(numbers) == 0) == pytest.approx(math.exp(-1), abs=0.02)

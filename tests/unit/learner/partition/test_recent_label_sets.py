@@ -1,0 +1,55 @@
+"""The kept label sets are the last ones, within two bounds, and without retired labels."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamlearn.learner.partition import recent_label_sets as replay
+from streamlearn.learner.partition.recent_label_sets import empty_replay, linear_replay, replay_push, replay_retire
+
+
+def sets_of(state) -> list[list[int]]:
+    offsets, members = linear_replay(state)
+    return [members[a:b].tolist() for a, b in pairwise(offsets)]
+
+
+def last_within_bounds(rows: list[list[int]]) -> list[list[int]]:
+    kept: list[list[int]] = []
+    for row in rows:
+        kept.append(row)
+        while len(kept) > replay.MAXIMUM_ROWS or sum(map(len, kept)) > replay.MAXIMUM_MEMBERS:
+            kept.pop(0)
+    return kept
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=st.lists(st.lists(st.integers(0, 9), unique=True), max_size=50), slot=st.integers(0, 9))
+def test_sets_come_back_in_order_and_without_retired_labels(rows, slot):
+    state = empty_replay()
+    for row in rows:
+        replay_push(state, np.array(row, np.int32))
+    assert sets_of(state) == rows
+    replay_retire(state, slot)
+    rest = [[label for label in row if label != slot] for row in rows]
+    assert sets_of(state) == rest
+    replay_push(state, np.array([slot], np.int32))
+    assert sets_of(state) == [*rest, [slot]]
+
+
+@pytest.mark.parametrize("width", [0, 3, 40, 100, 700])
+def test_the_oldest_leave_first(width):
+    rng = np.random.default_rng(width)
+    rows = [sorted(rng.choice(4_000, rng.integers(0, width + 1), replace=False).tolist()) for _ in range(5_300)]
+    state = empty_replay()
+    for row in rows:
+        replay_push(state, np.array(row, np.int32))
+    kept = sets_of(state)
+    assert kept == last_within_bounds(rows)
+    assert len(kept) == replay.MAXIMUM_ROWS or width > 100
+    replay_retire(state, 17)
+    assert sets_of(state) == [[label for label in row if label != 17] for row in kept]

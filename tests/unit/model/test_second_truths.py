@@ -1,0 +1,145 @@
+"""Second truths through names: however operations are cut into plans, whoever joins, with every preset."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from streamlearn.encoder.labels import LabelTable
+from streamlearn.model.micro_batch import Plan, PlanResult, StoredInstance
+from streamlearn.model.stream_model import StreamModel
+from streamlearn.settings.settings import Settings
+
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+class Stream:
+    """Operations on instances that are answered and learnt, learnt late, and told of again."""
+
+    def __init__(self, model: StreamModel, seed: int, cut: int) -> None:
+        self.model = model
+        self.draw = random.Random(seed)
+        self.cut = cut
+        self.told: list[dict[str, Any]] = []
+        self.answers: list[Any] = []
+        self.plan: Plan
+        self.open: list[tuple[dict[str, Any], str, int]]
+        self.begin()
+
+    def begin(self) -> None:
+        self.plan, self.open = self.model.plan(), []
+
+    def end(self) -> None:
+        result: PlanResult = self.plan.run()
+        for instance, what, operation in self.open:
+            if what == "instance":
+                self.answers.append(result.answer(operation))
+                instance["instance"] = StoredInstance.unpacked(result.packed(operation))
+            else:
+                instance["row"], instance["learned_by"] = result.learned(operation), -1
+        self.begin()
+
+    def go(self, steps: int) -> None:
+        draw = self.draw
+        for step in range(steps):
+            if draw.random() < 0.5 or not self.told:
+                x = {f"f{draw.randrange(5)}": draw.gauss(0, 1), "g": draw.choice("xyz")}
+                truth = self.truth(None) if draw.random() < 0.7 else None
+                operation = self.plan.predict(x) if truth is None else self.plan.predict_and_learn(x, truth)
+                instance = {"instance": operation, "truth": truth, "row": -1, "learned_by": -1}
+                self.open.append((instance, "instance", operation))
+                self.told.append(instance)
+                if truth is not None:
+                    instance["learned_by"] = operation
+                    self.open.append((instance, "truth", operation))
+            else:
+                instance = draw.choice(self.told[-12:])
+                before, after = instance["truth"], self.truth(instance["truth"])
+                stored: StoredInstance | int = instance["instance"]
+                if before is None:
+                    operation = instance["learned_by"] = self.plan.learn(stored, after)
+                    self.open.append((instance, "truth", operation))
+                else:
+                    place = {"row": instance["row"], "learned_by": instance["learned_by"]}
+                    self.plan.correct(stored, before, after, **place)
+                instance["truth"] = after
+            if step % self.cut == self.cut - 1:
+                self.end()
+        self.end()
+
+    def truth(self, before: Any) -> Any:
+        draw = self.draw
+        names = NAMES if draw.random() < 0.9 else [f"rare{draw.randrange(9)}"]
+        listed = sorted(name for name in names if draw.random() < 0.4)
+        if isinstance(before, list) or draw.random() < 0.4:
+            return listed
+        return {**(before or {}), **{name: draw.random() < 0.5 for name in names if draw.random() < 0.5}, "a": True}
+
+
+def run(preset: str, cut: int, seed: int) -> tuple[str, list[Any], dict[str, Any], list[int]]:
+    sections = {"learner": {"preset": preset}, "labels": {"maximum": 8, "min_count": 3}, "features": {"maximum": 16}}
+    model = StreamModel(Settings.model_validate(sections))
+    stream = Stream(model, seed, cut)
+    stream.go(260)
+    return model.state_hash(), stream.answers, model.measures.whole(), model.labels.generations
+
+
+@pytest.mark.parametrize("preset", ["default", "fast", "paper"])
+def test_plans_may_be_cut_anywhere(preset: str) -> None:
+    whole = run(preset, 1_000, 3)
+    assert max(whole[3]) > 0, "labels have left for others"
+    for cut in (1, 13):
+        assert run(preset, cut, 3) == whole
+
+
+def test_a_frozen_model_scores_a_second_truth_and_learns_nothing() -> None:
+    model = StreamModel(Settings())
+    plan = model.plan()
+    first = plan.predict_and_learn({"a": 1}, {"x": True})
+    stored = StoredInstance.unpacked(plan.run().packed(first))
+    before = {name: array.copy() for name, array in model.arrays().items()}
+    plan = model.plan(frozen=True)
+    plan.correct(stored, {"x": True}, ["x", "y"], row=0)
+    plan.run()
+    after = model.arrays()
+    changed = {name.partition(".")[0] for name, array in before.items() if after[name].tobytes() != array.tobytes()}
+    assert changed == {"measures"}
+    assert model.measures.rows()["subset_accuracy"] == 1
+
+
+def test_measures_score_each_label_once_and_the_set_when_it_is_known() -> None:
+    in_parts, at_once = StreamModel(Settings()), StreamModel(Settings())
+    for model in (in_parts, at_once):
+        plan = model.plan()
+        for _ in range(3):
+            plan.predict_and_learn({"a": 1}, ["x", "y"])
+        waits = plan.predict({"a": 1})
+        if model is at_once:
+            plan.learn(waits, ["x"])
+        else:
+            learned = plan.learn(waits, {"x": True})
+            plan.correct(waits, {"x": True}, {"x": True, "y": False}, learned_by=learned)
+            plan.correct(waits, {"x": True, "y": False}, ["x"], learned_by=learned)
+        plan.run()
+    whole, parts = at_once.measures, in_parts.measures
+    counted = whole.arrays()["labels"], parts.arrays()["labels"]
+    assert counted[0].tolist() == counted[1].tolist()
+    for name in ("subset_accuracy", "example_f1", "example_jaccard", "micro_f1", "macro_f1"):
+        assert whole.whole()[name] == parts.whole()[name], name
+    assert (whole.scored, parts.scored) == (4, 5), "truths that tell of a label are rows of the window"
+
+
+def test_only_what_a_truth_tells_may_join() -> None:
+    table = LabelTable(3, retire_after=2)
+    table.resolve(["a", "b"])
+    found = table.correct(["a", "b"], ["a", "c"])
+    assert (found.joined, found.before, found.after) == ([2], {0: 1, 1: 1}, {0: 1, 2: 1})
+    assert table.supports == [1, 1, 1]
+    assert table.correct({"gone": True}, {"gone": True, "a": False}).joined == [], (
+        "it was there before, and has retired"
+    )
+    full = table.correct([], ["d"])
+    assert (full.refused, full.after) == (1, {})
+    assert table.correct([], ["d"], join=False).refused == 0

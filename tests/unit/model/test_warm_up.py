@@ -1,0 +1,65 @@
+"""Workers that start together with the real learner: one compiles, all agree, and nothing is left to compile later."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.kernels.cold_start import ColdStart, start_four, start_worker
+from tests.unit.kernels.workers import finished
+
+PART_WORKER = """
+import json, sys
+from streamlearn.kernels import cache as kernel_cache
+from streamlearn.kernels.compiler import cache_statistics, compile_under_lock
+from streamlearn.encoder.row import Encoder
+from streamlearn.state.arrays import state_hash
+
+hashes = []
+
+def warm():
+    encoder = Encoder(64)
+    encoded = encoder.encode([{"a": 0.5, "b": row % 3, "c": "red"} for row in range(50)], observe=True)
+    hashes.append(state_hash({**encoder.arrays(), "values": encoded.values, "weights": encoded.rarity_weighted}))
+
+print("imported", flush=True)
+sys.stdin.readline()
+compile_under_lock(warm)
+warm_done = cache_statistics()
+later = []
+kernel_cache.observers.append(later.append)
+warm()
+print(json.dumps({
+    "hash": hashes[0], "again": hashes[1], "compiled": warm_done.compiled, "loaded": warm_done.loaded, "later": later,
+}))
+"""
+
+
+def test_workers_that_need_a_part_of_the_kernels_compile_once_and_agree(tmp_path, request):
+    for attempt in range(10 if request.config.getoption("--slow") else 2):
+        found = start_four(tmp_path / str(attempt), PART_WORKER)
+        assert len({one[key] for one in found for key in ("hash", "again")}) == 1
+        assert sorted(one["compiled"] > 0 for one in found) == [False, False, False, True]
+        assert [one["later"] for one in found] == [[]] * 4
+
+
+@pytest.mark.timeout(3000)
+def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, tmp_path, request):
+    starts = [(cold_start.folder, cold_start.workers)]
+    for attempt in range(9 if request.config.getoption("--slow") else 0):
+        folder = tmp_path / str(attempt)
+        starts.append((folder, start_four(folder)))
+    for folder, found in starts:
+        assert len({one["hash"] for one in found}) == 1
+        *others, most = sorted(one["compiled"] for one in found)
+        assert others == [0, 0, 0]
+        assert most > 50
+        after = finished(start_worker(folder))[0]
+        assert after["hash"] == found[0]["hash"]
+        assert (after["compiled"], after["later"]) == (0, [])
+        assert after["steps"][-1].endswith(" 0 compiled")
+        assert [one["later"] for one in found] == [[]] * 4, "the warm-up leaves kernels to compile while a service runs"
+
+
+@pytest.mark.timeout(3000)
+def test_the_parts_that_two_processes_share_are_those_that_the_model_needs(cold_start: ColdStart):
+    assert [one["parts"] for one in cold_start.workers] == [[]] * 4, "a part is compiled for types that nobody calls"
