@@ -12,6 +12,7 @@ import numpy as np
 from streamlearn.encoder.columns import UNSEEN, Columns
 from streamlearn.encoder.scaling import Scaling, encode_rows
 from streamlearn.encoder.text import TextFields
+from streamlearn.state.array_names import EncoderPart, join_parts
 from streamlearn.state.lazy_arrays import parts_of
 
 Value = float | int | bool | str | None
@@ -250,16 +251,13 @@ class Encoder:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name."""
-        return {
-            **{f"columns.{name}": value for name, value in self.columns.arrays().items()},
-            **{f"scaling.{name}": value for name, value in self.scaling.arrays().items()},
-        }
+        return join_parts({EncoderPart.COLUMNS: self.columns.arrays(), EncoderPart.SCALING: self.scaling.arrays()})
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take the state over; raises `SnapshotError` on a misfit."""
         parts = parts_of(arrays)
-        self.columns.load_arrays(parts["columns"])
-        self.scaling.load_arrays(parts["scaling"])
+        self.columns.load_arrays(parts[EncoderPart.COLUMNS])
+        self.scaling.load_arrays(parts[EncoderPart.SCALING])
         self._shapes.clear()
 
 

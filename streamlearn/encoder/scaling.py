@@ -27,6 +27,7 @@ import numpy as np
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.numerics.exp_log import log32
+from streamlearn.state.array_names import SCALING
 from streamlearn.state.growth import grown
 
 CLIP = 5.0
@@ -205,15 +206,15 @@ class Scaling:
         """Return the statistics of the columns in use, by name."""
         return {
             name: array if name == "rows" else array[: self.count]
-            for name, array in zip(ScalingState._fields, self.state, strict=True)
+            for name, array in zip(SCALING, self.state, strict=True)
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take statistics over; raises `SnapshotError` when their lengths differ."""
         # Each is looked at twice, and may be in a file.
         arrays = dict(arrays)
-        lengths = {arrays[name].shape[0] for name in ScalingState._fields[1:]}
+        lengths = {arrays[name].shape[0] for name in SCALING[1:]}
         if len(lengths) != 1:
             raise SnapshotError(f"scaling arrays have different lengths: {sorted(lengths)}")
         self.count = lengths.pop()
-        self.state = ScalingState(*(np.array(arrays[name]) for name in ScalingState._fields))
+        self.state = ScalingState(*(np.array(arrays[name]) for name in SCALING))

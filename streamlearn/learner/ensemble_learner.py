@@ -30,6 +30,7 @@ from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratc
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_labels, load_whole
+from streamlearn.state.array_names import LearnerPart, join_parts
 from streamlearn.state.growth import capacity, grown
 from streamlearn.state.lazy_arrays import parts_of
 
@@ -322,14 +323,15 @@ class Learner(StreamLearner):
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name; spare capacity is not part of it."""
         features, labels = self.features, self.labels
-        parts = {
-            "panel": self.panel.arrays(features, labels),
-            "mixer": self.mixer.arrays(labels),
-            "decision": self.decision.arrays(labels, self.partition),
-            "partition": self.partition.arrays(),
-            "drift": self.watch.arrays(),
-        }
-        arrays = {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+        arrays = join_parts(
+            {
+                LearnerPart.ENSEMBLE: self.panel.arrays(features, labels),
+                LearnerPart.MIXER: self.mixer.arrays(labels),
+                LearnerPart.DECISION: self.decision.arrays(labels, self.partition),
+                LearnerPart.PARTITION: self.partition.arrays(),
+                LearnerPart.DRIFT: self.watch.arrays(),
+            }
+        )
         arrays["sizes"] = np.array([features, labels], np.int64)
         arrays["counters"] = self._counters
         arrays["used"] = self._used[:features]
@@ -340,7 +342,7 @@ class Learner(StreamLearner):
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
         parts = parts_of(arrays)
-        if "panel" not in parts:
+        if LearnerPart.ENSEMBLE not in parts:
             raise SnapshotError(
                 "the snapshot is of preset paper, this model has another one: start it with that preset"
             )
@@ -348,12 +350,12 @@ class Learner(StreamLearner):
         self.grow_features(features)
         self._make_label_room(labels)
         self.features, self.labels = features, labels
-        self.panel.load_arrays(parts["panel"], features, labels)
-        self.mixer.load_arrays(parts["mixer"], labels)
-        self.partition.load_arrays(parts["partition"])
+        self.panel.load_arrays(parts[LearnerPart.ENSEMBLE], features, labels)
+        self.mixer.load_arrays(parts[LearnerPart.MIXER], labels)
+        self.partition.load_arrays(parts[LearnerPart.PARTITION])
         self.partition.grow(self._label_room)
-        self.decision.load_arrays(parts["decision"], labels, self.partition)
-        self.watch.load_arrays(parts.get("drift", {}), self.partition.cluster_count)
+        self.decision.load_arrays(parts[LearnerPart.DECISION], labels, self.partition)
+        self.watch.load_arrays(parts.get(LearnerPart.DRIFT, {}), self.partition.cluster_count)
         load_whole(self._counters, arrays["counters"])
         load_labels(self._used, arrays["used"], features)
         load_labels(self._positives, arrays["positives"], labels)

@@ -19,6 +19,7 @@ from streamlearn.model.micro_batch import Plan, PlanResult
 from streamlearn.model.runner import Walk
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import DriftSettings, Settings
+from streamlearn.state.array_names import ModelPart, join_parts
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.lazy_arrays import parts_of
 
@@ -143,21 +144,22 @@ class StreamModel:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name: for snapshots and for the hash."""
-        parts = {
-            "encoder": self.encoder.arrays(),
-            "labels": self.labels.arrays(),
-            "learner": self.learner.arrays(),
-            "measures": self.measures.arrays(),
-        }
-        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+        return join_parts(
+            {
+                ModelPart.ENCODER: self.encoder.arrays(),
+                ModelPart.LABELS: self.labels.arrays(),
+                ModelPart.LEARNER: self.learner.arrays(),
+                ModelPart.MEASURES: self.measures.arrays(),
+            }
+        )
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit these settings."""
         parts = parts_of(arrays)
-        self.encoder.load_arrays(parts["encoder"])
-        self.labels.load_arrays(parts["labels"])
-        self.learner.load_arrays(parts["learner"])
-        self.measures.load_arrays(parts["measures"], self.labels.vacant)
+        self.encoder.load_arrays(parts[ModelPart.ENCODER])
+        self.labels.load_arrays(parts[ModelPart.LABELS])
+        self.learner.load_arrays(parts[ModelPart.LEARNER])
+        self.measures.load_arrays(parts[ModelPart.MEASURES], self.labels.vacant)
 
     def state_hash(self) -> str:
         """Return a hash of the complete state."""

@@ -115,7 +115,9 @@ def _feed(world: World) -> None:
 def engine_case(preset: str, folder: Path) -> dict[str, str]:
     """Return the hashes of a task's state and of everything that the engine wrote, on two partitions."""
     with pytest.MonkeyPatch.context() as patch:
-        # The lineage record holds the hash of the sources, which any change of a comment moves.
+        # The lineage record holds the hash of the sources, which any change of a comment moves, and the machine's.
+        patch.setattr("platform.machine", lambda: "x86_64")
+        patch.setattr("streamlearn.source.memory.MemorySource.topic_id", lambda self, topic: f"id of {topic}")
         patch.setattr("streamlearn.engine.loop.task_factory.kernel_hash", lambda: "k" * 32)
         patch.setattr("streamlearn.engine.recovery.restore.kernel_hash", lambda: "k" * 32)
         world = World(folder, partitions=2, learner={"preset": preset}, topics={"labels": "labels"})

@@ -157,9 +157,9 @@ TABLES: dict[str, dict[str, set[str]]] = {
 """Folder of the package (empty: the package itself) to its parts, and to what each part imports of the others."""
 
 SINGLE_MODULES = {
-    ("learner", "state"): {"array_loading", "growth", "lazy_arrays"},
-    ("encoder", "state"): {"arrays", "growth", "lazy_arrays"},
-    ("model", "state"): {"arrays", "growth", "lazy_arrays"},
+    ("learner", "state"): {"array_loading", "array_names", "growth", "lazy_arrays"},
+    ("encoder", "state"): {"array_names", "arrays", "growth", "lazy_arrays"},
+    ("model", "state"): {"array_names", "arrays", "growth", "lazy_arrays"},
     ("kafka", "source"): {"base"},
     ("kafka", "sink"): {"base"},
     ("sink", "source"): {"base", "memory_log"},

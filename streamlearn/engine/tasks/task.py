@@ -27,6 +27,7 @@ from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import Committed, RawRecord, TopicPartition
+from streamlearn.state.array_names import TaskPart, join_parts
 from streamlearn.state.lazy_arrays import parts_of
 
 _INSTANCE = b"i"
@@ -135,14 +136,13 @@ class Task:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name."""
-        parts = {"model": self.model.arrays(), "pending": self.pending.arrays()}
-        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+        return join_parts({TaskPart.MODEL: self.model.arrays(), TaskPart.WAITING: self.pending.arrays()})
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit."""
         parts = parts_of(arrays)
-        self.model.load_arrays(parts["model"])
-        self.pending.load_arrays(parts["pending"])
+        self.model.load_arrays(parts[TaskPart.MODEL])
+        self.pending.load_arrays(parts[TaskPart.WAITING])
 
 
 class Batch:

@@ -44,6 +44,7 @@ from streamlearn.learner.decode.utility import (
 )
 from streamlearn.learner.partition.cluster_tree import TreeState
 from streamlearn.learner.partition.clusters import Partition
+from streamlearn.state.array_names import DecisionPart, join_parts
 from streamlearn.state.lazy_arrays import parts_of
 
 BALANCED_RULE, SUBSET, F1_RULE, HAMMING, MACRO = range(5)
@@ -235,24 +236,25 @@ class Decision:
 
     def arrays(self, labels: int, partition: Partition) -> dict[str, np.ndarray]:
         """Return the state of the labels in use, by name."""
-        parts = {
-            "pool": self.pool.arrays(labels),
-            "tree": self.tree.arrays(partition),
-            "utility": self.utility.arrays(),
-            "share": self.share.arrays(labels),
-            "thresholds": self.thresholds.arrays(labels),
-        }
-        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+        return join_parts(
+            {
+                DecisionPart.POOL: self.pool.arrays(labels),
+                DecisionPart.TREE_PRIOR: self.tree.arrays(partition),
+                DecisionPart.UTILITY: self.utility.arrays(),
+                DecisionPart.FIXED_SHARE: self.share.arrays(labels),
+                DecisionPart.THRESHOLDS: self.thresholds.arrays(labels),
+            }
+        )
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int, partition: Partition) -> None:
         """Take the state over; ``partition`` has loaded its own. Raises `SnapshotError` when a shape differs."""
         # Many are looked at several times, and they may be in a file.
         parts = parts_of(dict(arrays))
-        self.pool.load_arrays(parts["pool"], labels)
-        self.tree.load_arrays(parts["tree"], partition)
-        self.utility.load_arrays(parts["utility"])
-        self.share.load_arrays(parts["share"], labels)
-        self.thresholds.load_arrays(parts["thresholds"], labels)
+        self.pool.load_arrays(parts[DecisionPart.POOL], labels)
+        self.tree.load_arrays(parts[DecisionPart.TREE_PRIOR], partition)
+        self.utility.load_arrays(parts[DecisionPart.UTILITY])
+        self.share.load_arrays(parts[DecisionPart.FIXED_SHARE], labels)
+        self.thresholds.load_arrays(parts[DecisionPart.THRESHOLDS], labels)
         self.grow(labels)
 
     @staticmethod

@@ -22,6 +22,8 @@ from streamlearn.learner.drift.adwin import Adwin, AdwinState
 from streamlearn.learner.drift.page_hinkley import PageHinkley, PageHinkleyState
 from streamlearn.learner.event_buffer import EventBuffer
 from streamlearn.numerics.exp_log import log64
+from streamlearn.state.array_names import DriftPart, join_parts
+from streamlearn.state.lazy_arrays import parts_of
 
 DETECTORS = ("none", "adwin", "page_hinkley", "foreign")
 """Kinds of detectors; ``foreign`` ones are objects that kernels cannot call."""
@@ -155,8 +157,8 @@ class Watch:
         arrays = {"noted": self.state.noted, "retest": self.state.retest}
         for part in (self._adwin, self._page_hinkley):
             if part.detectors:
-                name = "adwin" if part is self._adwin else "page_hinkley"
-                arrays |= {f"{name}.{field}": array for field, array in part.arrays().items()}
+                name = DriftPart.ADWIN if part is self._adwin else DriftPart.PAGE_HINKLEY
+                arrays |= join_parts({name: part.arrays()})
         return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], clusters: int) -> None:
@@ -175,8 +177,9 @@ class Watch:
                 found = "nothing" if given is None else f"{given.dtype}{given.shape}"
                 raise SnapshotError(f"drift: the array {name!r} should be int64{shape}, found {found}")
         self.restart(clusters)
-        for name, part in {"adwin": self._adwin, "page_hinkley": self._page_hinkley}.items():
-            own = {key.removeprefix(f"{name}."): array for key, array in arrays.items() if key.startswith(f"{name}.")}
+        parts = parts_of(arrays)
+        for name, part in {DriftPart.ADWIN: self._adwin, DriftPart.PAGE_HINKLEY: self._page_hinkley}.items():
+            own = parts.get(name, {})
             if own and part.detectors:
                 part.load_arrays(own)
                 if part.detectors != clusters:

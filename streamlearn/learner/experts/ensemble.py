@@ -78,8 +78,19 @@ from streamlearn.learner.experts.rates import Rates, RatesState, rates_begin_lab
 from streamlearn.learner.experts.softmax import START as SOFTMAX_START
 from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
 from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
+from streamlearn.state.array_names import ExpertPart, join_parts
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import parts_of
+
+_PART_OF = {
+    "slow_linear": ExpertPart.SLOW_LINEAR,
+    "softmax": ExpertPart.SOFTMAX,
+    "fast_linear": ExpertPart.FAST_LINEAR,
+    "neighbours": ExpertPart.NEIGHBOURS,
+    "naive_bayes": ExpertPart.NAIVE_BAYES,
+    "label_tree": ExpertPart.LABEL_TREE,
+}
+"""Where a snapshot keeps the experts that have something for each column."""
 
 
 class PanelState(NamedTuple):
@@ -357,21 +368,22 @@ class Panel:
 
     def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
         """Return the state of the columns and labels in use, by name."""
-        parts: dict[str, dict[str, np.ndarray]] = {"rates": self.rates.arrays(labels)}
+        parts: dict[str, dict[str, np.ndarray]] = {ExpertPart.RATES: self.rates.arrays(labels)}
         for name, owner in self._columned().items():
-            parts[name] = owner.arrays() if isinstance(owner, Neighbours) else owner.arrays(features, labels)
+            of_owner = owner.arrays() if isinstance(owner, Neighbours) else owner.arrays(features, labels)
+            parts[_PART_OF[name]] = of_owner
         if "burst" in self.names:
-            parts["burst"] = self.burst.arrays(labels)
-        return {f"{part}.{name}": array for part, named in parts.items() for name, array in named.items()}
+            parts[ExpertPart.LABEL_HISTORY] = self.burst.arrays(labels)
+        return join_parts(parts)
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
         parts = parts_of(arrays)
-        self.rates.load_arrays(parts["rates"], labels)
+        self.rates.load_arrays(parts[ExpertPart.RATES], labels)
         for name, owner in self._columned().items():
-            owner.load_arrays(parts.get(name, {}), features, labels)
+            owner.load_arrays(parts.get(_PART_OF[name], {}), features, labels)
         if "burst" in self.names:
-            self.burst.load_arrays(parts.get("burst", {}), labels)
+            self.burst.load_arrays(parts.get(ExpertPart.LABEL_HISTORY, {}), labels)
 
     @staticmethod
     def bytes_bound(names: Collection[str], features: int, labels: int) -> int:

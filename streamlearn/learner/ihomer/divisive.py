@@ -48,7 +48,9 @@ from streamlearn.learner.ihomer.divisive_nodes import (
 from streamlearn.learner.partition.comparison_modes import SINGLETONS, WHOLE, Mode, mode_number
 from streamlearn.learner.partition.pair_counts import MAXIMUM_LABELS, PairCounts, Whole, pair_counts_update
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
+from streamlearn.state.array_names import PartitionPart, join_parts
 from streamlearn.state.growth import grown
+from streamlearn.state.lazy_arrays import parts_of
 
 PERIOD = 200
 """Rows between two tests."""
@@ -289,7 +291,7 @@ class Divisive:
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
         """Return the state of the labels in use, by name."""
         state = self.state
-        return {f"counts.{name}": array for name, array in self._counts.arrays(labels).items()} | {
+        return join_parts({PartitionPart.PAIR_COUNTS: self._counts.arrays(labels)}) | {
             "cluster_of": state.cluster_of[:labels],
             "own_of": state.own_of[:labels],
             "changed": state.changed[:labels],
@@ -319,7 +321,7 @@ class Divisive:
                 f"divisive clustering: the snapshot has mode {clock[MODE]} and {clock[KNOWN]} labels, this model has "
                 f"mode {state.clock[MODE]} and {labels} labels: the snapshot belongs to other settings"
             )
-        self._counts.load_arrays({name[7:]: array for name, array in arrays.items() if name.startswith("counts.")})
+        self._counts.load_arrays(parts_of(arrays).get(PartitionPart.PAIR_COUNTS, {}))
         self.state = state = state._replace(counts=self._counts.state)
         state.clock[:] = clock
         load_labels(state.cluster_of, arrays["cluster_of"], labels)

@@ -50,13 +50,24 @@ from streamlearn.learner.ihomer.trees import (
 from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
+from streamlearn.state.array_names import ROW_WINDOW, IhomerPart, join_parts
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import in_blocks, parts_of
 
 TREE_BYTES = 64 * 2**20
 WEIGHT_BYTES = 2**29
 
-_PER_CLUSTER = ("root", "nodes", "loss", "leaves", "leaf_node", "rows_plane", "window", "pushed")
+_PER_CLUSTER = {
+    "root": "root",
+    "nodes": "nodes",
+    "loss": "loss",
+    "leaves": "leaves",
+    "leaf_node": "leaf_node",
+    "rows_plane": "rows_plane",
+    "window": "window",
+    "pushed": "pushed",
+}
+"""Arrays of `TreesState` whose first axis is the cluster, and their names in a snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,16 +301,23 @@ class PaperLearner:
         planes = int(state.clock[PLANES_EVER])
         held = min(features, int(columns_held(state.regressions, labels)))
         used = int(trees.sizes[PLANES] * trees.sizes[WIDTH])
-        arrays = {f"partition.{name}": array for name, array in self._divisive.arrays(labels).items()}
-        arrays |= {f"adwin.{name}": array[: clusters * (NODES + 1)] for name, array in self._adwin.arrays().items()}
-        arrays |= {f"rows.{name}": array for name, array in state.rows._asdict().items()}
-        arrays |= {f"trees.{name}": getattr(trees, name)[:clusters] for name in _PER_CLUSTER}
+        detectors = {name: array[: clusters * (NODES + 1)] for name, array in self._adwin.arrays().items()}
+        of_trees = {name: getattr(trees, attribute)[:clusters] for attribute, name in _PER_CLUSTER.items()} | {
+            "positives": trees.positives[:, :labels],
+            "positive_plane": trees.positive_plane[:, :labels],
+            "sizes": trees.sizes,
+            "block": trees.block[:used],
+            "slot_of": trees.slot_of[:features],
+        }
+        arrays = join_parts(
+            {
+                IhomerPart.PARTITION: self._divisive.arrays(labels),
+                IhomerPart.DETECTORS: detectors,
+                IhomerPart.ROW_WINDOW: dict(zip(ROW_WINDOW, state.rows, strict=True)),
+                IhomerPart.TREES: of_trees,
+            }
+        )
         return arrays | {
-            "trees.positives": trees.positives[:, :labels],
-            "trees.positive_plane": trees.positive_plane[:, :labels],
-            "trees.sizes": trees.sizes,
-            "trees.block": trees.block[:used],
-            "trees.slot_of": trees.slot_of[:features],
             "weight": state.regressions.weight[:planes, :held, :labels],
             "bias": state.regressions.bias[:planes, :labels],
             "alarmed": state.alarmed[:clusters],
@@ -320,18 +338,18 @@ class PaperLearner:
             raise SnapshotError(f"paper: the array {error} is missing from the snapshot") from None
 
     def _load(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
-        parts = {part: {} for part in ("partition", "adwin", "rows", "trees")} | parts_of(arrays)
+        parts = {str(part): {} for part in IhomerPart} | parts_of(arrays)
         self.grow(features, labels)
-        self._divisive.load_arrays(parts["partition"], labels)
-        self._adwin.load_arrays(parts["adwin"])
+        self._divisive.load_arrays(parts[IhomerPart.PARTITION], labels)
+        self._adwin.load_arrays(parts[IhomerPart.DETECTORS])
         self._adwin.resize(len(self._divisive.state.cluster_of) * (NODES + 1))
         self.state = state = self.state._replace(partition=self._divisive.state, adwin=self._adwin.state)
-        trees, given = state.trees, parts["trees"]
+        trees, given = state.trees, parts[IhomerPart.TREES]
         clusters = int(state.partition.clock[CLUSTERS])
-        for name, array in state.rows._asdict().items():
-            load_whole(array, parts["rows"][name])
-        for name in _PER_CLUSTER:
-            load_whole(getattr(trees, name)[:clusters], given[name])
+        for name, array in zip(ROW_WINDOW, state.rows, strict=True):
+            load_whole(array, parts[IhomerPart.ROW_WINDOW][name])
+        for attribute, name in _PER_CLUSTER.items():
+            load_whole(getattr(trees, attribute)[:clusters], given[name])
         load_whole(trees.positives[:, :labels], given["positives"])
         load_whole(trees.positive_plane[:, :labels], given["positive_plane"])
         load_whole(trees.sizes, given["sizes"])

@@ -20,6 +20,7 @@ from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.learner.scores import probability
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.state.array_loading import load_labels, load_whole
+from streamlearn.state.array_names import LearnerPart, join_parts
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import parts_of
 
@@ -256,8 +257,7 @@ class Paper(StreamLearner):
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name; spare capacity is not part of it."""
-        parts = self._paper.arrays(self.features, self.labels)
-        return {f"paper.{name}": array for name, array in parts.items()} | {
+        return join_parts({LearnerPart.IHOMER: self._paper.arrays(self.features, self.labels)}) | {
             "sizes": np.array([self.features, self.labels], np.int64),
             "positives": self._positives[: self.labels],
             "learned": self._learned,
@@ -265,7 +265,7 @@ class Paper(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
-        own = parts_of(arrays).get("paper")
+        own = parts_of(arrays).get(LearnerPart.IHOMER)
         if not own:
             raise SnapshotError("the snapshot is of another preset than this model's, paper: start it with that preset")
         features, labels = (int(size) for size in arrays["sizes"])

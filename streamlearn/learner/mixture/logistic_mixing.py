@@ -23,6 +23,7 @@ from streamlearn.learner.experts.linear_logits import LANES
 from streamlearn.learner.mixture.contexts import CONTEXTS, support_context
 from streamlearn.numerics.exp_log import exp32
 from streamlearn.state.array_loading import load_label_columns, load_whole
+from streamlearn.state.array_names import MIXER
 from streamlearn.state.growth import grown
 
 STEP = np.float32(0.1)
@@ -322,23 +323,27 @@ class Mixer:
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
         """Return the weights of the labels in use, by name."""
         inputs = self.experts + 1
-        arrays = self.state._asdict()
-        for name in ("shared", "shared_squared"):
-            arrays[name] = arrays[name][:, :inputs]
-        for name in ("own", "own_squared"):
-            arrays[name] = arrays[name][:, :labels]
-        return arrays
+        state = self.state
+        used = (
+            state.shared[:, :inputs],
+            state.shared_squared[:, :inputs],
+            state.own[:, :labels],
+            state.own_squared[:, :labels],
+            state.final,
+            state.final_squared,
+        )
+        return dict(zip(MIXER, used, strict=True))
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
         """Take the weights over; raises `SnapshotError` when a shape differs."""
         self.grow(labels)
         inputs = self.experts + 1
-        for name in ("shared", "shared_squared"):
-            load_label_columns(getattr(self.state, name), arrays[name], SHARED, inputs)
-        for name in ("own", "own_squared"):
-            load_label_columns(getattr(self.state, name), arrays[name], inputs, labels)
-        for name in ("final", "final_squared"):
-            load_whole(getattr(self.state, name), arrays[name])
+        for name, target in zip(MIXER[:2], self.state[:2], strict=True):
+            load_label_columns(target, arrays[name], SHARED, inputs)
+        for name, target in zip(MIXER[2:4], self.state[2:4], strict=True):
+            load_label_columns(target, arrays[name], inputs, labels)
+        for name, target in zip(MIXER[4:], self.state[4:], strict=True):
+            load_whole(target, arrays[name])
 
     @staticmethod
     def bytes_bound(experts: int, labels: int) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
+from streamlearn.state.array_names import CLUSTER_TREE
 
 MAXIMUM_CHILDREN = 16
 """Children of a node, so that a pattern of active children is a bit mask."""
@@ -77,8 +78,8 @@ def grow_tree(tree: TreeState, labels: int) -> TreeState:
 def tree_arrays(tree: TreeState) -> dict[str, np.ndarray]:
     """Return the tree by name without its spare room."""
     labels, nodes = int(tree.size[LABELS]), int(tree.size[NODES])
-    cut = {name: labels if name.startswith("leaf_") else nodes for name in TreeState._fields if name != "size"}
-    return {"size": tree.size, **{name: getattr(tree, name)[:n] for name, n in cut.items()}}
+    cuts = (3, nodes, nodes, nodes, nodes, nodes, labels, labels)
+    return {name: array[:cut] for name, array, cut in zip(CLUSTER_TREE, tree, cuts, strict=True)}
 
 
 def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState:
@@ -90,7 +91,7 @@ def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState
         If an array is missing or the shapes do not agree with the sizes.
     """
     try:
-        given = TreeState(**{name: arrays[name] for name in TreeState._fields})
+        given = TreeState(*(arrays[name] for name in CLUSTER_TREE))
     except KeyError as error:
         raise SnapshotError(f"label tree: the array {error} is missing from the snapshot") from None
     if given.size.shape != (3,) or not 0 <= given.size[LABELS] <= labels:
@@ -99,8 +100,7 @@ def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState
     if given.size[NODES] > len(tree.parent):
         raise SnapshotError(f"label tree: {given.size[NODES]} nodes are too many for {labels} labels")
     tree.size[:] = given.size
-    for name, array in tree_arrays(tree).items():
-        source = getattr(given, name)
+    for (name, array), source in zip(tree_arrays(tree).items(), given, strict=True):
         if source.shape != array.shape:
             raise SnapshotError(f"label tree: the array {name!r} should be {array.shape}, found {source.shape}")
         array[...] = source

@@ -59,6 +59,7 @@ from streamlearn.learner.partition.recent_label_sets import (
     replay_retire,
 )
 from streamlearn.numerics.random import draw
+from streamlearn.state.array_names import PartitionPart, join_parts
 from streamlearn.state.lazy_arrays import parts_of
 
 FIRST_PERIOD = 100
@@ -70,6 +71,9 @@ STANDARD_ERRORS = 3.0
 LEAST_GAIN = 1.0
 
 SINCE, PERIOD_ROWS, SEEN, VERSION, TESTS, SWITCHES, WAITING, MODE, CLOCK = range(9)
+_OFFSETS = f"{PartitionPart.RECENT_LABEL_SETS}.offsets"
+_MEMBERS = f"{PartitionPart.RECENT_LABEL_SETS}.members"
+
 NEVER, LATER, NOW = range(3)
 
 
@@ -360,11 +364,15 @@ class Partition:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name; spare room is not state."""
         offsets, members = linear_replay(self.state.replay)
-        arrays = {f"counts.{name}": array for name, array in self._counts.arrays(self.known).items()}
-        arrays |= {"replay.offsets": offsets, "replay.members": members, "clock": self.state.clock}
-        arrays |= {f"tree.{name}": array for name, array in tree_arrays(self.state.tree).items()}
-        arrays |= {f"candidate.{name}": array for name, array in tree_arrays(self._candidate).items()}
-        return arrays
+        arrays = join_parts(
+            {
+                PartitionPart.PAIR_COUNTS: self._counts.arrays(self.known),
+                PartitionPart.RECENT_LABEL_SETS: {"offsets": offsets, "members": members},
+                PartitionPart.TREE: tree_arrays(self.state.tree),
+                PartitionPart.CANDIDATE: tree_arrays(self._candidate),
+            }
+        )
+        return arrays | {"clock": self.state.clock}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over a state that ``arrays`` returned.
@@ -374,18 +382,19 @@ class Partition:
         SnapshotError
             If an array is missing or the arrays do not agree with each other.
         """
-        missing = [name for name in ("replay.offsets", "replay.members", "clock") if name not in arrays]
+        needed = (_OFFSETS, _MEMBERS, "clock")
+        missing = [name for name in needed if name not in arrays]
         if missing:
             raise SnapshotError(f"partition: the array {missing[0]!r} is missing from the snapshot")
-        parts = {part: {} for part in ("counts", "tree", "candidate")} | parts_of(arrays)
-        self._counts.load_arrays(parts["counts"])
+        parts = {str(part): {} for part in PartitionPart} | parts_of(arrays)
+        self._counts.load_arrays(parts[PartitionPart.PAIR_COUNTS])
         capacity = self._counts.capacity
-        known = len(parts["counts"]["label_weight"])
-        tree = tree_from_arrays(parts["tree"], capacity)
+        known = len(parts[PartitionPart.PAIR_COUNTS]["label_weight"])
+        tree = tree_from_arrays(parts[PartitionPart.TREE], capacity)
         if tree.size[LABELS] != known:
             raise SnapshotError(f"partition: counts of {known} labels, but a tree of {tree.size[LABELS]}")
-        self._candidate = tree_from_arrays(parts["candidate"], capacity)
-        clock, offsets, members = arrays["clock"], arrays["replay.offsets"], arrays["replay.members"]
+        self._candidate = tree_from_arrays(parts[PartitionPart.CANDIDATE], capacity)
+        clock, offsets, members = arrays["clock"], arrays[_OFFSETS], arrays[_MEMBERS]
         if clock.shape != self.state.clock.shape:
             raise SnapshotError(f"partition: the array 'clock' should be {self.state.clock.shape}, found {clock.shape}")
         if clock[MODE] != self.state.clock[MODE]:
@@ -394,7 +403,7 @@ class Partition:
                 f"{MODES[int(self.state.clock[MODE])]}: start it with that setting"
             )
         if not 1 <= len(offsets) <= MAXIMUM_ROWS + 1 or offsets[-1] != len(members) or len(members) > MAXIMUM_MEMBERS:
-            raise SnapshotError("partition: the arrays 'replay.offsets' and 'replay.members' do not agree")
+            raise SnapshotError(f"partition: the arrays {_OFFSETS!r} and {_MEMBERS!r} do not agree")
         if len(members) and not 0 <= members.min() <= members.max() < known:
             raise SnapshotError(f"partition: the label sets hold slot {members.max()}, the model has {known} labels")
         replay = empty_replay()

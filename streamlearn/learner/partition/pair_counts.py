@@ -15,6 +15,7 @@ import numpy as np
 
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
+from streamlearn.state.array_names import PAIR_COUNTS
 
 DECAY = 0.9995
 """What a count is multiplied by at every row: a memory of about 2,000 rows."""
@@ -134,7 +135,7 @@ class PairCounts:
             If an array is missing or the shapes do not agree.
         """
         try:
-            label_weight, pair_weight, increment = (arrays[name] for name in PairCountsState._fields)
+            label_weight, pair_weight, increment = (arrays[name] for name in PAIR_COUNTS)
         except KeyError as error:
             raise SnapshotError(f"pair counts: the array {error} is missing from the snapshot") from None
         labels = len(label_weight)

@@ -1,0 +1,116 @@
+"""Names of arrays in snapshots: a file format, whatever the code calls its classes and attributes.
+
+An array's name is that of its part, a dot, and its name within the part; parts lie in parts. Each class below lists the
+parts of one owner. A value that changes here makes every earlier snapshot unreadable and gives every state another
+`state_hash`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+import numpy as np
+
+
+class TaskPart(StrEnum):
+    """Parts of `engine.tasks.task.Task`."""
+
+    MODEL = "model"
+    WAITING = "pending"
+
+
+class ModelPart(StrEnum):
+    """Parts of `model.stream_model.StreamModel`."""
+
+    ENCODER = "encoder"
+    LABELS = "labels"
+    LEARNER = "learner"
+    MEASURES = "measures"
+
+
+class EncoderPart(StrEnum):
+    """Parts of `encoder.row.Encoder`."""
+
+    COLUMNS = "columns"
+    SCALING = "scaling"
+
+
+class LearnerPart(StrEnum):
+    """Parts of a learner: all but the last of `learner.ensemble_learner`, the last of `learner.ihomer.learner`."""
+
+    ENSEMBLE = "panel"
+    MIXER = "mixer"
+    DECISION = "decision"
+    PARTITION = "partition"
+    DRIFT = "drift"
+    IHOMER = "paper"
+
+
+class ExpertPart(StrEnum):
+    """Parts of `learner.experts.ensemble.Ensemble`."""
+
+    RATES = "rates"
+    SLOW_LINEAR = "slow_linear"
+    SOFTMAX = "softmax"
+    FAST_LINEAR = "fast_linear"
+    NEIGHBOURS = "neighbours"
+    NAIVE_BAYES = "naive_bayes"
+    LABEL_HISTORY = "burst"
+    LABEL_TREE = "label_tree"
+
+
+class DecisionPart(StrEnum):
+    """Parts of `learner.decode.decision.Decision`."""
+
+    POOL = "pool"
+    TREE_PRIOR = "tree"
+    UTILITY = "utility"
+    FIXED_SHARE = "share"
+    THRESHOLDS = "thresholds"
+
+
+class DriftPart(StrEnum):
+    """Parts of `learner.drift.detectors.DriftDetectors`."""
+
+    ADWIN = "adwin"
+    PAGE_HINKLEY = "page_hinkley"
+
+
+class PartitionPart(StrEnum):
+    """Parts of `learner.partition.clusters.Partition` and of `learner.ihomer.divisive.Divisive`."""
+
+    PAIR_COUNTS = "counts"
+    RECENT_LABEL_SETS = "replay"
+    TREE = "tree"
+    CANDIDATE = "candidate"
+
+
+class IhomerPart(StrEnum):
+    """Parts of `learner.ihomer.hierarchy.Hierarchy`."""
+
+    PARTITION = "partition"
+    DETECTORS = "adwin"
+    ROW_WINDOW = "rows"
+    TREES = "trees"
+
+
+SCALING = ("rows", "first", "present", "set", "mean", "deviations", "squares", "dense")
+"""The arrays of `encoder.scaling.ScalingState`, in its order."""
+
+MIXER = ("shared", "shared_squared", "own", "own_squared", "final", "final_squared")
+"""The arrays of `learner.mixture.logistic_mixing.MixerState`, in its order."""
+
+PAIR_COUNTS = ("label_weight", "pair_weight", "increment")
+"""The arrays of `learner.partition.pair_counts.PairCountsState`, in its order."""
+
+CLUSTER_TREE = ("size", "children", "child_count", "parent", "position", "height", "leaf_parent", "leaf_position")
+"""The arrays of `learner.partition.cluster_tree.TreeState`, in its order."""
+
+ROW_WINDOW = ("row", "square", "columns", "values", "bins", "members", "cursor")
+"""The arrays of `learner.ihomer.row_window.RowsState`, in its order."""
+
+
+def join_parts(parts: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return all arrays of all parts, each as ``part.name``: the opposite of `state.lazy_arrays.parts_of`."""
+    return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
