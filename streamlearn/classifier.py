@@ -14,7 +14,7 @@ from river import base
 from streamlearn.encoder.labels import AllNamed, Truth
 from streamlearn.encoder.row import Features
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.drift.river_detector import ForeignWatch
+from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.model.micro_batch import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.rule import Rule
@@ -39,7 +39,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     Parameters
     ----------
     preset:
-        The parts that learn: ``"default"``, ``"fast"`` for the highest rates, or ``"paper"``, the published method.
+        The parts that learn: ``"default"``, ``"fast"`` for the highest rates, or ``"paper"`` (also ``"ihomer"``), the
+        published method.
     rule:
         How probabilities become a label set: ``"balanced"``, ``"subset"``, ``"f1"``, ``"hamming"``, ``"macro"``,
         ``"top_k:K"`` or ``"threshold:P"``.
@@ -126,9 +127,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """Make a model that has learnt nothing."""
         detector = self.drift_detector
         watched: dict[str, Any] = {"significance": self.drift_significance, "cooldown_rows": self.drift_cooldown_rows}
-        self._watch: ForeignWatch | None = None
+        self._watch: RiverDetectors | None = None
         if isinstance(detector, base.DriftDetector):
-            self._watch = ForeignWatch(detector, self.drift_cooldown_rows)
+            self._watch = RiverDetectors(detector, self.drift_cooldown_rows)
         elif isinstance(detector, str):
             watched["detector"] = detector
         else:

@@ -14,7 +14,7 @@ from streamlearn._version import __version__
 from streamlearn.errors import StreamlearnError, UsageError
 
 COMMANDS = {
-    "demo": "Watch the engine answer, learn and find drift on a built-in stream; no broker is needed.",
+    "demo": "DriftDetectors the engine answer, learn and find drift on a built-in stream; no broker is needed.",
     "run": "Answer every instance of a topic and learn from every label, exactly once, until stopped.",
     "evaluate": "Predict, score, then learn every instance of each stream, and print the measures.",
     "compare": "Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.",

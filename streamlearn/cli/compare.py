@@ -179,6 +179,7 @@ def _chosen(text: str, flags: Sequence[str]) -> tuple[str, Settings, str]:
     from streamlearn.evaluation.baselines import OURS, check_learner
     from streamlearn.evaluation.results import named
     from streamlearn.settings.loading import load_settings
+    from streamlearn.settings.presets import ALIASES
     from streamlearn.settings.settings import LearnerSettings
 
     own, colon, rest = text.partition(":")
@@ -186,7 +187,7 @@ def _chosen(text: str, flags: Sequence[str]) -> tuple[str, Settings, str]:
         check_learner(text)
         return text, load_settings(None, flags).settings, text
     preset, second, rule = rest.partition(":")
-    if preset not in get_args(LearnerSettings.model_fields["preset"].annotation):
+    if preset not in {*get_args(LearnerSettings.model_fields["preset"].annotation), *ALIASES}:
         preset, second, rule = "", colon, rest
     chosen = [f"learner.preset={preset}"] * bool(preset) + [f"learner.rule={rule}"] * bool(second)
     settings = load_settings(None, [*flags, *chosen]).settings

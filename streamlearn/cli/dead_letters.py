@@ -143,7 +143,7 @@ def replay(
     Once what was wrong is mended: a producer's records stay as wrong as they were. A record gets the header
     streamlearn.replayed; one that is refused again is replayed only with --again.
     """
-    from streamlearn.kafka.dead_letter_replayer import Replayer
+    from streamlearn.kafka.dead_letter_replayer import DeadLetterReplayer
 
     settings = _settings(config, overrides)
     wanted = _wanted(reasons, topics, partitions, since, until)
@@ -153,7 +153,7 @@ def replay(
     left: Counter[str] = Counter()
     sender = originals = None
     try:
-        sender = Replayer(settings) if yes else None
+        sender = DeadLetterReplayer(settings) if yes else None
         for letter in reader.read(wanted):
             record: Any = letter
             if letter.about.topic not in inputs:

@@ -18,7 +18,7 @@ def demo(
         ),
     ] = None,
 ) -> None:
-    """Watch the engine answer, learn and find drift on a built-in stream; no broker is needed.
+    """DriftDetectors the engine answer, learn and find drift on a built-in stream; no broker is needed.
 
     Answers, events and measures are kept in a folder that is named at the end. Ctrl-C ends it early and keeps what is
     done.

@@ -17,8 +17,8 @@ from rich.console import Console
 from streamlearn.cli.demo_summary import summary
 from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
 from streamlearn.engine.loop.engine import Engine
-from streamlearn.engine.metrics_observer import EngineInstruments
-from streamlearn.engine.observer import NoInstruments
+from streamlearn.engine.metrics_observer import MetricsObserver
+from streamlearn.engine.observer import NullObserver
 from streamlearn.engine.tasks.task import Applied, Task
 from streamlearn.errors import UsageError
 from streamlearn.model.warm_up import warm_up
@@ -42,10 +42,10 @@ class _Answer(msgspec.Struct):
     labels: list[str]
 
 
-class _Watcher(NoInstruments):
+class _Watcher(NullObserver):
     """Passes what happens on to the metrics and the view, and keeps the committed answers."""
 
-    def __init__(self, metrics: EngineInstruments, view: DemoView, settings: Settings) -> None:
+    def __init__(self, metrics: MetricsObserver, view: DemoView, settings: Settings) -> None:
         self._metrics = metrics
         self._view = view
         self._predictions = settings.topics.predictions
@@ -125,9 +125,9 @@ def _engine_run(
     topics = settings.topics
     sink = FileSink(folder, (topics.predictions, topics.events, topics.metrics), log, GROUP)
     registry = CollectorRegistry()
-    metrics = EngineInstruments(ServiceMetrics(registry), settings, sink.publish)
+    metrics = MetricsObserver(ServiceMetrics(registry), settings, sink.publish)
     watcher = _Watcher(metrics, view, settings)
-    engine = Engine(settings, MemorySource(log, [topics.instances], GROUP), sink, instruments=watcher)
+    engine = Engine(settings, MemorySource(log, [topics.instances], GROUP), sink, observer=watcher)
     interrupted = threading.Event()
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:

@@ -30,7 +30,9 @@ def evaluate(
     preset: Annotated[
         str | None,
         typer.Option(
-            "--preset", help="Which parts learn: default, fast or paper. Sets learner.preset.", show_default=False
+            "--preset",
+            help="Which parts learn: default, fast, or paper (or ihomer). Sets learner.preset.",
+            show_default=False,
         ),
     ] = None,
     rule: Annotated[

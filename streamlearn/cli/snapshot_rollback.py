@@ -7,7 +7,7 @@ import contextlib
 import typer
 
 from streamlearn.cli.time_options import time_of
-from streamlearn.engine.recovery.rollback import Choice, Plan, plan_rollback, roll_back
+from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
 from streamlearn.kafka.admin.reachability import check_admission
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
@@ -49,7 +49,7 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
     typer.echo(f"rolled back: task {plan.task} is at {after}; start the workers")
 
 
-def _show(plan: Plan) -> None:
+def _show(plan: RollbackPlan) -> None:
     taken = f"taken {time_of(plan.taken_ns // 1_000_000)}" if plan.taken_ns else "taken at an unknown time"
     typer.echo(f"task {plan.task} is at {plan.before}")
     typer.echo(f"back to {plan.entry.path}, {taken}, {plan.learned:,} rows learnt")

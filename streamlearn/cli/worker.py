@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from streamlearn._version import __version__
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
-from streamlearn.engine.metrics_observer import EngineInstruments
+from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
@@ -45,8 +45,8 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
     watchdog = Watchdog()
     metrics = ServiceMetrics(CollectorRegistry())
     sink = KafkaSink(settings)
-    instruments = EngineInstruments(metrics, settings, sink.publish)
-    engine = Engine(settings, KafkaSource(settings), sink, store, instruments=instruments, watchdog=watchdog)
+    observer = MetricsObserver(metrics, settings, sink.publish)
+    engine = Engine(settings, KafkaSource(settings), sink, store, observer=observer, watchdog=watchdog)
     server: ServiceServer | None = None
     if settings.http.enabled:
         server = ServiceServer(
@@ -54,8 +54,8 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
             settings.http.port,
             metrics.registry,
             watchdog.healthy,
-            instruments.ready,
-            instruments.describe,
+            observer.ready,
+            observer.describe,
             certificate_file=settings.http.certificate_file,
             key_file=settings.http.key_file,
             token=secret(settings.http.token, settings.http.token_file, "http.token"),

@@ -129,7 +129,7 @@ def encode_rows(
     bins: np.ndarray,
     dropped: np.ndarray,
 ) -> None:
-    """Walk rows in order: scale each with the statistics before it, then observe it.
+    """MicroBatchRunner rows in order: scale each with the statistics before it, then observe it.
 
     Parameters
     ----------

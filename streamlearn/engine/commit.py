@@ -43,7 +43,7 @@ def send(sink: Sink, parts: Sequence[CommitPart], tasks: dict[int, Task], token:
 
 def read_mark(
     source: Source, partitions: Sequence[TopicPartition]
-) -> tuple[journal.Metadata | None, dict[TopicPartition, int]]:
+) -> tuple[journal.Mark | None, dict[TopicPartition, int]]:
     """Return the committed mark of a task and its positions; None when nothing was committed.
 
     The client asks one partition a call, so two of them may straddle another worker's commit: they are read until their
@@ -78,7 +78,7 @@ def read_mark(
         return None, {}
     first = min(partitions)
     positions = {partition: entry.offset for partition, entry in committed.items() if entry is not None}
-    return journal.parse_metadata(mark, f"{first.topic}[{first.partition}]"), positions
+    return journal.parse_mark(mark, f"{first.topic}[{first.partition}]"), positions
 
 
 def outcome_of(source: Source, part: CommitPart) -> Outcome:

@@ -1,4 +1,4 @@
-"""The engine's instruments: what happens becomes metrics, and records on the metrics topic."""
+"""The engine's observer: what happens becomes metrics, and records on the metrics topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_metrics
 from streamlearn.engine.recovery.snapshot_writer import Written
-from streamlearn.engine.standby import Standing
+from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.task import Applied, Task
 from streamlearn.records.metrics import Metrics
 from streamlearn.settings.settings import Settings
@@ -16,7 +16,7 @@ from streamlearn.sink.base import OutputRecord
 from streamlearn.telemetry.metrics import ServiceMetrics
 
 
-class EngineInstruments:
+class MetricsObserver:
     """Counts for Prometheus, and publishes the measures of every task from time to time.
 
     The gauges of a worker with several models are the means of theirs, weighted by the rows on which they rest.
@@ -53,7 +53,7 @@ class EngineInstruments:
         self._monotonic = monotonic
         self._published = monotonic()
         self._role = "starting"
-        self._standing: Standing | None = None
+        self._standing: StandbyStatus | None = None
         self._last_snapshot: Written | None = None
         labels, limits = settings.labels, settings.limits
         for name, bound in {
@@ -168,7 +168,7 @@ class EngineInstruments:
         self._metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
         self._set_sizes(tasks)
 
-    def stand_by(self, standing: Standing) -> None:
+    def stand_by(self, standing: StandbyStatus) -> None:
         role = "restoring" if standing.state == "restoring" else "stand-by"
         if role != self._role:
             self._metrics.set_role(role)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from streamlearn.engine.recovery.snapshot_writer import Written
-from streamlearn.engine.standby import Standing
+from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.task import Applied, Task
 
 
-class Instruments(Protocol):
+class EngineObserver(Protocol):
     """Observers of the engine; called from its thread."""
 
     def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
@@ -29,7 +29,7 @@ class Instruments(Protocol):
         """The worker is ``restoring``, ``active`` or ``stand-by``."""
         ...
 
-    def stand_by(self, standing: Standing) -> None:
+    def stand_by(self, standing: StandbyStatus) -> None:
         """The worker stands by, and this is where it stands; told about every second."""
         ...
 
@@ -46,7 +46,7 @@ class Instruments(Protocol):
         ...
 
 
-class NoInstruments:
+class NullObserver:
     """Observes nothing."""
 
     def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None: ...
@@ -57,7 +57,7 @@ class NoInstruments:
 
     def role(self, role: str, tasks: Mapping[int, Task]) -> None: ...
 
-    def stand_by(self, standing: Standing) -> None: ...
+    def stand_by(self, standing: StandbyStatus) -> None: ...
 
     def restored(self, rows: int, share: float) -> None: ...
 

@@ -1,4 +1,4 @@
-"""Standing by: a worker without partitions follows the active one's journal and holds the same model.
+"""StandbyStatus by: a worker without partitions follows the active one's journal and holds the same model.
 
 A thread of its own applies each committed batch to its own copy of the model and proves it by the journal's chain. It
 reads only: it joins no group, commits nothing and writes nothing. Whoever becomes active takes the model over at the
@@ -42,7 +42,7 @@ ENTRIES_AT_HAND = 1_000
 State = Literal["waiting", "restoring", "following", "cold"]
 
 
-class Standing(NamedTuple):
+class StandbyStatus(NamedTuple):
     """Where a stand-by stands.
 
     ``state`` is ``waiting`` while there is no model yet, ``restoring`` until it holds one, ``following`` from then on,
@@ -51,7 +51,7 @@ class Standing(NamedTuple):
     """
 
     state: State
-    mark: journal.Metadata | None = None
+    mark: journal.Mark | None = None
     lag_batches: int = 0
     reason: str = ""
 
@@ -60,7 +60,7 @@ class _EndedError(Exception):
     """The thread is to end: the model was taken over, or nobody wants it."""
 
 
-class StandBy:
+class Standby:
     """Follows the model of scope ``topic`` from a thread of its own, until it is taken over or closed.
 
     Parameters
@@ -82,7 +82,7 @@ class StandBy:
         self._source = source
         self._store = store
         self._task = task
-        self._standing = Standing("restoring")
+        self._standing = StandbyStatus("restoring")
         self._rows = 0
         self._moved_at = time.monotonic()
         self._ended = False
@@ -93,13 +93,11 @@ class StandBy:
         self._thread.start()
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> StandbyStatus:
         """Where it stands; may be asked from any thread."""
         return self._standing
 
-    def take_over(
-        self, mark: journal.Metadata, positions: Mapping[TopicPartition, int], waiting: Progress
-    ) -> Task | None:
+    def take_over(self, mark: journal.Mark, positions: Mapping[TopicPartition, int], waiting: Progress) -> Task | None:
         """Let the model come to the committed mark, stop following, and return the model; None when it cannot.
 
         ``waiting`` is called about every second until then.
@@ -160,7 +158,7 @@ class StandBy:
         with self._changed:
             if not self._ended:
                 self._task = None
-                self._standing = Standing("cold", reason=reason)
+                self._standing = StandbyStatus("cold", reason=reason)
 
     def _progress(self, task: Task | None, rows: int, share: float) -> None:
         if self._ended:
@@ -187,7 +185,7 @@ class StandBy:
                         at_hand.append(entry)
                         if isinstance(entry.record, journal.NumberedRecord):
                             known = entry.record.seq
-                self._standing = Standing("following", task.mark, known - task.mark.seq)
+                self._standing = StandbyStatus("following", task.mark, known - task.mark.seq)
                 if at_hand:
                     with self._changed:
                         if self._ended:
@@ -201,7 +199,7 @@ class StandBy:
         with self._changed:
             self._progress(task, rows, 1.0)
             self._task = task
-            self._standing = Standing("following", task.mark, known - task.mark.seq)
+            self._standing = StandbyStatus("following", task.mark, known - task.mark.seq)
             self._changed.notify_all()
 
     def _restored(self, source: Source) -> Task:
@@ -218,10 +216,10 @@ class StandBy:
             mark, positions = commit.read_mark(source, partitions)
             if mark is not None:
                 break
-            self._standing = Standing("waiting")
+            self._standing = StandbyStatus("waiting")
             if self._wanted.wait(EMPTY_SECONDS):
                 raise _EndedError
-        self._standing = Standing("restoring")
+        self._standing = StandbyStatus("restoring")
         restore = Restore(self._settings, source, self._store, self._progress, following=True)
         task = restore.run(TASK, partitions, mark, positions)
         _logger.info("standing by at %s", task.mark)

@@ -19,7 +19,7 @@ from streamlearn.settings.settings import Settings
 FLUSH_SECONDS = 30.0
 
 
-class Replayer:
+class DeadLetterReplayer:
     """Sends records again; each gets a header that counts how often, so that a second round is seen.
 
     Parameters

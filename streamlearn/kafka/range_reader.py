@@ -14,7 +14,7 @@ from kafka.structs import TopicPartition as ClientPartition
 from streamlearn.errors import OffsetLostError, RetryableError, StopError
 from streamlearn.kafka.client_options import connection_options
 from streamlearn.kafka.consumer_options import CALL_MS, DAMAGED, POLL_RECORDS, READ_OPTIONS, places, raw_record
-from streamlearn.kafka.stalled_partitions import Withheld
+from streamlearn.kafka.stalled_partitions import StalledPartitions
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
 
@@ -23,7 +23,7 @@ READ_SECONDS = 0.2
 READ_WAIT_MS = 500
 
 
-class KafkaReader:
+class KafkaRangeReader:
     """Reads one partition's committed records again, by a consumer of its own outside the group."""
 
     def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
@@ -39,7 +39,7 @@ class KafkaReader:
         self._start = start
         self._ahead: list[RawRecord] = []
         self._of = partition
-        self._withheld = Withheld(lambda of: places(self._consumer, of))
+        self._withheld = StalledPartitions(lambda of: places(self._consumer, of))
 
     def read_to(self, end: int) -> list[RawRecord]:
         taken = [record for record in self._ahead if record.offset < end]

@@ -37,8 +37,8 @@ from streamlearn.kafka.consumer_options import (
     raw_record,
 )
 from streamlearn.kafka.leader_epochs import UNKNOWN, LeaderEpochs
-from streamlearn.kafka.range_reader import KafkaReader
-from streamlearn.kafka.stalled_partitions import Withheld
+from streamlearn.kafka.range_reader import KafkaRangeReader
+from streamlearn.kafka.stalled_partitions import StalledPartitions
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import (
     AssignmentChange,
@@ -102,7 +102,7 @@ class KafkaSource:
         self._silent_since: float | None = None
         self._epochs = LeaderEpochs()
         self._unsought: set[TopicPartition] = set()
-        self._withheld = Withheld(lambda partition: places(self.consumer, partition))
+        self._withheld = StalledPartitions(lambda partition: places(self.consumer, partition))
 
     @property
     def consumer(self) -> KafkaConsumer:
@@ -318,8 +318,8 @@ class KafkaSource:
             raise RetryableError(f"{error.args[0]} has no known leader") from None
         return {TopicPartition(*partition): Bounds(starts[partition], ends[partition]) for partition in asked}
 
-    def reader(self, partition: TopicPartition, start: int) -> KafkaReader:
-        return KafkaReader(self._settings, partition, start)
+    def reader(self, partition: TopicPartition, start: int) -> KafkaRangeReader:
+        return KafkaRangeReader(self._settings, partition, start)
 
     def members(self) -> list[str]:
         group = self._settings.kafka.group_id

@@ -11,7 +11,7 @@ WITHHELD_SECONDS = 10.0
 batch ends, it gives nothing for ever, and no error."""
 
 
-class Withheld:
+class StalledPartitions:
     """Notes since when each partition has given nothing, and whether that is as it should be.
 
     Parameters

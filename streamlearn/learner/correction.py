@@ -16,11 +16,11 @@ from streamlearn.learner.decode.fixed_share import fixed_share_learn_row
 from streamlearn.learner.decode.learned_pool import learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.learner.decode.thresholds import thresholds_learn_row
-from streamlearn.learner.decode.tree_prior import cluster_tree_learn_row
+from streamlearn.learner.decode.tree_prior import tree_prior_learn_row
 from streamlearn.learner.decode.utility import utility_learn_row
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, EventBuffer, note_event
-from streamlearn.learner.experts.ensemble_correction import panel_correct_row
+from streamlearn.learner.experts.ensemble_correction import ensemble_correct_row
 from streamlearn.learner.experts.neighbour_window import COMPLETE as ROW_COMPLETE
 from streamlearn.learner.experts.neighbour_window import POSITIVES, ROW_KNOWN, WINDOW, window_find
 from streamlearn.learner.mixture.logistic_mixing import mixer_learn_row
@@ -33,7 +33,7 @@ def _predict(
     state: LearnerState, scratch: Scratch, entries: Entries, labels: int, minimum_support: int, row: int
 ) -> None:
     """Fill the scratch as for a row that is learnt; the row's own truth in the neighbours' window does not vote."""
-    neighbours = state.panel.neighbours
+    neighbours = state.ensemble.neighbours
     number = window_find(neighbours, row)
     place = number % WINDOW
     known = neighbours.rows[place, ROW_KNOWN]
@@ -68,15 +68,15 @@ def correct_row(
     row: int,
     events: EventBuffer,
 ) -> None:
-    """Learn a second truth for a row; arguments as for `experts.ensemble_correction.panel_correct_row`.
+    """Learn a second truth for a row; arguments as for `experts.ensemble_correction.ensemble_correct_row`.
 
-    What is known of recent label sets is in the panel's scratch already. There has to be room for one event.
+    What is known of recent label sets is in the ensemble's scratch already. There has to be room for one event.
     """
     _predict(state, scratch, entries, labels, minimum_support, row)
     mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, changed, labels)
-    panel_correct_row(
-        state.panel,
-        scratch.panel,
+    ensemble_correct_row(
+        state.ensemble,
+        scratch.ensemble,
         entries,
         changed,
         added,
@@ -105,7 +105,7 @@ def correct_row(
     if decided >= LEAST_ROWS:
         utility_learn_row(decision.utility, scratch.decision.joint.candidates, truth, members.size)
     learned_pool_learn_row(decision.pool, scratch.decision.pool, members, labels, state.positives)
-    cluster_tree_learn_row(decision.tree, state.partition.tree, members)
+    tree_prior_learn_row(decision.tree, state.partition.tree, members)
     if decided < LEAST_ROWS <= decision_rows(decision):
         rows = decision_rows(decision)
         last = state.counters[LEARNT] - 1

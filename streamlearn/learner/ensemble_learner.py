@@ -13,11 +13,11 @@ from streamlearn.learner.decode.decision import Decision
 from streamlearn.learner.decode.joint import BOTH
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.pooled_sets import CAPACITY
-from streamlearn.learner.drift.detectors import WAITS, Watch, monitor_scratch
+from streamlearn.learner.drift.detectors import WAITS, DriftDetectors, cluster_loss_scratch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
-from streamlearn.learner.experts.ensemble import Panel, panel_begin_label, panel_recall
-from streamlearn.learner.experts.logit_rows import NAMES, SEATS
+from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label, ensemble_recall
+from streamlearn.learner.experts.logit_rows import LOGIT_ROWS, NAMES
 from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
 from streamlearn.learner.experts.neighbour_window import KNOWN
 from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_begin_label
@@ -44,12 +44,12 @@ def begin_label(state: LearnerState, label: int, absent: float) -> None:
     ``absent`` is the probability that a row has it.
     """
     bias = log64(absent) - log64(1.0 - absent)
-    panel_begin_label(state.panel, label, bias)
+    ensemble_begin_label(state.ensemble, label, bias)
     mixer_begin_label(state.mixer, label)
     learned_pool_begin_label(state.decision.pool, label)
 
 
-class Learner(StreamLearner):
+class EnsembleLearner(StreamLearner):
     """Owns the state and walks operations.
 
     Parameters
@@ -63,7 +63,7 @@ class Learner(StreamLearner):
     minimum_support:
         Positives before a label may be predicted.
     experts:
-        The experts on the panel, of `experts.logit_rows.NAMES`.
+        The experts on the ensemble, of `experts.logit_rows.NAMES`.
     partition:
         Where the clusters of labels come from, as `partition.clusters` says.
     seed:
@@ -88,14 +88,14 @@ class Learner(StreamLearner):
         seed: int = 0,
         parts: int = BOTH,
         pooled_sets: int = CAPACITY,
-        watch: Watch | None = None,
+        watch: DriftDetectors | None = None,
     ) -> None:
         super().__init__(scores_top, minimum_support)
-        self.panel = Panel(experts)
-        self.mixer = Mixer(self.panel.start)
+        self.ensemble = Ensemble(experts)
+        self.mixer = Mixer(self.ensemble.start)
         self.decision = Decision(parts, pooled_sets)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
-        self.watch = watch or Watch()
+        self.watch = watch or DriftDetectors()
         self._counters = np.zeros(4, np.int64)
         self._used = np.zeros(0, np.uint8)
         self._positives = np.zeros(0, np.int64)
@@ -129,8 +129,8 @@ class Learner(StreamLearner):
             return
         self._label_room = room
         clusters = max(room, CLUSTERS_AT_MOST)
-        self._monitors = monitor_scratch(clusters)
-        self.panel.grow(self.features, room)
+        self._cluster_losses = cluster_loss_scratch(clusters)
+        self.ensemble.grow(self.features, room)
         self.mixer.grow(room)
         self.decision.grow(room)
         self.partition.grow(room)
@@ -148,7 +148,7 @@ class Learner(StreamLearner):
             np.zeros(NEIGHBOURS, np.int64),
             np.zeros(NEIGHBOURS),
             np.zeros(NEIGHBOURS + 1, np.int64),
-            np.zeros(min(NEIGHBOURS * room, KNOWN) if "neighbours" in self.panel.names else 0, np.int32),
+            np.zeros(min(NEIGHBOURS * room, KNOWN) if "neighbours" in self.ensemble.names else 0, np.int32),
         )
 
     def _match_monitors(self) -> None:
@@ -157,7 +157,7 @@ class Learner(StreamLearner):
 
     def _assemble(self) -> None:
         self._state = LearnerState(
-            self.panel.state,
+            self.ensemble.state,
             self.mixer.state,
             self.decision.state,
             self.partition.state,
@@ -169,11 +169,11 @@ class Learner(StreamLearner):
         )
         self._scratch = Scratch(
             *self._room,
-            self.panel.scratch,
+            self.ensemble.scratch,
             self.mixer.scratch,
             self.decision.scratch,
             self._neighbour_sets,
-            self._monitors,
+            self._cluster_losses,
         )
 
     def grow_features(self, features: int) -> None:
@@ -181,7 +181,7 @@ class Learner(StreamLearner):
         if features > self.features:
             self.features = features
             self._used = grown(self._used, features)
-            self.panel.grow(features, self._label_room)
+            self.ensemble.grow(features, self._label_room)
             self._assemble()
 
     def join_labels(self, labels: int) -> None:
@@ -204,7 +204,7 @@ class Learner(StreamLearner):
 
     def replace_label(self, slot: int) -> None:
         """Empty a slot and let another label join in it."""
-        self.panel.retire(slot)
+        self.ensemble.retire(slot)
         self.mixer.retire(slot)
         self.partition.retire(slot)
         self.decision.retire(slot, self.partition)
@@ -214,7 +214,7 @@ class Learner(StreamLearner):
         self._begin(slot)
 
     def _begin(self, label: int) -> None:
-        absent = max(float(self.panel.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
+        absent = max(float(self.ensemble.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
         begin_label(self._state, label, absent)
 
     def _step(
@@ -235,11 +235,11 @@ class Learner(StreamLearner):
 
     def correct(self, correction: Correction) -> list[LearnerEvent]:
         """Learn what a second truth for a row adds or corrects, as `learner.correction` says."""
-        panel = self._scratch.panel
+        ensemble = self._scratch.ensemble
         size = correction.recent_columns.size
-        panel.recent_columns[:size] = correction.recent_columns
-        panel.recent_values[:size] = correction.recent_values
-        panel.recent_size[0] = size
+        ensemble.recent_columns[:size] = correction.recent_columns
+        ensemble.recent_values[:size] = correction.recent_values
+        ensemble.recent_size[0] = size
         added = correction.added
         buffer = event_buffer(1)
         correct_row(
@@ -271,9 +271,9 @@ class Learner(StreamLearner):
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
         state, testable = self.watch.state, partition_testable(self.partition.state, False)
         alarms = []
-        if self.watch.detector == "foreign":
+        if self.watch.detector == "river":
             buffer = event_buffer(self.watch.clusters)
-            self.watch.learn_row(self._monitors, operation, self.learned - 1, testable, buffer)
+            self.watch.learn_row(self._cluster_losses, operation, self.learned - 1, testable, buffer)
             alarms = drain(buffer, self.cluster_of)
         due = partition_due(self.partition.state)
         if due or (state.retest[WAITS] and testable == NOW):
@@ -313,7 +313,7 @@ class Learner(StreamLearner):
 
     def probabilities(self, entries: Entries) -> np.ndarray:
         """Return every label's probability for one instance, float64[labels]; nothing changes."""
-        panel_recall(self._state.panel, self._scratch.panel, self.labels)
+        ensemble_recall(self._state.ensemble, self._scratch.ensemble, self.labels)
         predict_logits(self._state, self._scratch, entries, 0, entries.columns.size, self.labels)
         out = np.zeros(self.labels)
         for label in range(self.labels):
@@ -325,7 +325,7 @@ class Learner(StreamLearner):
         features, labels = self.features, self.labels
         arrays = join_parts(
             {
-                LearnerPart.ENSEMBLE: self.panel.arrays(features, labels),
+                LearnerPart.ENSEMBLE: self.ensemble.arrays(features, labels),
                 LearnerPart.MIXER: self.mixer.arrays(labels),
                 LearnerPart.DECISION: self.decision.arrays(labels, self.partition),
                 LearnerPart.PARTITION: self.partition.arrays(),
@@ -350,7 +350,7 @@ class Learner(StreamLearner):
         self.grow_features(features)
         self._make_label_room(labels)
         self.features, self.labels = features, labels
-        self.panel.load_arrays(parts[LearnerPart.ENSEMBLE], features, labels)
+        self.ensemble.load_arrays(parts[LearnerPart.ENSEMBLE], features, labels)
         self.mixer.load_arrays(parts[LearnerPart.MIXER], labels)
         self.partition.load_arrays(parts[LearnerPart.PARTITION])
         self.partition.grow(self._label_room)
@@ -366,9 +366,9 @@ class Learner(StreamLearner):
     def bytes_bound(features: int, labels: int, experts: Collection[str] = NAMES, partition: Mode = "jaccard") -> int:
         """Return the largest size of the state in bytes with that many columns and labels."""
         return (
-            Panel.bytes_bound(experts, features, labels)
-            + Mixer.bytes_bound(len(SEATS), labels)
+            Ensemble.bytes_bound(experts, features, labels)
+            + Mixer.bytes_bound(len(LOGIT_ROWS), labels)
             + Decision.bytes_bound(labels)
             + Partition.bytes_bound(labels)
-            + Watch.bytes_bound(labels if partition == "singletons" else CLUSTERS_AT_MOST)
+            + DriftDetectors.bytes_bound(labels if partition == "singletons" else CLUSTERS_AT_MOST)
         )

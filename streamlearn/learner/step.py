@@ -20,16 +20,16 @@ from streamlearn.learner.decode.decision import (
 )
 from streamlearn.learner.decode.decision_rules import choose_row
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
-from streamlearn.learner.drift.cluster_loss import monitors_learn_row
-from streamlearn.learner.drift.detectors import MonitorScratch, WatchState
+from streamlearn.learner.drift.cluster_loss import cluster_loss_learn_row
+from streamlearn.learner.drift.detectors import ClusterLossScratch, DriftState
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
 from streamlearn.learner.experts.ensemble import (
-    PanelScratch,
-    PanelState,
-    panel_learn_row,
-    panel_predict_row,
-    panel_recall,
+    EnsembleScratch,
+    EnsembleState,
+    ensemble_learn_row,
+    ensemble_predict_row,
+    ensemble_recall,
 )
 from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
 from streamlearn.learner.experts.logit_rows import WIDE_VOTE
@@ -62,11 +62,11 @@ class LearnerState(NamedTuple):
     whether it was in the last one.
     """
 
-    panel: PanelState
+    ensemble: EnsembleState
     mixer: MixerState
     decision: DecisionState
     partition: PartitionState
-    watch: WatchState
+    watch: DriftState
     counters: np.ndarray
     positives: np.ndarray
     previous: np.ndarray
@@ -92,24 +92,24 @@ class Scratch(NamedTuple):
     allowed: np.ndarray
     chosen: np.ndarray
     members: np.ndarray
-    panel: PanelScratch
+    ensemble: EnsembleScratch
     mixer: MixerScratch
     decision: DecisionScratch
     neighbour_sets: NeighbourSets
-    monitors: MonitorScratch
+    cluster_losses: ClusterLossScratch
 
 
 @kernel
 def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, first: int, last: int, labels: int) -> None:
-    """Fill the panel's logits and ``scratch.mixed`` float32[labels] for one instance, from ``first`` to ``last``.
+    """Fill the ensemble's logits and ``scratch.mixed`` float32[labels] for one instance, from ``first`` to ``last``.
 
-    What is known of recent label sets is in the panel's scratch already.
+    What is known of recent label sets is in the ensemble's scratch already.
     """
-    panel_predict_row(state.panel, scratch.panel, entries, first, last, labels, state.counters[USED])
+    ensemble_predict_row(state.ensemble, scratch.ensemble, entries, first, last, labels, state.counters[USED])
     mixer_predict_row(
         state.mixer,
         scratch.mixer,
-        scratch.panel.logits,
+        scratch.ensemble.logits,
         state.positives,
         state.previous,
         labels,
@@ -122,7 +122,7 @@ def _recall(
     state: LearnerState, scratch: Scratch, operations: Operations, answers: Answers, operation: int, labels: int
 ) -> None:
     """Take what is known of recent label sets, or what a late row brings of it; keep it for a truth that is late."""
-    panel = scratch.panel
+    ensemble = scratch.ensemble
     start = answers.recent_starts[operation]
     kind = operations.kind[operation]
     if kind == LEARN:
@@ -134,16 +134,16 @@ def _recall(
             row = operation
         size = starts[row + 1] - starts[row]
         for place in range(size):
-            panel.recent_columns[place] = columns[starts[row] + place]
-            panel.recent_values[place] = values[starts[row] + place]
-        panel.recent_size[0] = size
+            ensemble.recent_columns[place] = columns[starts[row] + place]
+            ensemble.recent_values[place] = values[starts[row] + place]
+        ensemble.recent_size[0] = size
     else:
-        panel_recall(state.panel, panel, labels)
+        ensemble_recall(state.ensemble, ensemble, labels)
     end = start
     if kind == PREDICT:
-        for place in range(panel.recent_size[0]):
-            answers.recent_columns[end] = panel.recent_columns[place]
-            answers.recent_values[end] = panel.recent_values[place]
+        for place in range(ensemble.recent_size[0]):
+            answers.recent_columns[end] = ensemble.recent_columns[place]
+            answers.recent_values[end] = ensemble.recent_values[place]
             end += 1
     answers.recent_starts[operation + 1] = end
 
@@ -155,9 +155,9 @@ def infer_row(state: LearnerState, scratch: Scratch, labels: int, minimum_suppor
         scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
     sets = scratch.neighbour_sets
     found = 0
-    if state.panel.seat[WIDE_VOTE] >= 0:
+    if state.ensemble.logit_row[WIDE_VOTE] >= 0:
         found = neighbours_label_sets(
-            state.panel.neighbours, scratch.panel.neighbours, sets.code, sets.weight, sets.starts, sets.members
+            state.ensemble.neighbours, scratch.ensemble.neighbours, sets.code, sets.weight, sets.starts, sets.members
         )
     decision_infer_row(
         state.decision,
@@ -213,9 +213,9 @@ def _learn(
     truth = scratch.truth
     complete = operations.complete[operation] != 0
     members = read_truth(operations, operation, labels, truth, scratch.members)
-    due = monitors_learn_row(
+    due = cluster_loss_learn_row(
         state.watch,
-        scratch.monitors,
+        scratch.cluster_losses,
         state.partition.cluster_of,
         clusters,
         scratch.decision.joint.probabilities,
@@ -236,11 +236,11 @@ def _learn(
         state.counters[USED] += 1 - np.int64(state.used[column])
         state.used[column] = 1
     row = state.counters[LEARNT]
-    neighbours = state.panel.neighbours
+    neighbours = state.ensemble.neighbours
     number = neighbours.cursor[OLDEST] + neighbours.cursor[ROWS]
-    resets = panel_learn_row(
-        state.panel,
-        scratch.panel,
+    resets = ensemble_learn_row(
+        state.ensemble,
+        scratch.ensemble,
         operations.entries,
         first,
         last,
@@ -251,7 +251,7 @@ def _learn(
         state.counters[COLUMNS],
     )
     window_number_row(neighbours, number, row)
-    tree = scratch.panel.label_tree
+    tree = scratch.ensemble.label_tree
     for reset in range(resets):
         age, excess = tree.age[reset], tree.excess[reset]
         note_event(events, operation, TREE, tree.reset[reset], RESET, age, row, 0.0, excess)
@@ -293,7 +293,7 @@ def step(
     scores_top: int,
     minimum_support: int,
 ) -> tuple[int, int]:
-    """Walk operations from ``begin``; return the next operation and why the walk stopped.
+    """MicroBatchRunner operations from ``begin``; return the next operation and why the walk stopped.
 
     Parameters
     ----------

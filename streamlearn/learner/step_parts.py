@@ -8,11 +8,11 @@ import numpy as np
 
 from streamlearn.kernels.compiler import compile_inner
 from streamlearn.learner.decode.decision import Decision, decision_choose_row, decision_infer_row, decision_learn_row
-from streamlearn.learner.drift.cluster_loss import monitors_learn_row
-from streamlearn.learner.drift.detectors import MonitorScratch, Watch
+from streamlearn.learner.drift.cluster_loss import cluster_loss_learn_row
+from streamlearn.learner.drift.detectors import ClusterLossScratch, DriftDetectors
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import event_buffer
-from streamlearn.learner.experts.ensemble import Panel, panel_learn_row, panel_predict_row
+from streamlearn.learner.experts.ensemble import Ensemble, ensemble_learn_row, ensemble_predict_row
 from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.partition.cluster_tree import empty_tree
 
@@ -33,14 +33,14 @@ class StepParts:
     """
 
     @cached_property
-    def _panel(self) -> Panel:
-        panel = Panel()
-        panel.grow(1, _LABELS)
-        return panel
+    def _ensemble(self) -> Ensemble:
+        ensemble = Ensemble()
+        ensemble.grow(1, _LABELS)
+        return ensemble
 
     @cached_property
     def _mixer(self) -> Mixer:
-        mixer = Mixer(self._panel.start)
+        mixer = Mixer(self._ensemble.start)
         mixer.grow(_LABELS)
         return mixer
 
@@ -52,17 +52,19 @@ class StepParts:
 
     def panel_predicts(self) -> None:
         """Compile what fills the experts' logits."""
-        compile_inner(panel_predict_row, self._panel.state, self._panel.scratch, _ENTRIES, 0, 0, _LABELS, 0)
+        compile_inner(ensemble_predict_row, self._ensemble.state, self._ensemble.scratch, _ENTRIES, 0, 0, _LABELS, 0)
 
     def panel_learns(self) -> None:
         """Compile what every expert learns."""
-        panel = self._panel
-        compile_inner(panel_learn_row, panel.state, panel.scratch, _ENTRIES, 0, 0, _INT8, _INT32, True, _LABELS, 0)
+        ensemble = self._ensemble
+        compile_inner(
+            ensemble_learn_row, ensemble.state, ensemble.scratch, _ENTRIES, 0, 0, _INT8, _INT32, True, _LABELS, 0
+        )
 
     def mixer_predicts(self) -> None:
         """Compile what mixes the experts' logits."""
         mixer = self._mixer
-        logits = self._panel.scratch.logits
+        logits = self._ensemble.scratch.logits
         compile_inner(mixer_predict_row, mixer.state, mixer.scratch, logits, _INT64, _INT8, _LABELS, _FLOAT32)
 
     def mixer_learns(self) -> None:
@@ -98,6 +100,6 @@ class StepParts:
 
     def monitors_learn(self) -> None:
         """Compile what watches for drift."""
-        watch, scratch = Watch().state, MonitorScratch(_FLOAT64, _FLOAT64, _UINT8)
+        watch, scratch = DriftDetectors().state, ClusterLossScratch(_FLOAT64, _FLOAT64, _UINT8)
         row = _INT32, 1, _FLOAT32, _INT8, _LABELS, 0, 0, 0
-        compile_inner(monitors_learn_row, watch, scratch, *row, event_buffer(1))
+        compile_inner(cluster_loss_learn_row, watch, scratch, *row, event_buffer(1))

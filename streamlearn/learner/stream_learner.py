@@ -85,7 +85,7 @@ class StreamLearner(ABC):
     def _step(
         self, operations: Operations, answers: Answers, buffer: EventBuffer, position: int
     ) -> tuple[int, int | np.int64]:
-        """Walk rows from ``position`` on until something is due; return the next row and the reason."""
+        """MicroBatchRunner rows from ``position`` on until something is due; return the next row and the reason."""
 
     @abstractmethod
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:

@@ -1,28 +1,30 @@
-"""Which learner a preset is: a panel of experts, or the published method in its place."""
+"""Which learner a preset is: a ensemble of experts, or the published method in its place."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from streamlearn.errors import UsageError
-from streamlearn.learner.drift.detectors import Watch
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.drift.detectors import DriftDetectors
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.settings.presets import EXPERTS, PAPER, POOLED_SETS
 from streamlearn.settings.settings import Settings
 
 if TYPE_CHECKING:
-    from streamlearn.learner.ihomer.learner import Paper
+    from streamlearn.learner.ihomer.learner import IHomerLearner
 
-PANEL = "panel"
+ENSEMBLE = "ensemble"
 
 
 def kind_of(settings: Settings) -> str:
-    """Return ``panel`` or ``paper``: learners of one kind call the same kernels."""
-    return PAPER if settings.learner.preset == PAPER else PANEL
+    """Return ``ensemble`` or ``paper``: learners of one kind call the same kernels."""
+    return PAPER if settings.learner.preset == PAPER else ENSEMBLE
 
 
-def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Watch | None = None) -> StreamLearner:
+def new_learner(
+    settings: Settings, labels: int, maximum_labels: int, watch: DriftDetectors | None = None
+) -> StreamLearner:
     """Return the learner of the preset, with that many labels before the first row.
 
     ``watch`` takes the place of the drift detectors that the settings ask for.
@@ -34,8 +36,8 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Wat
     """
     chosen, drift = settings.learner, settings.drift
     support = settings.labels.min_count
-    if kind_of(settings) == PANEL:
-        return Learner(
+    if kind_of(settings) == ENSEMBLE:
+        return EnsembleLearner(
             labels,
             maximum_labels=maximum_labels,
             scores_top=chosen.scores_top,
@@ -44,7 +46,7 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Wat
             pooled_sets=POOLED_SETS[chosen.preset],
             partition=chosen.partition,
             seed=chosen.seed,
-            watch=watch or Watch(drift.detector, drift.significance, drift.cooldown_rows),
+            watch=watch or DriftDetectors(drift.detector, drift.significance, drift.cooldown_rows),
         )
     if watch is not None:
         raise UsageError("preset paper has its published drift detectors: leave out drift_detector")
@@ -60,13 +62,15 @@ def new_learner(settings: Settings, labels: int, maximum_labels: int, watch: Wat
 
 def learner_bytes_bound(settings: Settings, features: int, labels: int) -> int:
     """Return the largest size in bytes of the state of the preset's learner."""
-    if kind_of(settings) == PANEL:
-        return Learner.bytes_bound(features, labels, EXPERTS[settings.learner.preset], settings.learner.partition)
+    if kind_of(settings) == ENSEMBLE:
+        return EnsembleLearner.bytes_bound(
+            features, labels, EXPERTS[settings.learner.preset], settings.learner.partition
+        )
     return _paper().bytes_bound(features, labels)
 
 
-def _paper() -> type[Paper]:
+def _paper() -> type[IHomerLearner]:
     # Other presets need nothing of it, and its modules take a while to load.
-    from streamlearn.learner.ihomer.learner import Paper
+    from streamlearn.learner.ihomer.learner import IHomerLearner
 
-    return Paper
+    return IHomerLearner

@@ -125,7 +125,7 @@ class Rows(NamedTuple):
     last: np.ndarray
 
 
-class PlanResult:
+class MicroBatchResult:
     """What a plan's operations gave; operations are numbered as the plan numbered them.
 
     ``stretch`` and ``place`` say where each operation's answer is: in which of ``answered``, and which row of it.
@@ -230,7 +230,7 @@ class PlanResult:
         ).packed()
 
 
-class Plan:
+class MicroBatch:
     """Operations to apply in order; nothing happens before `run`, which may be called once.
 
     An operation has a ``kind``, the ``instance`` that it is about (an index into ``instances``, or -1 - index into
@@ -239,7 +239,7 @@ class Plan:
 
     def __init__(
         self,
-        run: Callable[[Plan], PlanResult],
+        run: Callable[[MicroBatch], MicroBatchResult],
         pack: Callable[[Features], Features | Packed],
         rule: Rule,
         frozen: bool,
@@ -284,7 +284,7 @@ class Plan:
     def learn(self, instance: StoredInstance | int, truth: Truth) -> int:
         """Learn a truth that came after its answer; return the operation's number.
 
-        ``instance`` is what `PlanResult.stored` gave, or the number of a `predict` of this plan.
+        ``instance`` is what `MicroBatchResult.stored` gave, or the number of a `predict` of this plan.
         """
         return self._learn(LEARN, instance, truth)
 
@@ -293,9 +293,9 @@ class Plan:
     ) -> int:
         """Learn what is known otherwise, or in addition, of an instance that was learnt; return the operation's number.
 
-        ``before`` and ``after`` are all that is known of it; ``row`` is the learnt row that it is, `PlanResult.learned`
-        of the operation that learnt it, or ``learned_by`` that operation, if it is of this plan. A list ``before``
-        needs a list ``after``: who knows all labels goes on knowing them.
+        ``before`` and ``after`` are all that is known of it; ``row`` is the learnt row that it is,
+        `MicroBatchResult.learned` of the operation that learnt it, or ``learned_by`` that operation, if it is of this
+        batch. A list ``before`` needs a list ``after``: who knows all labels goes on knowing them.
         """
         number = self._learn(CORRECT, instance, after)
         self.second[number] = SecondTruth(before, row, learned_by)
@@ -313,6 +313,6 @@ class Plan:
         self.rules.append(None)
         return len(self.kinds) - 1
 
-    def run(self) -> PlanResult:
+    def run(self) -> MicroBatchResult:
         """Apply the operations and return what they gave."""
         return self._run(self)

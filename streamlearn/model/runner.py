@@ -15,13 +15,13 @@ from streamlearn.learner.event_buffer import LearnerEvent
 from streamlearn.learner.operations import CORRECT, LEARN, PREDICT, Answers, Correction, Operations
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.model.measures import LABEL_SET, PAIRS, Measures
-from streamlearn.model.micro_batch import Answered, ModelEvent, Plan, Rows
+from streamlearn.model.micro_batch import Answered, MicroBatch, ModelEvent, Rows
 from streamlearn.settings.rule import Rule
 
 _NO_TRUTH = ResolvedTruth([], [], False, [], [], 0)
 
 
-class _Stretch:
+class _Segment:
     """Rows that are gathered to be walked in one go: the operation of each, its kind and its truth in slots."""
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class _Stretch:
         self.truths: list[ResolvedTruth] = []
 
 
-class Walk:
+class MicroBatchRunner:
     """Applies a plan's operations to the learner and scores what was answered.
 
     A label that joins or leaves is a structural change: the rows gathered so far are walked first, so that it happens
@@ -38,7 +38,7 @@ class Walk:
     """
 
     def __init__(
-        self, labels: LabelTable, learner: StreamLearner, measures: Measures, encoded: EncodedRows, plan: Plan
+        self, labels: LabelTable, learner: StreamLearner, measures: Measures, encoded: EncodedRows, plan: MicroBatch
     ) -> None:
         self._labels = labels
         self._learner = learner
@@ -51,7 +51,7 @@ class Walk:
         self.place = [-1] * len(plan)
         self.events: list[ModelEvent] = []
         self._predicted_by: dict[int, int] = {}
-        self._gathered = _Stretch()
+        self._gathered = _Segment()
         if plan.second:
             # A second truth may be for an instance that was answered and learnt in one go.
             operations = enumerate(zip(plan.kinds, plan.places, strict=True))
@@ -206,7 +206,7 @@ class Walk:
         gathered = self._gathered
         if not gathered.numbers:
             return
-        self._gathered = _Stretch()
+        self._gathered = _Segment()
         operations = self._operations(gathered)
         answers, events = self._learner.walk(operations)
         names = self._labels.names
@@ -229,7 +229,7 @@ class Walk:
         self._score(gathered, operations, answers)
         self.events.extend(self._named(event, gathered.numbers) for event in events)
 
-    def _operations(self, gathered: _Stretch) -> Operations:
+    def _operations(self, gathered: _Segment) -> Operations:
         plan, rows = self._plan, self.rows
         count = len(gathered.numbers)
         numbers = np.array(gathered.numbers, np.int64)
@@ -259,7 +259,7 @@ class Walk:
                 operations.rule[place], operations.rule_count[place], operations.rule_threshold[place] = coded
         return operations
 
-    def _recent(self, gathered: _Stretch, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _recent(self, gathered: _Segment, kinds: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Return what late truths' answers knew of recent label sets, as `Operations` has it; empty for other rows."""
         recent_of = np.full(len(gathered.numbers), -1, np.int64)
         starts = np.zeros(len(gathered.numbers) + 1, np.int64)
@@ -290,7 +290,7 @@ class Walk:
         recent = slice(int(answered.recent_starts[row]), int(answered.recent_starts[row + 1]))
         return answered.recent_columns[recent], answered.recent_values[recent]
 
-    def _score(self, gathered: _Stretch, operations: Operations, answers: Answers) -> None:
+    def _score(self, gathered: _Segment, operations: Operations, answers: Answers) -> None:
         """Give the measures every row whose truth is there, beside what was answered."""
         kinds = np.array(gathered.kinds, np.uint8)
         places = np.flatnonzero(kinds & LEARN)
@@ -365,7 +365,7 @@ def _coded(rule: Rule) -> tuple[int, int, float]:
     return CODES[rule.kind], rule.count, rule.threshold
 
 
-def _place_rows(encoded: EncodedRows, plan: Plan) -> Rows:
+def _place_rows(encoded: EncodedRows, plan: MicroBatch) -> Rows:
     """Put the encoded instances and the stored ones behind each other, and say where each operation's entries lie."""
     late = plan.late
     sizes = np.array([instance.columns.size for instance in late], np.int64)

@@ -10,13 +10,13 @@ from streamlearn.encoder.labels import LabelTable
 from streamlearn.encoder.row import Encoder, Features
 from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
-from streamlearn.learner.drift.detectors import Watch
+from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import PREDICT
 from streamlearn.model.learner_factory import learner_bytes_bound, new_learner
 from streamlearn.model.measures import Measures
-from streamlearn.model.micro_batch import Plan, PlanResult
-from streamlearn.model.runner import Walk
+from streamlearn.model.micro_batch import MicroBatch, MicroBatchResult
+from streamlearn.model.runner import MicroBatchRunner
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import DriftSettings, Settings
 from streamlearn.state.array_names import ModelPart, join_parts
@@ -51,7 +51,7 @@ class StreamModel:
         *,
         labels: Sequence[str] = (),
         features: Sequence[str] = (),
-        watch: Watch | None = None,
+        watch: DriftDetectors | None = None,
     ) -> None:
         self.settings = settings
         self.rule = Rule.parse(settings.learner.rule)
@@ -113,9 +113,9 @@ class StreamModel:
         self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
         self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
 
-    def plan(self, *, frozen: bool = False) -> Plan:
+    def plan(self, *, frozen: bool = False) -> MicroBatch:
         """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
-        return Plan(self._run, self.encoder.pack, self.rule, frozen)
+        return MicroBatch(self._run, self.encoder.pack, self.rule, frozen)
 
     def probabilities(self, x: Features) -> dict[str, float]:
         """Return every label's probability for an instance; nothing changes."""
@@ -124,11 +124,11 @@ class StreamModel:
         values = self.learner.probabilities(entries)
         return {self.labels.names[slot]: float(values[slot]) for slot in self.labels.known_slots()}
 
-    def _run(self, plan: Plan) -> PlanResult:
+    def _run(self, plan: MicroBatch) -> MicroBatchResult:
         observed = self.observed
         encoded = self.encoder.encode(plan.instances, observe=not plan.frozen)
         self.learner.grow_features(self.encoder.columns.count)
-        walk = Walk(self.labels, self.learner, self.measures, encoded, plan)
+        walk = MicroBatchRunner(self.labels, self.learner, self.measures, encoded, plan)
         walk.go()
         dropped = dict(encoded.dropped)
         if walk.refused:
@@ -140,7 +140,7 @@ class StreamModel:
             seen.append(observed)
             if kind & PREDICT and not plan.frozen:
                 observed += 1
-        return PlanResult(walk.answered, walk.stretch, walk.place, seen, walk.rows, walk.events, dropped)
+        return MicroBatchResult(walk.answered, walk.stretch, walk.place, seen, walk.rows, walk.events, dropped)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name: for snapshots and for the hash."""

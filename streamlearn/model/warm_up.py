@@ -12,7 +12,7 @@ import numpy as np
 from streamlearn.encoder.row import Encoder
 from streamlearn.kernels.compiler import compile_under_lock
 from streamlearn.kernels.parallel_compile import Parts, SharedWork, serve
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import Correction
 from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN
@@ -21,7 +21,7 @@ from streamlearn.learner.partition.code_length import compare
 from streamlearn.learner.partition.linkage import candidate_tree
 from streamlearn.learner.partition.pair_counts import PairCounts
 from streamlearn.learner.step_parts import StepParts
-from streamlearn.model.learner_factory import PANEL, kind_of
+from streamlearn.model.learner_factory import ENSEMBLE, kind_of
 from streamlearn.model.measures import Measures
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
@@ -37,7 +37,7 @@ def warm_up(settings: Settings, progress: Callable[[str], None] | None = None) -
     """
     StreamModel.check_memory(settings)
     kind = kind_of(settings)
-    work = SharedWork(__name__, _parts(), tuple(_helper_parts())) if kind == PANEL else None
+    work = SharedWork(__name__, _parts(), tuple(_helper_parts())) if kind == ENSEMBLE else None
     compile_under_lock(lambda: _run_model(settings), progress, work, kind)
 
 
@@ -66,16 +66,16 @@ def _parts() -> Parts:
     """Return what both processes may compile, the helper from the last on: about as much work from either end."""
     step = StepParts()
     return {
-        "model": lambda: Learner(1) and None,
+        "model": lambda: EnsembleLearner(1) and None,
         "encoder": _encode,
         "decision infers": step.decision_infers,
         "decision learns": step.decision_learns,
         "decision chooses": step.decision_chooses,
-        "monitors learn": step.monitors_learn,
+        "cluster_losses learn": step.monitors_learn,
         "mixer learns": step.mixer_learns,
         "mixer predicts": step.mixer_predicts,
-        "panel predicts": step.panel_predicts,
-        "panel learns": step.panel_learns,
+        "ensemble predicts": step.panel_predicts,
+        "ensemble learns": step.panel_learns,
     }
 
 
@@ -102,7 +102,7 @@ def _measure() -> None:
 
 def _labels() -> None:
     """Let labels join and leave."""
-    learner = Learner(1)
+    learner = EnsembleLearner(1)
     learner.join_labels(2)
     learner.replace_label(0)
 
@@ -115,13 +115,13 @@ def _partition() -> None:
 
 
 def _one_instance() -> None:
-    learner = Learner(1)
+    learner = EnsembleLearner(1)
     learner.grow_features(1)
     learner.probabilities(_entries())
 
 
 def _correct() -> None:
-    learner = Learner(1)
+    learner = EnsembleLearner(1)
     learner.grow_features(1)
     nothing = np.zeros(0, np.int32), np.zeros(0, np.float32)
     unknown, known = np.full(1, -1, np.int8), np.zeros(1, np.int8)

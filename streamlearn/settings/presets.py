@@ -1,17 +1,20 @@
-"""Presets: which experts sit on the panel, or the published method in place of it."""
+"""Presets: which experts sit on the ensemble, or the published method in place of it."""
 
 from __future__ import annotations
 
 PAPER = "paper"
-"""The preset that is the published method: it has no panel."""
+"""The preset that is the published method, iHOMER: it has no ensemble."""
+
+ALIASES = {"ihomer": PAPER}
+"""Other names that a preset is accepted by."""
 
 FAST = ("slow_linear", "softmax", "fast_linear", "label_tree")
 
 EXPERTS = {
-    "default": (*FAST, "neighbours", "naive_bayes", "burst"),
+    "default": (*FAST, "neighbours", "naive_bayes", "label_history"),
     "fast": FAST,
 }
-"""The experts of each other preset, of `learner.experts.logit_rows.NAMES`; the label rates are on every panel."""
+"""The experts of each other preset, of `learner.experts.logit_rows.NAMES`; the label rates are on every ensemble."""
 
 POOLED_SETS = {"default": 1000, "fast": 300}
 """How many label sets the pool of each of them takes."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import SecretStr, field_validator, model_validator
 
 from streamlearn.settings.addresses import server_addresses
 from streamlearn.settings.fields import NO_SECRET, Names, Section, setting
+from streamlearn.settings.presets import ALIASES
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.security import SecuritySettings
 
@@ -114,7 +115,7 @@ class LearnerSettings(Section):
     preset: Literal["default", "fast", "paper"] = setting(
         "default",
         "Which parts learn: all experts; for the highest rates the linear ones and the label trees alone (fast); or "
-        "the published method, nothing added (paper)",
+        "the published method, nothing added (paper; ihomer is accepted as well)",
     )
     partition: Literal["jaccard", "whole", "singletons", "random"] = setting(
         "jaccard",
@@ -128,6 +129,11 @@ class LearnerSettings(Section):
     )
     seed: int = setting(0, "Seed of whatever is random", ge=0)
     scores_top: int = setting(5, "Labels beside the answer that get a score", "labels", ge=0, le=1_000)
+
+    @field_validator("preset", mode="before")
+    @classmethod
+    def _preset_by_its_name(cls, value: Any) -> Any:
+        return ALIASES.get(value, value) if isinstance(value, str) else value
 
     @field_validator("rule")
     @classmethod

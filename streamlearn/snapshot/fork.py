@@ -30,7 +30,7 @@ def can_fork() -> bool:
     return sys.platform == "linux"
 
 
-class Forked:
+class ForkedProcess:
     """A child process that does some work on memory as it is now, behind its owner in the queue for processors.
 
     Parameters

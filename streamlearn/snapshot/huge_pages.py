@@ -112,7 +112,7 @@ def gather(regions: Iterable[Region]) -> int:
     return gathered
 
 
-class LettingGo:
+class PageReleaser:
     """Gives memory back that this process alone will not read again, though it is still in use: what it holds is lost.
 
     Parameters

@@ -18,7 +18,7 @@ FIRST_PAUSE_SECONDS = 0.2
 _FINAL = (FileNotFoundError, PermissionError)
 
 
-class ResumedFile(io.RawIOBase):
+class ResumableFile(io.RawIOBase):
     """Opens a file again, at the same place, when reading it fails.
 
     A restore of gigabytes from far away must not begin again, or go back to an older snapshot, for one connection that

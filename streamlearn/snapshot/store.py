@@ -25,7 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.snapshot.atomic_file import fill_atomically, remove_abandoned, temporary_name, write_atomically
 from streamlearn.snapshot.format import Written, open_snapshot, read_manifest, verify_snapshot, write_snapshot
-from streamlearn.snapshot.resumable_file import ResumedFile
+from streamlearn.snapshot.resumable_file import ResumableFile
 from streamlearn.snapshot.stored_arrays import StoredArrays, Told
 
 _FILE = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
@@ -359,7 +359,7 @@ class SnapshotStore:
             return self._filesystem.open(path, "rb", block_size=_OBJECT_BLOCK_BYTES)
 
         try:
-            return opened() if self._local else ResumedFile(opened)
+            return opened() if self._local else ResumableFile(opened)
         except FileNotFoundError as error:
             raise SnapshotError(f"snapshot {entry.path} does not exist") from error
         except Exception as error:

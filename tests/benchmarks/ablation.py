@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from streamlearn.learner.decode.joint import POOL_ALONE, TREE_ALONE
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.experts.logit_rows import NAMES
 from streamlearn.learner.mixture.logistic_mixing import OVERALL, OWN, RANK, SETS, SUPPORT
 from streamlearn.model.stream_model import StreamModel
@@ -43,11 +43,11 @@ RATES = ("fast_rate", "slow_rate")
 
 
 class Variant(NamedTuple):
-    """The default learner but for what is said here: its rule, arguments of `Learner`, a change before row 0."""
+    """What differs from the default learner: its rule, arguments of `EnsembleLearner`, a change before row 0."""
 
     rule: str = "balanced"
     arguments: Mapping[str, Any] = MappingProxyType({})
-    change: Callable[[Learner], None] = lambda learner: None
+    change: Callable[[EnsembleLearner], None] = lambda learner: None
 
 
 def _without(*experts: str) -> Variant:
@@ -57,7 +57,7 @@ def _without(*experts: str) -> Variant:
 def _without_weights(part: int) -> Variant:
     """Return the variant in which one of the mixture's weight sets never has a say."""
 
-    def change(learner: Learner) -> None:
+    def change(learner: EnsembleLearner) -> None:
         state = learner.mixer.state
         state.final[:] = 1.0 / (SETS - 1)
         state.final[:, part] = 0.0
@@ -93,7 +93,7 @@ def measure(variant: Variant, rows: list[StreamRow], labels: list[str], features
     )
     model = StreamModel(settings, labels=labels, features=features)
     known = len(model.label_names)
-    learner = Learner(known, maximum_labels=1024, scores_top=0, **variant.arguments)
+    learner = EnsembleLearner(known, maximum_labels=1024, scores_top=0, **variant.arguments)
     variant.change(learner)
     model.learner = learner
     for start in range(0, len(rows), BATCH):

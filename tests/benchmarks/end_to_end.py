@@ -30,7 +30,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from streamlearn.cli.worker import COLLECT_AFTER_OBJECTS
 from streamlearn.engine.loop.engine import Engine
-from streamlearn.engine.observer import NoInstruments
+from streamlearn.engine.observer import NullObserver
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
 from streamlearn.kafka.source import KafkaSource
@@ -53,7 +53,7 @@ class _TimedSource(KafkaSource):
         return polled
 
 
-class _TimedCommits(NoInstruments):
+class _TimedCommits(NullObserver):
     """Notes the last commit."""
 
     last = 0.0
@@ -70,7 +70,7 @@ def run_engine(bootstrap: str, instances: str, count: int, profile: cProfile.Pro
         settings = settings_for(bootstrap, instances, folder)
         prepare_topics(settings)
         source, commits = _TimedSource(settings), _TimedCommits()
-        engine = Engine(settings, source, KafkaSink(settings), instruments=commits)
+        engine = Engine(settings, source, KafkaSink(settings), observer=commits)
         with profile or contextlib.nullcontext():
             engine.run(stop_at_end=True, leave=True)
         assert source.first is not None

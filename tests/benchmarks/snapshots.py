@@ -36,7 +36,7 @@ from streamlearn.engine.tasks.task import Batch, Task
 from streamlearn.model.micro_batch import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
-from streamlearn.snapshot.fork import Forked
+from streamlearn.snapshot.fork import ForkedProcess
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
@@ -236,7 +236,7 @@ def page_copy_us() -> float:
     def work() -> None:
         os.read(gate, 1)
 
-    child = Forked(work)
+    child = ForkedProcess(work)
     begun = time.perf_counter()
     pages[:: mmap.PAGESIZE] = 2
     seconds = time.perf_counter() - begun

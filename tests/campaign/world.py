@@ -47,7 +47,7 @@ class World:
     nodes, workers:
         How many there are.
     scope:
-        ``engine.tasks.task_scope``.
+        ``engine.scope``.
     say:
         Gets a line of text for everything that happens.
 

@@ -1,4 +1,4 @@
-"""What the engine's instruments count and publish, on the engine itself."""
+"""What the engine's observer count and publish, on the engine itself."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from streamlearn.engine.journal.records import Metadata
+from streamlearn.engine.journal.records import Mark
 from streamlearn.engine.loop.engine import Engine
-from streamlearn.engine.metrics_observer import EngineInstruments
+from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.engine.recovery.snapshot_writer import Written
-from streamlearn.engine.standby import Standing
+from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.task import Applied, Task
 from streamlearn.model.micro_batch import ModelEvent
 from streamlearn.records.metrics import Metrics
@@ -29,13 +29,13 @@ CLOCK_NS = 1_700_000_000_123_456_789
 
 
 class Counted:
-    """Instruments on a registry of their own, with the records that they publish."""
+    """EngineObserver on a registry of their own, with the records that they publish."""
 
     def __init__(self, world: World, monotonic: Callable[[], float] = lambda: 0.0) -> None:
         self.registry = CollectorRegistry()
         self.published: list[OutputRecord] = []
         self.metrics = ServiceMetrics(self.registry)
-        self.instruments = EngineInstruments(
+        self.observer = MetricsObserver(
             self.metrics, world.settings, self.published.append, clock=lambda: CLOCK_NS, monotonic=monotonic
         )
 
@@ -53,7 +53,7 @@ def made(world: World, counted: Counted, faults: Faults | None = None) -> Engine
         MemorySource(world.log, topics, GROUP),
         FaultySink(world.log, faults or Faults()),
         SnapshotStore(str(world.folder)),
-        instruments=counted.instruments,
+        observer=counted.observer,
         clock=world.clock,
         lineage=lambda: LINEAGE,
     )
@@ -112,7 +112,7 @@ def test_a_commit_sets_the_sizes_and_the_times(tmp_path: Path) -> None:
     for row in rows(80):
         world.add(row)
     counted = Counted(world)
-    counted.instruments.committed({}, 0.3, 0.2)
+    counted.observer.committed({}, 0.3, 0.2)
     engine = run(world, counted)
     (task,) = engine.tasks.values()
     assert counted.value("labels") == len(task.model.label_names) == 4
@@ -134,13 +134,13 @@ def test_measures_are_published_once_an_interval(tmp_path: Path) -> None:
     # 5 batches of 40 rows, 4 seconds apart: due at the first commit 10 seconds after the last time.
     now = [0.0]
 
-    class EachCommitLater(EngineInstruments):
+    class EachCommitLater(MetricsObserver):
         def committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
             now[0] += 4.0
             super().committed(tasks, batch_seconds, commit_seconds)
 
     counted = Counted(world)
-    counted.instruments = EachCommitLater(
+    counted.observer = EachCommitLater(
         counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: now[0]
     )
     engine = run(world, counted)
@@ -191,7 +191,7 @@ def test_an_idle_worker_goes_on_publishing_and_reporting(tmp_path: Path) -> None
         world.add(row)
     turns = [0]
 
-    class Turning(EngineInstruments):
+    class Turning(MetricsObserver):
         def turned(self, tasks: Any) -> None:
             turns[0] += 1
             if turns[0] == 30:
@@ -199,7 +199,7 @@ def test_an_idle_worker_goes_on_publishing_and_reporting(tmp_path: Path) -> None
             super().turned(tasks)
 
     counted = Counted(world)
-    counted.instruments = Turning(
+    counted.observer = Turning(
         counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: turns[0]
     )
     engine = made(world, counted)
@@ -217,7 +217,7 @@ def test_a_worker_that_loses_its_models_shows_none(tmp_path: Path) -> None:
     counted = Counted(world)
     run(world, counted)
     assert counted.value("labels") == 4
-    counted.instruments.role("stand-by", {})
+    counted.observer.role("stand-by", {})
     assert (counted.value("labels"), counted.value("features"), counted.value("clusters")) == (0, 0, 0)
 
 
@@ -234,54 +234,54 @@ def test_a_restored_worker_counts_what_it_applied_again_and_nothing_twice(tmp_pa
 
 def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     counted = Counted(World(tmp_path))
-    instruments = counted.instruments
-    assert instruments.ready() == "starting"
+    observer = counted.observer
+    assert observer.ready() == "starting"
     assert math.isnan(counted.value("lag_records")), "no lag is known before the worker is active"
-    instruments.role("restoring", {})
-    assert instruments.ready() == "restoring"
+    observer.role("restoring", {})
+    assert observer.ready() == "restoring"
     assert counted.value("role", role="restoring") == 1
     for role in ("stand-by", "active"):
-        instruments.role(role, {})
-        assert instruments.ready() is None
+        observer.role(role, {})
+        assert observer.ready() is None
         assert counted.value("role", role=role) == 1
     assert counted.value("role", role="restoring") == 0
-    instruments.lag(17, 2.5)
-    instruments.restored(9, 0.25)
-    instruments.snapshots(3, Written(1_000, 2.0, 0.004))
-    instruments.snapshots(3, None)
+    observer.lag(17, 2.5)
+    observer.restored(9, 0.25)
+    observer.snapshots(3, Written(1_000, 2.0, 0.004))
+    observer.snapshots(3, None)
     assert (counted.value("lag_records"), counted.value("lag_seconds")) == (17, 2.5)
     assert (counted.value("restored_rows"), counted.value("snapshot_failures")) == (9, 3)
     assert (counted.value("restored_share"), counted.value("snapshot_bytes")) == (0.25, 1_000)
     assert (counted.value("snapshot_seconds"), counted.value("snapshot_pause_seconds_count")) == (2.0, 1)
-    instruments.role("stand-by", {})
+    observer.role("stand-by", {})
     assert math.isnan(counted.value("lag_records"))
-    instruments.lag(17, 2.5)
-    instruments.stand_by(Standing("restoring"))
+    observer.lag(17, 2.5)
+    observer.stand_by(StandbyStatus("restoring"))
     assert math.isnan(counted.value("lag_seconds"))
 
 
 def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:
     counted = Counted(World(tmp_path))
-    instruments = counted.instruments
-    instruments.stand_by(Standing("restoring"))
-    assert instruments.ready() == "restoring"
-    instruments.stand_by(Standing("waiting"))
-    assert (instruments.ready(), instruments.describe()) == (None, "stand-by, nothing to follow yet")
-    mark = Metadata(12, "00000000ffff" + "0" * 12)
-    instruments.stand_by(Standing("following", mark, 3))
-    assert instruments.ready() is None
-    assert instruments.describe() == f"stand-by, warm: at sequence 12, chain {mark.chain}, 3 batches behind"
+    observer = counted.observer
+    observer.stand_by(StandbyStatus("restoring"))
+    assert observer.ready() == "restoring"
+    observer.stand_by(StandbyStatus("waiting"))
+    assert (observer.ready(), observer.describe()) == (None, "stand-by, nothing to follow yet")
+    mark = Mark(12, "00000000ffff" + "0" * 12)
+    observer.stand_by(StandbyStatus("following", mark, 3))
+    assert observer.ready() is None
+    assert observer.describe() == f"stand-by, warm: at sequence 12, chain {mark.chain}, 3 batches behind"
     assert [counted.value(name) for name in ("sequence", "chain", "stand_by_warm", "stand_by_lag_batches")] == [
         12,
         0xFFFF,
         1,
         3,
     ]
-    instruments.stand_by(Standing("cold", reason="the disk is gone"))
-    assert instruments.describe() == "stand-by, cold: the disk is gone"
+    observer.stand_by(StandbyStatus("cold", reason="the disk is gone"))
+    assert observer.describe() == "stand-by, cold: the disk is gone"
     assert (counted.value("stand_by_warm"), counted.value("sequence")) == (0, 0)
-    instruments.role("active", {})
-    assert (instruments.describe(), counted.value("stand_by_lag_batches")) == ("active", 0)
+    observer.role("active", {})
+    assert (observer.describe(), counted.value("stand_by_lag_batches")) == ("active", 0)
 
 
 @pytest.mark.parametrize(("kind", "counted_as"), [("drift", "drift"), ("tree", "tree"), ("a new kind", "other")])
@@ -291,6 +291,6 @@ def test_events_are_counted_by_kind(tmp_path: Path, kind: str, counted_as: str) 
     event = ModelEvent(0, 5, kind, "model", "", "loss", "worse", 0.1, 0.2, 30, 2, "none")
     applied = Applied([], [], [], 0, 0, 0, 0, [], 0, [event, event], {"a new reason": 4})
     task = Task(world.settings, 0, [TopicPartition("instances", 0)], LINEAGE)
-    counted.instruments.applied(task, applied, 0.01)
+    counted.observer.applied(task, applied, 0.01)
     assert counted.value("events_total", kind=counted_as) == 2
     assert counted.value("dropped_values_total", reason="other") == 4

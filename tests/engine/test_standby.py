@@ -12,7 +12,7 @@ import pytest
 from streamlearn.engine import standby
 from streamlearn.engine.loop import task_factory as assignment
 from streamlearn.engine.loop.engine import Engine
-from tests.engine.world import JOURNAL, Crash, Faults, FaultyInstruments, WaitingSource, World, rows
+from tests.engine.world import JOURNAL, Crash, Faults, FaultyObserver, WaitingSource, World, rows
 from tests.snapshot_faults import alter_weights, snapshots
 
 ROWS = rows(240)
@@ -22,15 +22,15 @@ SECONDS = 20.0
 class Worker:
     """A second worker in a thread of its own."""
 
-    def __init__(self, engine: Engine, source: WaitingSource, seen: FaultyInstruments) -> None:
+    def __init__(self, engine: Engine, source: WaitingSource, seen: FaultyObserver) -> None:
         self.engine = engine
         self.source = source
         self.seen = seen
 
     @property
-    def standing(self) -> standby.Standing:
+    def standing(self) -> standby.StandbyStatus:
         stand_by = self.engine._stand_by
-        return standby.Standing("waiting") if stand_by is None else stand_by.standing
+        return standby.StandbyStatus("waiting") if stand_by is None else stand_by.standing
 
     def wait(self, what: str, condition: Callable[[], bool]) -> None:
         turned = threading.Event()
@@ -101,7 +101,7 @@ def test_stand_by_follows_every_batch_and_writes_nothing(tmp_path: Path) -> None
             committed = dict(world.log.committed)
             kept = snapshots(tmp_path)
             worker.wait_at(active.tasks[0].mark.seq)
-            assert worker.standing == standby.Standing("following", active.tasks[0].mark, 0)
+            assert worker.standing == standby.StandbyStatus("following", active.tasks[0].mark, 0)
             assert {topic: len(world.read(topic)) for topic in written} == written
             assert world.log.committed == committed
             assert snapshots(tmp_path) == kept

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from streamlearn.engine.loop.engine import Engine
-from streamlearn.engine.observer import NoInstruments
-from streamlearn.engine.standby import Standing
+from streamlearn.engine.observer import NullObserver
+from streamlearn.engine.standby import StandbyStatus
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.sink.memory import MemorySink
@@ -123,18 +123,18 @@ class WaitingSource(MemorySource):
         return super().poll(timeout_seconds, limit)
 
 
-class FaultyInstruments(NoInstruments):
+class FaultyObserver(NullObserver):
     """Lets a fault happen between applying and committing, and after; keeps where a stand-by stands."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self.standing: Standing | None = None
+        self.standing: StandbyStatus | None = None
         self.roles: list[str] = []
 
     def role(self, role: str, tasks: Any) -> None:
         self.roles.append(role)
 
-    def stand_by(self, standing: Standing) -> None:
+    def stand_by(self, standing: StandbyStatus) -> None:
         self.standing = standing
 
     def applied(self, task: Any, applied: Any, learn_seconds: float) -> None:
@@ -196,18 +196,18 @@ class World:
             FaultySource(self.log, topics, faults),
             self.sink,
             SnapshotStore(str(self.folder)) if store else None,
-            instruments=FaultyInstruments(faults),
+            observer=FaultyObserver(faults),
             clock=self.clock,
             lineage=lambda: lineage,
         )
 
-    def waiting(self) -> tuple[Engine, WaitingSource, FaultyInstruments]:
+    def waiting(self) -> tuple[Engine, WaitingSource, FaultyObserver]:
         """Return a second worker, which stands by until its source is promoted."""
         topics = [topic for topic in (self.settings.topics.instances, self.settings.topics.labels) if topic]
-        source, seen = WaitingSource(self.log, topics), FaultyInstruments(Faults())
+        source, seen = WaitingSource(self.log, topics), FaultyObserver(Faults())
         store = SnapshotStore(str(self.folder))
         sink = MemorySink(self.log, GROUP)
-        return Engine(self.settings, source, sink, store, instruments=seen, clock=self.clock), source, seen
+        return Engine(self.settings, source, sink, store, observer=seen, clock=self.clock), source, seen
 
     def run(self, faults: Faults | None = None, *, store: bool = True, lineage: str = LINEAGE) -> Engine:
         """Run a worker to the end of the input and return it."""

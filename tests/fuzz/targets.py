@@ -107,7 +107,7 @@ def _journal(data: bytes) -> None:
 
 
 def _metadata(data: bytes) -> None:
-    journal.parse_metadata(data.decode("utf-8", "surrogateescape"), "instances[0]")
+    journal.parse_mark(data.decode("utf-8", "surrogateescape"), "instances[0]")
 
 
 def _small_snapshot() -> bytes:
@@ -171,5 +171,5 @@ TARGETS: dict[str, Target] = {
     "override": Target(_override, [b"kafka.session_timeout_ms=7000", b"labels.declared=a,b"]),
     "environment": Target(_environment, [b"KAFKA__GROUP_ID=g", b"LABELS__DECLARED=a,b"]),
     "journal": Target(_journal, [journal.encode(_LINEAGE), journal.encode(_BATCH)]),
-    "metadata": Target(_metadata, [str(journal.Metadata(12, journal.FIRST_CHAIN)).encode()]),
+    "metadata": Target(_metadata, [str(journal.Mark(12, journal.FIRST_CHAIN)).encode()]),
 }

@@ -84,7 +84,7 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
         for row in ordered:
             batch.add(row)
         applied, _ = batch.run(outputs=True)
-        assert task.mark == journal.Metadata(record.seq, record.chain), f"another chain at {record}"
+        assert task.mark == journal.Mark(record.seq, record.chain), f"another chain at {record}"
         if (record.task, record.seq, record.chain) in gone_back_to:
             states[record.task, record.seq, record.chain] = {
                 name: array.copy() for name, array in task.arrays().items()
@@ -123,7 +123,7 @@ def _rolled_back(task: Task, record: journal.RollbackRecord, state: dict[str, np
     body = replace(record, chain="")
     digest = blake2b(bytes.fromhex(record.before), digest_size=12)
     digest.update(journal.encode(body))
-    back.mark = journal.Metadata(record.seq, digest.hexdigest())
+    back.mark = journal.Mark(record.seq, digest.hexdigest())
     assert back.mark.chain == record.chain
     return back
 

@@ -111,7 +111,7 @@ def test_a_batch_whose_length_is_damaged_stops_a_reader_and_a_source_by_name(
     damage_length(log, 11)
     monkeypatch.setattr(withheld, "WITHHELD_SECONDS", 0.2)
     settings = settings_of(service, labels=False)
-    records = reader.KafkaReader(settings, TopicPartition(topic, 0), 0)
+    records = reader.KafkaRangeReader(settings, TopicPartition(topic, 0), 0)
     try:
         with pytest.raises(
             StopError, match=rf"{topic}\[0\] cannot be read again at offset 11: the broker has records up"

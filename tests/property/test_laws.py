@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.operations import Operations
 from streamlearn.model.micro_batch import StoredInstance
 from streamlearn.model.stream_model import StreamModel
@@ -138,13 +138,13 @@ def test_a_truth_in_the_plan_that_answered_its_instance_needs_no_walk_of_its_own
     stream: list[Row], labels: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     walks: list[int] = []
-    walk = Learner.walk
+    walk = EnsembleLearner.walk
 
-    def counted(self: Learner, operations: Operations) -> Any:
+    def counted(self: EnsembleLearner, operations: Operations) -> Any:
         walks.append(operations.kind.size)
         return walk(self, operations)
 
-    monkeypatch.setattr(Learner, "walk", counted)
+    monkeypatch.setattr(EnsembleLearner, "walk", counted)
     plan = StreamModel(Settings(), labels=labels).plan()
     for x, truth in stream:
         plan.learn(plan.predict(x), truth)

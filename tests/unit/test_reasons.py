@@ -38,7 +38,7 @@ def test_every_reason_for_a_dead_letter_is_counted_and_explained() -> None:
 
 def test_every_reason_for_leaving_a_value_out_is_counted_and_explained() -> None:
     assert explained("| reason | what was left out |") == set(DROPPED) - {"other"}
-    assert texts("codec", "encoder", "stream_model.py") >= set(DROPPED) - {"other"}
+    assert texts("codec", "encoder", "model") >= set(DROPPED) - {"other"}
 
 
 def test_codes_of_record_errors_are_known_reasons() -> None:

@@ -13,7 +13,7 @@ from streamlearn.engine.journal.reader import Entry
 from streamlearn.errors import JournalError, SnapshotError
 
 
-def way(entries: Sequence[Entry], start: journal.Metadata, origin: str) -> list[Entry]:
+def path_to(entries: Sequence[Entry], start: journal.Mark, origin: str) -> list[Entry]:
     """Return those of the entries that lead from a point to where they end.
 
     Parameters
@@ -58,7 +58,7 @@ def last_rollback(entries: Sequence[Entry]) -> journal.RollbackRecord | None:
     return record if isinstance(record, journal.RollbackRecord) else None
 
 
-def goes_back_to(entries: Sequence[Entry], point: journal.Metadata) -> bool:
+def goes_back_to(entries: Sequence[Entry], point: journal.Mark) -> bool:
     """Return whether the last rollback went to a point, so that nothing before the rollback is needed."""
     last = last_rollback(entries)
     return last is not None and (last.to.seq, last.to.chain) == (point.seq, point.chain)

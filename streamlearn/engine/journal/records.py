@@ -195,7 +195,7 @@ class Chain:
         return self._hash.hexdigest()
 
 
-class Metadata(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True):
     """What is committed beside every offset of a task."""
 
     seq: int
@@ -205,7 +205,7 @@ class Metadata(msgspec.Struct, frozen=True):
         return f"{self.seq}:{self.chain}"
 
 
-def parse_metadata(text: str, where: str) -> Metadata:
+def parse_mark(text: str, where: str) -> Mark:
     """Return a commit's ``"<seq>:<chain>"``.
 
     Raises
@@ -215,7 +215,7 @@ def parse_metadata(text: str, where: str) -> Metadata:
     """
     seq, colon, chain = text.partition(":")
     if colon and seq.isdigit() and len(chain) == 2 * CHAIN_BYTES:
-        return Metadata(int(seq), chain)
+        return Mark(int(seq), chain)
     raise JournalError(
         f"the committed offset of {where} carries {text!r}, not this engine's mark: "
         "the consumer group is used by another program; choose another kafka.group_id"

@@ -9,7 +9,7 @@ from streamlearn.errors import TooManyBadRecordsError
 from streamlearn.settings.settings import LimitSettings
 
 
-class BadShare:
+class BadRecordLimit:
     """Stops before a broken producer's whole topic goes to the dead letters.
 
     Parameters

@@ -11,15 +11,15 @@ from typing import Any
 
 from streamlearn.engine import commit, standby
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.loop.bad_record_limit import BadShare
+from streamlearn.engine.loop.bad_record_limit import BadRecordLimit
 from streamlearn.engine.loop.forward_clock import ForwardClock
-from streamlearn.engine.loop.record_buffer import Gathering
-from streamlearn.engine.loop.retry import Failures
-from streamlearn.engine.loop.task_factory import TaskMaker
+from streamlearn.engine.loop.record_buffer import RecordBuffer
+from streamlearn.engine.loop.retry import RetryPolicy
+from streamlearn.engine.loop.task_factory import TaskFactory
 from streamlearn.engine.loop.watchdog import Watchdog
-from streamlearn.engine.observer import Instruments, NoInstruments
+from streamlearn.engine.observer import EngineObserver, NullObserver
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
-from streamlearn.engine.standby import StandBy
+from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.task import Batch, CommitPart, Task
 from streamlearn.engine.tasks.task_scope import tasks_of
 from streamlearn.errors import OffsetLostError, RecordError, TopicError
@@ -54,7 +54,7 @@ class Engine:
         Where records come from and go to.
     store:
         Where snapshots lie; None: none are written or read.
-    instruments:
+    observer:
         Who is told what happens.
     clock:
         Nanoseconds since the epoch; journalled, and the only time that a model sees.
@@ -71,7 +71,7 @@ class Engine:
         sink: Sink,
         store: SnapshotStore | None = None,
         *,
-        instruments: Instruments | None = None,
+        observer: EngineObserver | None = None,
         clock: Callable[[], int] = time.time_ns,
         lineage: Callable[[], str] = new_lineage,
         watchdog: Watchdog | None = None,
@@ -80,22 +80,22 @@ class Engine:
         self._source = source
         self._sink = sink
         self._store = store
-        self._instruments = instruments or NoInstruments()
+        self._observer = observer or NullObserver()
         self._clock = ForwardClock(clock)
         self._watchdog = watchdog or Watchdog()
-        self._maker = TaskMaker(settings, source, store, self._restored, lineage)
+        self._task_factory = TaskFactory(settings, source, store, self._restored, lineage)
         self._stopping = threading.Event()
-        self._gathering = Gathering(settings, source)
+        self._buffer = RecordBuffer(settings, source)
         self.tasks: dict[int, Task] = {}
         self._token: Any = None
         self._assigned: tuple[TopicPartition, ...] | None = None
         self._owned: dict[int, tuple[TopicPartition, ...]] = {}
         self._unsettled: list[CommitPart] = []
         self._ends: dict[TopicPartition, int] = {}
-        self._bad = BadShare(settings.limits)
-        self._failures = Failures(settings.kafka.unavailable_timeout_seconds)
+        self._bad_records = BadRecordLimit(settings.limits)
+        self._retry = RetryPolicy(settings.kafka.unavailable_timeout_seconds)
         self._writer: SnapshotWriter | None = None
-        self._stand_by: StandBy | None = None
+        self._stand_by: Standby | None = None
         self._lag_due = 0.0
 
     def stop(self) -> None:
@@ -120,11 +120,11 @@ class Engine:
             self._watchdog.unassigned(True)
             while not self._stopping.is_set() and not (stop_at_end and self._reached_ends()):
                 self._watchdog.turned()
-                self._instruments.turned(self.tasks)
+                self._observer.turned(self.tasks)
                 self._report_lag()
                 self._step(stop_at_end)
                 self._snapshot()
-            self._instruments.turned(self.tasks)
+            self._observer.turned(self.tasks)
             self._snapshot(final=True)
         finally:
             self._watchdog.unassigned(False)
@@ -143,7 +143,7 @@ class Engine:
             self._note(changes)
         if self._assigned is not None or self._unsettled:
             self._drop_polled()
-            if time.monotonic() < self._failures.retry_at:
+            if time.monotonic() < self._retry.retry_at:
                 return
             if self._assigned is not None:
                 if self._attempt(self._assign):
@@ -151,19 +151,19 @@ class Engine:
             elif self._token is not None:
                 self._attempt(self._settle)
         elif self._token is not None and self.tasks:
-            self._gathering.add(self.tasks, polled)
-            if self._gathering.is_due(self.tasks, stop_at_end=stop_at_end):
+            self._buffer.add(self.tasks, polled)
+            if self._buffer.is_due(self.tasks, stop_at_end=stop_at_end):
                 self._turn()
 
     def _poll(self) -> Mapping[TopicPartition, list[RawRecord]]:
-        wait = self._gathering.wait_seconds()
+        wait = self._buffer.wait_seconds()
         if wait is None:
             wait = IDLE_SECONDS if self.tasks else STAND_BY_SECONDS
-            if self._failures.retry_at > time.monotonic():
-                wait = min(1.0, self._failures.retry_at - time.monotonic())
+            if self._retry.retry_at > time.monotonic():
+                wait = min(1.0, self._retry.retry_at - time.monotonic())
         try:
-            polled = self._source.poll(wait, self._gathering.room())
-            self._failures.heard(bool(polled), self._source.check_reachable)
+            polled = self._source.poll(wait, self._buffer.room())
+            self._retry.heard(bool(polled), self._source.check_reachable)
             return polled
         except OffsetLostError:
             if self._token is None:
@@ -172,7 +172,7 @@ class Engine:
                 raise
             self._drop_polled()
             for task in self.tasks.values():
-                self._maker.check_kept(task)
+                self._task_factory.check_kept(task)
             self._drop_polled()
             return {}
         except CorruptInputError as error:
@@ -184,7 +184,7 @@ class Engine:
             self._pass_over(error)
             return {}
         except Exception as error:
-            self._failures.note(error)
+            self._retry.note(error)
             return {}
 
     def _pass_over(self, error: CorruptInputError) -> None:
@@ -193,12 +193,12 @@ class Engine:
         if task is None or self._unsettled or self._assigned is not None:
             self._drop_polled()
             return
-        if self._gathering.has(task, error.partition):
+        if self._buffer.has(task, error.partition):
             self._turn()
         else:
             start = task.positions[error.partition]
             lost = journal.Range(*error.partition, start, max(start, error.offset) + 1)
-            self._maker.give_up(task, [lost])
+            self._task_factory.give_up(task, [lost])
             record = RawRecord(*error.partition, max(start, error.offset), NO_TIMESTAMP, None, None)
             task.passed_over.append((record, RecordError("corrupt_record", error.reason)))
         self._drop_polled()
@@ -209,14 +209,14 @@ class Engine:
             self._watchdog.unassigned(change.kind == "revoked" and bool(change.partitions))
         last = changes[-1]
         self._assigned = last.partitions if last.kind == "assigned" else None
-        self._failures.retry_now()
+        self._retry.retry_now()
         self._drop_polled()
 
     def _reached_ends(self) -> bool:
         """Return whether everything that was there at the start is applied."""
         if not self.tasks or self._token is None or self._assigned is not None or self._unsettled:
             return False
-        if not self._gathering.is_empty:
+        if not self._buffer.is_empty:
             return False
         return all(
             task.positions[partition] >= self._ends.get(partition, 0) or self._source.at_end(partition)
@@ -226,7 +226,7 @@ class Engine:
 
     def _drop_polled(self) -> None:
         """Forget what was polled and not applied, and read it again."""
-        self._gathering.drop()
+        self._buffer.drop()
         if self._token is not None and self._assigned is None:
             for task in self.tasks.values():
                 for partition, offset in task.positions.items():
@@ -235,7 +235,7 @@ class Engine:
     def _turn(self) -> None:
         """Apply one batch of every task that has records, and commit them together."""
         begun = time.monotonic()
-        self._gathering.turn(begun)
+        self._buffer.turn(begun)
         for number in sorted(self.tasks):
             part = self._apply(self.tasks[number])
             if part is not None:
@@ -245,20 +245,20 @@ class Engine:
         applied = time.monotonic()
         if self._attempt(self._send):
             ended = time.monotonic()
-            self._instruments.committed(self.tasks, ended - begun, ended - applied)
+            self._observer.committed(self.tasks, ended - begun, ended - applied)
             self._lag_due = ended
 
     def _apply(self, task: Task) -> CommitPart | None:
         batch = Batch(task, self._clock())
-        for record in self._gathering.take(task, batch):
+        for record in self._buffer.take(task, batch):
             batch.add(record)
         if not len(batch):
             return None
         before = task.mark
         begun = time.monotonic()
         applied, journalled = batch.run(outputs=True)
-        self._instruments.applied(task, applied, time.monotonic() - begun)
-        self._bad.count(applied)
+        self._observer.applied(task, applied, time.monotonic() - begun)
+        self._bad_records.count(applied)
         topic = self._settings.journal_topic
         outputs = [*applied.outputs, *(OutputRecord(topic, task.number, None, data) for data in journalled)]
         mark, epoch = str(task.mark), self._source.leader_epoch
@@ -271,14 +271,14 @@ class Engine:
         with self._watchdog.transaction():
             commit.send(self._sink, self._unsettled, self.tasks, self._token)
         self._unsettled = []
-        self._failures.over()
+        self._retry.over()
 
     def _attempt(self, work: Callable[[], None]) -> bool:
         """Do what talks to the brokers; what fails stays to be done, and is repeated a bounded number of times."""
         try:
             work()
         except Exception as error:
-            self._failures.note(error)
+            self._retry.note(error)
             # The producer may not be used again: it may leak its offsets into the next transaction. Opening the next
             # one, with the partitions still ours, settles what this one left open.
             with self._watchdog.transaction():
@@ -305,7 +305,7 @@ class Engine:
         self._unsettled = resend
         if resend:
             self._send()
-        self._failures.over()
+        self._retry.over()
 
     def _assign(self) -> None:
         """Take over the tasks of the owned partitions: keep, settle or make each, then read on from its positions."""
@@ -315,11 +315,11 @@ class Engine:
             self._begin_to_stand_by()
         self.tasks = {number: task for number, task in self.tasks.items() if owned.get(number) == task.partitions}
         self._unsettled = [part for part in self._unsettled if part.task in self.tasks]
-        self._gathering.begin(owned)
+        self._buffer.begin(owned)
         if not owned:
             self._sink.close()
             return
-        self._instruments.role("restoring", self.tasks)
+        self._observer.role("restoring", self.tasks)
         begun = time.monotonic()
         self._check_journal(owned)
         # Opening settles what a predecessor left open; only then do the committed offsets stand still.
@@ -327,7 +327,7 @@ class Engine:
         for number, members in owned.items():
             task = self.tasks.get(number)
             if task is not None and self._stands(task):
-                self._maker.check_topics(task)
+                self._task_factory.check_topics(task)
             else:
                 self._make(number, members)
         for task in self.tasks.values():
@@ -342,7 +342,7 @@ class Engine:
             if self._writer is not None:
                 self._writer.restart()
         _logger.info("active with %d partitions after %.2f s", len(partitions), time.monotonic() - begun)
-        self._instruments.role("active", self.tasks)
+        self._observer.role("active", self.tasks)
 
     def _begin_to_stand_by(self) -> None:
         """Follow the active worker's journal, where there is one; with the model at hand if it is committed."""
@@ -352,10 +352,10 @@ class Engine:
                 task = self.tasks.get(standby.TASK)
                 if task is not None and (self._unsettled or task.preamble or task.passed_over or not task.mark.seq):
                     task = None
-                self._stand_by = StandBy(self._settings, self._source, self._store, task)
-            self._instruments.stand_by(self._stand_by.standing)
+                self._stand_by = Standby(self._settings, self._source, self._store, task)
+            self._observer.stand_by(self._stand_by.standing)
         else:
-            self._instruments.role("stand-by", {})
+            self._observer.role("stand-by", {})
 
     def _stands(self, task: Task) -> bool:
         """Return whether a task's state, or the part that it has not settled, follows from what is committed."""
@@ -377,10 +377,10 @@ class Engine:
         """Make a task at its committed point; whatever it had not committed is forgotten."""
         self.tasks.pop(number, None)
         self._unsettled = [part for part in self._unsettled if part.task != number]
-        task = self.tasks[number] = self._maker.make(number, partitions, self._stand_by)
+        task = self.tasks[number] = self._task_factory.make(number, partitions, self._stand_by)
         if self._writer is not None and task.snapshot_seq == task.mark.seq:
             self._writer.has(task)
-        self._gathering.forget(number)
+        self._buffer.forget(number)
         # A long restore has polled, so that the group does not give this worker up, and moved every position.
         for each in self.tasks.values():
             for partition, offset in each.positions.items():
@@ -389,7 +389,7 @@ class Engine:
     def _restored(self, task: Task | None, rows: int, share: float) -> None:
         self._watchdog.turned()
         self._source.keep_alive()
-        self._instruments.restored(rows, share)
+        self._observer.restored(rows, share)
         if task is not None and self._writer is not None:
             self._writer.restoring(task)
 
@@ -399,17 +399,17 @@ class Engine:
             return
         self._lag_due = moment + LAG_SECONDS
         if self._stand_by is not None:
-            self._instruments.stand_by(self._stand_by.standing)
+            self._observer.stand_by(self._stand_by.standing)
             return
         records = 0
         oldest = 0.0
         now = self._clock()
         for task in self.tasks.values():
-            behind = self._gathering.behind(task)
+            behind = self._buffer.behind(task)
             records += behind
             if behind and task.pending.watermark_ms > 0:
                 oldest = max(oldest, (now - task.pending.watermark_ms * 1_000_000) / 1e9)
-        self._instruments.lag(records, max(0.0, oldest))
+        self._observer.lag(records, max(0.0, oldest))
 
     def _snapshot(self, *, final: bool = False) -> None:
         writer = self._writer
@@ -420,4 +420,4 @@ class Engine:
                 writer.take(task)
         elif not self._unsettled:
             writer.turn(self.tasks)
-        self._instruments.snapshots(writer.failures, writer.last)
+        self._observer.snapshots(writer.failures, writer.last)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from streamlearn.engine.tasks.task import Batch, Task
-from streamlearn.engine.tasks.timestamp_merge import Aligner
+from streamlearn.engine.tasks.timestamp_merge import TimestampMerge
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord, Source, TopicPartition
 
@@ -24,7 +24,7 @@ ROOM = 4
 """``engine.batch_bytes`` to have at hand of all partitions; beyond, nothing is waited for, and hardly polled."""
 
 
-class Gathering:
+class RecordBuffer:
     """Polled records of every task, a few batches of them at most.
 
     Parameters
@@ -38,7 +38,7 @@ class Gathering:
     def __init__(self, settings: Settings, source: Source) -> None:
         self._settings = settings
         self._source = source
-        self._aligners: dict[int, Aligner] = {}
+        self._aligners: dict[int, TimestampMerge] = {}
         self._limit = self._next_limit = settings.engine.batch_instances
         self._since: float | None = None
         self._begun = 0.0
@@ -72,7 +72,7 @@ class Gathering:
 
     def forget(self, number: int) -> None:
         """Forget what was gathered for one task."""
-        self._aligners[number] = Aligner(self._settings.topics.labels)
+        self._aligners[number] = TimestampMerge(self._settings.topics.labels)
 
     def drop(self) -> None:
         """Forget what was gathered for any task; the caller lets it be read again."""

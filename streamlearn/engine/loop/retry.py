@@ -1,4 +1,4 @@
-"""Failures of brokers and network: what may pass is tried again for a bounded time."""
+"""RetryPolicy of brokers and network: what may pass is tried again for a bounded time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FENCED_SECONDS = 2.0
 it; settling at once would fence the rightful owner."""
 
 
-class Failures:
+class RetryPolicy:
     """Counts failures in a row; ``retry_at`` is the monotonic time in seconds before which nothing is tried again.
 
     Parameters

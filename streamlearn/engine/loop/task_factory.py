@@ -12,8 +12,8 @@ from streamlearn.engine import commit
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalReader
 from streamlearn.engine.recovery.restore import Progress, Restore
-from streamlearn.engine.standby import StandBy
-from streamlearn.engine.tasks.journalled_settings import behaviour_of, check_change, with_behaviour
+from streamlearn.engine.standby import Standby
+from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of, with_journalled_settings
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import JournalError, OffsetLostError, TopicError
 from streamlearn.kernels.cache import kernel_hash
@@ -24,7 +24,7 @@ from streamlearn.source.base import Source, TopicPartition
 _logger = logging.getLogger(__name__)
 
 
-class TaskMaker:
+class TaskFactory:
     """Makes tasks at their committed points, and checks that the topics are still those of the model.
 
     Parameters
@@ -55,7 +55,7 @@ class TaskMaker:
         self._restored = restored
         self._lineage = lineage
 
-    def make(self, number: int, partitions: Sequence[TopicPartition], stand_by: StandBy | None = None) -> Task:
+    def make(self, number: int, partitions: Sequence[TopicPartition], stand_by: Standby | None = None) -> Task:
         """Return the task at its committed point; a new one when nothing was committed.
 
         Where a stand-by holds the model at that point, it is taken over as it is.
@@ -105,7 +105,7 @@ class TaskMaker:
             number,
             task.lineage,
             topics,
-            task.behaviour,
+            task.journalled_settings,
             kernel_hash(),
             platform.machine(),
             [journal.Position(*partition, offset) for partition, offset in sorted(task.positions.items())],
@@ -146,13 +146,13 @@ class TaskMaker:
 
     def _change_settings(self, task: Task) -> None:
         """Journal settings that differ from those in force."""
-        before, after = task.behaviour, behaviour_of(self._settings)
+        before, after = task.journalled_settings, journalled_settings_of(self._settings)
         if before == after:
             # Settings that are not journalled, such as names of output topics, hold at once.
             task.change(self._settings)
             return
         check_change(before, after)
-        task.change(with_behaviour(self._settings, after))
+        task.change(with_journalled_settings(self._settings, after))
         task.preamble.append(journal.encode(journal.SettingsRecord(journal.VERSION, task.number, after)))
         changed = {name: value for name, value in after.items() if before.get(name) != value}
         _logger.info("task %d: settings change with the next batch: %s", task.number, changed)

@@ -52,7 +52,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Watch from a thread of its own."""
+        """DriftDetectors from a thread of its own."""
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -68,7 +68,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """Watch the calls inside."""
+        """DriftDetectors the calls inside."""
         self._since["transaction"] = self._clock()
         try:
             yield

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import Entry
-from streamlearn.engine.tasks.journalled_settings import with_behaviour
+from streamlearn.engine.tasks.journalled_settings import with_journalled_settings
 from streamlearn.engine.tasks.task import Batch, Task
 from streamlearn.engine.tasks.timestamp_merge import merged
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError
@@ -59,7 +59,7 @@ class Replay:
             task.journal_offset = entry.offset
             return 0
         if isinstance(record, journal.SettingsRecord):
-            task.change(with_behaviour(self._settings, record.settings))
+            task.change(with_journalled_settings(self._settings, record.settings))
         elif isinstance(record, journal.ControlRecord):
             task.lose(record.lost)
             for lost in record.lost:
@@ -80,7 +80,7 @@ class Replay:
         where = f"task {task.number}, sequence {record.seq}"
         if record != record.sealed():
             raise JournalError(f"{where}: the rollback's record does not have the chain that belongs to it")
-        if task.mark != journal.Metadata(to.seq, to.chain):
+        if task.mark != journal.Mark(to.seq, to.chain):
             raise SnapshotError(
                 f"{self._origin}: it leads to {task.mark}, but the rollback at {where} went to {to.seq}:{to.chain}"
             )

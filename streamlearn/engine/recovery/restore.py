@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.journal.lineage import goes_back_to, last_rollback, way
+from streamlearn.engine.journal.lineage import goes_back_to, last_rollback, path_to
 from streamlearn.engine.journal.reader import Entry, JournalReader
 from streamlearn.engine.recovery.replay import Replay
-from streamlearn.engine.tasks.journalled_settings import with_behaviour
+from streamlearn.engine.tasks.journalled_settings import with_journalled_settings
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import JournalError, OutOfReachError, SnapshotError
 from streamlearn.kernels.cache import kernel_hash
@@ -37,7 +37,7 @@ def manifest_of(task: Task) -> dict[str, Any]:
         "topics": {topic: [identity.id, identity.partitions] for topic, identity in sorted(task.topics.items())},
         "journal_offset": task.journal_offset,
         "kernel": kernel_hash(),
-        "settings": task.behaviour,
+        "settings": task.journalled_settings,
         "now": task.now_ns,
         "rollback": None if task.rollback is None else msgspec.to_builtins(task.rollback),
     }
@@ -81,7 +81,7 @@ class Restore:
         self,
         number: int,
         partitions: Sequence[TopicPartition],
-        committed: journal.Metadata,
+        committed: journal.Mark,
         positions: Mapping[TopicPartition, int],
     ) -> Task:
         """Return the task at the committed mark and positions.
@@ -101,9 +101,7 @@ class Restore:
             )
         return task
 
-    def _from_snapshot(
-        self, number: int, partitions: Sequence[TopicPartition], committed: journal.Metadata
-    ) -> Task | None:
+    def _from_snapshot(self, number: int, partitions: Sequence[TopicPartition], committed: journal.Mark) -> Task | None:
         """Return the task as the newest snapshot that proves itself and the journal behind it give it."""
         if self._store is None:
             return None
@@ -126,7 +124,7 @@ class Restore:
                 self._refused.append(str(error))
         return None
 
-    def _tail(self, entry: SnapshotEntry, manifest: Mapping[str, Any], committed: journal.Metadata) -> list[Entry]:
+    def _tail(self, entry: SnapshotEntry, manifest: Mapping[str, Any], committed: journal.Mark) -> list[Entry]:
         """Return the journal behind a snapshot; raise `SnapshotError` when the two do not belong together."""
         if entry.seq > committed.seq:
             raise SnapshotError(f"{entry.path} is of sequence {entry.seq}, beyond the committed {committed.seq}")
@@ -135,7 +133,7 @@ class Restore:
         at = manifest["journal_offset"]
         reader = JournalReader(self._source, self._settings.journal_topic, entry.task, at)
         entries = reader.entries
-        point = journal.Metadata(entry.seq, entry.chain)
+        point = journal.Mark(entry.seq, entry.chain)
         if is_kept := at >= reader.log_start:
             check_point(entry, entries[0] if entries and entries[0].offset == at else None)
             entries = entries[1:]
@@ -144,9 +142,9 @@ class Restore:
         entries = self._within(entries, committed)
         if not is_kept and entry.seq != committed.seq and not goes_back_to(entries, point):
             raise SnapshotError(f"{entry.path} is older than the journal, which begins at offset {reader.log_start}")
-        return way(entries, point, entry.path)
+        return path_to(entries, point, entry.path)
 
-    def _from_beginning(self, number: int, partitions: Sequence[TopicPartition], committed: journal.Metadata) -> Task:
+    def _from_beginning(self, number: int, partitions: Sequence[TopicPartition], committed: journal.Mark) -> Task:
         """Return the task as the whole journal gives it."""
         where = f"{self._settings.journal_topic}[{number}]"
         reader = JournalReader(self._source, self._settings.journal_topic, number)
@@ -163,15 +161,15 @@ class Restore:
             )
         lineage = entries[0].record
         assert isinstance(lineage, journal.LineageRecord)
-        entries = way(self._within(entries, committed), journal.Metadata(0, journal.FIRST_CHAIN), where)
+        entries = path_to(self._within(entries, committed), journal.Mark(0, journal.FIRST_CHAIN), where)
         _check_kernels(lineage.kernel, entries, where)
-        task = Task(with_behaviour(self._settings, lineage.settings), number, partitions, lineage.id)
+        task = Task(with_journalled_settings(self._settings, lineage.settings), number, partitions, lineage.id)
         task.topics = lineage.topics
         task.positions = {TopicPartition(p.topic, p.partition): p.offset for p in lineage.positions}
         self._replay(task, entries, committed, where)
         return task
 
-    def _within(self, entries: list[Entry], committed: journal.Metadata) -> list[Entry]:
+    def _within(self, entries: list[Entry], committed: journal.Mark) -> list[Entry]:
         """Return the entries without those that were committed since, where these are no fault."""
         if not self._following:
             return entries
@@ -180,7 +178,7 @@ class Restore:
         )
         return entries[: max((place + 1 for place, inside in enumerate(within) if inside), default=0)]
 
-    def _replay(self, task: Task, entries: Sequence[Entry], committed: journal.Metadata, origin: str) -> None:
+    def _replay(self, task: Task, entries: Sequence[Entry], committed: journal.Mark, origin: str) -> None:
         """Apply the batches between the task's mark and the committed one."""
         rows, begun_at, told_at = 0, task.mark.seq, time.monotonic()
         with contextlib.closing(Replay(self._settings, self._source, task, origin)) as replay:
@@ -234,11 +232,11 @@ def loaded(
     """
     telling = _Telling(entry, told)
     with store.open(entry, telling.read) as (manifest, arrays):
-        task = Task(with_behaviour(settings, manifest["settings"]), entry.task, partitions, entry.lineage)
+        task = Task(with_journalled_settings(settings, manifest["settings"]), entry.task, partitions, entry.lineage)
         task.load_arrays(arrays)
     task.positions = {TopicPartition(topic, partition): offset for topic, partition, offset in manifest["positions"]}
     task.topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
-    task.mark = journal.Metadata(entry.seq, entry.chain)
+    task.mark = journal.Mark(entry.seq, entry.chain)
     task.snapshot_seq = entry.seq
     task.journal_offset = manifest["journal_offset"]
     task.now_ns = manifest.get("now", 0)

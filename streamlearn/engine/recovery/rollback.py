@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from streamlearn.codec.encode import encode_event
 from streamlearn.engine import commit
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.journal.lineage import goes_back_to, way
+from streamlearn.engine.journal.lineage import goes_back_to, path_to
 from streamlearn.engine.journal.reader import Entry, JournalReader
 from streamlearn.engine.recovery.restore import check_point, loaded
 from streamlearn.engine.tasks.event_records import event_record
@@ -42,7 +42,7 @@ class Choice(NamedTuple):
     until_ns: int | None = None
 
 
-class Plan(NamedTuple):
+class RollbackPlan(NamedTuple):
     """A rollback that can be done.
 
     ``before`` is the committed point, ``entry`` the snapshot, ``taken_ns`` the journal's clock when it was taken, 0
@@ -52,7 +52,7 @@ class Plan(NamedTuple):
 
     task: int
     partitions: tuple[TopicPartition, ...]
-    before: journal.Metadata
+    before: journal.Mark
     entry: SnapshotEntry
     taken_ns: int
     last_ns: int
@@ -60,7 +60,9 @@ class Plan(NamedTuple):
     forgotten: int | None
 
 
-def plan_rollback(settings: Settings, source: Source, store: SnapshotStore, number: int, choice: Choice) -> Plan:
+def plan_rollback(
+    settings: Settings, source: Source, store: SnapshotStore, number: int, choice: Choice
+) -> RollbackPlan:
     """Find the snapshot, prove that it is of the model's past and can be loaded, and change nothing.
 
     Parameters
@@ -88,7 +90,7 @@ def plan_rollback(settings: Settings, source: Source, store: SnapshotStore, numb
     if mark is None:
         raise UsageError(f"group {settings.kafka.group_id} has committed nothing: there is no model to roll back")
     entry, manifest, entries = _find(settings, source, store, number, choice, mark)
-    point = journal.Metadata(entry.seq, entry.chain)
+    point = journal.Mark(entry.seq, entry.chain)
     if point == mark:
         raise UsageError(f"{entry.path}: the model is at that point already")
     task = loaded(settings, store, entry, partitions)
@@ -98,12 +100,12 @@ def plan_rollback(settings: Settings, source: Source, store: SnapshotStore, numb
         )
     last = next((e.record for e in reversed(entries) if isinstance(e.record, journal.NumberedRecord)), None)
     try:
-        past = way(entries, point, entry.path)
+        past = path_to(entries, point, entry.path)
         records = [each.record for each in past if isinstance(each.record, journal.BatchRecord)]
         forgotten = sum(count for record in records for count in record.n)
     except SnapshotError:
         forgotten = None
-    return Plan(
+    return RollbackPlan(
         number,
         partitions,
         mark,
@@ -119,10 +121,10 @@ def roll_back(
     settings: Settings,
     source: Source,
     sink: Sink,
-    plan: Plan,
+    plan: RollbackPlan,
     clock: Callable[[], int] = time.time_ns,
     wait_seconds: float = 0.0,
-) -> journal.Metadata:
+) -> journal.Mark:
     """Do what was planned, and return the point at which the model then is.
 
     Parameters
@@ -164,7 +166,7 @@ def roll_back(
         reached = [journal.Position(*partition, offset) for partition, offset in sorted(positions.items())]
         now = max(clock(), plan.last_ns)
         record = journal.RollbackRecord(journal.VERSION, plan.task, mark.seq + 1, mark.chain, to, reached, now).sealed()
-        after = journal.Metadata(record.seq, record.chain)
+        after = journal.Mark(record.seq, record.chain)
         committed = {
             partition: entry._replace(metadata=str(after))
             for partition, entry in source.committed(plan.partitions).items()
@@ -202,7 +204,7 @@ def _partitions(settings: Settings, source: Source, number: int) -> tuple[TopicP
 
 
 def _find(
-    settings: Settings, source: Source, store: SnapshotStore, number: int, choice: Choice, mark: journal.Metadata
+    settings: Settings, source: Source, store: SnapshotStore, number: int, choice: Choice, mark: journal.Mark
 ) -> tuple[SnapshotEntry, dict[str, Any], list[Entry]]:
     """Return the snapshot that is meant, its manifest, and the journal behind it."""
     every = [entry for entry in store.list(settings.kafka.group_id, None, number) if entry.seq <= mark.seq]
@@ -259,7 +261,7 @@ def _proven(
     if at >= reader.log_start:
         check_point(entry, entries[0] if entries and entries[0].offset == at else None)
         entries = entries[1:]
-    elif not goes_back_to(entries, journal.Metadata(entry.seq, entry.chain)):
+    elif not goes_back_to(entries, journal.Mark(entry.seq, entry.chain)):
         # The journal no longer has its record; a snapshot of the same lineage that it has vouches for it.
         younger = [each for each in every if each.lineage == entry.lineage and each.seq > entry.seq]
         if not any(_is_in(reader, each, store) for each in younger):
@@ -312,7 +314,7 @@ def _joined(source: Source, partitions: Sequence[TopicPartition]) -> Any:
     )
 
 
-def _settle(source: Source, sink: Sink, plan: Plan, after: journal.Metadata, error: Exception) -> None:
+def _settle(source: Source, sink: Sink, plan: RollbackPlan, after: journal.Mark, error: Exception) -> None:
     """Find out what became of the transaction; raise unless it was committed."""
     sink.close()
     sink.open()
@@ -325,7 +327,7 @@ def _settle(source: Source, sink: Sink, plan: Plan, after: journal.Metadata, err
         raise OvertakenError(f"task {plan.task} is at {mark} now: a worker has run; nothing was changed") from error
 
 
-def _event(plan: Plan) -> ModelEvent:
+def _event(plan: RollbackPlan) -> ModelEvent:
     learned = plan.learned
     return ModelEvent(
         op=0,

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from streamlearn.engine.recovery.restore import manifest_of
 from streamlearn.engine.tasks.task import Task
-from streamlearn.snapshot.fork import Forked, can_fork
-from streamlearn.snapshot.huge_pages import LettingGo, big_regions, dense_regions, gather
+from streamlearn.snapshot.fork import ForkedProcess, can_fork
+from streamlearn.snapshot.huge_pages import PageReleaser, big_regions, dense_regions, gather
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 from streamlearn.state.arrays import copy_arrays
 
@@ -126,9 +126,9 @@ class SnapshotWriter:
 
         def write() -> None:
             arrays = task.arrays()
-            self._store.fill(begun, arrays, manifest, LettingGo(big_regions(arrays)).written)
+            self._store.fill(begun, arrays, manifest, PageReleaser(big_regions(arrays)).written)
 
-        child = Forked(write)
+        child = ForkedProcess(write)
 
         def finish() -> SnapshotEntry:
             try:

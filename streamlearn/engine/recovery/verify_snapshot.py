@@ -61,7 +61,7 @@ def prove(settings: Settings, source: Source, store: SnapshotStore, entry: Snaps
     positions = {TopicPartition(topic, partition): offset for topic, partition, offset in manifest["positions"]}
     restore = Restore(settings, source, _Before(store, entry), following=True)
     try:
-        task = restore.run(entry.task, sorted(positions), journal.Metadata(entry.seq, entry.chain), positions)
+        task = restore.run(entry.task, sorted(positions), journal.Mark(entry.seq, entry.chain), positions)
     except (OffsetLostError, OutOfReachError) as error:
         return Proof("recorded", str(error))
     origin = f"sequence {task.snapshot_seq}" if task.snapshot_seq else "the model's beginning"

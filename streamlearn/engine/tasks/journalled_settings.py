@@ -36,7 +36,7 @@ _CHANGEABLE = {
 }
 
 
-def behaviour_of(settings: Settings) -> dict[str, Any]:
+def journalled_settings_of(settings: Settings) -> dict[str, Any]:
     """Return the journalled settings as plain JSON values, by ``section.key``."""
     values: dict[str, Any] = {}
     for group in (_FIXED, _CHANGEABLE):
@@ -47,7 +47,7 @@ def behaviour_of(settings: Settings) -> dict[str, Any]:
     return dict(sorted(values.items()))
 
 
-def with_behaviour(settings: Settings, behaviour: Mapping[str, Any]) -> Settings:
+def with_journalled_settings(settings: Settings, behaviour: Mapping[str, Any]) -> Settings:
     """Return the settings with journalled values in the place of their own."""
     tree = settings.model_dump(by_alias=True)
     for name, value in behaviour.items():

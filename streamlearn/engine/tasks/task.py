@@ -17,11 +17,11 @@ from streamlearn.codec.encode import encode_event, encode_prediction
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.dead_letter_records import dead_letter, was_replayed
 from streamlearn.engine.tasks.event_records import event_record
-from streamlearn.engine.tasks.journalled_settings import behaviour_of
+from streamlearn.engine.tasks.journalled_settings import journalled_settings_of
 from streamlearn.engine.waiting.pending import EXPIRED, Entry, Pending
 from streamlearn.engine.waiting.truth_updates import merged, silent, truth_of
 from streamlearn.errors import RecordError
-from streamlearn.model.micro_batch import PlanResult, StoredInstance
+from streamlearn.model.micro_batch import MicroBatchResult, StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
@@ -46,8 +46,8 @@ class CommitPart(NamedTuple):
     task: int
     outputs: list[OutputRecord]
     positions: dict[TopicPartition, Committed]
-    before: journal.Metadata
-    after: journal.Metadata
+    before: journal.Mark
+    after: journal.Mark
 
 
 class Applied(NamedTuple):
@@ -97,7 +97,7 @@ class Task:
         self.pending = Pending(settings.labels)
         self.topics: dict[str, journal.TopicIdentity] = {}
         self.positions: dict[TopicPartition, int] = {}
-        self.mark = journal.Metadata(0, journal.FIRST_CHAIN)
+        self.mark = journal.Mark(0, journal.FIRST_CHAIN)
         self.journal_offset = -1
         self.preamble: list[bytes] = []
         self.passed_over: list[tuple[RawRecord, RecordError]] = []
@@ -106,12 +106,12 @@ class Task:
         self.rollback: journal.RollbackRecord | None = None
 
     @property
-    def behaviour(self) -> dict[str, Any]:
+    def journalled_settings(self) -> dict[str, Any]:
         """The journalled settings in force."""
-        return behaviour_of(self.settings)
+        return journalled_settings_of(self.settings)
 
     def change(self, settings: Settings) -> None:
-        """Let other settings hold from the next batch on; `behaviour.check_change` has allowed them."""
+        """Let other settings hold from the next batch on; `journalled_settings.check_change` has allowed them."""
         self.settings = settings
         self.model.rule = Rule.parse(settings.learner.rule)
         self.model.change(
@@ -130,7 +130,7 @@ class Task:
     def roll_back(self, record: journal.RollbackRecord) -> None:
         """Take the sequence number and the positions of a rollback; the state is that of the point it names."""
         self.positions = {TopicPartition(p.topic, p.partition): p.offset for p in record.positions}
-        self.mark = journal.Metadata(record.seq, record.chain)
+        self.mark = journal.Mark(record.seq, record.chain)
         self.now_ns = record.now
         self.rollback = record
 
@@ -186,7 +186,7 @@ class Batch:
         return self._task.pending.knows(identity)
 
     def add(self, record: RawRecord) -> None:
-        """Plan the next record."""
+        """MicroBatch the next record."""
         self._records.append(record)
         span = self._spans.get((record.topic, record.partition))
         if span is None:
@@ -253,7 +253,7 @@ class Batch:
             self._labels.append((self._learn(entry, before, after), record))
 
     def _learn(self, entry: Entry, before: Truth | None, after: Truth) -> int:
-        """Plan that all that is known of an instance is learnt; return the operation's number."""
+        """MicroBatch that all that is known of an instance is learnt; return the operation's number."""
         if before is None:
             operation = self._plan.learn(self._stored(entry), after)
             self._learns(entry, operation)
@@ -311,7 +311,7 @@ class Batch:
             chain.add(data)
         chain.add(journal.encode(body))
         chain.add(self._outcome(result))
-        mark = journal.Metadata(body.seq, chain.value())
+        mark = journal.Mark(body.seq, chain.value())
         record = journal.BatchRecord(body.v, body.task, body.seq, body.rng, body.n, body.crc, body.now, mark.chain)
         task.positions = ends
         task.mark = mark
@@ -338,12 +338,12 @@ class Batch:
         )
         return applied, journalled
 
-    def _outcome(self, result: PlanResult) -> bytes:
+    def _outcome(self, result: MicroBatchResult) -> bytes:
         """Return kind and verdict of every record, what became of late ones, and every answer's slots and logits."""
         parts = self._verdicts + [error.code.encode() for _, error in self._dead]
         return b"\0".join([*parts, result.outcome()])
 
-    def _outputs(self, result: PlanResult, lineage: str) -> list[OutputRecord]:
+    def _outputs(self, result: MicroBatchResult, lineage: str) -> list[OutputRecord]:
         topics = self._settings.topics
         rule, preset = self._settings.learner.rule, self._settings.learner.preset
         outputs: list[OutputRecord] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from streamlearn.source.base import RawRecord, TopicPartition
 
 
-class Aligner:
+class TimestampMerge:
     """Buffers polled records and hands them out in merged order.
 
     Parameters
@@ -113,6 +113,6 @@ class Aligner:
 
 def merged(records: Mapping[TopicPartition, list[RawRecord]], labels_topic: str) -> list[RawRecord]:
     """Return the records of complete ranges in the order in which they were applied."""
-    aligner = Aligner(labels_topic)
+    aligner = TimestampMerge(labels_topic)
     aligner.add(records)
     return list(aligner.take(aligner.buffered, 1 << 62))

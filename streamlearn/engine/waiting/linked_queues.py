@@ -1,4 +1,4 @@
-"""Queues of numbers in arrays: a number leaves from any place in constant time, and a fork has few pages to copy."""
+"""Linked queues of integers in arrays: any integer leaves in constant time, and a fork has few pages to copy."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ NOBODY = -1
 """What is first in an empty queue."""
 
 
-class Queues:
+class LinkedQueues:
     """So many queues over the same numbers from 0 on; a number is in at most one of them.
 
-    >>> queues = Queues(2)
+    >>> queues = LinkedQueues(2)
     >>> queues.reserve(3)
     >>> for number in range(3):
     ...     queues.append(0, number)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from streamlearn.codec.decode import Truth
-from streamlearn.engine.waiting.linked_queues import NOBODY, Queues
+from streamlearn.engine.waiting.linked_queues import NOBODY, LinkedQueues
 from streamlearn.engine.waiting.orphans import Orphans
 from streamlearn.engine.waiting.packed_bytes import PackedBytes
 from streamlearn.engine.waiting.truth_updates import truth_bytes, truth_of
@@ -103,8 +103,8 @@ class Pending:
         self._left_now: list[int] = []
         self.instances = PackedBytes()
         self.truths = PackedBytes()
-        self._order = Queues(2)
-        self._known = Queues(2)
+        self._order = LinkedQueues(2)
+        self._known = LinkedQueues(2)
         self._timestamps_array = np.zeros(0, np.int64)
         self._rows_array = np.zeros(0, np.int64)
         self._assumed_array = np.zeros(0, np.uint8)

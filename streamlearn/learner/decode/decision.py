@@ -33,7 +33,7 @@ from streamlearn.learner.decode.pool_scores import (
 )
 from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.decode.thresholds import Thresholds, ThresholdsState, thresholds_choose, thresholds_learn_row
-from streamlearn.learner.decode.tree_prior import ClusterTree, ClusterTreeState, cluster_tree_learn_row
+from streamlearn.learner.decode.tree_prior import TreePrior, TreePriorState, tree_prior_learn_row
 from streamlearn.learner.decode.utility import (
     BALANCED,
     POOL_SET,
@@ -56,7 +56,7 @@ class DecisionState(NamedTuple):
     """The states of everything that decides."""
 
     pool: LearnedPoolState
-    tree: ClusterTreeState
+    tree: TreePriorState
     utility: UtilityState
     share: FixedShareState
     thresholds: ThresholdsState
@@ -183,7 +183,7 @@ def decision_learn_row(
     if ready:
         utility_learn_row(state.utility, scratch.joint.candidates, truth, members.size)
     learned_pool_learn_row(state.pool, scratch.pool, members, labels, positives)
-    cluster_tree_learn_row(state.tree, tree, members)
+    tree_prior_learn_row(state.tree, tree, members)
 
 
 class Decision:
@@ -192,7 +192,7 @@ class Decision:
     def __init__(self, parts: int = BOTH, pooled_sets: int = CAPACITY) -> None:
         self._parts = parts
         self.pool = LearnedPool(pooled_sets)
-        self.tree = ClusterTree()
+        self.tree = TreePrior()
         self.utility = Utility()
         self.share = FixedShare()
         self.thresholds = Thresholds()
@@ -262,7 +262,7 @@ class Decision:
         """Return the largest size in bytes with that many labels."""
         return (
             LearnedPool.bytes_bound(labels)
-            + ClusterTree.bytes_bound(labels)
+            + TreePrior.bytes_bound(labels)
             + Utility.bytes_bound()
             + FixedShare.bytes_bound(labels)
             + Thresholds.bytes_bound(labels)

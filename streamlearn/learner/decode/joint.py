@@ -27,7 +27,7 @@ from streamlearn.learner.decode.pool_scores import LOG_SUM as POOL_LOG_SUM
 from streamlearn.learner.decode.pooled_sets import LENGTH
 from streamlearn.learner.decode.tree_inference import LOG_SUM as TREE_LOG_SUM
 from streamlearn.learner.decode.tree_inference import TreeScratch, tree_infer_row, tree_log_score, tree_scratch
-from streamlearn.learner.decode.tree_prior import ClusterTreeState, cluster_tree_log_prior
+from streamlearn.learner.decode.tree_prior import TreePriorState, tree_prior_log_prior
 from streamlearn.learner.decode.utility import (
     CANDIDATES,
     F1_SET,
@@ -98,14 +98,14 @@ def joint_scratch(labels: int, parts: int = BOTH) -> JointScratch:
 def _posterior(
     pool: LearnedPoolState,
     pooled: LearnedPoolScratch,
-    state: ClusterTreeState,
+    state: TreePriorState,
     tree: TreeState,
     scratch: JointScratch,
     members: np.ndarray,
 ) -> float:
     """Return the joint probability of a label set, int32[k] ascending."""
     size = members.size
-    score = tree_log_score(scratch.tree, cluster_tree_log_prior(state, tree, members), members, size)
+    score = tree_log_score(scratch.tree, tree_prior_log_prior(state, tree, members), members, size)
     share = scratch.result[TREE_SHARE]
     probability = share * exp64(score - scratch.tree.result[TREE_LOG_SUM])
     return probability + (1.0 - share) * learned_pool_posterior(pool, pooled, members)
@@ -142,7 +142,7 @@ def joint_predict_row(
     pool: LearnedPoolState,
     pooled: LearnedPoolScratch,
     best: int,
-    state: ClusterTreeState,
+    state: TreePriorState,
     tree: TreeState,
     scratch: JointScratch,
     logits: np.ndarray,

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.decode.tree_prior import INDEPENDENT, POOLED, ClusterTreeState
+from streamlearn.learner.decode.tree_prior import INDEPENDENT, POOLED, TreePriorState
 from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
 from streamlearn.learner.partition.code_length import MAXIMUM_PATTERNS
 from streamlearn.numerics.exp_log import exp32, exp64, log64
@@ -230,7 +230,7 @@ def _sum_of_node(
 
 
 @kernel
-def _infer_node(state: ClusterTreeState, tree: TreeState, node: int, scratch: TreeScratch) -> None:
+def _infer_node(state: TreePriorState, tree: TreeState, node: int, scratch: TreeScratch) -> None:
     """Find the best label set below a node and the sum over all of them, from what is known of its children."""
     pattern = state.nodes.pattern[node]
     patterns = int(state.nodes.pattern_count[node])
@@ -272,7 +272,7 @@ def _infer_node(state: ClusterTreeState, tree: TreeState, node: int, scratch: Tr
 
 @kernel
 def tree_infer_row(
-    state: ClusterTreeState,
+    state: TreePriorState,
     tree: TreeState,
     scratch: TreeScratch,
     logits: np.ndarray,

@@ -33,7 +33,7 @@ from streamlearn.learner.partition.code_length import (
     node_escape,
     update_node,
 )
-from streamlearn.learner.partition.recent_label_sets import linear_replay
+from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
 from streamlearn.numerics.exp_log import log64
 
 REFILL_ROWS = 2_000
@@ -54,7 +54,7 @@ _COUNTS = (
 )
 
 
-class ClusterTreeState(NamedTuple):
+class TreePriorState(NamedTuple):
     """Counts of the nodes, and what follows from them.
 
     Attributes
@@ -80,7 +80,7 @@ class ClusterTreeState(NamedTuple):
 
 
 @kernel
-def refresh_node(state: ClusterTreeState, tree: TreeState, node: int | np.int64) -> None:
+def refresh_node(state: TreePriorState, tree: TreeState, node: int | np.int64) -> None:
     """Bring what follows from a node's counts, but for the roots of its patterns, up to date."""
     children = np.int64(tree.child_count[node])
     none = 1.0
@@ -97,14 +97,14 @@ def refresh_node(state: ClusterTreeState, tree: TreeState, node: int | np.int64)
 
 
 @kernel
-def refresh_patterns(state: ClusterTreeState, node: int | np.int64) -> None:
+def refresh_patterns(state: TreePriorState, node: int | np.int64) -> None:
     """Bring the roots of all patterns of a node up to date."""
     for k in range(state.nodes.pattern_count[node]):
         state.pattern_root[node, k] = np.sqrt(state.nodes.pattern_weight[node, k])
 
 
 @kernel
-def cluster_tree_refresh(state: ClusterTreeState, tree: TreeState) -> None:
+def tree_prior_refresh(state: TreePriorState, tree: TreeState) -> None:
     """Derive everything anew from the counts."""
     for node in range(tree.size[NODES]):
         refresh_patterns(state, node)
@@ -112,7 +112,7 @@ def cluster_tree_refresh(state: ClusterTreeState, tree: TreeState) -> None:
 
 
 @kernel
-def cluster_tree_learn_row(state: ClusterTreeState, tree: TreeState, members: np.ndarray) -> None:
+def tree_prior_learn_row(state: TreePriorState, tree: TreeState, members: np.ndarray) -> None:
     """Learn from one complete label set.
 
     Parameters
@@ -136,16 +136,16 @@ def cluster_tree_learn_row(state: ClusterTreeState, tree: TreeState, members: np
 
 
 @kernel
-def cluster_tree_learn_rows(
-    state: ClusterTreeState, tree: TreeState, offsets: np.ndarray, members: np.ndarray, first: int
+def tree_prior_learn_rows(
+    state: TreePriorState, tree: TreeState, offsets: np.ndarray, members: np.ndarray, first: int
 ) -> None:
     """Learn from rows ``first`` on, of rows ``members[offsets[i]:offsets[i + 1]]`` (int32; offsets int64[rows + 1])."""
     for i in range(first, len(offsets) - 1):
-        cluster_tree_learn_row(state, tree, members[offsets[i] : offsets[i + 1]])
+        tree_prior_learn_row(state, tree, members[offsets[i] : offsets[i + 1]])
 
 
 @kernel
-def cluster_tree_begin_label(state: ClusterTreeState, tree: TreeState, label: int) -> None:
+def tree_prior_begin_label(state: TreePriorState, tree: TreeState, label: int) -> None:
     """Follow the tree in which a label has found a place: the nodes above it have one more child."""
     node = np.int64(tree.leaf_parent[label])
     while node >= 0:
@@ -154,7 +154,7 @@ def cluster_tree_begin_label(state: ClusterTreeState, tree: TreeState, label: in
 
 
 @kernel
-def cluster_tree_log_prior(state: ClusterTreeState, tree: TreeState, members: np.ndarray) -> float:
+def tree_prior_log_prior(state: TreePriorState, tree: TreeState, members: np.ndarray) -> float:
     """Return the log weight of a label set (int32[k]): its prior to the power a but for the escapes, in nats."""
     nodes = state.nodes
     active = activate_row(tree, nodes, members)
@@ -175,7 +175,7 @@ def cluster_tree_log_prior(state: ClusterTreeState, tree: TreeState, members: np
     return total
 
 
-class ClusterTree:
+class TreePrior:
     """Owns the counts of the current tree's nodes and follows the partition when that changes."""
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ class ClusterTree:
             return
         self.grow(len(partition.state.tree.leaf_parent))
         for label in range(int(self._followed[LABELS]), partition.known):
-            cluster_tree_begin_label(self.state, partition.state.tree, label)
+            tree_prior_begin_label(self.state, partition.state.tree, label)
         self._followed[LABELS] = partition.known
 
     def refill(self, partition: Partition) -> None:
@@ -218,10 +218,10 @@ class ClusterTree:
         for derived in (self.state.pattern_root, self.state.odds_root, self.state.scale):
             derived.fill(0.0)
         tree = partition.state.tree
-        cluster_tree_refresh(self.state, tree)
-        offsets, members = linear_replay(partition.state.replay)
+        tree_prior_refresh(self.state, tree)
+        offsets, members = linear_recent_sets(partition.state.replay)
         first = max(len(offsets) - 1 - REFILL_ROWS, 0)
-        cluster_tree_learn_rows(self.state, tree, offsets, members, first)
+        tree_prior_learn_rows(self.state, tree, offsets, members, first)
         self._followed[:] = (partition.version, partition.known)
 
     def arrays(self, partition: Partition) -> dict[str, np.ndarray]:
@@ -257,7 +257,7 @@ class ClusterTree:
             target.fill(name == "increment")
             target[:nodes] = arrays[name]
         self._followed[:] = arrays["followed"]
-        cluster_tree_refresh(self.state, tree)
+        tree_prior_refresh(self.state, tree)
 
     @staticmethod
     def bytes_bound(maximum_labels: int) -> int:
@@ -265,8 +265,8 @@ class ClusterTree:
         return node_capacity(maximum_labels) * (20 * MAXIMUM_PATTERNS + 16 * MAXIMUM_CHILDREN + 64)
 
 
-def _room(nodes: int) -> ClusterTreeState:
-    return ClusterTreeState(
+def _room(nodes: int) -> TreePriorState:
+    return TreePriorState(
         fresh_states(nodes),
         np.zeros((nodes, MAXIMUM_PATTERNS)),
         np.zeros((nodes, MAXIMUM_CHILDREN)),

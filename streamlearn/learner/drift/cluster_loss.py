@@ -24,12 +24,12 @@ from streamlearn.learner.drift.detectors import (
     ADWIN,
     ASKED,
     BETTER,
-    FOREIGN,
     NONE,
+    RIVER,
     WAITS,
     WORSE,
-    MonitorScratch,
-    WatchState,
+    ClusterLossScratch,
+    DriftState,
 )
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
 from streamlearn.learner.event_buffer import DRIFT, NOTHING, RETEST, EventBuffer, note_event
@@ -38,7 +38,7 @@ from streamlearn.learner.partition.clusters import NEVER, NOW
 
 @kernel
 def note_alarm(
-    watch: WatchState,
+    watch: DriftState,
     cluster: int | np.int64,
     before: float,
     after: float,
@@ -68,9 +68,9 @@ def note_alarm(
 
 
 @kernel
-def monitors_learn_row(
-    watch: WatchState,
-    scratch: MonitorScratch,
+def cluster_loss_learn_row(
+    watch: DriftState,
+    scratch: ClusterLossScratch,
     cluster_of: np.ndarray,
     clusters: int,
     probabilities: np.ndarray,
@@ -84,7 +84,7 @@ def monitors_learn_row(
     """Give each cluster's loss to its detector and note the alarms; return whether the owner has to act.
 
     It has to test the partition when an alarm has asked for it, now or while it was too early, and to look at the
-    losses itself after every row if the detectors are foreign.
+    losses itself after every row if the detectors are river.
 
     ``probabilities`` float32[labels] are the mixture's before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
     ``cluster_of`` int32[labels]; ``testable`` is what `partition_testable` says of this row.
@@ -104,7 +104,7 @@ def monitors_learn_row(
             scratch.known[cluster] = 1
     for cluster in range(clusters):
         scratch.loss[cluster] /= max(1.0, scratch.union[cluster])
-    if watch.detector == FOREIGN:
+    if watch.detector == RIVER:
         return True
     for cluster in range(clusters):
         if not scratch.known[cluster]:

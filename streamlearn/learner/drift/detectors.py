@@ -25,17 +25,17 @@ from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_names import DriftPart, join_parts
 from streamlearn.state.lazy_arrays import parts_of
 
-DETECTORS = ("none", "adwin", "page_hinkley", "foreign")
-"""Kinds of detectors; ``foreign`` ones are objects that kernels cannot call."""
+DETECTORS = ("none", "adwin", "page_hinkley", "river")
+"""Kinds of detectors; ``river`` ones are objects that kernels cannot call."""
 
-NONE, ADWIN, PAGE_HINKLEY, FOREIGN = range(len(DETECTORS))
+NONE, ADWIN, PAGE_HINKLEY, RIVER = range(len(DETECTORS))
 BETTER, WORSE = 0, 1
 ASKED, WAITS = 0, 1
 SLACK = 0.01
 VARIANCE = 1.0 / 16.0
 
 
-class MonitorScratch(NamedTuple):
+class ClusterLossScratch(NamedTuple):
     """Per row and cluster: ``loss`` and ``union`` float64, its loss and the denominator in it; ``known`` uint8, whether
     any label's truth is known."""
 
@@ -44,12 +44,12 @@ class MonitorScratch(NamedTuple):
     known: np.ndarray
 
 
-def monitor_scratch(clusters: int) -> MonitorScratch:
+def cluster_loss_scratch(clusters: int) -> ClusterLossScratch:
     """Return memory for that many clusters."""
-    return MonitorScratch(np.zeros(clusters), np.zeros(clusters), np.zeros(clusters, np.uint8))
+    return ClusterLossScratch(np.zeros(clusters), np.zeros(clusters), np.zeros(clusters, np.uint8))
 
 
-class WatchState(NamedTuple):
+class DriftState(NamedTuple):
     """What the kernels read and write.
 
     Attributes
@@ -74,7 +74,7 @@ class WatchState(NamedTuple):
     cooldown_rows: int
 
 
-class Watch:
+class DriftDetectors:
     """Holds, names and resizes the detectors.
 
     Parameters
@@ -84,7 +84,7 @@ class Watch:
     significance
         Chance of a false alarm at a check over all that is watched, in (0, 1).
     cooldown_rows
-        As in `WatchState`, at least 0; 0 merges nothing.
+        As in `DriftState`, at least 0; 0 merges nothing.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class Watch:
         self._significance = significance
         self._adwin = Adwin(0)
         self._page_hinkley = PageHinkley(0, delta=SLACK)
-        self.state = WatchState(
+        self.state = DriftState(
             self._adwin.state,
             self._page_hinkley.state,
             np.full((0, 2), -1, np.int64),
@@ -121,11 +121,13 @@ class Watch:
         self.state = self.state._replace(detector=_place(detector), cooldown_rows=cooldown_rows)
         self.resize(self.clusters)
 
-    def learn_row(self, scratch: MonitorScratch, operation: int, row: int, testable: int, events: EventBuffer) -> None:
-        """Give the losses to detectors that kernels cannot call; the arguments are as in `monitors_learn_row`."""
+    def learn_row(
+        self, scratch: ClusterLossScratch, operation: int, row: int, testable: int, events: EventBuffer
+    ) -> None:
+        """Give the losses to detectors that kernels cannot call; the arguments are as in `cluster_loss_learn_row`."""
 
     def restart(self, clusters: int) -> None:
-        """Watch other clusters: every detector is empty and none has reported anything."""
+        """DriftDetectors other clusters: every detector is empty and none has reported anything."""
         self.resize(0)
         self.resize(clusters)
 
@@ -153,7 +155,7 @@ class Watch:
         self.state = self.state._replace(adwin=self._adwin.state, page_hinkley=self._page_hinkley.state)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the state by name; foreign detectors are not part of it."""
+        """Return the state by name; river detectors are not part of it."""
         arrays = {"noted": self.state.noted, "retest": self.state.retest}
         for part in (self._adwin, self._page_hinkley):
             if part.detectors:

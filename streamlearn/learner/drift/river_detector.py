@@ -11,14 +11,14 @@ from collections import deque
 
 from river import base
 
-from streamlearn.learner.drift.cluster_loss import MonitorScratch, note_alarm
-from streamlearn.learner.drift.detectors import Watch
+from streamlearn.learner.drift.cluster_loss import ClusterLossScratch, note_alarm
+from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.event_buffer import EventBuffer
 
 RECENT = 30
 
 
-class ForeignWatch(Watch):
+class RiverDetectors(DriftDetectors):
     """Watches with copies of a river detector, which come without a share of the error budget: it is theirs to keep.
 
     Parameters
@@ -26,19 +26,19 @@ class ForeignWatch(Watch):
     detector
         What is copied; it is not changed itself.
     cooldown_rows
-        As in `Watch`.
+        As in `DriftDetectors`.
 
     ``copies`` has one for each cluster.
     """
 
     def __init__(self, detector: base.DriftDetector, cooldown_rows: int = 100) -> None:
-        super().__init__("foreign", cooldown_rows=cooldown_rows)
+        super().__init__("river", cooldown_rows=cooldown_rows)
         self._foreign = detector
         self.copies: list[Copy] = []
 
     def change(self, detector: str, significance: float, cooldown_rows: int) -> None:
         """Let another cooldown hold from the next row on; the detectors stay."""
-        super().change("foreign", significance, cooldown_rows)
+        super().change("river", significance, cooldown_rows)
 
     def resize(self, clusters: int) -> None:
         """Change the number of clusters; those that stay keep their detectors, new ones get a new copy."""
@@ -47,7 +47,9 @@ class ForeignWatch(Watch):
         while len(self.copies) < clusters:
             self.copies.append(Copy(self._foreign.clone()))
 
-    def learn_row(self, scratch: MonitorScratch, operation: int, row: int, testable: int, events: EventBuffer) -> None:
+    def learn_row(
+        self, scratch: ClusterLossScratch, operation: int, row: int, testable: int, events: EventBuffer
+    ) -> None:
         """Give each cluster's loss, in the scratch, to its detector and note the alarms."""
         for cluster, copy in enumerate(self.copies):
             if not scratch.known[cluster] or not copy.update(float(scratch.loss[cluster])):

@@ -1,7 +1,7 @@
-"""The panel: all experts together, each with its place among the mixer's inputs.
+"""The ensemble: all experts together, each with its row of the logit matrix that the mixer takes.
 
-Which experts sit on the panel is a setting. An expert that does not has empty arrays and place -1, so that every choice
-runs the same compiled code. The label rates always sit: others lean on the slow one.
+Which experts are enabled is a setting. A disabled expert has empty arrays and logit row -1, so that every choice runs
+the same compiled code. The label rates are always enabled: other experts use the slow rate as a prior.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from streamlearn.learner.experts.constant_step_linear import (
 )
 from streamlearn.learner.experts.label_history import (
     FEATURES_AT_MOST,
-    Burst,
-    BurstState,
-    burst_begin_label,
-    burst_features,
-    burst_learn_row,
-    burst_predict_row,
+    LabelHistory,
+    LabelHistoryState,
+    label_history_begin_label,
+    label_history_features,
+    label_history_learn_row,
+    label_history_predict_row,
 )
 from streamlearn.learner.experts.label_tree import (
     TREE_BYTES,
@@ -47,17 +47,17 @@ from streamlearn.learner.experts.label_tree import (
 )
 from streamlearn.learner.experts.linear_logits import LANES
 from streamlearn.learner.experts.logit_rows import (
-    BURST,
     CLOSE_VOTE,
     FAST_LINEAR,
     FAST_RATE,
+    INITIAL_WEIGHT_SUM,
+    INITIAL_WEIGHTS,
+    LABEL_HISTORY,
     LABEL_TREE,
-    MIXED_FIRST,
-    MIXED_FIRST_SUM,
+    LOGIT_ROWS,
     NAIVE_BAYES,
     NAMES,
-    SEATS,
-    SECOND_SEATS,
+    SECOND_LOGIT_ROWS,
     SLOW_LINEAR,
     SLOW_RATE,
     SOFTMAX,
@@ -93,25 +93,25 @@ _PART_OF = {
 """Where a snapshot keeps the experts that have something for each column."""
 
 
-class PanelState(NamedTuple):
-    """The experts' states, and ``seat`` int64[11]: the row of the logits that each expert writes, -1 when it is off."""
+class EnsembleState(NamedTuple):
+    """The experts' states, and ``logit_row`` int64[11]: the row of the logits that each writes, -1 when disabled."""
 
-    seat: np.ndarray
+    logit_row: np.ndarray
     rates: RatesState
     slow: AdaGradState
     softmax: AdaGradState
     fast: ConstantStepState
     neighbours: NeighboursState
     naive_bayes: NaiveBayesState
-    burst: BurstState
+    label_history: LabelHistoryState
     label_tree: LabelTreeState
 
 
-class PanelScratch(NamedTuple):
+class EnsembleScratch(NamedTuple):
     """Memory of one row: ``logits`` float32[experts, labels]; ``gradient`` and ``ratio`` float32[labels]; ``metric``
     float32[columns], the instance as the neighbours see it, which the row's learning takes from its prediction;
-    ``recent_columns`` int32 and ``recent_values`` float32 of ``recent_size`` int64[1] entries, the burst expert's view
-    of the label sets before."""
+    ``recent_columns`` int32 and ``recent_values`` float32 of ``recent_size`` int64[1] entries, the features
+    of the label history."""
 
     logits: np.ndarray
     gradient: np.ndarray
@@ -125,38 +125,40 @@ class PanelScratch(NamedTuple):
 
 
 @kernel
-def panel_recall(state: PanelState, scratch: PanelScratch, labels: int) -> None:
+def ensemble_recall(state: EnsembleState, scratch: EnsembleScratch, labels: int) -> None:
     """Take the view of the recent label sets for a row that is predicted."""
     scratch.recent_size[0] = 0
-    if state.seat[BURST] >= 0:
-        scratch.recent_size[0] = burst_features(state.burst, labels, scratch.recent_columns, scratch.recent_values)
+    if state.logit_row[LABEL_HISTORY] >= 0:
+        scratch.recent_size[0] = label_history_features(
+            state.label_history, labels, scratch.recent_columns, scratch.recent_values
+        )
 
 
 @kernel
-def panel_predict_row(
-    state: PanelState, scratch: PanelScratch, entries: Entries, first: int, last: int, labels: int, features: int
+def ensemble_predict_row(
+    state: EnsembleState, scratch: EnsembleScratch, entries: Entries, first: int, last: int, labels: int, features: int
 ) -> None:
     """Fill ``scratch.logits`` for one instance, the ``entries`` from ``first`` to ``last``.
 
-    ``features`` counts the columns that learnt rows have used. What `panel_recall` left, or what a late row brings, is
-    in ``scratch``.
+    ``features`` counts the columns that learnt rows have used. ``scratch`` holds what `ensemble_recall` wrote, or what
+    a late row brings.
     """
     columns = entries.columns[first:last]
     values = entries.values[first:last]
     rarity_weighted = entries.rarity_weighted[first:last]
     logits = scratch.logits
-    seat = state.seat
-    rates_predict_row(state.rates, labels, logits[seat[FAST_RATE]], logits[seat[SLOW_RATE]])
-    if seat[SLOW_LINEAR] >= 0:
-        adagrad_predict_row(state.slow, columns, values, labels, logits[seat[SLOW_LINEAR]])
-    if seat[SOFTMAX] >= 0:
-        softmax_predict_row(state.softmax, columns, rarity_weighted, labels, logits[seat[SOFTMAX]])
-    if seat[FAST_LINEAR] >= 0:
-        constant_step_predict_row(state.fast, columns, values, labels, logits[seat[FAST_LINEAR]])
-    if seat[WIDE_VOTE] >= 0:
+    logit_row = state.logit_row
+    rates_predict_row(state.rates, labels, logits[logit_row[FAST_RATE]], logits[logit_row[SLOW_RATE]])
+    if logit_row[SLOW_LINEAR] >= 0:
+        adagrad_predict_row(state.slow, columns, values, labels, logits[logit_row[SLOW_LINEAR]])
+    if logit_row[SOFTMAX] >= 0:
+        softmax_predict_row(state.softmax, columns, rarity_weighted, labels, logits[logit_row[SOFTMAX]])
+    if logit_row[FAST_LINEAR] >= 0:
+        constant_step_predict_row(state.fast, columns, values, labels, logits[logit_row[FAST_LINEAR]])
+    if logit_row[WIDE_VOTE] >= 0:
         metric = scratch.metric[: last - first]
         neighbours_weigh_row(
-            state.slow.weight, columns, rarity_weighted, labels if seat[SLOW_LINEAR] >= 0 else 0, metric
+            state.slow.weight, columns, rarity_weighted, labels if logit_row[SLOW_LINEAR] >= 0 else 0, metric
         )
         neighbours_search_row(state.neighbours, scratch.neighbours, columns, metric)
         neighbours_predict_row(
@@ -164,10 +166,10 @@ def panel_predict_row(
             scratch.neighbours,
             state.rates.slow,
             labels,
-            logits[seat[WIDE_VOTE]],
-            logits[seat[CLOSE_VOTE]],
+            logits[logit_row[WIDE_VOTE]],
+            logits[logit_row[CLOSE_VOTE]],
         )
-    if seat[NAIVE_BAYES] >= 0:
+    if logit_row[NAIVE_BAYES] >= 0:
         naive_bayes_predict_row(
             state.naive_bayes,
             columns,
@@ -176,23 +178,29 @@ def panel_predict_row(
             labels,
             state.rates.slow,
             scratch.ratio,
-            logits[seat[NAIVE_BAYES]],
-            logits[seat[STRONGEST]],
+            logits[logit_row[NAIVE_BAYES]],
+            logits[logit_row[STRONGEST]],
         )
-    if seat[BURST] >= 0:
+    if logit_row[LABEL_HISTORY] >= 0:
         size = scratch.recent_size[0]
-        burst_predict_row(
-            state.burst, scratch.recent_columns[:size], scratch.recent_values[:size], labels, logits[seat[BURST]]
+        label_history_predict_row(
+            state.label_history,
+            scratch.recent_columns[:size],
+            scratch.recent_values[:size],
+            labels,
+            logits[logit_row[LABEL_HISTORY]],
         )
-    if seat[LABEL_TREE] >= 0:
+    if logit_row[LABEL_TREE] >= 0:
         bins = entries.bins[first:last]
-        label_tree_predict_row(state.label_tree, scratch.label_tree, columns, bins, labels, logits[seat[LABEL_TREE]])
+        label_tree_predict_row(
+            state.label_tree, scratch.label_tree, columns, bins, labels, logits[logit_row[LABEL_TREE]]
+        )
 
 
 @kernel
-def panel_learn_row(
-    state: PanelState,
-    scratch: PanelScratch,
+def ensemble_learn_row(
+    state: EnsembleState,
+    scratch: EnsembleScratch,
     entries: Entries,
     first: int,
     last: int,
@@ -202,7 +210,7 @@ def panel_learn_row(
     labels: int,
     features: int,
 ) -> int:
-    """Let every expert learn the row that `panel_predict_row` saw last; return how many label trees were reset.
+    """Let every expert learn the row that `ensemble_predict_row` saw last; return how many label trees were reset.
 
     ``truth`` int8[labels] is 1, 0 or -1 (unknown); ``members`` int32 are the known positives, ascending.
     """
@@ -211,32 +219,32 @@ def panel_learn_row(
     rarity_weighted = entries.rarity_weighted[first:last]
     logits = scratch.logits
     gradient = scratch.gradient
-    seat = state.seat
+    logit_row = state.logit_row
     resets = 0
-    if seat[SLOW_LINEAR] >= 0:
-        adagrad_learn_row(state.slow, columns, values, truth, logits[seat[SLOW_LINEAR]], labels, gradient)
-    if seat[SOFTMAX] >= 0 and complete:
+    if logit_row[SLOW_LINEAR] >= 0:
+        adagrad_learn_row(state.slow, columns, values, truth, logits[logit_row[SLOW_LINEAR]], labels, gradient)
+    if logit_row[SOFTMAX] >= 0 and complete:
         softmax_learn_row(
-            state.softmax, columns, rarity_weighted, truth, members.size, logits[seat[SOFTMAX]], labels, gradient
+            state.softmax, columns, rarity_weighted, truth, members.size, logits[logit_row[SOFTMAX]], labels, gradient
         )
-    if seat[FAST_LINEAR] >= 0:
-        constant_step_learn_row(state.fast, columns, values, truth, logits[seat[FAST_LINEAR]], labels, gradient)
-    if seat[WIDE_VOTE] >= 0:
+    if logit_row[FAST_LINEAR] >= 0:
+        constant_step_learn_row(state.fast, columns, values, truth, logits[logit_row[FAST_LINEAR]], labels, gradient)
+    if logit_row[WIDE_VOTE] >= 0:
         window_push(state.neighbours, columns, scratch.metric[: last - first], truth, members, complete, labels)
-    if seat[NAIVE_BAYES] >= 0:
+    if logit_row[NAIVE_BAYES] >= 0:
         naive_bayes_learn_row(state.naive_bayes, columns, values, members)
-    if seat[BURST] >= 0:
+    if logit_row[LABEL_HISTORY] >= 0:
         size = scratch.recent_size[0]
-        burst_learn_row(
-            state.burst,
+        label_history_learn_row(
+            state.label_history,
             scratch.recent_columns[:size],
             scratch.recent_values[:size],
             truth,
-            logits[seat[BURST]],
+            logits[logit_row[LABEL_HISTORY]],
             labels,
             gradient,
         )
-    if seat[LABEL_TREE] >= 0:
+    if logit_row[LABEL_TREE] >= 0:
         resets = label_tree_learn_row(
             state.label_tree,
             scratch.label_tree,
@@ -246,36 +254,36 @@ def panel_learn_row(
             complete,
             labels,
             features,
-            logits[seat[SLOW_RATE]],
+            logits[logit_row[SLOW_RATE]],
         )
     rates_learn_row(state.rates, truth, labels, complete)
     return resets
 
 
 @kernel
-def panel_begin_label(state: PanelState, label: int, bias: float) -> None:
+def ensemble_begin_label(state: EnsembleState, label: int, bias: float) -> None:
     """Give a label that joins after rows were learnt its start with every expert."""
-    seat = state.seat
+    logit_row = state.logit_row
     rates_begin_label(state.rates, label)
-    if seat[SLOW_LINEAR] >= 0:
+    if logit_row[SLOW_LINEAR] >= 0:
         adagrad_begin_label(state.slow, label, bias)
-    if seat[SOFTMAX] >= 0:
+    if logit_row[SOFTMAX] >= 0:
         adagrad_begin_label(state.softmax, label, bias)
-    if seat[FAST_LINEAR] >= 0:
+    if logit_row[FAST_LINEAR] >= 0:
         constant_step_begin_label(state.fast, label, bias)
-    if seat[BURST] >= 0:
-        burst_begin_label(state.burst, label, bias)
-    if seat[LABEL_TREE] >= 0:
+    if logit_row[LABEL_HISTORY] >= 0:
+        label_history_begin_label(state.label_history, label, bias)
+    if logit_row[LABEL_TREE] >= 0:
         label_tree_begin_label(state.label_tree, label)
 
 
-class Panel:
+class Ensemble:
     """Owns the experts.
 
     Parameters
     ----------
     names:
-        The experts that sit on it, of `seats.NAMES`; both rates always do.
+        The experts that sit on it, of `logit_rows.NAMES`; both rates always do.
     """
 
     def __init__(self, names: Collection[str] = NAMES) -> None:
@@ -286,23 +294,27 @@ class Panel:
         self.fast = ConstantStep()
         self.neighbours = Neighbours()
         self.naive_bayes = NaiveBayes()
-        self.burst = Burst()
+        self.label_history = LabelHistory()
         self.label_tree = LabelTrees(TREE_BYTES if "label_tree" in self.names else 0)
-        seats = [seat for seat in SEATS if SECOND_SEATS.get(seat, seat) in self.names]
-        self.seats = len(seats)
+        logit_rows = [
+            logit_row for logit_row in LOGIT_ROWS if SECOND_LOGIT_ROWS.get(logit_row, logit_row) in self.names
+        ]
+        self.logit_rows = len(logit_rows)
         total = 0.0
-        for seat in seats:
-            total += MIXED_FIRST[seat]
-        self.start = [MIXED_FIRST_SUM * MIXED_FIRST[seat] / total for seat in seats]
+        for logit_row in logit_rows:
+            total += INITIAL_WEIGHTS[logit_row]
+        self.start = [INITIAL_WEIGHT_SUM * INITIAL_WEIGHTS[logit_row] / total for logit_row in logit_rows]
         """What each expert's logit counts in the mixture before any row."""
         self._metric = np.zeros(0, np.float32)
         self._row = self._row_memory(0)
-        self._seat = np.array([seats.index(seat) if seat in seats else -1 for seat in SEATS], np.int64)
+        self._logit_row = np.array(
+            [logit_rows.index(logit_row) if logit_row in logit_rows else -1 for logit_row in LOGIT_ROWS], np.int64
+        )
 
-    def _row_memory(self, labels: int) -> PanelScratch:
+    def _row_memory(self, labels: int) -> EnsembleScratch:
         room = (labels + LANES - 1) // LANES * LANES
-        return PanelScratch(
-            np.zeros((self.seats, room), np.float32),
+        return EnsembleScratch(
+            np.zeros((self.logit_rows, room), np.float32),
             np.zeros(room, np.float32),
             np.zeros(room, np.float32),
             self._metric,
@@ -314,7 +326,7 @@ class Panel:
         )
 
     def _columned(self) -> dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees]:
-        """Return the experts on the panel that keep something for each column."""
+        """Return the experts on the ensemble that keep something for each column."""
         owners: dict[str, AdaGrad | ConstantStep | NaiveBayes | Neighbours | LabelTrees] = {
             "slow_linear": self.slow,
             "softmax": self.softmax,
@@ -332,28 +344,28 @@ class Panel:
             self._row = self._row_memory(labels)
         for owner in self._columned().values():
             owner.grow(features, labels)
-        if "burst" in self.names:
-            self.burst.grow(labels)
+        if "label_history" in self.names:
+            self.label_history.grow(labels)
         if "neighbours" in self.names:
             self._metric = grown(self._metric, features)
 
     @property
-    def state(self) -> PanelState:
+    def state(self) -> EnsembleState:
         """What the kernels take; anew after anything has grown."""
-        return PanelState(
-            self._seat,
+        return EnsembleState(
+            self._logit_row,
             self.rates.state,
             self.slow.state,
             self.softmax.state,
             self.fast.state,
             self.neighbours.state,
             self.naive_bayes.state,
-            self.burst.state,
+            self.label_history.state,
             self.label_tree.state,
         )
 
     @property
-    def scratch(self) -> PanelScratch:
+    def scratch(self) -> EnsembleScratch:
         """Memory of one row; anew after anything has grown."""
         return self._row._replace(
             metric=self._metric, neighbours=self.neighbours.scratch, label_tree=self.label_tree.scratch
@@ -363,8 +375,8 @@ class Panel:
         """Empty a slot."""
         for owner in self._columned().values():
             owner.retire(label)
-        if "burst" in self.names:
-            self.burst.retire(label)
+        if "label_history" in self.names:
+            self.label_history.retire(label)
 
     def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
         """Return the state of the columns and labels in use, by name."""
@@ -372,8 +384,8 @@ class Panel:
         for name, owner in self._columned().items():
             of_owner = owner.arrays() if isinstance(owner, Neighbours) else owner.arrays(features, labels)
             parts[_PART_OF[name]] = of_owner
-        if "burst" in self.names:
-            parts[ExpertPart.LABEL_HISTORY] = self.burst.arrays(labels)
+        if "label_history" in self.names:
+            parts[ExpertPart.LABEL_HISTORY] = self.label_history.arrays(labels)
         return join_parts(parts)
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
@@ -382,8 +394,8 @@ class Panel:
         self.rates.load_arrays(parts[ExpertPart.RATES], labels)
         for name, owner in self._columned().items():
             owner.load_arrays(parts.get(_PART_OF[name], {}), features, labels)
-        if "burst" in self.names:
-            self.burst.load_arrays(parts.get(ExpertPart.LABEL_HISTORY, {}), labels)
+        if "label_history" in self.names:
+            self.label_history.load_arrays(parts.get(ExpertPart.LABEL_HISTORY, {}), labels)
 
     @staticmethod
     def bytes_bound(names: Collection[str], features: int, labels: int) -> int:
@@ -394,7 +406,7 @@ class Panel:
             "fast_linear": ConstantStep.bytes_bound(features, labels),
             "neighbours": Neighbours.bytes_bound(features, labels),
             "naive_bayes": NaiveBayes.bytes_bound(features, labels),
-            "burst": Burst.bytes_bound(labels),
+            "label_history": LabelHistory.bytes_bound(labels),
             "label_tree": LabelTrees.bytes_bound(features, labels),
         }
         bound = Rates.bytes_bound(labels)

@@ -2,12 +2,12 @@
 
 | expert | a label that becomes known | a label whose truth was another one |
 |---|---|---|
-| linear experts, burst's regression | one step | one step with the new value |
+| linear experts, label_history's regression | one step | one step with the new value |
 | softmax | learns the row when all its labels are known for the first time | one step with the new value |
 | neighbours | the window's row knows it | the window's row knows the new value |
 | rates | move by it | as they were |
 | naive Bayes | the label's sums count the row | as they were |
-| burst's memory of the rows before, label trees | as they were | as they were |
+| label_history's memory of the rows before, label trees | as they were | as they were |
 
 Counts and rates of a value that turned out wrong stay: nothing is unlearnt.
 """
@@ -20,8 +20,15 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.experts.adagrad_linear import adagrad_learn_row
 from streamlearn.learner.experts.constant_step_linear import constant_step_learn_row
-from streamlearn.learner.experts.ensemble import PanelScratch, PanelState
-from streamlearn.learner.experts.logit_rows import BURST, FAST_LINEAR, NAIVE_BAYES, SLOW_LINEAR, SOFTMAX, WIDE_VOTE
+from streamlearn.learner.experts.ensemble import EnsembleScratch, EnsembleState
+from streamlearn.learner.experts.logit_rows import (
+    FAST_LINEAR,
+    LABEL_HISTORY,
+    NAIVE_BAYES,
+    SLOW_LINEAR,
+    SOFTMAX,
+    WIDE_VOTE,
+)
 from streamlearn.learner.experts.naive_bayes import naive_bayes_add_labels
 from streamlearn.learner.experts.neighbour_window import window_amend, window_find
 from streamlearn.learner.experts.rates import rates_learn_row
@@ -29,9 +36,9 @@ from streamlearn.learner.experts.softmax import softmax_correct_row, softmax_lea
 
 
 @kernel
-def panel_correct_row(
-    state: PanelState,
-    scratch: PanelScratch,
+def ensemble_correct_row(
+    state: EnsembleState,
+    scratch: EnsembleScratch,
     entries: Entries,
     changed: np.ndarray,
     added: np.ndarray,
@@ -43,7 +50,7 @@ def panel_correct_row(
     labels: int,
     row: int,
 ) -> None:
-    """Learn a second truth for the instance ``entries``, which `panel_predict_row` saw last.
+    """Learn a second truth for the instance ``entries``, which `ensemble_predict_row` saw last.
 
     Parameters
     ----------
@@ -61,47 +68,47 @@ def panel_correct_row(
     values = entries.values
     logits = scratch.logits
     gradient = scratch.gradient
-    seat = state.seat
-    if seat[SLOW_LINEAR] >= 0:
-        adagrad_learn_row(state.slow, columns, values, changed, logits[seat[SLOW_LINEAR]], labels, gradient)
-    if seat[SOFTMAX] >= 0 and completes:
+    logit_row = state.logit_row
+    if logit_row[SLOW_LINEAR] >= 0:
+        adagrad_learn_row(state.slow, columns, values, changed, logits[logit_row[SLOW_LINEAR]], labels, gradient)
+    if logit_row[SOFTMAX] >= 0 and completes:
         softmax_learn_row(
             state.softmax,
             columns,
             entries.rarity_weighted,
             truth,
             members.size,
-            logits[seat[SOFTMAX]],
+            logits[logit_row[SOFTMAX]],
             labels,
             gradient,
         )
-    elif seat[SOFTMAX] >= 0 and complete:
+    elif logit_row[SOFTMAX] >= 0 and complete:
         softmax_correct_row(
             state.softmax,
             columns,
             entries.rarity_weighted,
             changed,
             members.size,
-            logits[seat[SOFTMAX]],
+            logits[logit_row[SOFTMAX]],
             labels,
             gradient,
         )
-    if seat[FAST_LINEAR] >= 0:
-        constant_step_learn_row(state.fast, columns, values, changed, logits[seat[FAST_LINEAR]], labels, gradient)
-    if seat[WIDE_VOTE] >= 0:
+    if logit_row[FAST_LINEAR] >= 0:
+        constant_step_learn_row(state.fast, columns, values, changed, logits[logit_row[FAST_LINEAR]], labels, gradient)
+    if logit_row[WIDE_VOTE] >= 0:
         number = window_find(state.neighbours, row)
         if number >= 0:
             window_amend(state.neighbours, number, truth, members, complete, labels)
-    if seat[NAIVE_BAYES] >= 0:
+    if logit_row[NAIVE_BAYES] >= 0:
         naive_bayes_add_labels(state.naive_bayes, columns, values, added_members)
-    if seat[BURST] >= 0:
+    if logit_row[LABEL_HISTORY] >= 0:
         size = scratch.recent_size[0]
         adagrad_learn_row(
-            state.burst.adagrad,
+            state.label_history.adagrad,
             scratch.recent_columns[:size],
             scratch.recent_values[:size],
             changed,
-            logits[seat[BURST]],
+            logits[logit_row[LABEL_HISTORY]],
             labels,
             gradient,
         )

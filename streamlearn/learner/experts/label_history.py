@@ -1,4 +1,4 @@
-"""Burst: a logistic regression per label whose features are the label sets of the rows before.
+"""LabelHistory: a logistic regression per label whose features are the label sets of the rows before.
 
 An instance has two features for each label: at column 2 l, whether l was true in the last learnt row (1), and at column
 2 l + 1 its average a, which every row that knows l moves by a <- a + .3 (y - a), where it is above .05. An average
@@ -36,7 +36,7 @@ AVERAGES_AT_MOST = 40
 FEATURES_AT_MOST = PREVIOUS_AT_MOST + AVERAGES_AT_MOST
 
 
-class BurstState(NamedTuple):
+class LabelHistoryState(NamedTuple):
     """``adagrad`` with 2 labels columns; ``average`` float64[labels]; ``previous`` uint8[labels], 1 where the last
     learnt row had the label.
     """
@@ -47,7 +47,9 @@ class BurstState(NamedTuple):
 
 
 @kernel
-def burst_features(state: BurstState, labels: int, out_columns: np.ndarray, out_values: np.ndarray) -> int:
+def label_history_features(
+    state: LabelHistoryState, labels: int, out_columns: np.ndarray, out_values: np.ndarray
+) -> int:
     """Write the row's features, by column, to ``out_columns`` int32 and ``out_values`` float32; return their number.
 
     There has to be room for FEATURES_AT_MOST. They depend on learnt rows only: a truth that comes late is learnt with
@@ -79,14 +81,16 @@ def burst_features(state: BurstState, labels: int, out_columns: np.ndarray, out_
 
 
 @kernel
-def burst_predict_row(state: BurstState, columns: np.ndarray, values: np.ndarray, labels: int, out: np.ndarray) -> None:
-    """Write the logits to ``out`` float32[labels]; ``columns`` and ``values`` are those of `burst_features`."""
+def label_history_predict_row(
+    state: LabelHistoryState, columns: np.ndarray, values: np.ndarray, labels: int, out: np.ndarray
+) -> None:
+    """Write the logits to ``out`` float32[labels]; ``columns`` and ``values`` are those of `label_history_features`."""
     adagrad_predict_row(state.adagrad, columns, values, labels, out)
 
 
 @kernel
-def burst_learn_row(
-    state: BurstState,
+def label_history_learn_row(
+    state: LabelHistoryState,
     columns: np.ndarray,
     values: np.ndarray,
     truth: np.ndarray,
@@ -109,22 +113,22 @@ def burst_learn_row(
 
 
 @kernel
-def burst_begin_label(state: BurstState, label: int, bias: float) -> None:
+def label_history_begin_label(state: LabelHistoryState, label: int, bias: float) -> None:
     """Give a label that joins its bias; the rest is zero already."""
     adagrad_begin_label(state.adagrad, label, bias)
 
 
-class Burst:
-    """Owns the burst expert's regression and its memory of the rows before."""
+class LabelHistory:
+    """Owns the label_history expert's regression and its memory of the rows before."""
 
     def __init__(self) -> None:
         self.adagrad = AdaGrad(STEP, START)
-        self.state = BurstState(self.adagrad.state, np.zeros(0), np.zeros(0, np.uint8))
+        self.state = LabelHistoryState(self.adagrad.state, np.zeros(0), np.zeros(0, np.uint8))
 
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` labels."""
         self.adagrad.grow(2 * labels, labels)
-        self.state = BurstState(
+        self.state = LabelHistoryState(
             self.adagrad.state, grown(self.state.average, labels), grown(self.state.previous, labels)
         )
 

@@ -1,4 +1,4 @@
-"""The names of the experts, the seats that their logits take, and what each seat counts in the mixture at first."""
+"""The names of the experts, the rows of the logit matrix that they write, and the initial weight of each row."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ NAMES = (
     "fast_linear",
     "neighbours",
     "naive_bayes",
-    "burst",
+    "label_history",
     "label_tree",
 )
 """The experts; the neighbours have two votes, and naive Bayes has a second voice, its strongest column."""
-SEATS = (
+LOGIT_ROWS = (
     "fast_rate",
     "slow_rate",
     "slow_linear",
@@ -24,7 +24,7 @@ SEATS = (
     "close_vote",
     "naive_bayes",
     "strongest",
-    "burst",
+    "label_history",
     "label_tree",
 )
 (
@@ -37,14 +37,14 @@ SEATS = (
     CLOSE_VOTE,
     NAIVE_BAYES,
     STRONGEST,
-    BURST,
+    LABEL_HISTORY,
     LABEL_TREE,
-) = range(len(SEATS))
+) = range(len(LOGIT_ROWS))
 
-SECOND_SEATS = {"wide_vote": "neighbours", "close_vote": "neighbours", "strongest": "naive_bayes"}
+SECOND_LOGIT_ROWS = {"wide_vote": "neighbours", "close_vote": "neighbours", "strongest": "naive_bayes"}
 """Seats of experts with more than one logit."""
 
-MIXED_FIRST = {
+INITIAL_WEIGHTS = {
     "fast_rate": 0.05,
     "slow_rate": 0.05,
     "slow_linear": 0.05,
@@ -54,10 +54,10 @@ MIXED_FIRST = {
     "close_vote": 0.08,
     "naive_bayes": 0.08,
     "strongest": 0.11,
-    "burst": 0.05,
+    "label_history": 0.05,
     "label_tree": 0.12,
 }
-"""What each seat counts in the mixture before any row, up to a factor: halfway between equal weights and those that
-serve the first 400 rows of twelve streams best."""
+"""Weight of each logit row before any row is learnt, up to a factor: halfway between equal weights and those that serve
+the first 400 rows of twelve streams best."""
 
-MIXED_FIRST_SUM = 1.1
+INITIAL_WEIGHT_SUM = 1.1

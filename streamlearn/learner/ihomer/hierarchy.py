@@ -33,8 +33,8 @@ from streamlearn.learner.ihomer.state import (
     SEED,
     SPLITS,
     SWITCHED,
-    PaperScratch,
-    PaperState,
+    HierarchyScratch,
+    HierarchyState,
     index_clusters,
 )
 from streamlearn.learner.ihomer.trees import (
@@ -91,7 +91,7 @@ class ClusterAlarm:
 
 
 @kernel
-def _begin_cluster(state: PaperState, cluster: int) -> None:
+def _begin_cluster(state: HierarchyState, cluster: int) -> None:
     """Let the tree of a cluster begin anew with the labels that the cluster has."""
     labels = state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
     begin_tree(state.trees, state.regressions, state.adwin, state.rows, cluster, labels)
@@ -99,7 +99,7 @@ def _begin_cluster(state: PaperState, cluster: int) -> None:
 
 
 @kernel
-def paper_begin_label(state: PaperState, label: int) -> None:
+def ihomer_begin_label(state: HierarchyState, label: int) -> None:
     """Let a label join, as if no complete row so far had had it: it gets a cluster unless its slot had one.
 
     Call it for slots in their order, before the row that brings them is predicted. Room must be there (``grow``).
@@ -116,7 +116,7 @@ def paper_begin_label(state: PaperState, label: int) -> None:
 
 
 @kernel
-def paper_rebuild(state: PaperState) -> None:
+def ihomer_rebuild(state: HierarchyState) -> None:
     """Let the trees of clusters that have changed or raised an alarm begin anew."""
     index_clusters(state, state.partition.clock[KNOWN])
     for cluster in range(state.partition.clock[CLUSTERS]):
@@ -125,7 +125,7 @@ def paper_rebuild(state: PaperState) -> None:
         state.alarmed[cluster] = 0
 
 
-class PaperLearner:
+class Hierarchy:
     """Holds, names and grows the parts of the published method.
 
     Parameters
@@ -178,7 +178,7 @@ class PaperLearner:
         )
         clock = np.zeros(CLOCK, np.int64)
         clock[SEED], clock[PLANES_EVER] = seed, 1
-        self.state = PaperState(
+        self.state = HierarchyState(
             self._divisive.state,
             trees,
             regressions,
@@ -189,7 +189,7 @@ class PaperLearner:
             np.zeros(0, np.uint8),
             clock,
         )
-        self.scratch = PaperScratch(
+        self.scratch = HierarchyScratch(
             bins=np.zeros(0, np.uint8),
             dense=np.zeros(0, np.float32),
             slots=np.zeros(0, np.int32),
@@ -232,7 +232,7 @@ class PaperLearner:
         return {name: int(clock[place]) for name, place in names.items()}
 
     def grow(self, features: int, labels: int) -> None:
-        """Make room for this many columns and labels; labels join by ``paper_begin_label``.
+        """Make room for this many columns and labels; labels join by ``ihomer_begin_label``.
 
         ``labels`` are those known or about to join: they say which columns have room for weights.
         """
@@ -291,7 +291,7 @@ class PaperLearner:
             before, after = float(adwin.before[detector]), float(adwin.after[detector])
             alarms.append(ClusterAlarm(cluster, before, after, int(adwin.since[detector])))
         events = self._divisive.run_test()
-        paper_rebuild(self.state)
+        ihomer_rebuild(self.state)
         return alarms, events
 
     def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:

@@ -34,8 +34,8 @@ from streamlearn.learner.ihomer.state import (
     SPLITS,
     SWITCHED,
     TAKEN_OVER,
-    PaperScratch,
-    PaperState,
+    HierarchyScratch,
+    HierarchyState,
     is_pure,
     note_change,
 )
@@ -69,7 +69,7 @@ MOST_WEIGHT = 2.0**30
 
 
 @kernel
-def _note_planes(state: PaperState, cluster: Whole) -> None:
+def _note_planes(state: HierarchyState, cluster: Whole) -> None:
     """Remember the most leaves that any tree ever had."""
     for leaf in range(LEAVES):
         if state.trees.leaf_node[cluster, leaf] >= 0:
@@ -78,7 +78,7 @@ def _note_planes(state: PaperState, cluster: Whole) -> None:
 
 @kernel
 def _add_losses(
-    state: PaperState, scratch: PaperScratch, cluster: Whole, node: Whole, loss: float, weight: float
+    state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, node: Whole, loss: float, weight: float
 ) -> None:
     """Tell a leaf and the branches above it what it lost; a branch whose loss has grown begins an alternate subtree."""
     trees = state.trees
@@ -109,7 +109,7 @@ def _add_losses(
 
 
 @kernel
-def _compare_alternates(state: PaperState, scratch: PaperScratch, cluster: Whole, leaf_node: Whole) -> None:
+def _compare_alternates(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, leaf_node: Whole) -> None:
     """Let alternate subtrees above a leaf that are better take their branch's place, and drop those that are worse."""
     trees = state.trees
     labels = state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
@@ -136,7 +136,7 @@ def _compare_alternates(state: PaperState, scratch: PaperScratch, cluster: Whole
 
 
 @kernel
-def _test_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, node: Whole) -> None:
+def _test_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, node: Whole) -> None:
     """Split a leaf if Hoeffding's bound allows it."""
     trees = state.trees
     leaf = np.int64(trees.nodes[cluster, node, LEAF])
@@ -177,7 +177,7 @@ def _test_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, node: W
 
 
 @kernel
-def _count_row(state: PaperState, cluster: Whole, leaf: Whole, slots: np.ndarray, count: int, weight: int) -> None:
+def _count_row(state: HierarchyState, cluster: Whole, leaf: Whole, slots: np.ndarray, count: int, weight: int) -> None:
     """Count a row in a leaf that is watched."""
     trees = state.trees
     first = np.int64(trees.rows_plane[cluster, leaf]) * trees.sizes[WIDTH]
@@ -187,7 +187,7 @@ def _count_row(state: PaperState, cluster: Whole, leaf: Whole, slots: np.ndarray
 
 @kernel
 def _count_positive(
-    state: PaperState, cluster: Whole, leaf: Whole, label: Whole, slots: np.ndarray, count: int, weight: int
+    state: HierarchyState, cluster: Whole, leaf: Whole, label: Whole, slots: np.ndarray, count: int, weight: int
 ) -> None:
     """Count a row with a label in a leaf; without room for its counters the leaf is not watched any more."""
     trees = state.trees
@@ -208,7 +208,7 @@ def _count_positive(
 
 
 @kernel
-def _learn_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, node: Whole) -> None:
+def _learn_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, node: Whole) -> None:
     """Test a leaf that has learnt a row, when it is time; it is not watched for ever."""
     trees = state.trees
     leaf = np.int64(trees.nodes[cluster, node, LEAF])
@@ -221,7 +221,7 @@ def _learn_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, node: 
 
 
 @kernel
-def _watch_clusters(state: PaperState, scratch: PaperScratch, truth: np.ndarray, labels: int) -> int:
+def _watch_clusters(state: HierarchyState, scratch: HierarchyScratch, truth: np.ndarray, labels: int) -> int:
     """Give each cluster's detector 1 if its label set was wrong, else 0; return the number of alarms that say worse."""
     clusters = state.partition.clock[CLUSTERS]
     for cluster in range(clusters):
@@ -241,9 +241,9 @@ def _watch_clusters(state: PaperState, scratch: PaperScratch, truth: np.ndarray,
 
 
 @kernel
-def paper_learn_row(
-    state: PaperState,
-    scratch: PaperScratch,
+def ihomer_learn_row(
+    state: HierarchyState,
+    scratch: HierarchyScratch,
     columns: np.ndarray,
     values: np.ndarray,
     bins: np.ndarray,
@@ -252,7 +252,7 @@ def paper_learn_row(
     complete: bool,
     labels: int,
 ) -> int:
-    """Learn the row that `paper_predict_row` was called with last.
+    """Learn the row that `ihomer_predict_row` was called with last.
 
     A row whose truth is not complete teaches the regressions of its known labels, and nothing else.
 
@@ -263,7 +263,7 @@ def paper_learn_row(
 
     Returns
     -------
-    How many clusters have raised an alarm: see `paper_due`.
+    How many clusters have raised an alarm: see `ihomer_due`.
     """
     trees = state.trees
     clusters = state.partition.clock[CLUSTERS]
@@ -328,8 +328,8 @@ def paper_learn_row(
 
 
 @kernel
-def paper_due(state: PaperState) -> bool:
-    """Return whether ``PaperLearner.restructure`` must run before the next row: a period has ended, or an alarm."""
+def ihomer_due(state: HierarchyState) -> bool:
+    """Return whether ``Hierarchy.restructure`` must run before the next row: a period has ended, or an alarm."""
     is_due = divisive_due(state.partition)
     for cluster in range(state.partition.clock[CLUSTERS]):
         is_due = is_due or state.alarmed[cluster] > 0

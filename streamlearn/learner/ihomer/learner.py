@@ -10,11 +10,11 @@ from streamlearn.errors import SnapshotError
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent
 from streamlearn.learner.ihomer.divisive import DivisiveEvent
-from streamlearn.learner.ihomer.hierarchy import ClusterAlarm, PaperLearner, paper_begin_label
-from streamlearn.learner.ihomer.learn_row import paper_due
-from streamlearn.learner.ihomer.predict_row import paper_predict_row
+from streamlearn.learner.ihomer.hierarchy import ClusterAlarm, Hierarchy, ihomer_begin_label
+from streamlearn.learner.ihomer.learn_row import ihomer_due
+from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.ihomer.state import BEGUN, TAKEN_OVER
-from streamlearn.learner.ihomer.step import PaperStepScratch, PaperStepState, paper_step
+from streamlearn.learner.ihomer.step import IHomerStepScratch, IHomerStepState, ihomer_step
 from streamlearn.learner.operations import LEARN, Answers, Correction, Operations
 from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.learner.scores import probability
@@ -25,7 +25,7 @@ from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import parts_of
 
 
-class Paper(StreamLearner):
+class IHomerLearner(StreamLearner):
     """Owns the published method's state and walks operations.
 
     Parameters
@@ -39,7 +39,7 @@ class Paper(StreamLearner):
     minimum_support:
         Positives before a label may be predicted.
     partition:
-        Where the clusters come from, as `PaperLearner` has it.
+        Where the clusters come from, as `Hierarchy` has it.
     seed:
         Of whatever is random, at least 0.
     """
@@ -55,7 +55,7 @@ class Paper(StreamLearner):
         seed: int = 0,
     ) -> None:
         super().__init__(scores_top, minimum_support)
-        self._paper = PaperLearner(partition, seed=seed, maximum=maximum_labels)
+        self._paper = Hierarchy(partition, seed=seed, maximum=maximum_labels)
         self._positives = np.zeros(0, np.int64)
         self._learned = np.zeros(1, np.int64)
         self._logits = np.zeros(0, np.float32)
@@ -82,12 +82,12 @@ class Paper(StreamLearner):
 
     @property
     def counts(self) -> dict[str, int]:
-        """What has happened to the trees so far, as `PaperLearner.counts` has it."""
+        """What has happened to the trees so far, as `Hierarchy.counts` has it."""
         return self._paper.counts
 
     def _assemble(self) -> None:
-        self._state = PaperStepState(self._paper.state, self._positives, self._learned)
-        self._scratch = PaperStepScratch(
+        self._state = IHomerStepState(self._paper.state, self._positives, self._learned)
+        self._scratch = IHomerStepScratch(
             self._paper.scratch,
             self._logits,
             self._own,
@@ -123,18 +123,18 @@ class Paper(StreamLearner):
         self.labels = labels
         self._make_room(self.features, labels)
         for label in range(first, labels):
-            paper_begin_label(self._paper.state, label)
+            ihomer_begin_label(self._paper.state, label)
 
     def replace_label(self, slot: int) -> None:
         """Empty a slot and let another label join in it."""
         self._paper.retire(slot)
         self._positives[slot] = 0
-        paper_begin_label(self._paper.state, slot)
+        ihomer_begin_label(self._paper.state, slot)
 
     def _step(
         self, operations: Operations, answers: Answers, buffer: EventBuffer, position: int
     ) -> tuple[int, int | np.int64]:
-        return paper_step(
+        return ihomer_step(
             self._state,
             self._scratch,
             operations,
@@ -147,7 +147,7 @@ class Paper(StreamLearner):
 
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
         events = self._tree_events(operation)
-        if paper_due(self._paper.state):
+        if ihomer_due(self._paper.state):
             before = self.cluster_of.copy()
             alarms, tested = self._paper.restructure()
             events += [self._alarm_event(operation, alarm, before) for alarm in alarms]
@@ -240,7 +240,7 @@ class Paper(StreamLearner):
     def probabilities(self, entries: Entries) -> np.ndarray:
         """Return every label's probability for one instance, float64[labels]; nothing changes."""
         scratch = self._scratch
-        paper_predict_row(
+        ihomer_predict_row(
             self._paper.state,
             self._paper.scratch,
             entries.columns,
@@ -279,4 +279,4 @@ class Paper(StreamLearner):
     @staticmethod
     def bytes_bound(features: int, labels: int) -> int:
         """Return the largest size of the state in bytes with that many columns and labels."""
-        return PaperLearner.bytes_bound(features, labels) + 8 * labels + 24
+        return Hierarchy.bytes_bound(features, labels) + 8 * labels + 24

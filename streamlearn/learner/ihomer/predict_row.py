@@ -19,7 +19,7 @@ from streamlearn.learner.ihomer.regressions import regressions_predict_row
 from streamlearn.learner.ihomer.row_window import FIRST, NEXT, rows_distance
 from streamlearn.learner.ihomer.row_window import ROWS as KEPT
 from streamlearn.learner.ihomer.split_test import bernoulli_entropy
-from streamlearn.learner.ihomer.state import PaperScratch, PaperState, is_pure
+from streamlearn.learner.ihomer.state import HierarchyScratch, HierarchyState, is_pure
 from streamlearn.learner.ihomer.trees import LEAF, LOSS, ROWS, WEIGHT, Whole, find_leaves
 from streamlearn.numerics.exp_log import log32
 
@@ -33,7 +33,7 @@ _MOST = np.float32(1.0 - 1e-4)
 
 
 @kernel
-def _predict_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, place: int) -> None:
+def _predict_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, place: int) -> None:
     """Write what one reached leaf chooses; its regressions have written their probabilities."""
     trees = state.trees
     leaf = np.int64(trees.nodes[cluster, scratch.reached[cluster, place], LEAF])
@@ -66,7 +66,7 @@ def _predict_leaf(state: PaperState, scratch: PaperScratch, cluster: Whole, plac
 
 
 @kernel
-def _measure_rows(state: PaperState, scratch: PaperScratch, columns: np.ndarray, values: np.ndarray) -> None:
+def _measure_rows(state: HierarchyState, scratch: HierarchyScratch, columns: np.ndarray, values: np.ndarray) -> None:
     """Write the distances of all rows kept."""
     square = np.float32(0.0)
     for entry in range(columns.size):
@@ -79,9 +79,9 @@ def _measure_rows(state: PaperState, scratch: PaperScratch, columns: np.ndarray,
 
 
 @kernel
-def paper_predict_row(
-    state: PaperState,
-    scratch: PaperScratch,
+def ihomer_predict_row(
+    state: HierarchyState,
+    scratch: HierarchyScratch,
     columns: np.ndarray,
     values: np.ndarray,
     bins: np.ndarray,

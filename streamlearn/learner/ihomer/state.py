@@ -25,7 +25,7 @@ CHANGES_A_TREE = 8
 """More than a row can do to one tree: each of at most three branches on its way begins, or compares, an alternate."""
 
 
-class PaperState(NamedTuple):
+class HierarchyState(NamedTuple):
     """The parts, and ``first_label`` int32[clusters + 1] and ``label_at`` int32[labels], the labels cluster by cluster;
     ``alarmed`` uint8[clusters], 1 for a cluster whose loss has grown; ``clock`` int64[CLOCK].
     """
@@ -41,7 +41,7 @@ class PaperState(NamedTuple):
     clock: np.ndarray
 
 
-class PaperScratch(NamedTuple):
+class HierarchyScratch(NamedTuple):
     """Memory of one row.
 
     ``bins`` uint8 and ``dense`` float32 [columns], all 0 between calls; ``slots`` int32[columns]; ``distance``
@@ -79,7 +79,7 @@ class PaperScratch(NamedTuple):
 
 @kernel
 def note_change(
-    scratch: PaperScratch, kind: int, cluster: int | np.int64, rows: float | np.int64, before: float, after: float
+    scratch: HierarchyScratch, kind: int, cluster: int | np.int64, rows: float | np.int64, before: float, after: float
 ) -> None:
     """Remember that the row has changed a tree."""
     place = scratch.change_count[0]
@@ -92,7 +92,7 @@ def note_change(
 
 
 @kernel
-def index_clusters(state: PaperState, labels: int) -> None:
+def index_clusters(state: HierarchyState, labels: int) -> None:
     """List the labels cluster by cluster, ascending in each."""
     clusters = state.partition.clock[CLUSTERS]
     place = 0

@@ -8,9 +8,9 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.decision_rules import choose_by_score
-from streamlearn.learner.ihomer.learn_row import paper_due, paper_learn_row
-from streamlearn.learner.ihomer.predict_row import paper_predict_row
-from streamlearn.learner.ihomer.state import PaperScratch, PaperState
+from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
+from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
+from streamlearn.learner.ihomer.state import HierarchyScratch, HierarchyState
 from streamlearn.learner.operations import (
     END,
     LEARN,
@@ -25,20 +25,20 @@ from streamlearn.learner.operations import (
 )
 
 
-class PaperStepState(NamedTuple):
+class IHomerStepState(NamedTuple):
     """Everything that learning changes: the method's own state, ``positives`` int64[labels], the rows in which a label
     was learnt as true, and ``learned`` int64[1], the rows learnt."""
 
-    paper: PaperState
+    paper: HierarchyState
     positives: np.ndarray
     learned: np.ndarray
 
 
-class PaperStepScratch(NamedTuple):
+class IHomerStepScratch(NamedTuple):
     """Memory of one row, all sized to the labels' capacity: ``logits`` float32; ``own`` (the method's choice),
     ``chosen`` and ``allowed`` uint8; ``truth`` int8; ``members`` and ``order`` int32."""
 
-    paper: PaperScratch
+    paper: HierarchyScratch
     logits: np.ndarray
     own: np.ndarray
     chosen: np.ndarray
@@ -49,9 +49,9 @@ class PaperStepScratch(NamedTuple):
 
 
 @kernel
-def paper_step(
-    state: PaperStepState,
-    scratch: PaperStepScratch,
+def ihomer_step(
+    state: IHomerStepState,
+    scratch: IHomerStepScratch,
     operations: Operations,
     answers: Answers,
     begin: int,
@@ -59,7 +59,7 @@ def paper_step(
     scores_top: int,
     minimum_support: int,
 ) -> tuple[int, int]:
-    """Walk operations from ``begin`` on.
+    """MicroBatchRunner operations from ``begin`` on.
 
     The method gives one label set, so all rules but ``top_k`` and ``threshold``, which look at scores, choose it.
 
@@ -78,7 +78,7 @@ def paper_step(
         first = operations.first[operation]
         last = operations.last[operation]
         columns, values, bins = entries.columns[first:last], entries.values[first:last], entries.bins[first:last]
-        paper_predict_row(state.paper, scratch.paper, columns, values, bins, labels, scratch.logits, scratch.own)
+        ihomer_predict_row(state.paper, scratch.paper, columns, values, bins, labels, scratch.logits, scratch.own)
         if kind & PREDICT:
             for label in range(labels):
                 scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
@@ -101,10 +101,10 @@ def paper_step(
             members = read_truth(operations, operation, labels, scratch.truth, scratch.members)
             complete = operations.complete[operation] != 0
             on = scratch.members[:members]
-            paper_learn_row(state.paper, scratch.paper, columns, values, bins, scratch.truth, on, complete, labels)
+            ihomer_learn_row(state.paper, scratch.paper, columns, values, bins, scratch.truth, on, complete, labels)
             for place in range(members):
                 state.positives[on[place]] += 1
             state.learned[0] += 1
-            if scratch.paper.change_count[0] > 0 or paper_due(state.paper):
+            if scratch.paper.change_count[0] > 0 or ihomer_due(state.paper):
                 return operation + 1, STRUCTURE_DUE
     return operations.kind.size, END

@@ -52,11 +52,11 @@ from streamlearn.learner.partition.pair_counts import (
 from streamlearn.learner.partition.recent_label_sets import (
     MAXIMUM_MEMBERS,
     MAXIMUM_ROWS,
-    ReplayState,
-    empty_replay,
-    linear_replay,
-    replay_push,
-    replay_retire,
+    RecentLabelSetsState,
+    empty_recent_sets,
+    linear_recent_sets,
+    recent_sets_push,
+    recent_sets_retire,
 )
 from streamlearn.numerics.random import draw
 from streamlearn.state.array_names import PartitionPart, join_parts
@@ -96,7 +96,7 @@ class PartitionState(NamedTuple):
     """
 
     counts: PairCountsState
-    replay: ReplayState
+    replay: RecentLabelSetsState
     tree: TreeState
     cluster_of: np.ndarray
     clock: np.ndarray
@@ -179,7 +179,7 @@ def partition_learn_row(state: PartitionState, members: np.ndarray) -> None:
         int32[k], distinct slots of the labels that are on, all of them known (``partition_know``). May be empty.
     """
     pair_counts_update(state.counts, members)
-    replay_push(state.replay, members)
+    recent_sets_push(state.replay, members)
     state.clock[SINCE] += 1
     state.clock[SEEN] += 1
 
@@ -234,7 +234,7 @@ class Partition:
         clock = np.zeros(CLOCK, np.int64)
         clock[PERIOD_ROWS], clock[MODE] = FIRST_PERIOD, mode_number(mode)
         self.state = PartitionState(
-            self._counts.state, empty_replay(), empty_tree(labels), np.full(labels, -1, np.int32), clock
+            self._counts.state, empty_recent_sets(), empty_tree(labels), np.full(labels, -1, np.int32), clock
         )
         partition_know(self.state, labels)
 
@@ -293,7 +293,7 @@ class Partition:
     def retire(self, slot: int) -> None:
         """Forget what was seen of one label; its slot keeps its place in the trees for the next label."""
         self._counts.retire(slot)
-        replay_retire(self.state.replay, slot)
+        recent_sets_retire(self.state.replay, slot)
 
     def run_test(self, forced: bool = False) -> PartitionEvent | None:
         """Test the waiting candidate against the current tree, then build the next one.
@@ -330,7 +330,7 @@ class Partition:
         candidate = self._candidate
         while candidate.size[LABELS] < self.known:
             tree_join(candidate)
-        offsets, members = linear_replay(self.state.replay)
+        offsets, members = linear_recent_sets(self.state.replay)
         split = max(len(offsets) - 1 - rows, 0)
         offsets = offsets[max(split - REFILL_ROWS, 0) :]
         found = compare(self.state.tree, candidate, offsets, members, min(split, REFILL_ROWS))
@@ -363,7 +363,7 @@ class Partition:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name; spare room is not state."""
-        offsets, members = linear_replay(self.state.replay)
+        offsets, members = linear_recent_sets(self.state.replay)
         arrays = join_parts(
             {
                 PartitionPart.PAIR_COUNTS: self._counts.arrays(self.known),
@@ -406,9 +406,9 @@ class Partition:
             raise SnapshotError(f"partition: the arrays {_OFFSETS!r} and {_MEMBERS!r} do not agree")
         if len(members) and not 0 <= members.min() <= members.max() < known:
             raise SnapshotError(f"partition: the label sets hold slot {members.max()}, the model has {known} labels")
-        replay = empty_replay()
+        replay = empty_recent_sets()
         for start, stop in pairwise(offsets.tolist()):
-            replay_push(replay, members[start:stop])
+            recent_sets_push(replay, members[start:stop])
         self.state = PartitionState(
             self._counts.state, replay, tree, np.full(capacity, -1, np.int32), clock.astype(np.int64)
         )

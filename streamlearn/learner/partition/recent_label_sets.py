@@ -17,7 +17,7 @@ MAXIMUM_MEMBERS = 64 * MAXIMUM_ROWS
 FIRST_ROW, ROWS, FIRST_MEMBER, MEMBERS = 0, 1, 2, 3
 
 
-class ReplayState(NamedTuple):
+class RecentLabelSetsState(NamedTuple):
     """Two rings: the lengths of the sets, and their labels one set after the other.
 
     Attributes
@@ -35,13 +35,15 @@ class ReplayState(NamedTuple):
     cursor: np.ndarray
 
 
-def empty_replay() -> ReplayState:
+def empty_recent_sets() -> RecentLabelSetsState:
     """Return rings without sets."""
-    return ReplayState(np.zeros(MAXIMUM_ROWS, np.int32), np.zeros(MAXIMUM_MEMBERS, np.int32), np.zeros(4, np.int64))
+    return RecentLabelSetsState(
+        np.zeros(MAXIMUM_ROWS, np.int32), np.zeros(MAXIMUM_MEMBERS, np.int32), np.zeros(4, np.int64)
+    )
 
 
 @kernel
-def replay_push(state: ReplayState, members: np.ndarray) -> None:
+def recent_sets_push(state: RecentLabelSetsState, members: np.ndarray) -> None:
     """Append a label set (int32[k], k at most MAXIMUM_MEMBERS); the oldest leave until it fits."""
     cursor = state.cursor
     k = len(members)
@@ -60,7 +62,7 @@ def replay_push(state: ReplayState, members: np.ndarray) -> None:
 
 
 @kernel
-def replay_rows(state: ReplayState, offsets: np.ndarray, members: np.ndarray) -> None:
+def recent_sets_rows(state: RecentLabelSetsState, offsets: np.ndarray, members: np.ndarray) -> None:
     """Write the sets, oldest first: set i is ``members[offsets[i]:offsets[i + 1]]``.
 
     Parameters
@@ -81,7 +83,7 @@ def replay_rows(state: ReplayState, offsets: np.ndarray, members: np.ndarray) ->
 
 
 @kernel
-def replay_retire(state: ReplayState, slot: int) -> None:
+def recent_sets_retire(state: RecentLabelSetsState, slot: int) -> None:
     """Take a retired label out of every set, so that the slot's next label does not inherit it."""
     cursor = state.cursor
     read = cursor[FIRST_MEMBER]
@@ -99,9 +101,9 @@ def replay_retire(state: ReplayState, slot: int) -> None:
     cursor[MEMBERS] = write - cursor[FIRST_MEMBER]
 
 
-def linear_replay(state: ReplayState) -> tuple[np.ndarray, np.ndarray]:
+def linear_recent_sets(state: RecentLabelSetsState) -> tuple[np.ndarray, np.ndarray]:
     """Return the sets, oldest first, as offsets (int64[sets + 1]) and labels (int32)."""
     offsets = np.zeros(int(state.cursor[ROWS]) + 1, np.int64)
     members = np.zeros(int(state.cursor[MEMBERS]), np.int32)
-    replay_rows(state, offsets, members)
+    recent_sets_rows(state, offsets, members)
     return offsets, members

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.loop import record_buffer as gathering
+from streamlearn.engine.loop import record_buffer as buffer
 from streamlearn.engine.loop.engine import IDLE_SECONDS, STAND_BY_SECONDS, Engine
 from streamlearn.engine.tasks.timestamp_merge import merged
 from streamlearn.source.base import RawRecord, TopicPartition
@@ -83,7 +83,7 @@ def test_labels_do_not_overtake_instances_while_a_worker_catches_up(
     tmp_path: Path, partitions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr(gathering, "time", clock)
+    monkeypatch.setattr(buffer, "time", clock)
     topics = {"labels": "labels"}
     engine = {"batch_instances": BATCH, "batch_seconds": 0.05}
     world = World(tmp_path, partitions=partitions, topics=topics, engine=engine)
@@ -109,7 +109,7 @@ def test_the_first_batch_of_an_assignment_is_small(tmp_path: Path) -> None:
     for row in rows(1_200):
         world.add(row)
     world.run()
-    assert [len(batch) for batch in batches(world)] == [gathering.FIRST_RECORDS, 1_200 - gathering.FIRST_RECORDS]
+    assert [len(batch) for batch in batches(world)] == [buffer.FIRST_RECORDS, 1_200 - buffer.FIRST_RECORDS]
 
 
 def test_only_an_active_worker_with_nothing_at_hand_waits_long(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_what_is_at_hand_is_bounded_by_bytes_whatever_the_number_of_partitions(t
     run = Engine(world.settings, Watched(world, Clock()), FaultySink(world.log, Faults()), None, clock=world.clock)
     run.run(stop_at_end=True)
     assert run.tasks[0].model.observed == 600
-    bound = gathering.ROOM * engine["batch_bytes"] // 1_000 + engine["batch_instances"]
+    bound = buffer.ROOM * engine["batch_bytes"] // 1_000 + engine["batch_instances"]
     assert 15 <= max(at_hand) <= bound + 1, "of a kilobyte each"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.engine.loop.engine import Engine
-from streamlearn.engine.observer import NoInstruments
+from streamlearn.engine.observer import NullObserver
 from streamlearn.engine.recovery import snapshot_writer as snapshots_module
 from streamlearn.engine.recovery.snapshot_writer import Written
 from streamlearn.snapshot.fork import can_fork
@@ -38,7 +38,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-class _Filling(NoInstruments):
+class _Filling(NullObserver):
     """Fills the disk after the second snapshot, and makes room after the second that failed."""
 
     def __init__(self, folder: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_full_disk_costs_no_answer_and_no_snapshot_that_is_there(
         world.add(row)
     filling = _Filling(disk)
     engine = filling.engine = world.engine()
-    engine._instruments = filling
+    engine._observer = filling
     with caplog.at_level(logging.INFO):
         engine.run(stop_at_end=True)
     assert len(world.predictions()) == len(ROWS)

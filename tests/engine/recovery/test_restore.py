@@ -12,7 +12,7 @@ import pytest
 from streamlearn.engine.recovery import restore
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
 from streamlearn.learner.drift.page_hinkley import VALUES
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
@@ -240,7 +240,7 @@ def test_another_drift_detector_begins_at_the_journalled_batch(tmp_path: Path, d
     for row in ROWS[:120]:
         world.add(row)
     before = world.run().tasks[0].model.learner
-    assert isinstance(before, Learner)
+    assert isinstance(before, EnsembleLearner)
     assert before.watch.detector == "adwin"
     world.change(drift={"detector": detector, "significance": 0.01, "cooldown_rows": 7})
     for row in ROWS[120:]:
@@ -249,7 +249,7 @@ def test_another_drift_detector_begins_at_the_journalled_batch(tmp_path: Path, d
     (change,) = (record for record in world.journal() if record["type"] == "settings")
     assert change["settings"]["drift.detector"] == detector
     learner = engine.tasks[0].model.learner
-    assert isinstance(learner, Learner)
+    assert isinstance(learner, EnsembleLearner)
     assert (learner.watch.detector, learner.watch.state.cooldown_rows) == (detector, 7)
     if detector == "page_hinkley":
         assert learner.watch.state.page_hinkley.counts[:, VALUES].max() == len(ROWS) - 120

@@ -14,7 +14,7 @@ import pytest
 from streamlearn.engine import standby
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.recovery import restore
-from streamlearn.engine.recovery.rollback import Choice, Plan, plan_rollback, roll_back
+from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
 from streamlearn.errors import JournalError, OvertakenError, RetryableError, SnapshotError, StopError, UsageError
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
@@ -41,7 +41,7 @@ def feed(world: World, part: int) -> Any:
     return world.run().tasks[0]
 
 
-def plan_of(world: World, name: str = "", *, until_ns: int | None = None, task: int = 0) -> Plan:
+def plan_of(world: World, name: str = "", *, until_ns: int | None = None, task: int = 0) -> RollbackPlan:
     topics = [topic for topic in (world.settings.topics.instances, world.settings.topics.labels) if topic]
     source = MemorySource(world.log, topics, GROUP)
     return plan_rollback(world.settings, source, SnapshotStore(str(world.folder)), task, Choice(name, until_ns))
@@ -53,7 +53,7 @@ def go_back(
     faults: Faults | None = None,
     source: Callable[..., MemorySource] = MemorySource,
     clock: Callable[[], int] | None = None,
-) -> journal.Metadata:
+) -> journal.Mark:
     plan = plan_of(world, name)
     topics = [topic for topic in (world.settings.topics.instances, world.settings.topics.labels) if topic]
     sink = FaultySink(world.log, faults or Faults())
@@ -340,7 +340,7 @@ def test_a_stand_by_that_meets_a_rollback_restores_the_model(tmp_path: Path, mon
     world = world_of(tmp_path)
     state = feed(world, 0).model.state_hash()
     feed(world, 1)
-    stand_by = standby.StandBy(
+    stand_by = standby.Standby(
         world.settings, MemorySource(world.log, ["instances"], GROUP), SnapshotStore(str(tmp_path))
     )
     try:

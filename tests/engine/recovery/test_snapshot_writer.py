@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from streamlearn.engine.journal.records import Metadata
+from streamlearn.engine.journal.records import Mark
 from streamlearn.engine.recovery import restore as restore_module
 from streamlearn.engine.recovery import snapshot_writer as snapshots_module
 from streamlearn.engine.recovery.restore import loaded, manifest_of
@@ -130,7 +130,7 @@ def test_large_pages_are_gathered_where_another_process_had_the_state(tmp_path: 
     writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
     for waiting, expected in ((10, []), (2_000, [[Region(1, 2)]])):
         task = big_task(1, waiting)
-        task.mark = Metadata(waiting, f"{waiting:x}")
+        task.mark = Mark(waiting, f"{waiting:x}")
         writer.take(task)
         assert writer.wait(30)
         assert gathered == expected
@@ -145,7 +145,7 @@ def test_large_pages_are_gathered_once_for_all_tasks(tmp_path: Path, monkeypatch
     writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 0.0)
     tasks = {number: big_task(1, waiting) for number, waiting in enumerate((2_000, 2_000, 10))}
     for number, task in tasks.items():
-        task.number, task.mark = number, Metadata(1, f"{number:x}")
+        task.number, task.mark = number, Mark(1, f"{number:x}")
         task.lineage = f"{number}" * 16
     writer.turn(tasks)
     writer._due = float("inf")
@@ -167,7 +167,7 @@ def test_memory_that_cannot_be_gathered_costs_no_snapshot(
     writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
     task = big_task(1, 2_000)
     for seq in (1, 2):
-        task.mark = Metadata(seq, f"{seq:x}")
+        task.mark = Mark(seq, f"{seq:x}")
         writer.take(task)
         assert writer.wait(30)
     writer.close()
@@ -211,7 +211,7 @@ def test_restore_that_is_cut_off_goes_on_where_it_was(tmp_path: Path, caplog: py
         if len(seen) == 4:
             raise Crash
 
-    engine._instruments.restored = cut_off  # pyright: ignore[reportAttributeAccessIssue]
+    engine._observer.restored = cut_off  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(Crash):
         engine.run(stop_at_end=True)
     assert seen == [0.0, *(number / last for number in (1, 2, 3))]

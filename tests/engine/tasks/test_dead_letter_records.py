@@ -143,7 +143,7 @@ def test_replayed_records_that_are_refused_again_are_counted(tmp_path: Path) -> 
     for headers in ((), [("streamlearn.replayed", b"2")]):
         world.log.append("instances", 0, b"{bad", timestamp_ms=START_NS // 1_000_000, headers=headers)
     engine = world.engine()
-    engine._instruments.applied = lambda task, applied, seconds: counted.append(applied.replayed)  # type: ignore[method-assign]
+    engine._observer.applied = lambda task, applied, seconds: counted.append(applied.replayed)  # type: ignore[method-assign]
     engine.run(stop_at_end=True)
     assert counted == [1]
     rounds = [DeadLetter.from_headers(list(letter.headers)).replayed for letter in world.read("dead-letters")]

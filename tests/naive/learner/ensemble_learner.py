@@ -9,7 +9,7 @@ from tests.naive.learner.experts.adagrad_linear import LogisticLabel
 from tests.naive.learner.mixture.logistic_mixing import Mixer
 
 
-class Learner:
+class EnsembleLearner:
     """One row after the other; a truth is 1, 0 or None (unknown) for each label known at the row."""
 
     def __init__(self, labels: int) -> None:

@@ -14,12 +14,12 @@ from tests.benchmarks.ablation import MEASURES, VARIANTS, measure, table
 def test_a_weight_set_that_is_off_never_gets_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    class Remembered(ablation.Learner):
+    class Remembered(ablation.EnsembleLearner):
         def __init__(self, *arguments, **named) -> None:
             super().__init__(*arguments, **named)
             made.append(self)
 
-    monkeypatch.setattr(ablation, "Learner", Remembered)
+    monkeypatch.setattr(ablation, "EnsembleLearner", Remembered)
     rows = list(generator("drifting", seed=1, instances=300))
     found = [measure(VARIANTS[name], rows, [], []) for name in ("everything", "without the mixture's own weights")]
     final = [learner.mixer.state.final for learner in made]
@@ -32,7 +32,7 @@ def test_a_weight_set_that_is_off_never_gets_a_say(monkeypatch: pytest.MonkeyPat
 def test_every_part_that_is_off_changes_the_figures() -> None:
     rows = list(generator("drifting", seed=1, instances=1_500))
     whole = measure(VARIANTS["everything"], rows, [], [])
-    for name in ("without the pool of label sets", "without the cluster tree", "without burst"):
+    for name in ("without the pool of label sets", "without the cluster tree", "without label_history"):
         assert measure(VARIANTS[name], rows, [], []) != whole, name
 
 

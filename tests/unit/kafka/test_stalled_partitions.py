@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from streamlearn.kafka.stalled_partitions import WITHHELD_SECONDS, Withheld
+from streamlearn.kafka.stalled_partitions import WITHHELD_SECONDS, StalledPartitions
 from streamlearn.source.base import TopicPartition
 
 ONE, OTHER = TopicPartition("instances", 0), TopicPartition("instances", 1)
@@ -14,7 +14,7 @@ class Clock:
     """Polls at moments that a test chooses."""
 
     def __init__(self, places: dict[TopicPartition, tuple[int, int] | None]) -> None:
-        self.withheld = Withheld(places.__getitem__)
+        self.withheld = StalledPartitions(places.__getitem__)
         self.moment = 100.0
 
     def poll(self, given: set[TopicPartition], seconds: float) -> tuple[TopicPartition, int, int] | None:

@@ -28,16 +28,16 @@ from streamlearn.learner.decode.pool_scores import (
     learned_pool_score_row,
 )
 from streamlearn.learner.decode.thresholds import Thresholds, thresholds_choose, thresholds_learn_row
-from streamlearn.learner.decode.tree_prior import ClusterTree, cluster_tree_learn_row
+from streamlearn.learner.decode.tree_prior import TreePrior, tree_prior_learn_row
 from streamlearn.learner.decode.utility import Utility, utility_choose, utility_learn_row
 from streamlearn.learner.drift.page_hinkley import PageHinkley
 from streamlearn.learner.experts.label_history import (
     FEATURES_AT_MOST,
-    Burst,
-    burst_begin_label,
-    burst_features,
-    burst_learn_row,
-    burst_predict_row,
+    LabelHistory,
+    label_history_begin_label,
+    label_history_features,
+    label_history_learn_row,
+    label_history_predict_row,
 )
 from streamlearn.learner.experts.label_tree import (
     LabelTrees,
@@ -50,9 +50,9 @@ from streamlearn.learner.experts.neighbour_search import NEIGHBOURS, neighbours_
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets, neighbours_predict_row
 from streamlearn.learner.experts.neighbour_window import window_push
 from streamlearn.learner.experts.neighbours import Neighbours
-from streamlearn.learner.ihomer.hierarchy import PaperLearner, paper_begin_label
-from streamlearn.learner.ihomer.learn_row import paper_due, paper_learn_row
-from streamlearn.learner.ihomer.predict_row import paper_predict_row
+from streamlearn.learner.ihomer.hierarchy import Hierarchy, ihomer_begin_label
+from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
+from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.label_sets import label_set_code
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.model.micro_batch import StoredInstance
@@ -108,13 +108,13 @@ def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
 
 
 def example_experts() -> list[str]:
-    """Return the hashes of naive Bayes, burst and their logits after a stream of 21 labels and 12 columns."""
+    """Return the hashes of naive Bayes, label_history and their logits after a stream of 21 labels and 12 columns."""
     labels, features = 21, 12
     generator = random.Random(7)
-    bayes, burst = NaiveBayes(), Burst()
+    bayes, label_history = NaiveBayes(), LabelHistory()
     bayes.grow(features, labels)
-    burst.grow(labels)
-    burst_begin_label(burst.state, 3, -4.0)
+    label_history.grow(labels)
+    label_history_begin_label(label_history.state, 3, -4.0)
     before, values = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
     logits, scratch = np.zeros((3, 24), np.float32), np.zeros(24, np.float32)
     slow = np.full(24, 0.05)
@@ -123,13 +123,13 @@ def example_experts() -> list[str]:
         columns = np.array(sorted(generator.sample(range(topic, features), 5)), np.int32)
         u = np.array([generator.gauss(0.3, 0.3) for _ in columns], np.float32)
         truth = np.array([generator.random() < 0.2 + 0.4 * (label == topic) for label in range(labels)], np.int8)
-        size = burst_features(burst.state, labels, before, values)
-        burst_predict_row(burst.state, before[:size], values[:size], labels, logits[0])
+        size = label_history_features(label_history.state, labels, before, values)
+        label_history_predict_row(label_history.state, before[:size], values[:size], labels, logits[0])
         naive_bayes_predict_row(bayes.state, columns, u, features, labels, slow, scratch, logits[1], logits[2])
-        burst_learn_row(burst.state, before[:size], values[:size], truth, logits[0], labels, scratch)
+        label_history_learn_row(label_history.state, before[:size], values[:size], truth, logits[0], labels, scratch)
         naive_bayes_learn_row(bayes.state, columns, u, np.flatnonzero(truth).astype(np.int32))
     return [
-        *(state_hash(arrays) for arrays in (bayes.arrays(features, labels), burst.arrays(labels))),
+        *(state_hash(arrays) for arrays in (bayes.arrays(features, labels), label_history.arrays(labels))),
         state_hash({"logits": logits}),
     ]
 
@@ -162,7 +162,7 @@ def example_joint() -> list[str]:
     """Return the hashes of the cluster tree, of the decisions' states and of the last marginals after 600 rows."""
     generator = np.random.default_rng(4)
     labels = 20
-    partition, tree, pool = Partition(19, maximum=32), ClusterTree(), LearnedPool()
+    partition, tree, pool = Partition(19, maximum=32), TreePrior(), LearnedPool()
     utility, share, thresholds, scratch = Utility(), FixedShare(), Thresholds(), joint_scratch(labels)
     partition.grow(labels)
     for owner in (tree, pool, share, thresholds):
@@ -190,7 +190,7 @@ def example_joint() -> list[str]:
         positives += truth
         learned_pool_learn_row(pool.state, pool.scratch, members, labels, positives)
         partition_learn_row(partition.state, members)
-        cluster_tree_learn_row(tree.state, partition.state.tree, members)
+        tree_prior_learn_row(tree.state, partition.state.tree, members)
         if due(partition.state):
             partition.run_test()
             tree.follow(partition)
@@ -250,10 +250,10 @@ def example_paper() -> list[Any]:
     """Return the hash of the published method and what happened in it, after drift in its trees and clusters."""
     generator = np.random.default_rng(6)
     labels, features = 6, 14
-    owner = PaperLearner("random", tree_bytes=2**16)
+    owner = Hierarchy("random", tree_bytes=2**16)
     owner.grow(features, labels)
     for label in range(labels):
-        paper_begin_label(owner.state, label)
+        ihomer_begin_label(owner.state, label)
     logits, chosen = np.zeros(labels, np.float32), np.zeros(labels, np.uint8)
     restructured = 0
     for row in range(2600):
@@ -263,9 +263,9 @@ def example_paper() -> list[Any]:
         on = bins[4] != bins[5] if 1500 <= row < 1560 else bins[3]
         truth = np.array([on, on, on, *generator.integers(0, 2, 3)], np.int8)
         members = np.flatnonzero(truth).astype(np.int32)
-        paper_predict_row(owner.state, owner.scratch, columns, values, bins[columns], labels, logits, chosen)
-        paper_learn_row(owner.state, owner.scratch, columns, values, bins[columns], truth, members, True, labels)
-        if paper_due(owner.state):
+        ihomer_predict_row(owner.state, owner.scratch, columns, values, bins[columns], labels, logits, chosen)
+        ihomer_learn_row(owner.state, owner.scratch, columns, values, bins[columns], truth, members, True, labels)
+        if ihomer_due(owner.state):
             alarms, events = owner.restructure()
             restructured += len(alarms) + len(events)
     owner.retire(2)
@@ -275,9 +275,7 @@ def example_paper() -> list[Any]:
 def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
     """Yield every kernel of the package with its full name."""
     for found in pkgutil.walk_packages(streamlearn.__path__, "streamlearn."):
-        parts = found.name.split(".")[1:]
-        source = "/".join(parts)
-        if parts[0] in kernel_cache.KERNEL_SOURCES or f"{source}.py" in kernel_cache.KERNEL_SOURCES:
+        if found.name.split(".")[1] in kernel_cache.KERNEL_SOURCES:
             module = importlib.import_module(found.name)
             for name, value in vars(module).items():
                 if isinstance(value, KernelDispatcher) and value.py_func.__module__ == found.name:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.experts.neighbour_window import COMPLETE, OLDEST, WINDOW, window_find
 from streamlearn.learner.operations import Correction
-from tests.naive.learner.ensemble_learner import Learner as NaiveLearner
+from tests.naive.learner.ensemble_learner import EnsembleLearner as NaiveLearner
 from tests.unit.learner.test_ensemble_learner import (
     Row,
     assert_same,
@@ -37,7 +37,7 @@ def correction_of(row: Row, after: list[int], complete: bool, number: int) -> Co
     )
 
 
-def logits_of(learner: Learner, x: dict[int, float]) -> np.ndarray:
+def logits_of(learner: EnsembleLearner, x: dict[int, float]) -> np.ndarray:
     columns = np.array(sorted(x), np.int32)
     values = np.array([x[column] for column in sorted(x)], np.float32)
     p = learner.probabilities(Entries(columns, values, values, (values > 0).astype(np.uint8)))
@@ -77,13 +77,13 @@ def test_the_window_row_knows_the_new_truth_and_does_not_vote_on_itself():
     ours = new_learner(3, 3)
     rows = stream(1, 30, 3, 0.0, 0.0)
     ours.walk(operations_of(rows))
-    window = ours.panel.neighbours.state
+    window = ours.ensemble.neighbours.state
     row = rows[10]
     after = [1 - y for y in row.truth]
     known = (window.known.copy(), window.rows.copy())
     ours.correct(correction_of(row, after, True, 10))
     number = window_find(window, 10)
-    arrays = ours.panel.neighbours.arrays()
+    arrays = ours.ensemble.neighbours.arrays()
     starts = np.concatenate([[0], np.cumsum(arrays["rows"][:, 1])])
     for place, other in enumerate(rows):
         truth = after if place == 10 else other.truth
@@ -111,7 +111,15 @@ def test_a_truth_that_completes_a_row_teaches_the_parts_that_need_complete_ones(
 
 @pytest.mark.parametrize(
     "part",
-    ["panel.rates", "panel.naive_bayes", "panel.label_tree", "partition", "decision", "drift", "panel.burst.average"],
+    [
+        "panel.rates",
+        "panel.naive_bayes",
+        "panel.label_tree",
+        "partition",
+        "decision",
+        "drift",
+        "panel.burst.average",
+    ],
 )
 def test_a_correction_leaves_counts_as_they_were(part):
     ours = new_learner(3, 3)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from streamlearn.learner.decode.decision_rules import SUBSET
 from streamlearn.learner.drift.adwin import WIDTH
-from streamlearn.learner.ensemble_learner import Learner
+from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
 from streamlearn.learner.partition.clusters import PERIOD, SINCE
 from streamlearn.state.arrays import state_hash
-from tests.naive.learner.ensemble_learner import Learner as NaiveLearner
+from tests.naive.learner.ensemble_learner import EnsembleLearner as NaiveLearner
 
 COLUMNS = 8
 
@@ -73,16 +73,16 @@ def stream(seed: int, rows: int, labels: int, partial: float, empty: float) -> l
     return found
 
 
-def new_learner(labels: int, maximum: int) -> Learner:
-    learner = Learner(labels, scores_top=maximum, minimum_support=0)
+def new_learner(labels: int, maximum: int) -> EnsembleLearner:
+    learner = EnsembleLearner(labels, scores_top=maximum, minimum_support=0)
     learner.grow_features(COLUMNS)
     return learner
 
 
-def linear_learner(labels: int, maximum: int) -> Learner:
+def linear_learner(labels: int, maximum: int) -> EnsembleLearner:
     """Return one with the four experts that the whole learner's twin has."""
     experts = ("slow_linear", "fast_linear")
-    learner = Learner(labels, scores_top=maximum, minimum_support=0, experts=experts)
+    learner = EnsembleLearner(labels, scores_top=maximum, minimum_support=0, experts=experts)
     learner.grow_features(COLUMNS)
     return learner
 
@@ -226,7 +226,7 @@ def test_resuming_equals_never_stopping():
         row.truth = row.truth[:18]
     for learner in (whole, first):
         learner.walk(operations_of(rows[:300]))
-    resumed = Learner(0, scores_top=20, minimum_support=0)
+    resumed = EnsembleLearner(0, scores_top=20, minimum_support=0)
     resumed.load_arrays({name: array.copy() for name, array in first.arrays().items()})
     for learner in (whole, resumed):
         learner.join_labels(20)

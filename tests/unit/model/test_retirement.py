@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from streamlearn import LabelHierarchyClassifier
-from streamlearn.model.micro_batch import ModelEvent, PlanResult, StoredInstance
+from streamlearn.model.micro_batch import MicroBatchResult, ModelEvent, StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 
@@ -24,7 +24,7 @@ def new_model(*declared: str, after: int = 20) -> StreamModel:
     return StreamModel(settings, labels=declared)
 
 
-def learn(model: StreamModel, rows: Sequence[Row]) -> PlanResult:
+def learn(model: StreamModel, rows: Sequence[Row]) -> MicroBatchResult:
     plan = model.plan()
     for x, truth in rows:
         plan.predict_and_learn(x, truth)

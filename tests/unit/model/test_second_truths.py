@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.model.micro_batch import Plan, PlanResult, StoredInstance
+from streamlearn.model.micro_batch import MicroBatch, MicroBatchResult, StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 
@@ -24,7 +24,7 @@ class Stream:
         self.cut = cut
         self.told: list[dict[str, Any]] = []
         self.answers: list[Any] = []
-        self.plan: Plan
+        self.plan: MicroBatch
         self.open: list[tuple[dict[str, Any], str, int]]
         self.begin()
 
@@ -32,7 +32,7 @@ class Stream:
         self.plan, self.open = self.model.plan(), []
 
     def end(self) -> None:
-        result: PlanResult = self.plan.run()
+        result: MicroBatchResult = self.plan.run()
         for instance, what, operation in self.open:
             if what == "instance":
                 self.answers.append(result.answer(operation))

@@ -17,7 +17,7 @@ import pytest
 from streamlearn.codec.decode import decode_instance
 from streamlearn.encoder.labels import Truth
 from streamlearn.learner.mixture.logistic_mixing import FIRST_SUPPORT
-from streamlearn.model.micro_batch import PlanResult, StoredInstance
+from streamlearn.model.micro_batch import MicroBatchResult, StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 
@@ -38,7 +38,7 @@ def new_model(
     return StreamModel(settings, labels=labels)
 
 
-def learn(model: StreamModel, *rows: tuple[Features, Truth]) -> PlanResult:
+def learn(model: StreamModel, *rows: tuple[Features, Truth]) -> MicroBatchResult:
     plan = model.plan()
     for x, truth in rows:
         plan.predict_and_learn(x, truth)

@@ -144,3 +144,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_the_page_of_settings_is_the_model() -> None:
     page = Path(__file__).parents[3] / "docs" / "settings.md"
     assert page.read_text(encoding="utf-8") == markdown(), "write it anew: python -m streamlearn.settings.reference"
+
+
+def test_the_published_method_is_accepted_by_its_own_name():
+    for flags in (["learner.preset=ihomer"], ["learner.preset=paper"]):
+        assert load_settings(None, flags).settings.learner.preset == "paper"

@@ -11,7 +11,7 @@ import pytest
 
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot import fork as forked
-from streamlearn.snapshot.fork import Forked, can_fork
+from streamlearn.snapshot.fork import ForkedProcess, can_fork
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 
@@ -28,7 +28,7 @@ def test_work_sees_memory_as_it_was(tmp_path: Path) -> None:
         os.read(gate, 1)
         np.save(tmp_path / "seen.npy", array)
 
-    child = Forked(work)
+    child = ForkedProcess(work)
     array[:] = 7
     os.write(opened, b"x")
     child.wait(lambda: 0)
@@ -40,7 +40,7 @@ def test_work_sees_memory_as_it_was(tmp_path: Path) -> None:
 def test_work_stands_behind_its_owner_in_the_queue_for_processors(tmp_path: Path) -> None:
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
     told = tmp_path / "niceness"
-    Forked(lambda: np.save(told.open("wb"), os.getpriority(os.PRIO_PROCESS, 0))).wait(lambda: 0)
+    ForkedProcess(lambda: np.save(told.open("wb"), os.getpriority(os.PRIO_PROCESS, 0))).wait(lambda: 0)
     assert np.load(told) == min(19, niceness + forked.NICE)
     assert os.getpriority(os.PRIO_PROCESS, 0) == niceness
 
@@ -50,11 +50,11 @@ def test_error_of_the_work_is_told() -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(SnapshotError, match="No space left on device"):
-        Forked(work).wait(lambda: 0)
+        ForkedProcess(work).wait(lambda: 0)
 
 
 def test_process_that_is_killed_is_told() -> None:
-    child = Forked(_stand_still)
+    child = ForkedProcess(_stand_still)
     os.kill(child.process, signal.SIGKILL)
     with pytest.raises(SnapshotError, match="ended with status -9"):
         child.wait(lambda: 0)
@@ -62,7 +62,7 @@ def test_process_that_is_killed_is_told() -> None:
 
 def test_process_without_progress_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forked, "LOOK_SECONDS", 0.01)
-    child = Forked(_stand_still)
+    child = ForkedProcess(_stand_still)
     sizes = iter([1, 2, 3, 3, 4])
     with pytest.raises(SnapshotError, match="did nothing for"):
         child.wait(lambda: next(sizes))

@@ -11,8 +11,8 @@ import pytest
 from numpy.lib.array_utils import byte_bounds
 
 from streamlearn.snapshot import huge_pages as pages
-from streamlearn.snapshot.fork import Forked, can_fork
-from streamlearn.snapshot.huge_pages import LARGE_BYTES, LettingGo, Region, big_regions, dense_regions, gather
+from streamlearn.snapshot.fork import ForkedProcess, can_fork
+from streamlearn.snapshot.huge_pages import LARGE_BYTES, PageReleaser, Region, big_regions, dense_regions, gather
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.state.arrays import state_hash
 
@@ -60,12 +60,12 @@ def test_snapshot_of_what_was_let_go_of_is_whole(tmp_path: Path) -> None:
     left = tmp_path / "left.npy"
 
     def work() -> None:
-        store.fill(begun, arrays, {}, LettingGo(big_regions(arrays)).written)
+        store.fill(begun, arrays, {}, PageReleaser(big_regions(arrays)).written)
         np.save(left, [arrays["whole"].any(), arrays["columns"].any()])
 
     before = state_hash(arrays)
     # The edges of an array share pages with others, and are kept.
-    Forked(work).wait(begun.progress)
+    ForkedProcess(work).wait(begun.progress)
     assert np.load(left).all()
     assert state_hash(store.read(store.finish(begun))[1]) == state_hash(arrays) == before
 
@@ -75,13 +75,13 @@ def test_what_was_written_is_let_go_of(tmp_path: Path) -> None:
     array = np.ones(BIG, np.uint8)
 
     def work() -> None:
-        go = LettingGo(big_regions({"array": array}))
+        go = PageReleaser(big_regions({"array": array}))
         for end in (1 << 20, 3 << 20):
             go.written("array", array[end - (1 << 20) : end])
         go.written("another", array)
         np.save(tmp_path / "edges.npy", np.flatnonzero(np.diff(array)))
 
-    Forked(work).wait(lambda: 0)
+    ForkedProcess(work).wait(lambda: 0)
     low, high = np.load(tmp_path / "edges.npy").tolist()
     assert low < mmap.PAGESIZE
     assert (3 << 20) - mmap.PAGESIZE <= high + 1 <= 3 << 20
@@ -112,7 +112,7 @@ def test_large_pages_that_sharing_has_cut_come_back(large: np.ndarray) -> None:
     def work() -> None:
         os.read(gate, 1)
 
-    child = Forked(work)
+    child = ForkedProcess(work)
     large[::LARGE_BYTES] = 8
     cut = _large_bytes(large)
     os.write(opened, b"x")

@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot import resumable_file as resumed
-from streamlearn.snapshot.resumable_file import ATTEMPTS, FIRST_PAUSE_SECONDS, ResumedFile
+from streamlearn.snapshot.resumable_file import ATTEMPTS, FIRST_PAUSE_SECONDS, ResumableFile
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.state.arrays import state_hash
 
@@ -36,7 +36,7 @@ class _Breaking(io.BytesIO):
         return super().read(size)[: 7 if how == "short" else None]
 
 
-def file_of(*breaks: str, pauses: list[float] | None = None, opened: list[BinaryIO] | None = None) -> ResumedFile:
+def file_of(*breaks: str, pauses: list[float] | None = None, opened: list[BinaryIO] | None = None) -> ResumableFile:
     """Return a file whose reads fail in turn as ``breaks`` says, and then no more."""
     left = itertools.chain(breaks, itertools.repeat("whole"))
 
@@ -46,7 +46,7 @@ def file_of(*breaks: str, pauses: list[float] | None = None, opened: list[Binary
             opened.append(made)
         return made
 
-    return ResumedFile(open_again, (pauses if pauses is not None else []).append)
+    return ResumableFile(open_again, (pauses if pauses is not None else []).append)
 
 
 def test_what_breaks_off_is_read_on_at_the_same_place() -> None:
@@ -89,7 +89,7 @@ def test_what_is_not_there_is_said_at_once() -> None:
         raise FileNotFoundError("no such key")
 
     with pytest.raises(FileNotFoundError):
-        ResumedFile(opened, pauses.append)
+        ResumableFile(opened, pauses.append)
     assert pauses == []
 
 

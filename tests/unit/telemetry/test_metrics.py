@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamlearn.engine.loop.watchdog import Watchdog
-from streamlearn.engine.metrics_observer import EngineInstruments
+from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.errors import UsageError
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
@@ -97,13 +97,13 @@ def watchdog(clock: Clock) -> Watchdog:
 
 
 @pytest.fixture
-def instruments(metrics: ServiceMetrics) -> EngineInstruments:
+def instruments(metrics: ServiceMetrics) -> MetricsObserver:
     published: list[OutputRecord] = []
-    return EngineInstruments(metrics, Settings(), published.append)
+    return MetricsObserver(metrics, Settings(), published.append)
 
 
 @pytest.fixture
-def server(metrics: ServiceMetrics, watchdog: Watchdog, instruments: EngineInstruments) -> Iterator[ServiceServer]:
+def server(metrics: ServiceMetrics, watchdog: Watchdog, instruments: MetricsObserver) -> Iterator[ServiceServer]:
     service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.healthy, instruments.ready, instruments.describe)
     service.start()
     yield service
@@ -129,7 +129,7 @@ def test_an_overdue_transaction_is_not_healthy(server: ServiceServer, watchdog: 
     assert "transaction" in text
 
 
-def test_ready_with_a_role_only(server: ServiceServer, instruments: EngineInstruments) -> None:
+def test_ready_with_a_role_only(server: ServiceServer, instruments: MetricsObserver) -> None:
     assert get(server.url + "/readyz")[0] == 503
     instruments.role("restoring", {})
     assert get(server.url + "/readyz") == (503, "restoring")

@@ -1,4 +1,4 @@
-"""The burst expert's features from the whole history of truths."""
+"""The label_history expert's features from the whole history of truths."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def features(truths: list[list[int | None]]) -> dict[int, float]:
     return {column: x[column] / norm for column in sorted(x)}
 
 
-class Burst:
+class LabelHistory:
     """AdaGrad, step 1 and start .3, on these features."""
 
     def __init__(self, labels: int) -> None:

@@ -327,7 +327,7 @@ class Tree:
                     node.children[row.x.get(node.column, (0, 0))[1] > node.edge].window.append(row)
 
 
-class Paper:
+class IHomerLearner:
     """The trees of clusters that the caller names; ``kept`` rows are those that the learner holds."""
 
     def __init__(self, seed: int, kept: int = 1024) -> None:

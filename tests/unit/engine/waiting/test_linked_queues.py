@@ -1,4 +1,4 @@
-"""Queues of numbers keep the order of an ordered dictionary, whatever leaves from where."""
+"""LinkedQueues of numbers keep the order of an ordered dictionary, whatever leaves from where."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections import OrderedDict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamlearn.engine.waiting.linked_queues import NOBODY, Queues
+from streamlearn.engine.waiting.linked_queues import NOBODY, LinkedQueues
 
 NUMBERS = 12
 
 
 @given(steps=st.lists(st.tuples(st.integers(0, 2), st.integers(0, NUMBERS - 1)), max_size=200))
 def test_they_are_ordered_dictionaries(steps: list[tuple[int, int]]) -> None:
-    queues = Queues(3)
+    queues = LinkedQueues(3)
     queues.reserve(1)
     plain: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(3)]
     for queue, number in steps:

@@ -23,7 +23,7 @@ from streamlearn.learner.decode.joint import (
 )
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import LOG_NOVEL, LOG_POOLED, LOG_SUM, learned_pool_score_row
-from streamlearn.learner.decode.tree_prior import ClusterTree, cluster_tree_learn_row, cluster_tree_refresh
+from streamlearn.learner.decode.tree_prior import TreePrior, tree_prior_learn_row, tree_prior_refresh
 from streamlearn.learner.decode.utility import CANDIDATES, F1, F1_SET, POOL_SET, POSTERIOR, TREE_SET
 from tests.naive.learner.decode import tree_prior as naive
 from tests.naive.learner.decode import utility as naive_utility
@@ -41,9 +41,9 @@ class Joint:
     def __init__(self, shape: Any, labels: int) -> None:
         self.labels = labels
         self.tree = build(shape)
-        self.counts, self.twin = ClusterTree(), Node(shape)
+        self.counts, self.twin = TreePrior(), Node(shape)
         self.counts.grow(labels)
-        cluster_tree_refresh(self.counts.state, self.tree)
+        tree_prior_refresh(self.counts.state, self.tree)
         self.pool = LearnedPool()
         self.pool.grow(labels)
         self.positives = np.zeros(labels, np.int64)
@@ -69,7 +69,7 @@ class Joint:
         members = np.array(sorted(row), np.int32)
         self.positives[members] += 1
         learned_pool_learn_row(self.pool.state, self.pool.scratch, members, self.labels, self.positives)
-        cluster_tree_learn_row(self.counts.state, self.tree, members)
+        tree_prior_learn_row(self.counts.state, self.tree, members)
         self.twin.update(row)
 
     def pooled(self) -> dict[frozenset[int], float]:

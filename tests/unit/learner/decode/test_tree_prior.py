@@ -23,16 +23,16 @@ from streamlearn.learner.decode.tree_inference import (
 )
 from streamlearn.learner.decode.tree_prior import (
     REFILL_ROWS,
-    ClusterTree,
-    cluster_tree_begin_label,
-    cluster_tree_learn_row,
-    cluster_tree_log_prior,
-    cluster_tree_refresh,
+    TreePrior,
+    tree_prior_begin_label,
+    tree_prior_learn_row,
+    tree_prior_log_prior,
+    tree_prior_refresh,
 )
 from streamlearn.learner.partition.cluster_tree import NODES, TreeState, tree_join
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.learner.partition.code_length import RENORMALISE_ABOVE
-from streamlearn.learner.partition.recent_label_sets import linear_replay
+from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
 from streamlearn.state.arrays import state_hash
 from tests.naive.learner.decode import tree_prior as naive
 from tests.naive.learner.partition.code_length import Node
@@ -45,10 +45,10 @@ DEEP = (((0, 5), (1,)), ((2, 3, 4), (6, 7)))
 TREES = [FLAT, ONE, PAIRS, DEEP]
 
 
-def owner_of(tree: TreeState) -> ClusterTree:
-    owner = ClusterTree()
+def owner_of(tree: TreeState) -> TreePrior:
+    owner = TreePrior()
     owner.grow(len(tree.leaf_parent))
-    cluster_tree_refresh(owner.state, tree)
+    tree_prior_refresh(owner.state, tree)
     return owner
 
 
@@ -57,7 +57,7 @@ def row_of(labels: Iterable[Any]) -> np.ndarray:
 
 
 def infer(
-    owner: ClusterTree, tree: TreeState, values: list[float], priors: list[float] | None = None
+    owner: TreePrior, tree: TreeState, values: list[float], priors: list[float] | None = None
 ) -> tuple[TreeScratch, np.ndarray, set[int]]:
     n = len(values)
     scratch = tree_scratch(n)
@@ -70,7 +70,7 @@ def infer(
     return scratch, marginals, set(chosen)
 
 
-def assert_equal_to_all_sets(owner: ClusterTree, tree: TreeState, twin: Node, values: list[float]) -> None:
+def assert_equal_to_all_sets(owner: TreePrior, tree: TreeState, twin: Node, values: list[float]) -> None:
     values = np.array(values, np.float32).tolist()
     scratch, marginals, best = infer(owner, tree, values)
     total, every = naive.posterior(twin, values)
@@ -83,7 +83,7 @@ def assert_equal_to_all_sets(owner: ClusterTree, tree: TreeState, twin: Node, va
     assert naive.best_way(twin, best, values) == pytest.approx(highest, abs=1e-5)
     for row in [frozenset(), frozenset(best), frozenset(range(len(values)))]:
         members = row_of(set(row))
-        prior = cluster_tree_log_prior(owner.state, tree, members)
+        prior = tree_prior_log_prior(owner.state, tree, members)
         score = tree_log_score(scratch, prior, members, len(members))
         assert math.exp(score - scratch.result[LOG_SUM]) == pytest.approx(every[row], rel=1e-4)
 
@@ -98,7 +98,7 @@ def test_decoding_equals_all_label_sets(shape, seed, learnt, spread):
     favourites = [set(np.flatnonzero(rng.random(len(labels)) < 0.3).tolist()) for _ in range(6)]
     for _ in range(learnt):
         row = favourites[rng.integers(6)] if rng.random() < 0.8 else set(np.flatnonzero(rng.random(len(labels)) < 0.3))
-        cluster_tree_learn_row(owner.state, tree, row_of(row))
+        tree_prior_learn_row(owner.state, tree, row_of(row))
         twin.update({int(label) for label in row})
     assert_equal_to_all_sets(owner, tree, twin, rng.normal(-1.0, spread, len(labels)).tolist())
     # An extreme: labels that are all but excluded, where differences of products would lose every digit.
@@ -126,10 +126,10 @@ def test_forgotten_patterns_and_renormalising():
             by = RENORMALISE_ABOVE / 1.001 / nodes.increment[0]
             for name in ("pattern_weight", "pattern_total", "visits", "novel", "child_weight", "increment"):
                 getattr(nodes, name)[0] *= by
-            cluster_tree_refresh(owner.state, tree)
+            tree_prior_refresh(owner.state, tree)
         row = set(np.flatnonzero(rng.random(8) < 0.5).tolist())
         seen.add(frozenset(row))
-        cluster_tree_learn_row(owner.state, tree, row_of(row))
+        tree_prior_learn_row(owner.state, tree, row_of(row))
         twin.update(row)
     assert len(seen) > 128
     assert owner.state.nodes.increment[0] < 2.0
@@ -141,9 +141,9 @@ def test_what_follows_from_the_counts_is_kept_up_to_date_bit_for_bit():
     tree = build(DEEP)
     owner = owner_of(tree)
     for _ in range(300):
-        cluster_tree_learn_row(owner.state, tree, row_of(set(np.flatnonzero(rng.random(8) < 0.3).tolist())))
+        tree_prior_learn_row(owner.state, tree, row_of(set(np.flatnonzero(rng.random(8) < 0.3).tolist())))
     kept = [array.copy() for array in owner.state[1:]]
-    cluster_tree_refresh(owner.state, tree)
+    tree_prior_refresh(owner.state, tree)
     for before, after in zip(kept, owner.state[1:], strict=True):
         np.testing.assert_array_equal(before, after)
 
@@ -155,11 +155,11 @@ def test_a_label_that_joins():
     rng = np.random.default_rng(1)
     for _ in range(40):
         row = set(np.flatnonzero(rng.random(5) < 0.4).tolist())
-        cluster_tree_learn_row(owner.state, tree, row_of(row))
+        tree_prior_learn_row(owner.state, tree, row_of(row))
         twin.update(row)
     assert not tree_join(tree)
     assert nested(tree) == ((0, 1, 2), (3, 4, 5))
-    cluster_tree_begin_label(owner.state, tree, 5)
+    tree_prior_begin_label(owner.state, tree, 5)
     twin.below[1] = twin.below[1] | {5}
     small = twin.nodes[1]
     assert small is not None
@@ -181,17 +181,17 @@ def stream(rows: int, labels: int, seed: int) -> list[np.ndarray]:
     return found
 
 
-class Walk:
+class MicroBatchRunner:
     """A partition and the counts of its tree, driven the way the learner drives them."""
 
     def __init__(self, labels: int) -> None:
         self.partition = Partition(labels, maximum=64)
-        self.owner = ClusterTree()
+        self.owner = TreePrior()
         self.owner.follow(self.partition)
 
     def learn(self, row: np.ndarray) -> None:
         partition_learn_row(self.partition.state, row)
-        cluster_tree_learn_row(self.owner.state, self.partition.state.tree, row)
+        tree_prior_learn_row(self.owner.state, self.partition.state.tree, row)
         if due(self.partition.state):
             self.partition.run_test()
             self.owner.follow(self.partition)
@@ -206,7 +206,7 @@ class Walk:
 
 
 def test_another_tree_learns_from_the_last_label_sets():
-    walk = Walk(20)
+    walk = MicroBatchRunner(20)
     rows = stream(2_600, 20, 0)
     switched = 0
     for i, row in enumerate(rows):
@@ -216,11 +216,11 @@ def test_another_tree_learns_from_the_last_label_sets():
             switched = i + 1
     assert walk.partition.switches >= 1
     tree = walk.partition.state.tree
-    fresh = ClusterTree()
+    fresh = TreePrior()
     fresh.grow(20)
-    cluster_tree_refresh(fresh.state, tree)
+    tree_prior_refresh(fresh.state, tree)
     for row in rows[max(switched - REFILL_ROWS, 0) :]:
-        cluster_tree_learn_row(fresh.state, tree, row)
+        tree_prior_learn_row(fresh.state, tree, row)
     arrays, expected = walk.owner.arrays(walk.partition), fresh.arrays(walk.partition)
     for name in arrays:
         if name != "followed":
@@ -228,7 +228,7 @@ def test_another_tree_learns_from_the_last_label_sets():
 
 
 def test_growth_late_labels_and_another_root():
-    walk, roomy = Walk(15), Walk(15)
+    walk, roomy = MicroBatchRunner(15), MicroBatchRunner(15)
     roomy.partition.grow(64)
     roomy.owner.grow(64)
     for i, row in enumerate(stream(400, 15, 2)):
@@ -244,7 +244,7 @@ def test_growth_late_labels_and_another_root():
 
 @pytest.mark.parametrize("rows", [0, 250])
 def test_snapshot_and_on(rows):
-    walk, restored = Walk(12), Walk(0)
+    walk, restored = MicroBatchRunner(12), MicroBatchRunner(0)
     data = stream(600, 12, 4)
     for row in data[:rows]:
         walk.learn(row)
@@ -260,27 +260,27 @@ def test_snapshot_and_on(rows):
 
 
 def test_a_snapshot_that_does_not_fit_is_refused():
-    walk = Walk(12)
+    walk = MicroBatchRunner(12)
     arrays = walk.owner.arrays(walk.partition)
     with pytest.raises(SnapshotError, match="missing"):
-        ClusterTree().load_arrays({name: a for name, a in arrays.items() if name != "novel"}, walk.partition)
+        TreePrior().load_arrays({name: a for name, a in arrays.items() if name != "novel"}, walk.partition)
     with pytest.raises(SnapshotError, match="visits"):
-        ClusterTree().load_arrays({**arrays, "visits": np.zeros(99)}, walk.partition)
+        TreePrior().load_arrays({**arrays, "visits": np.zeros(99)}, walk.partition)
 
 
 def test_a_retired_label_is_forgotten():
-    walk = Walk(12)
+    walk = MicroBatchRunner(12)
     for row in stream(300, 12, 6):
         walk.learn(row)
     walk.partition.retire(4)
     walk.owner.refill(walk.partition)
     tree = walk.partition.state.tree
     assert walk.owner.state.nodes.child_weight[tree.leaf_parent[4], tree.leaf_position[4]] == 0.0
-    offsets, members = linear_replay(walk.partition.state.replay)
+    offsets, members = linear_recent_sets(walk.partition.state.replay)
     assert 4 not in members
     fresh = owner_of(tree)
     for start, stop in itertools.pairwise(offsets.tolist()):
-        cluster_tree_learn_row(fresh.state, tree, members[start:stop])
+        tree_prior_learn_row(fresh.state, tree, members[start:stop])
     expected = fresh.arrays(walk.partition)
     for name, array in walk.owner.arrays(walk.partition).items():
         if name != "followed":
@@ -289,7 +289,7 @@ def test_a_retired_label_is_forgotten():
 
 def test_no_label():
     partition = Partition(0)
-    owner = ClusterTree()
+    owner = TreePrior()
     owner.follow(partition)
     tree = partition.state.tree
     for _ in range(3):
@@ -297,11 +297,11 @@ def test_no_label():
         nothing = np.zeros(0, np.float32)
         count = tree_infer_row(owner.state, tree, scratch, nothing, nothing, 0, nothing, np.zeros(0, np.int32))
         assert (count, scratch.result[LOG_SUM] <= 0.0) == (0, True)
-        cluster_tree_learn_row(owner.state, tree, np.zeros(0, np.int32))
+        tree_prior_learn_row(owner.state, tree, np.zeros(0, np.int32))
 
 
 def test_bytes_bound_holds():
-    owner = ClusterTree()
+    owner = TreePrior()
     owner.grow(100)
     held = sum(array.nbytes for array in (*owner.state.nodes, *owner.state[1:]))
-    assert held <= ClusterTree.bytes_bound(100)
+    assert held <= TreePrior.bytes_bound(100)

@@ -45,7 +45,7 @@ STREAMS = [constant, abrupt_binary, gradual, recurring, better, nearly_always_ri
 
 
 def assert_same_as_river(values: np.ndarray, **options: float) -> int:
-    """Walk both; return how many alarms there were."""
+    """MicroBatchRunner both; return how many alarms there were."""
     theirs = ADWIN(**options)
     ours = Adwin(3, **options)
     alarms = 0

@@ -7,10 +7,10 @@ import pytest
 from river.drift import ADWIN, PageHinkley
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.drift.cluster_loss import monitors_learn_row, note_alarm
-from streamlearn.learner.drift.detectors import SLACK, WAITS, Watch, monitor_scratch
+from streamlearn.learner.drift.cluster_loss import cluster_loss_learn_row, note_alarm
+from streamlearn.learner.drift.detectors import SLACK, WAITS, DriftDetectors, cluster_loss_scratch
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
-from streamlearn.learner.drift.river_detector import ForeignWatch
+from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.learner.event_buffer import drain, event_buffer
 from streamlearn.learner.partition.clusters import LATER, NEVER, NOW
 from tests.naive.learner.drift.cluster_loss import losses
@@ -51,26 +51,26 @@ def stream(seed, unknown, worse_cluster, better_cluster):
 
 
 def run(seed, unknown, worse_cluster, better_cluster, watch, detector="adwin"):
-    """Walk a stream; return our alarms and those of river's detectors on the twin's losses.
+    """MicroBatchRunner a stream; return our alarms and those of river's detectors on the twin's losses.
 
     An alarm is (row, cluster, loss grew); the third result says for each row whether the kernel asked for a test.
     """
     watch.resize(3)
-    scratch = monitor_scratch(8)
+    scratch = cluster_loss_scratch(8)
     theirs = [river_detector(detector) for _ in range(3)]
     ours_alarms, river_alarms, asked = [], [], []
     cluster_of = np.array(CLUSTER_OF, np.int32)
     for row, (mixed, truth) in enumerate(stream(seed, unknown, worse_cluster, better_cluster)):
         events = event_buffer(4)
-        due = monitors_learn_row(
+        due = cluster_loss_learn_row(
             watch.state, scratch, cluster_of, 3, probabilities(mixed), truth, 5, 77, row, NOW, events
         )
         watch.state.retest[WAITS] = 0
-        if watch.detector == "foreign":
+        if watch.detector == "river":
             assert due
             watch.learn_row(scratch, 77, row, NOW, events)
         happened = drain(events, cluster_of)
-        asked.append(bool(due) if watch.detector != "foreign" else any(each.action == "retest" for each in happened))
+        asked.append(bool(due) if watch.detector != "river" else any(each.action == "retest" for each in happened))
         for event in happened:
             assert (event.operation, event.row, event.kind, event.scope) == (77, row, "drift", "cluster")
             assert event.direction == ("worse" if event.after > event.before else "better")
@@ -94,7 +94,7 @@ def run(seed, unknown, worse_cluster, better_cluster, watch, detector="adwin"):
 @pytest.mark.parametrize("unknown", [0.0, 0.6])
 @pytest.mark.parametrize("seed", range(3))
 def test_alarms_are_rivers_on_the_losses_of_the_twin(seed, unknown, detector):
-    ours, rivers, asked = run(seed, unknown, 1, 2, Watch(detector, SIGNIFICANCE, 0), detector)
+    ours, rivers, asked = run(seed, unknown, 1, 2, DriftDetectors(detector, SIGNIFICANCE, 0), detector)
     assert [alarm[:2] for alarm in ours] == [alarm[:2] for alarm in rivers]
     if detector == "adwin":
         assert ours == rivers
@@ -104,35 +104,37 @@ def test_alarms_are_rivers_on_the_losses_of_the_twin(seed, unknown, detector):
 
 
 def test_nothing_known_is_no_row():
-    ours, rivers, _ = run(0, 1.0, 1, 2, Watch())
+    ours, rivers, _ = run(0, 1.0, 1, 2, DriftDetectors())
     assert ours == rivers == []
 
 
 @pytest.mark.parametrize("detector", ["adwin", "page_hinkley"])
 def test_a_steady_stream_raises_no_alarm(detector):
-    ours, _, _ = run(1, 0.0, None, None, Watch(detector))
+    ours, _, _ = run(1, 0.0, None, None, DriftDetectors(detector))
     assert ours == []
 
 
 def test_none_raises_no_alarm_keeps_nothing_and_looks_at_nothing():
-    watch = Watch("none")
+    watch = DriftDetectors("none")
     ours, rivers, asked = run(0, 0.0, 1, 2, watch)
     assert rivers
     assert ours == []
     assert not any(asked)
     assert set(watch.arrays()) == {"noted", "retest"}
     assert [watch.state.adwin.buckets.size, watch.state.page_hinkley.sums.size] == [0, 0]
-    scratch = monitor_scratch(8)
+    scratch = cluster_loss_scratch(8)
     scratch.loss[:] = 7.0
     mixed, truth = next(stream(0, 0.0, 1, 2))
     cluster_of = np.array(CLUSTER_OF, np.int32)
-    monitors_learn_row(watch.state, scratch, cluster_of, 3, probabilities(mixed), truth, 5, 0, 0, NOW, event_buffer(4))
+    cluster_loss_learn_row(
+        watch.state, scratch, cluster_of, 3, probabilities(mixed), truth, 5, 0, 0, NOW, event_buffer(4)
+    )
     assert scratch.loss.tolist() == [7.0] * 8
 
 
 def test_detectors_of_river_raise_their_own_alarms():
     prototype = ADWIN(delta=SHARE)
-    ours, rivers, asked = run(0, 0.6, 1, 2, ForeignWatch(prototype, 0))
+    ours, rivers, asked = run(0, 0.6, 1, 2, RiverDetectors(prototype, 0))
     assert prototype.width == 0, "what is cloned learns nothing"
     assert [alarm[:2] for alarm in ours] == [alarm[:2] for alarm in rivers]
     assert any(cluster == 1 and worse for _, cluster, worse in ours)
@@ -143,14 +145,14 @@ def test_detectors_of_river_raise_their_own_alarms():
 @pytest.mark.parametrize("size", [1, 5, 300])
 def test_a_loss_stays_in_proportion_whatever_the_size_of_the_cluster(size):
     """All labels alike, of which one in five is true: the loss depends on p alone."""
-    watch, scratch = Watch(), monitor_scratch(1)
+    watch, scratch = DriftDetectors(), cluster_loss_scratch(1)
     watch.resize(1)
     truth = (np.arange(size) % 5 == 0).astype(np.int8)
     found = []
     for margin in (4.0, 2.0, 0.0):
         mixed = np.where(truth == 1, margin, -margin).astype(np.float32)
         labels = np.zeros(size, np.int32)
-        monitors_learn_row(
+        cluster_loss_learn_row(
             watch.state, scratch, labels, 1, probabilities(mixed), truth, size, 0, 0, NOW, event_buffer(1)
         )
         expected = losses(mixed.tolist(), truth.tolist(), [0] * size, 1)[0]
@@ -169,7 +171,7 @@ def noted(watch, cluster, row, before, after, testable=NOW):
 
 
 def test_repeats_within_the_cooldown_are_one_event_for_each_cluster_and_direction():
-    watch = Watch("adwin", 0.05, 100)
+    watch = DriftDetectors("adwin", 0.05, 100)
     watch.resize(2)
     assert noted(watch, 0, 1_000, 0.1, 0.5) == [("worse", "retest")]
     assert noted(watch, 0, 1_099, 0.1, 0.5) == []
@@ -183,7 +185,7 @@ def test_repeats_within_the_cooldown_are_one_event_for_each_cluster_and_directio
 
 
 def test_only_worse_has_the_partition_tested_and_only_where_that_is_possible():
-    watch = Watch("adwin", 0.05, 100)
+    watch = DriftDetectors("adwin", 0.05, 100)
     watch.resize(1)
     assert noted(watch, 0, 10, 0.5, 0.1) == [("better", "none")]
     assert noted(watch, 0, 20, 0.1, 0.5, testable=NEVER) == [("worse", "none")]
@@ -191,21 +193,21 @@ def test_only_worse_has_the_partition_tested_and_only_where_that_is_possible():
 
 
 def test_a_test_that_comes_too_early_waits():
-    watch, scratch = Watch("adwin", 0.05, 100), monitor_scratch(1)
+    watch, scratch = DriftDetectors("adwin", 0.05, 100), cluster_loss_scratch(1)
     watch.resize(1)
     assert noted(watch, 0, 20, 0.1, 0.5, testable=LATER) == [("worse", "retest")]
     labels, row = np.zeros(1, np.int32), (np.full(1, 0.5, np.float32), np.zeros(1, np.int8), 1, 0, 21)
     due = [
-        bool(monitors_learn_row(watch.state, scratch, labels, 1, *row, testable, event_buffer(1)))
+        bool(cluster_loss_learn_row(watch.state, scratch, labels, 1, *row, testable, event_buffer(1)))
         for testable in (LATER, NOW, NOW)
     ]
     assert due == [False, True, True], "until the owner has tested"
     watch.state.retest[WAITS] = 0
-    assert not monitors_learn_row(watch.state, scratch, labels, 1, *row, NOW, event_buffer(1))
+    assert not cluster_loss_learn_row(watch.state, scratch, labels, 1, *row, NOW, event_buffer(1))
 
 
 def test_the_error_budget_is_shared_by_all_clusters():
-    watch = Watch("adwin", 0.05)
+    watch = DriftDetectors("adwin", 0.05)
     watch.resize(1)
     assert watch.state.adwin.delta == 0.05
     watch.resize(16)
@@ -219,7 +221,7 @@ def test_the_error_budget_is_shared_by_all_clusters():
 def test_a_page_hinkley_of_noise_keeps_to_its_budget():
     """Steady losses with the standard deviation that the height is made for: at most the share of rows alarms."""
     rng = np.random.default_rng(3)
-    watch = Watch("page_hinkley", 0.05)
+    watch = DriftDetectors("page_hinkley", 0.05)
     watch.resize(1)
     alarms = 0
     for loss in np.clip(rng.normal(0.5, 0.25, 20_000), 0.0, 1.0):
@@ -229,10 +231,10 @@ def test_a_page_hinkley_of_noise_keeps_to_its_budget():
 
 @pytest.mark.parametrize("detector", ["adwin", "page_hinkley", "none"])
 def test_state_survives_a_round_trip_and_another_detector_starts_empty(detector):
-    watch = Watch(detector)
+    watch = DriftDetectors(detector)
     run(0, 0.3, 1, 2, watch)
     arrays = {name: array.copy() for name, array in watch.arrays().items()}
-    same, other = Watch(detector), Watch("page_hinkley" if detector == "adwin" else "adwin")
+    same, other = DriftDetectors(detector), DriftDetectors("page_hinkley" if detector == "adwin" else "adwin")
     for loaded in (same, other):
         loaded.load_arrays(arrays, 3)
         assert loaded.clusters == 3
@@ -243,6 +245,6 @@ def test_state_survives_a_round_trip_and_another_detector_starts_empty(detector)
     with pytest.raises(SnapshotError, match="'noted'"):
         same.load_arrays(arrays, 4)
     total = sum(array.nbytes for array in arrays.values())
-    assert total <= Watch.bytes_bound(3)
+    assert total <= DriftDetectors.bytes_bound(3)
     with pytest.raises(UsageError, match="adwin, page_hinkley, none"):
-        Watch("ddm")
+        DriftDetectors("ddm")

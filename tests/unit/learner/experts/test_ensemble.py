@@ -1,4 +1,4 @@
-"""Every expert on the panel sees its own view of a row: the panel's logits are those of experts driven alone."""
+"""Every expert on the ensemble sees its own view of a row: the ensemble's logits are those of experts driven alone."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.experts import logit_rows as seats
+from streamlearn.learner.experts import logit_rows as logit_rows
 from streamlearn.learner.experts.adagrad_linear import AdaGrad, adagrad_learn_row, adagrad_predict_row
 from streamlearn.learner.experts.constant_step_linear import (
     ConstantStep,
     constant_step_learn_row,
     constant_step_predict_row,
 )
-from streamlearn.learner.experts.ensemble import Panel, panel_learn_row, panel_predict_row, panel_recall
+from streamlearn.learner.experts.ensemble import Ensemble, ensemble_learn_row, ensemble_predict_row, ensemble_recall
 from streamlearn.learner.experts.label_history import (
     FEATURES_AT_MOST,
-    Burst,
-    burst_features,
-    burst_learn_row,
-    burst_predict_row,
+    LabelHistory,
+    label_history_features,
+    label_history_learn_row,
+    label_history_predict_row,
 )
 from streamlearn.learner.experts.label_tree import LabelTrees, label_tree_learn_row, label_tree_predict_row
 from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
@@ -61,10 +61,10 @@ class Alone:
         self.fast = ConstantStep()
         self.neighbours = Neighbours()
         self.bayes = NaiveBayes()
-        self.burst = Burst()
+        self.label_history = LabelHistory()
         self.tree = LabelTrees()
         self.rates.grow(LABELS)
-        self.burst.grow(LABELS)
+        self.label_history.grow(LABELS)
         for owner in (self.slow, self.softmax, self.fast, self.neighbours, self.bayes, self.tree):
             owner.grow(COLUMNS, LABELS)
         self.features = 0
@@ -75,62 +75,64 @@ class Alone:
         out = np.zeros((11, LABELS), np.float32)
         gradient, ratio = np.zeros(8, np.float32), np.zeros(8, np.float32)
         recent = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
-        size = burst_features(self.burst.state, LABELS, *recent)
+        size = label_history_features(self.label_history.state, LABELS, *recent)
         recent = recent[0][:size], recent[1][:size]
         members = np.flatnonzero(truth == 1).astype(np.int32)
         complete = bool((truth >= 0).all())
 
-        rates_predict_row(self.rates.state, LABELS, out[seats.FAST_RATE], out[seats.SLOW_RATE])
-        adagrad_predict_row(self.slow.state, columns, values, LABELS, out[seats.SLOW_LINEAR])
-        softmax_predict_row(self.softmax.state, columns, weighted, LABELS, out[seats.SOFTMAX])
-        constant_step_predict_row(self.fast.state, columns, values, LABELS, out[seats.FAST_LINEAR])
+        rates_predict_row(self.rates.state, LABELS, out[logit_rows.FAST_RATE], out[logit_rows.SLOW_RATE])
+        adagrad_predict_row(self.slow.state, columns, values, LABELS, out[logit_rows.SLOW_LINEAR])
+        softmax_predict_row(self.softmax.state, columns, weighted, LABELS, out[logit_rows.SOFTMAX])
+        constant_step_predict_row(self.fast.state, columns, values, LABELS, out[logit_rows.FAST_LINEAR])
         near = self.neighbours.state, self.neighbours.scratch
         metric = np.zeros_like(weighted)
         neighbours_weigh_row(self.slow.state.weight, columns, weighted, LABELS, metric)
         neighbours_search_row(*near, columns, metric)
         slow = self.rates.state.slow
-        neighbours_predict_row(*near, slow, LABELS, out[seats.WIDE_VOTE], out[seats.CLOSE_VOTE])
+        neighbours_predict_row(*near, slow, LABELS, out[logit_rows.WIDE_VOTE], out[logit_rows.CLOSE_VOTE])
         wide, strongest = np.zeros((2, 8), np.float32)
         naive_bayes_predict_row(self.bayes.state, columns, values, self.features, LABELS, slow, ratio, wide, strongest)
-        out[seats.NAIVE_BAYES], out[seats.STRONGEST] = wide[:LABELS], strongest[:LABELS]
-        burst_predict_row(self.burst.state, *recent, LABELS, out[seats.BURST])
-        label_tree_predict_row(self.tree.state, self.tree.scratch, columns, bins, LABELS, out[seats.LABEL_TREE])
+        out[logit_rows.NAIVE_BAYES], out[logit_rows.STRONGEST] = wide[:LABELS], strongest[:LABELS]
+        label_history_predict_row(self.label_history.state, *recent, LABELS, out[logit_rows.LABEL_HISTORY])
+        label_tree_predict_row(self.tree.state, self.tree.scratch, columns, bins, LABELS, out[logit_rows.LABEL_TREE])
 
         self.features = max(self.features, int(columns.max(initial=-1)) + 1)
-        logits = out[seats.SLOW_LINEAR]
+        logits = out[logit_rows.SLOW_LINEAR]
         adagrad_learn_row(self.slow.state, columns, values, truth, logits, LABELS, gradient)
         if complete:
-            logits = out[seats.SOFTMAX]
+            logits = out[logit_rows.SOFTMAX]
             softmax_learn_row(self.softmax.state, columns, weighted, truth, members.size, logits, LABELS, gradient)
-        logits = out[seats.FAST_LINEAR]
+        logits = out[logit_rows.FAST_LINEAR]
         constant_step_learn_row(self.fast.state, columns, values, truth, logits, LABELS, gradient)
         window_push(self.neighbours.state, columns, metric, truth, members, complete, LABELS)
         naive_bayes_learn_row(self.bayes.state, columns, values, members)
-        burst_learn_row(self.burst.state, *recent, truth, out[seats.BURST], LABELS, gradient)
+        label_history_learn_row(
+            self.label_history.state, *recent, truth, out[logit_rows.LABEL_HISTORY], LABELS, gradient
+        )
         tree = self.tree.state, self.tree.scratch
-        label_tree_learn_row(*tree, columns, bins, truth, complete, LABELS, self.features, out[seats.SLOW_RATE])
+        label_tree_learn_row(*tree, columns, bins, truth, complete, LABELS, self.features, out[logit_rows.SLOW_RATE])
         rates_learn_row(self.rates.state, truth, LABELS, complete)
         return out
 
 
 class Together:
-    """A panel driven as the step drives it."""
+    """A ensemble driven as the step drives it."""
 
-    def __init__(self, names: tuple[str, ...] = seats.NAMES) -> None:
-        self.owner = Panel(names)
+    def __init__(self, names: tuple[str, ...] = logit_rows.NAMES) -> None:
+        self.owner = Ensemble(names)
         self.owner.grow(COLUMNS, LABELS)
         self.features = 0
 
     def row(self, entries: Entries, truth: np.ndarray) -> np.ndarray:
-        """Return the logits of the experts that sit on the panel, then learn."""
+        """Return the logits of the experts that sit on the ensemble, then learn."""
         state, scratch = self.owner.state, self.owner.scratch
-        panel_recall(state, scratch, LABELS)
-        panel_predict_row(state, scratch, entries, 0, entries.columns.size, LABELS, self.features)
+        ensemble_recall(state, scratch, LABELS)
+        ensemble_predict_row(state, scratch, entries, 0, entries.columns.size, LABELS, self.features)
         out = scratch.logits[:, :LABELS].copy()
         members = np.flatnonzero(truth == 1).astype(np.int32)
         complete = bool((truth >= 0).all())
         self.features = max(self.features, int(entries.columns.max(initial=-1)) + 1)
-        panel_learn_row(
+        ensemble_learn_row(
             state, scratch, entries, 0, entries.columns.size, truth, members, complete, LABELS, self.features
         )
         return out
@@ -142,14 +144,20 @@ def test_the_panel_equals_its_experts_alone():
         np.testing.assert_array_equal(together.row(entries, truth), alone.row(entries, truth))
 
 
-@pytest.mark.parametrize("off", [name for name in seats.NAMES if not name.endswith("_rate")])
+@pytest.mark.parametrize("off", [name for name in logit_rows.NAMES if not name.endswith("_rate")])
 def test_an_expert_that_is_off_leaves_the_others_alone(off):
-    names = tuple(name for name in seats.NAMES if name != off)
+    names = tuple(name for name in logit_rows.NAMES if name != off)
     whole, part = Together(), Together(names)
-    kept = [number for number, seat in enumerate(seats.SEATS) if seats.SECOND_SEATS.get(seat, seat) != off]
+    kept = [
+        number
+        for number, logit_row in enumerate(logit_rows.LOGIT_ROWS)
+        if logit_rows.SECOND_LOGIT_ROWS.get(logit_row, logit_row) != off
+    ]
     # The neighbours compare by the slow linear expert's weights, so they go on differently without it.
     alike = [
-        place for place, seat in enumerate(kept) if off != "slow_linear" or seats.SEATS[seat] not in seats.SECOND_SEATS
+        place
+        for place, logit_row in enumerate(kept)
+        if off != "slow_linear" or logit_rows.LOGIT_ROWS[logit_row] not in logit_rows.SECOND_LOGIT_ROWS
     ]
     for entries, truth in rows(4)[:60]:
         np.testing.assert_array_equal(part.row(entries, truth)[alike], whole.row(entries, truth)[kept][alike])

@@ -1,4 +1,4 @@
-"""The burst expert equals its plain twin, whatever is empty, unknown, late or out of room."""
+"""The label_history expert equals its plain twin, whatever is empty, unknown, late or out of room."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.experts.label_history import (
     FEATURES_AT_MOST,
-    Burst,
-    burst_begin_label,
-    burst_features,
-    burst_learn_row,
-    burst_predict_row,
+    LabelHistory,
+    label_history_begin_label,
+    label_history_features,
+    label_history_learn_row,
+    label_history_predict_row,
 )
-from tests.naive.learner.experts.label_history import Burst as NaiveBurst
+from tests.naive.learner.experts.label_history import LabelHistory as NaiveBurst
 from tests.naive.learner.experts.label_history import features as naive_features
 
 Features = tuple[np.ndarray, np.ndarray]
@@ -29,25 +29,25 @@ class Kernels:
     """The expert driven the way the step kernel drives it."""
 
     def __init__(self, labels: int, room: int | None = None) -> None:
-        self.owner = Burst()
+        self.owner = LabelHistory()
         self.owner.grow(room or labels)
         self.labels = labels
 
     def features(self) -> Features:
         columns, values = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
-        size = burst_features(self.owner.state, self.labels, columns, values)
+        size = label_history_features(self.owner.state, self.labels, columns, values)
         return columns[:size], values[:size]
 
     def predict(self, features: Features) -> np.ndarray:
         out = np.full(self.labels, np.nan, np.float32)
-        burst_predict_row(self.owner.state, *features, self.labels, out)
+        label_history_predict_row(self.owner.state, *features, self.labels, out)
         return out
 
     def learn(self, truth: list[int], features: Features | None = None) -> None:
         features = features or self.features()
         scratch = np.full(-(-self.labels // 8) * 8, np.nan, np.float32)
         signs = np.array(truth[: self.labels], np.int8)
-        burst_learn_row(self.owner.state, *features, signs, self.predict(features), self.labels, scratch)
+        label_history_learn_row(self.owner.state, *features, signs, self.predict(features), self.labels, scratch)
 
 
 def optional(truth: list[int], labels: int) -> list[int | None]:
@@ -132,7 +132,7 @@ def test_a_late_label_starts_at_its_bias_and_room_changes_nothing(before, after,
     theirs.join(bias)
     for kernels in (ours, roomy):
         kernels.labels = 3
-        burst_begin_label(kernels.owner.state, 2, bias)
+        label_history_begin_label(kernels.owner.state, 2, bias)
     for truth in after:
         features, expected = ours.features(), theirs.features()
         logits = ours.predict(features)
@@ -164,7 +164,7 @@ def test_a_retired_slot_is_new_again_as_a_label_and_as_features():
     for i in range(20):
         ours.learn([i % 2, 1, i % 3 == 0])
     ours.owner.retire(1)
-    fresh = Burst()
+    fresh = LabelHistory()
     fresh.grow(3)
     for name, array in ours.owner.arrays(3).items():
         expected = fresh.arrays(3)[name]
@@ -181,13 +181,13 @@ def test_state_without_spare_room_survives_its_arrays():
         ours.learn([i % 2, 1, i % 3 == 0])
     arrays = {name: array.copy() for name, array in ours.owner.arrays(3).items()}
     again = Kernels(3)
-    again.owner = Burst()
+    again.owner = LabelHistory()
     again.owner.load_arrays(arrays, 3)
     for name, array in again.owner.arrays(3).items():
         np.testing.assert_array_equal(array, arrays[name], err_msg=name)
-    assert sum(array.nbytes for array in arrays.values()) <= Burst.bytes_bound(3)
+    assert sum(array.nbytes for array in arrays.values()) <= LabelHistory.bytes_bound(3)
     for kernels in (ours, again):
         kernels.learn([1, 0, 1])
     np.testing.assert_array_equal(ours.predict(ours.features()), again.predict(again.features()))
     with pytest.raises(SnapshotError):
-        Burst().load_arrays(arrays, 4)
+        LabelHistory().load_arrays(arrays, 4)

@@ -23,7 +23,7 @@ def entries(x: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Kernels:
-    """The expert driven the way the panel drives it."""
+    """The expert driven the way the ensemble drives it."""
 
     def __init__(self, labels: int, room: int | None = None) -> None:
         self.owner = AdaGrad(STEP, START)

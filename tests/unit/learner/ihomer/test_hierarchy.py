@@ -10,9 +10,9 @@ import pytest
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.ihomer.divisive import DivisiveEvent
-from streamlearn.learner.ihomer.hierarchy import PaperLearner, paper_begin_label
-from streamlearn.learner.ihomer.learn_row import paper_due, paper_learn_row
-from streamlearn.learner.ihomer.predict_row import paper_predict_row
+from streamlearn.learner.ihomer.hierarchy import Hierarchy, ihomer_begin_label
+from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
+from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.numerics.random import draw, draw_poisson
 from streamlearn.state.arrays import state_hash
@@ -27,10 +27,10 @@ class Pair:
     """The learner and its twin, driven the way the step drives them; ``twin`` None leaves the twin out."""
 
     def __init__(self, labels: int, mode: Mode, *, seed: int = 0, twin: bool = True, room: int = 0) -> None:
-        self.owner = PaperLearner(mode, seed=seed, tree_bytes=TREE_BYTES)
+        self.owner = Hierarchy(mode, seed=seed, tree_bytes=TREE_BYTES)
         self.owner.grow(FEATURES + room, labels + room)
         self.labels = 0
-        self.twin = naive.Paper(seed) if twin else None
+        self.twin = naive.IHomerLearner(seed) if twin else None
         self.events: list[DivisiveEvent] = []
         self.alarms = 0
         for _ in range(labels):
@@ -40,7 +40,7 @@ class Pair:
         label = self.labels
         self.labels += 1
         self.owner.grow(FEATURES, self.labels)
-        paper_begin_label(self.owner.state, label)
+        ihomer_begin_label(self.owner.state, label)
         if self.twin is not None:
             cluster = int(self.owner.cluster_of[label])
             if cluster not in self.twin.trees:
@@ -50,7 +50,7 @@ class Pair:
     def predict(self, x: naive.Row) -> tuple[np.ndarray, np.ndarray]:
         logits, chosen = np.zeros(self.labels, np.float32), np.zeros(self.labels, np.uint8)
         entries = self.entries(x)
-        paper_predict_row(self.owner.state, self.owner.scratch, *entries, self.labels, logits, chosen)
+        ihomer_predict_row(self.owner.state, self.owner.scratch, *entries, self.labels, logits, chosen)
         return logits, chosen
 
     @staticmethod
@@ -73,13 +73,13 @@ class Pair:
         members = np.flatnonzero(signs == 1).astype(np.int32)
         state = self.owner.state
         complete = bool((signs >= 0).all())
-        paper_learn_row(state, self.owner.scratch, *self.entries(x), signs, members, complete, self.labels)
+        ihomer_learn_row(state, self.owner.scratch, *self.entries(x), signs, members, complete, self.labels)
         assert not self.owner.scratch.bins.any()
         assert not self.owner.scratch.dense.any()
         if self.twin is not None:
             self.twin.learn(x, truth)
             assert set(np.flatnonzero(state.alarmed).tolist()) == self.twin.alarmed
-        if paper_due(state):
+        if ihomer_due(state):
             self.restructure()
 
     def restructure(self) -> None:
@@ -251,14 +251,14 @@ def test_a_snapshot_that_does_not_fit_is_refused():
     pair.walk(noise, 50, 1)
     arrays = pair.owner.arrays(FEATURES, 3)
     with pytest.raises(SnapshotError, match="mode"):
-        PaperLearner(tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
+        Hierarchy(tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
     with pytest.raises(SnapshotError, match="other settings"):
-        PaperLearner("whole", tree_bytes=256).load_arrays(arrays, FEATURES, 3)
+        Hierarchy("whole", tree_bytes=256).load_arrays(arrays, FEATURES, 3)
     with pytest.raises(SnapshotError, match="other settings"):
-        PaperLearner("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES + 1, 3)
+        Hierarchy("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES + 1, 3)
     del arrays["bias"]
     with pytest.raises(SnapshotError, match="'bias' is missing"):
-        PaperLearner("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
+        Hierarchy("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
 
 
 def test_a_retired_label_leaves_nothing_behind():
@@ -270,16 +270,16 @@ def test_a_retired_label_leaves_nothing_behind():
     assert not state.trees.positives[:, 1].any()
     assert not state.trees.positive_plane[:, 1].any()
     assert not (state.rows.members[: int(state.rows.cursor[5])] == 1).any()
-    paper_begin_label(state, 1)
+    ihomer_begin_label(state, 1)
     assert pair.predict({3: (1.0, 1)})[1].tolist() == [1, 0, 0]
 
 
 def test_without_room_for_counters_leaves_are_not_split_and_predictions_go_on():
     pair = Pair(3, "whole", twin=False)
-    pair.owner = PaperLearner("whole", tree_bytes=256)
+    pair.owner = Hierarchy("whole", tree_bytes=256)
     pair.owner.grow(FEATURES, 3)
     for label in range(3):
-        paper_begin_label(pair.owner.state, label)
+        ihomer_begin_label(pair.owner.state, label)
     pair.walk(keyword, 800, 1)
     assert pair.owner.counts["splits"] == 0
     assert pair.predict({5: (1.0, 1)})[1].tolist() == [1, 1, 0]
@@ -289,7 +289,7 @@ def test_bytes_are_bounded():
     pair = Pair(16, "singletons", twin=False)
     pair.owner.grow(16, 16)
     held = sum(array.nbytes for array in pair.owner.arrays(16, 16).values())
-    assert held <= PaperLearner.bytes_bound(16, 16, TREE_BYTES)
+    assert held <= Hierarchy.bytes_bound(16, 16, TREE_BYTES)
 
 
 def test_draws_equal_the_twin_and_have_mean_one():

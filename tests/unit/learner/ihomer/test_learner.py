@@ -13,7 +13,7 @@ import pytest
 from streamlearn import LabelHierarchyClassifier
 from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.ihomer.learner import Paper
+from streamlearn.learner.ihomer.learner import IHomerLearner
 from streamlearn.learner.ihomer.regressions import columns_held
 from streamlearn.model.micro_batch import ModelEvent, StoredInstance
 from streamlearn.model.stream_model import StreamModel
@@ -143,7 +143,7 @@ def test_drift_and_changes_of_clusters_and_trees_are_events():
 def test_an_alternate_tree_is_an_event_of_its_cluster():
     generator = np.random.default_rng(1)
     model = new_model()
-    model.learner = learner = Paper(maximum_labels=12, partition="whole")
+    model.learner = learner = IHomerLearner(maximum_labels=12, partition="whole")
     events = []
     for row in range(2600):
         on = generator.random(14) < 0.5
@@ -187,7 +187,7 @@ def test_a_label_with_too_few_positives_is_not_predicted():
 
 
 def test_columns_beyond_the_bound_of_weights_leave_no_trace():
-    learner = Paper(4)
+    learner = IHomerLearner(4)
     room = learner._paper.state.regressions.most
     room[0] = 12
     learner.grow_features(50)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.decode.tree_prior import POOLED, ClusterTree, cluster_tree_learn_row, cluster_tree_log_prior
+from streamlearn.learner.decode.tree_prior import POOLED, TreePrior, tree_prior_learn_row, tree_prior_log_prior
 from streamlearn.learner.partition.cluster_tree import tree_cluster
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.learner.partition.comparison_modes import MODES, Mode
@@ -92,13 +92,13 @@ def test_a_mode_that_does_not_exist_is_named():
 def test_singletons_decode_labels_that_always_go_together_as_independent():
     prior = {}
     for mode in ("whole", "singletons"):
-        partition, tree = Partition(2, mode=mode), ClusterTree()
+        partition, tree = Partition(2, mode=mode), TreePrior()
         tree.follow(partition)
         for row in range(400):
             members = np.array([0, 1] if row % 2 else [], np.int32)
-            cluster_tree_learn_row(tree.state, partition.state.tree, members)
+            tree_prior_learn_row(tree.state, partition.state.tree, members)
         sets = ([], [0], [1], [0, 1])
-        logs = [cluster_tree_log_prior(tree.state, partition.state.tree, np.array(s, np.int32)) for s in sets]
+        logs = [tree_prior_log_prior(tree.state, partition.state.tree, np.array(s, np.int32)) for s in sets]
         prior[mode] = np.exp(logs) / np.exp(logs).sum()
         assert (tree.state.scale[0, POOLED] == 0.0) == (mode == "singletons")
     np.testing.assert_allclose(prior["singletons"], 0.25, atol=0.01)

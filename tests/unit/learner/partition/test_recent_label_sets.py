@@ -10,11 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.learner.partition import recent_label_sets as replay
-from streamlearn.learner.partition.recent_label_sets import empty_replay, linear_replay, replay_push, replay_retire
+from streamlearn.learner.partition.recent_label_sets import (
+    empty_recent_sets,
+    linear_recent_sets,
+    recent_sets_push,
+    recent_sets_retire,
+)
 
 
 def sets_of(state) -> list[list[int]]:
-    offsets, members = linear_replay(state)
+    offsets, members = linear_recent_sets(state)
     return [members[a:b].tolist() for a, b in pairwise(offsets)]
 
 
@@ -30,14 +35,14 @@ def last_within_bounds(rows: list[list[int]]) -> list[list[int]]:
 @settings(max_examples=30, deadline=None)
 @given(rows=st.lists(st.lists(st.integers(0, 9), unique=True), max_size=50), slot=st.integers(0, 9))
 def test_sets_come_back_in_order_and_without_retired_labels(rows, slot):
-    state = empty_replay()
+    state = empty_recent_sets()
     for row in rows:
-        replay_push(state, np.array(row, np.int32))
+        recent_sets_push(state, np.array(row, np.int32))
     assert sets_of(state) == rows
-    replay_retire(state, slot)
+    recent_sets_retire(state, slot)
     rest = [[label for label in row if label != slot] for row in rows]
     assert sets_of(state) == rest
-    replay_push(state, np.array([slot], np.int32))
+    recent_sets_push(state, np.array([slot], np.int32))
     assert sets_of(state) == [*rest, [slot]]
 
 
@@ -45,11 +50,11 @@ def test_sets_come_back_in_order_and_without_retired_labels(rows, slot):
 def test_the_oldest_leave_first(width):
     rng = np.random.default_rng(width)
     rows = [sorted(rng.choice(4_000, rng.integers(0, width + 1), replace=False).tolist()) for _ in range(5_300)]
-    state = empty_replay()
+    state = empty_recent_sets()
     for row in rows:
-        replay_push(state, np.array(row, np.int32))
+        recent_sets_push(state, np.array(row, np.int32))
     kept = sets_of(state)
     assert kept == last_within_bounds(rows)
     assert len(kept) == replay.MAXIMUM_ROWS or width > 100
-    replay_retire(state, 17)
+    recent_sets_retire(state, 17)
     assert sets_of(state) == [[label for label in row if label != 17] for row in kept]
