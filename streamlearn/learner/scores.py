@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.numerics.exp_log import exp32
-
-_ONE = np.float32(1.0)
+from streamlearn.numerics.logistic import sigmoid32
 
 
 @kernel
 def probability(logit: np.float32) -> float:
     """Return 1 / (1 + exp(-logit)), rounded to six decimals; float64."""
-    value = np.float64(_ONE / (_ONE + exp32(-logit)))
+    value = np.float64(sigmoid32(logit))
     return np.floor(value * 1e6 + 0.5) / 1e6
 
 

@@ -41,7 +41,8 @@ from streamlearn.learner.decode.utility import (
     utility_predict_set,
 )
 from streamlearn.learner.partition.cluster_tree import TreeState
-from streamlearn.numerics.exp_log import exp32, exp64
+from streamlearn.numerics.exp_log import exp64
+from streamlearn.numerics.logistic import sigmoid32
 
 TREE_SHARE, EMPTY, EXPECTED_SIZE = 0, 1, 2
 BOTH, POOL_ALONE, TREE_ALONE = range(3)
@@ -183,7 +184,7 @@ def joint_predict_row(
     share = np.float32(result[TREE_SHARE])
     for label in range(labels):
         marginals[label] = share * marginals[label] + (_ONE - share) * scratch.pool_marginals[label]
-        scratch.probabilities[label] = _ONE / (_ONE + exp32(-logits[label]))
+        scratch.probabilities[label] = sigmoid32(logits[label])
     result[EXPECTED_SIZE] = sum_marginals(marginals, labels)
     proposed.size[POOL_SET] = -1
     if best >= 0 and scratch.parts[0] == POOL_ALONE:

@@ -56,6 +56,7 @@ from streamlearn.learner.decode.pooled_sets import (
 )
 from streamlearn.learner.decode.set_lengths import LENGTH_COUNTS, count_length
 from streamlearn.learner.label_sets import label_set_code
+from streamlearn.numerics.adagrad import adagrad_step
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.growth import grown
@@ -105,7 +106,7 @@ def _learn_weights(state: LearnedPoolState, scratch: LearnedPoolScratch, place: 
     for feature in range(FEATURES):
         slope = slopes[feature]
         numbers[SQUARED + feature] += slope * slope
-        numbers[THETA + feature] += STEP * slope / np.sqrt(numbers[SQUARED + feature])
+        numbers[THETA + feature] += adagrad_step(STEP, slope, numbers[SQUARED + feature])
 
 
 @kernel

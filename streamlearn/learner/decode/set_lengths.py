@@ -15,7 +15,8 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.pooled_sets import LONGEST
-from streamlearn.numerics.exp_log import exp32, log32, log64
+from streamlearn.numerics.exp_log import log32, log64
+from streamlearn.numerics.logistic import sigmoid32
 
 BUCKETS = 24
 BUCKETS_A_NAT = 8.0
@@ -25,7 +26,6 @@ LENGTH_COUNTS = (BUCKETS + 1, LONGEST + 2)
 """Shape of the counts, float64: s_bk, in line ``BUCKETS`` m_k; in column ``ALL_LENGTHS`` s_b."""
 
 _ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
 
 
 @kernel
@@ -33,7 +33,7 @@ def expected_bucket(values: np.ndarray, labels: int, probabilities: np.ndarray) 
     """Return the bucket of a row with the logits ``values`` float32[labels]; ``probabilities`` float32[labels] is
     scratch."""
     for label in range(labels):
-        probabilities[label] = _ONE / (_ONE + exp32(-values[label]))
+        probabilities[label] = sigmoid32(values[label])
     expected = 0.0
     for label in range(labels):
         expected += np.float64(probabilities[label])

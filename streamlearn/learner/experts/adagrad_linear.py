@@ -14,7 +14,8 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.linear_logits import LANES, linear_predict_row
-from streamlearn.numerics.exp_log import exp32
+from streamlearn.numerics.adagrad import adagrad_step
+from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import in_blocks
@@ -23,7 +24,6 @@ STEP = 1.0
 START = 0.1
 BIAS = np.float32(-2.0)
 _ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
 
 
 class AdaGradState(NamedTuple):
@@ -64,7 +64,7 @@ def adagrad_step_row(
         slope = gradient[label]
         squared = state.bias_squared[label] + slope * slope
         state.bias_squared[label] = squared
-        state.bias[label] -= step * slope / np.sqrt(start + squared)
+        state.bias[label] -= adagrad_step(step, slope, start + squared)
     # Spare labels get a gradient of zero, which leaves their zeros as they are.
     padded = min((labels + LANES - 1) // LANES * LANES, gradient.size)
     for label in range(labels, padded):
@@ -76,7 +76,7 @@ def adagrad_step_row(
             slope = gradient[label] * value
             squared = state.squared[column, label] + slope * slope
             state.squared[column, label] = squared
-            state.weight[column, label] -= step * slope / np.sqrt(start + squared)
+            state.weight[column, label] -= adagrad_step(step, slope, start + squared)
 
 
 @kernel
@@ -95,7 +95,7 @@ def adagrad_learn_row(
     ``gradient`` float32 is scratch: labels rounded up to a multiple of LANES.
     """
     for label in range(labels):
-        probability = _ONE / (_ONE + exp32(-logits[label]))
+        probability = sigmoid32(logits[label])
         gradient[label] = _ZERO if truth[label] < 0 else probability - np.float32(truth[label])
     adagrad_step_row(state, columns, values, labels, gradient)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.linear_logits import linear_predict_row
-from streamlearn.numerics.exp_log import exp32
+from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import in_blocks
@@ -17,7 +17,6 @@ from streamlearn.state.lazy_arrays import in_blocks
 STEP = np.float32(2.0)
 BIAS = np.float32(-2.0)
 _ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
 
 
 class ConstantStepState(NamedTuple):
@@ -52,7 +51,7 @@ def constant_step_learn_row(
     ``gradient`` float32[labels] is scratch.
     """
     for label in range(labels):
-        probability = _ONE / (_ONE + exp32(-logits[label]))
+        probability = sigmoid32(logits[label])
         slope = _ZERO if truth[label] < 0 else STEP * (probability - np.float32(truth[label]))
         gradient[label] = slope
         state.bias[label] -= slope

@@ -56,7 +56,8 @@ from streamlearn.learner.experts.tree_nodes import (
     watch_row,
     watch_shared,
 )
-from streamlearn.numerics.exp_log import exp32, log32
+from streamlearn.numerics.exp_log import log32
+from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import in_blocks
@@ -160,7 +161,7 @@ def label_tree_learn_row(
     state.sizes[ROWS] += 1
     for label in range(labels):
         sign = _ONE if truth[label] == 1 else -_ONE
-        slow = _ONE / (_ONE + exp32(-sign * slow_logits[label]))
+        slow = sigmoid32(sign * slow_logits[label])
         p = scratch.probability[label]
         own = np.float32(p if truth[label] == 1 else 1.0 - p)
         worse = LOSS_DECAY * state.worse[label] + np.float64(log32(slow / own))

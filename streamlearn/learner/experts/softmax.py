@@ -15,6 +15,7 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.adagrad_linear import AdaGradState, adagrad_predict_row, adagrad_step_row
 from streamlearn.numerics.exp_log import exp32, log32
+from streamlearn.numerics.logistic import sigmoid32
 
 STEP = 2.0
 START = 0.3
@@ -65,7 +66,7 @@ def softmax_learn_row(
     """
     share = _ONE / np.float32(max(positives, 1))
     for label in range(labels):
-        probability = _ONE / (_ONE + exp32(-logits[label]))
+        probability = sigmoid32(logits[label])
         gradient[label] = probability - share * np.float32(truth[label])
     adagrad_step_row(state, columns, values, labels, gradient)
 
@@ -87,6 +88,6 @@ def softmax_correct_row(
     """
     share = _ONE / np.float32(max(positives, 1))
     for label in range(labels):
-        probability = _ONE / (_ONE + exp32(-logits[label]))
+        probability = sigmoid32(logits[label])
         gradient[label] = _ZERO if changed[label] < 0 else probability - share * np.float32(changed[label])
     adagrad_step_row(state, columns, values, labels, gradient)

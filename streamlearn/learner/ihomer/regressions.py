@@ -18,13 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.numerics.exp_log import exp32
+from streamlearn.numerics.logistic import sigmoid32
 
 BAGS = 10
 STEP = np.float32(3.0)
 CLIP = np.float32(15.0)
 _ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
 
 
 class RegressionsState(NamedTuple):
@@ -78,7 +77,7 @@ def regressions_predict_row(
         total = _ZERO
         for bag in range(BAGS):
             logits[label, bag] = min(max(logits[label, bag], -CLIP), CLIP)
-            total += _ONE / (_ONE + exp32(-logits[label, bag]))
+            total += sigmoid32(logits[label, bag])
         probability[label] = total / np.float32(BAGS)
 
 
@@ -102,7 +101,7 @@ def regressions_learn_row(
         plane = np.int64(plane_of[label])
         if plane >= 0 and truth[label] >= 0:
             for bag in range(BAGS):
-                p = _ONE / (_ONE + exp32(-logits[label, bag]))
+                p = sigmoid32(logits[label, bag])
                 logits[label, bag] = STEP * draws[bag] * (p - np.float32(truth[label]))
                 state.bias[plane, label, bag] -= logits[label, bag]
     held = min(columns_held(state, labels), state.weight.shape[1])

@@ -21,7 +21,8 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.linear_logits import LANES
 from streamlearn.learner.mixture.contexts import CONTEXTS, support_context
-from streamlearn.numerics.exp_log import exp32
+from streamlearn.numerics.adagrad import adagrad_step
+from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_whole
 from streamlearn.state.array_names import MIXER
 from streamlearn.state.growth import grown
@@ -43,7 +44,6 @@ INPUT_CLIP = np.float32(8.0)
 OUTPUT_CLIP = np.float32(10.0)
 START = np.float32(10.0)
 _ZERO = np.float32(0.0)
-_ONE = np.float32(1.0)
 
 
 class MixerState(NamedTuple):
@@ -208,7 +208,7 @@ def _step_shared(state: MixerState, scratch: MixerScratch) -> None:
             slope = gradient[place]
             total = squared[place] + slope * slope
             squared[place] = total
-            weights[place] -= STEP * slope / np.sqrt(START + total)
+            weights[place] -= adagrad_step(STEP, slope, START + total)
             gradient[place] = _ZERO
         if FIRST_SUPPORT <= context < FIRST_RANK:
             final, final_squared = state.final[context - FIRST_SUPPORT], state.final_squared[context - FIRST_SUPPORT]
@@ -217,7 +217,7 @@ def _step_shared(state: MixerState, scratch: MixerScratch) -> None:
                 slope = final_gradient[part]
                 total = final_squared[part] + slope * slope
                 final_squared[part] = total
-                final[part] -= FINAL_STEP * slope / np.sqrt(START + total)
+                final[part] -= adagrad_step(FINAL_STEP, slope, START + total)
                 final_gradient[part] = _ZERO
 
 
@@ -232,10 +232,10 @@ def mixer_learn_row(
         logits = scratch.logits[part]
         errors = scratch.errors[part]
         for label in range(padded):
-            error = _ONE / (_ONE + exp32(-logits[label])) - np.float32(truth[label])
+            error = sigmoid32(logits[label]) - np.float32(truth[label])
             errors[label] = error if truth[label] >= 0 else _ZERO
     for label in range(padded):
-        error = _ONE / (_ONE + exp32(-mixed[label])) - np.float32(truth[label])
+        error = sigmoid32(mixed[label]) - np.float32(truth[label])
         scratch.final_errors[label] = error if truth[label] >= 0 else _ZERO
     # A label's inputs are written long before they are read: a vector cannot be read while its numbers are written.
     for place in range(state.own.shape[0]):
@@ -253,7 +253,7 @@ def mixer_learn_row(
             slope = own_errors[label] * scratch.inputs[place, label]
             squared = state.own_squared[place, label] + slope * slope
             state.own_squared[place, label] = squared
-            state.own[place, label] -= STEP * slope / np.sqrt(START + squared)
+            state.own[place, label] -= adagrad_step(STEP, slope, START + squared)
     _step_shared(state, scratch)
 
 
