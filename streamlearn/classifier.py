@@ -175,9 +175,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             complete too when it names every label known so far, as river's streams do; else it says nothing of the
             labels that it does not name.
         """
-        plan = self._model.plan()
-        plan.predict_and_learn(x, _truth(y))
-        self._events = plan.run().events
+        batch = self._model.new_batch()
+        batch.predict_and_learn(self._model.pack(x), _truth(y))
+        self._events = self._model.apply(batch).events
 
     def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
         """Learn instances in order; the same, bit for bit, as `learn_one` on each.
@@ -187,10 +187,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         ValueError
             When the two do not have the same length.
         """
-        plan = self._model.plan()
+        batch = self._model.new_batch()
         for x, y in zip(X, Y, strict=True):
-            plan.predict_and_learn(x, _truth(y))
-        self._events = plan.run().events
+            batch.predict_and_learn(self._model.pack(x), _truth(y))
+        self._events = self._model.apply(batch).events
 
     def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether the instance should carry it; empty before any label is known."""
@@ -214,10 +214,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     def predict_many(self, X: Iterable[Features], rule: str | None = None) -> list[LabelSetPrediction]:
         """Return `predict` of each instance; nothing changes between them."""
         decision = None if rule is None else Rule.parse(rule)
-        plan = self._model.plan(frozen=True)
+        batch = self._model.new_batch(frozen=True)
         for x in X:
-            plan.predict(x, decision)
-        result = plan.run()
+            batch.predict(self._model.pack(x), decision)
+        result = self._model.apply(batch)
         return [LabelSetPrediction(result.labels(op), result.scores(op)) for op in range(len(result))]
 
     @property

@@ -105,13 +105,13 @@ class _Ours:
 
     def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
         begun = time.perf_counter()
-        plan = self._model.plan()
+        batch = self._model.new_batch()
         for row in rows:
             if row.y is None:
-                plan.predict(row.x)
+                batch.predict(self._model.pack(row.x))
             else:
-                plan.predict_and_learn(row.x, row.y)
-        result = plan.run()
+                batch.predict_and_learn(self._model.pack(row.x), row.y)
+        result = self._model.apply(batch)
         self.seconds += time.perf_counter() - begun
         self.probabilities.score()
         self.alarms += [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -231,21 +231,13 @@ class MicroBatchResult:
 
 
 class MicroBatch:
-    """Operations to apply in order; nothing happens before `run`, which may be called once.
+    """Operations in the order in which `StreamModel.apply` applies them.
 
     An operation has a ``kind``, the ``instance`` that it is about (an index into ``instances``, or -1 - index into
-    ``late``), a truth or None, and a rule or None for the plan's own.
+    ``late``), a truth or None, and a rule or None for the batch's own.
     """
 
-    def __init__(
-        self,
-        run: Callable[[MicroBatch], MicroBatchResult],
-        pack: Callable[[Features], Features | Packed],
-        rule: Rule,
-        frozen: bool,
-    ) -> None:
-        self._run = run
-        self._pack = pack
+    def __init__(self, rule: Rule, frozen: bool) -> None:
         self.rule = rule
         self.frozen = frozen
         self.instances: list[Features | Packed] = []
@@ -260,25 +252,25 @@ class MicroBatch:
     def __len__(self) -> int:
         return len(self.kinds)
 
-    def predict(self, x: Features, rule: Rule | None = None) -> int:
+    def predict(self, x: Features | Packed, rule: Rule | None = None) -> int:
         """Answer an instance and observe it; return the operation's number."""
         return self._add(PREDICT, x, None, rule)
 
-    def predict_and_learn(self, x: Features, truth: Truth, rule: Rule | None = None) -> int:
+    def predict_and_learn(self, x: Features | Packed, truth: Truth, rule: Rule | None = None) -> int:
         """Answer an instance, observe it and learn its truth; return the operation's number.
 
         ``truth`` is a list or set of names (complete) or a mapping of names to booleans (partial; others are unknown).
         """
         return self._add(PREDICT | LEARN, x, truth, rule)
 
-    def _add(self, kind: int, x: Features, truth: Truth | None, rule: Rule | None) -> int:
+    def _add(self, kind: int, x: Features | Packed, truth: Truth | None, rule: Rule | None) -> int:
         number = len(self.kinds)
         self.has_rules = self.has_rules or rule is not None
         self.kinds.append(kind)
         self.places.append(len(self.instances))
         self.truths.append(truth)
         self.rules.append(rule)
-        self.instances.append(self._pack(x))
+        self.instances.append(x)
         return number
 
     def learn(self, instance: StoredInstance | int, truth: Truth) -> int:
@@ -312,7 +304,3 @@ class MicroBatch:
         self.truths.append(truth)
         self.rules.append(None)
         return len(self.kinds) - 1
-
-    def run(self) -> MicroBatchResult:
-        """Apply the operations and return what they gave."""
-        return self._run(self)

@@ -1,4 +1,4 @@
-"""One run of a plan: truths become slots in order, and the learner walks the rows between two structural changes."""
+"""One run of a batch: truths become slots in order, and the learner walks the rows between two structural changes."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ class _Segment:
 
 
 class MicroBatchRunner:
-    """Applies a plan's operations to the learner and scores what was answered.
+    """Applies a batch's operations to the learner and scores what was answered.
 
     A label that joins or leaves is a structural change: the rows gathered so far are walked first, so that it happens
     at the same row however operations are cut into plans.
     """
 
     def __init__(
-        self, labels: LabelTable, learner: StreamLearner, measures: Measures, encoded: EncodedRows, plan: MicroBatch
+        self, labels: LabelTable, learner: StreamLearner, measures: Measures, encoded: EncodedRows, batch: MicroBatch
     ) -> None:
         self._labels = labels
         self._learner = learner
         self._measures = measures
-        self._plan = plan
-        self.rows = _place_rows(encoded, plan)
+        self._batch = batch
+        self.rows = _place_rows(encoded, batch)
         self.refused = 0
         self.answered: list[Answered] = []
-        self.stretch = [-1] * len(plan)
-        self.place = [-1] * len(plan)
+        self.stretch = [-1] * len(batch)
+        self.place = [-1] * len(batch)
         self.events: list[ModelEvent] = []
         self._predicted_by: dict[int, int] = {}
         self._gathered = _Segment()
-        if plan.second:
+        if batch.second:
             # A second truth may be for an instance that was answered and learnt in one go.
-            operations = enumerate(zip(plan.kinds, plan.places, strict=True))
+            operations = enumerate(zip(batch.kinds, batch.places, strict=True))
             self._predicted_by = {place: number for number, (kind, place) in operations if kind & PREDICT}
 
-    def go(self) -> None:
+    def run(self) -> None:
         """Apply all operations."""
-        table, plan = self._labels, self._plan
-        joins = not plan.frozen
+        table, batch = self._labels, self._batch
+        joins = not batch.frozen
         retires = joins and table.retire_after > 0
-        for number, (kind, instance, truth) in enumerate(zip(plan.kinds, plan.places, plan.truths, strict=True)):
+        for number, (kind, instance, truth) in enumerate(zip(batch.kinds, batch.places, batch.truths, strict=True)):
             if truth is None:
                 self._predicted_by[instance] = number
                 self._add(number, PREDICT, _NO_TRUTH)
@@ -104,10 +104,10 @@ class MicroBatchRunner:
     def _correct(self, number: int) -> None:
         """Let a second truth for a row be learnt and scored by itself."""
         self._flush()
-        plan, frozen = self._plan, self._plan.frozen
-        after = plan.truths[number]
+        batch, frozen = self._batch, self._batch.frozen
+        after = batch.truths[number]
         assert after is not None
-        second = plan.second[number]
+        second = batch.second[number]
         resolved = self._labels.correct(second.before, after, join=not frozen)
         if resolved.joined:
             self._restructure(number, resolved)
@@ -230,16 +230,16 @@ class MicroBatchRunner:
         self.events.extend(self._named(event, gathered.numbers) for event in events)
 
     def _operations(self, gathered: _Segment) -> Operations:
-        plan, rows = self._plan, self.rows
+        batch, rows = self._batch, self.rows
         count = len(gathered.numbers)
         numbers = np.array(gathered.numbers, np.int64)
         kinds = np.array(gathered.kinds, np.uint8)
         truth_starts = np.zeros(count + 1, np.int64)
         truths = gathered.truths
         np.cumsum([len(truth.slots) for truth in truths], out=truth_starts[1:])
-        rule, rule_count, rule_threshold = _coded(plan.rule)
+        rule, rule_count, rule_threshold = _coded(batch.rule)
         operations = Operations(
-            kinds & np.uint8(PREDICT) if plan.frozen else kinds,
+            kinds & np.uint8(PREDICT) if batch.frozen else kinds,
             rows.first[numbers],
             rows.last[numbers],
             rows.entries,
@@ -252,8 +252,8 @@ class MicroBatchRunner:
             np.full(count, rule_threshold),
             *self._recent(gathered, kinds),
         )
-        for place, number in enumerate(gathered.numbers if plan.has_rules else ()):
-            own = plan.rules[number]
+        for place, number in enumerate(gathered.numbers if batch.has_rules else ()):
+            own = batch.rules[number]
             if own is not None:
                 coded = _coded(own)
                 operations.rule[place], operations.rule_count[place], operations.rule_threshold[place] = coded
@@ -268,7 +268,7 @@ class MicroBatchRunner:
         late = np.flatnonzero(kinds == LEARN).tolist()
         for place in late:
             number = gathered.numbers[place]
-            predicted_by = self._predicted_by.get(self._plan.places[number], -1)
+            predicted_by = self._predicted_by.get(self._batch.places[number], -1)
             if predicted_by >= 0 and self.stretch[predicted_by] == len(self.answered):
                 # Its answer is given in the same walk.
                 recent_of[place] = self.place[predicted_by]
@@ -281,9 +281,9 @@ class MicroBatchRunner:
         return recent_of, starts, np.concatenate(columns), np.concatenate(values)
 
     def _recent_of(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        instance = self._plan.places[number]
+        instance = self._batch.places[number]
         if instance < 0:
-            stored = self._plan.late[-instance - 1]
+            stored = self._batch.late[-instance - 1]
             return stored.recent_columns, stored.recent_values
         predicted_by = self._predicted_by.get(instance, number)
         answered, row = self.answered[self.stretch[predicted_by]], self.place[predicted_by]
@@ -321,9 +321,9 @@ class MicroBatchRunner:
 
     def _emitted(self, number: int) -> np.ndarray:
         """Return the slots answered for an operation's instance that still belong to the same labels."""
-        instance = self._plan.places[number]
+        instance = self._batch.places[number]
         if instance < 0:
-            stored = self._plan.late[-instance - 1]
+            stored = self._batch.late[-instance - 1]
             slots, then = stored.slots, stored.generations.tolist()
         else:
             number = self._predicted_by.get(instance, number)
@@ -365,14 +365,14 @@ def _coded(rule: Rule) -> tuple[int, int, float]:
     return CODES[rule.kind], rule.count, rule.threshold
 
 
-def _place_rows(encoded: EncodedRows, plan: MicroBatch) -> Rows:
+def _place_rows(encoded: EncodedRows, batch: MicroBatch) -> Rows:
     """Put the encoded instances and the stored ones behind each other, and say where each operation's entries lie."""
-    late = plan.late
+    late = batch.late
     sizes = np.array([instance.columns.size for instance in late], np.int64)
     late_starts = np.zeros(sizes.size + 1, np.int64)
     np.cumsum(sizes, out=late_starts[1:])
     starts = np.concatenate([encoded.starts[:-1], encoded.columns.size + late_starts])
-    place = np.array(plan.places, np.int64)
+    place = np.array(batch.places, np.int64)
     place = np.where(place >= 0, place, encoded.starts.size - 2 - place)
     entries = Entries(encoded.columns, encoded.values, encoded.rarity_weighted, encoded.bins)
     if late:

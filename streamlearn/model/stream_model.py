@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.encoder.row import Encoder, Features
+from streamlearn.encoder.row import Encoder, Features, Packed
 from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
 from streamlearn.learner.drift.detectors import DriftDetectors
@@ -107,15 +107,19 @@ class StreamModel:
         return [groups[cluster] for cluster in sorted(groups)]
 
     def change(self, *, scores_top: int, minimum_support: int, retire_after: int, drift: DriftSettings) -> None:
-        """Let other settings of answers, of labels and of drift detectors hold from the next plan on."""
+        """Let other settings of answers, of labels and of drift detectors hold from the next batch on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
         self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
         self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
 
-    def plan(self, *, frozen: bool = False) -> MicroBatch:
-        """Return an empty plan; a frozen one answers and scores but changes nothing that answers depend on."""
-        return MicroBatch(self._run, self.encoder.pack, self.rule, frozen)
+    def new_batch(self, *, frozen: bool = False) -> MicroBatch:
+        """Return an empty batch; a frozen one answers and scores but changes nothing that answers depend on."""
+        return MicroBatch(self.rule, frozen)
+
+    def pack(self, x: Features) -> Features | Packed:
+        """Return an instance in less memory, where its shape is known, to wait in a batch; nothing changes."""
+        return self.encoder.pack(x)
 
     def probabilities(self, x: Features) -> dict[str, float]:
         """Return every label's probability for an instance; nothing changes."""
@@ -124,23 +128,26 @@ class StreamModel:
         values = self.learner.probabilities(entries)
         return {self.labels.names[slot]: float(values[slot]) for slot in self.labels.known_slots()}
 
-    def _run(self, plan: MicroBatch) -> MicroBatchResult:
+    def apply(self, batch: MicroBatch) -> MicroBatchResult:
+        """Apply a batch's operations in order and return what they gave; a batch is applied once."""
         observed = self.observed
-        encoded = self.encoder.encode(plan.instances, observe=not plan.frozen)
+        encoded = self.encoder.encode(batch.instances, observe=not batch.frozen)
         self.learner.grow_features(self.encoder.columns.count)
-        walk = MicroBatchRunner(self.labels, self.learner, self.measures, encoded, plan)
-        walk.go()
+        runner = MicroBatchRunner(self.labels, self.learner, self.measures, encoded, batch)
+        runner.run()
         dropped = dict(encoded.dropped)
-        if walk.refused:
-            dropped["labels_full"] = walk.refused
+        if runner.refused:
+            dropped["labels_full"] = runner.refused
         for reason, count in dropped.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
         seen = []
-        for kind in plan.kinds:
+        for kind in batch.kinds:
             seen.append(observed)
-            if kind & PREDICT and not plan.frozen:
+            if kind & PREDICT and not batch.frozen:
                 observed += 1
-        return MicroBatchResult(walk.answered, walk.stretch, walk.place, seen, walk.rows, walk.events, dropped)
+        return MicroBatchResult(
+            runner.answered, runner.stretch, runner.place, seen, runner.rows, runner.events, dropped
+        )
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name: for snapshots and for the hash."""

@@ -51,14 +51,14 @@ def _run_model(settings: Settings) -> None:
     rows = 2 * FIRST_PERIOD + 2
     labels = type(settings.labels)(maximum=many + 1, min_count=FIRST_PERIOD)
     model = StreamModel(settings.model_copy(update={"labels": labels}))
-    plan = model.plan()
-    waiting = plan.predict({"a": 1.0})
+    batch = model.new_batch()
+    waiting = batch.predict({"a": 1.0})
     for row in range(rows):
-        plan.predict_and_learn({"a": 0.5, "b": "c"}, ["x", f"l{row * many // rows}"])
-    plan.predict_and_learn({"a": 0.5}, ["x", "y"])
-    learned = plan.learn(waiting, {"x": True})
-    plan.correct(waiting, {"x": True}, ["x"], learned_by=learned)
-    plan.run()
+        batch.predict_and_learn({"a": 0.5, "b": "c"}, ["x", f"l{row * many // rows}"])
+    batch.predict_and_learn({"a": 0.5}, ["x", "y"])
+    learned = batch.learn(waiting, {"x": True})
+    batch.correct(waiting, {"x": True}, ["x"], learned_by=learned)
+    model.apply(batch)
     model.probabilities({"a": 1.0})
 
 

@@ -97,13 +97,13 @@ def measure(variant: Variant, rows: list[StreamRow], labels: list[str], features
     variant.change(learner)
     model.learner = learner
     for start in range(0, len(rows), BATCH):
-        plan = model.plan()
+        batch = model.new_batch()
         for row in rows[start : start + BATCH]:
             if row.y is None:
-                plan.predict(row.x)
+                batch.predict(row.x)
             else:
-                plan.predict_and_learn(row.x, row.y)
-        plan.run()
+                batch.predict_and_learn(row.x, row.y)
+        model.apply(batch)
     return model.measures.whole()
 
 

@@ -105,11 +105,11 @@ def traced(case: Case, settings: Settings) -> Trace:
 
     def run() -> None:
         first = len(f1)
-        plan = model.plan()
+        batch = model.new_batch()
         for row in rows:
             assert row.y is not None
-            plan.predict_and_learn(row.x, row.y)
-        result = plan.run()
+            batch.predict_and_learn(row.x, row.y)
+        result = model.apply(batch)
         for event in result.events:
             if event.kind != "label" and (event.direction == "worse" or event.kind != "drift"):
                 alarms["all events"].add(first + event.op)

@@ -116,17 +116,17 @@ def along(stream: Stream, preset: str, every: int) -> Iterator[Point]:
     model = StreamModel(settings_of(preset), labels=stream.labels, features=stream.features)
     each = growth(preset)
     rows = 0
-    plan = model.plan()
+    batch = model.new_batch()
     for row in stream:
-        plan.predict_and_learn(row.x, row.y or [])
+        batch.predict_and_learn(row.x, row.y or [])
         rows += 1
-        if rows % every and len(plan) < BATCH:
+        if rows % every and len(batch) < BATCH:
             continue
-        plan.run()
-        plan = model.plan()
+        model.apply(batch)
+        batch = model.new_batch()
         if rows % every == 0:
             yield _point(model, each, rows)
-    plan.run()
+    model.apply(batch)
     if rows % every:
         yield _point(model, each, rows)
 

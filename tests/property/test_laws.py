@@ -35,10 +35,10 @@ def answers(rows: Sequence[Row], labels: Sequence[str], features: Sequence[str])
         {"features": {"maximum": 512}, "labels": {"maximum": 64}, "learner": {"scores_top": 64}}
     )
     model = StreamModel(settings, labels=labels, features=features)
-    plan = model.plan()
+    batch = model.new_batch()
     for x, truth in rows:
-        plan.predict_and_learn(x, truth)
-    result = plan.run()
+        batch.predict_and_learn(x, truth)
+    result = model.apply(batch)
     return [result.answer(operation) for operation in range(len(rows))]
 
 
@@ -108,26 +108,26 @@ def test_the_order_of_features_within_a_record_changes_no_bit(
 def test_truths_that_come_after_their_answers_teach_the_same_however_plans_are_cut(
     stream: list[Row], labels: list[str], preset: str, size: int
 ) -> None:
-    """A truth may come in the plan that answered its instance, or in a later one; five instances come in between."""
+    """A truth may come in the batch that answered its instance, or in a later one; five instances come in between."""
     settings = Settings.model_validate({"learner": {"preset": preset}})
     together, cut = (StreamModel(settings, labels=labels) for _ in range(2))
-    plan = together.plan()
+    batch = together.new_batch()
     operations: list[int] = []
     for row, (x, _) in enumerate(stream):
-        operations.append(plan.predict(x))
+        operations.append(batch.predict(x))
         if row >= 5:
-            plan.learn(operations[row - 5], stream[row - 5][1])
-    whole = plan.run()
+            batch.learn(operations[row - 5], stream[row - 5][1])
+    whole = together.apply(batch)
     answered: list[object] = []
     stored: dict[int, StoredInstance] = {}
     for start in range(0, len(stream), size):
-        plan = cut.plan()
+        batch = cut.new_batch()
         here: dict[int, int] = {}
         for row in range(start, min(start + size, len(stream))):
-            here[row] = plan.predict(stream[row][0])
+            here[row] = batch.predict(stream[row][0])
             if row >= 5:
-                plan.learn(here[row - 5] if row - 5 in here else stored[row - 5], stream[row - 5][1])
-        result = plan.run()
+                batch.learn(here[row - 5] if row - 5 in here else stored[row - 5], stream[row - 5][1])
+        result = cut.apply(batch)
         answered += [result.answer(operation) for operation in here.values()]
         stored |= {row: StoredInstance.unpacked(result.packed(operation)) for row, operation in here.items()}
     assert answered == [whole.answer(operation) for operation in operations]
@@ -145,8 +145,9 @@ def test_a_truth_in_the_plan_that_answered_its_instance_needs_no_walk_of_its_own
         return walk(self, operations)
 
     monkeypatch.setattr(EnsembleLearner, "walk", counted)
-    plan = StreamModel(Settings(), labels=labels).plan()
+    model = StreamModel(Settings(), labels=labels)
+    batch = model.new_batch()
     for x, truth in stream:
-        plan.learn(plan.predict(x), truth)
-    plan.run()
+        batch.learn(batch.predict(x), truth)
+    model.apply(batch)
     assert walks == [2 * len(stream)]

@@ -158,7 +158,7 @@ class Batch:
         self._limits = task.settings.limits
         self._labels_topic = task.settings.topics.labels
         self._text_fields = task.settings.encoder.text_fields
-        self._plan = task.model.plan(frozen=task.settings.engine.frozen)
+        self._micro_batch = task.model.new_batch(frozen=task.settings.engine.frozen)
         self._records: list[RawRecord] = []
         self._instances: list[tuple[int, str, RawRecord]] = []
         self._labels: list[tuple[int, RawRecord]] = []
@@ -214,10 +214,10 @@ class Batch:
         identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
         pending = self._task.pending if self._labels_topic else None
         if instance.y is not None:
-            operation = self._plan.predict_and_learn(instance.x, instance.y)
+            operation = self._micro_batch.predict_and_learn(self._task.model.pack(instance.x), instance.y)
             self._learned += 1
         else:
-            operation = self._plan.predict(instance.x)
+            operation = self._micro_batch.predict(self._task.model.pack(instance.x))
         self._instances.append((operation, identity, record))
         if pending is None:
             return
@@ -255,18 +255,20 @@ class Batch:
     def _learn(self, entry: Entry, before: Truth | None, after: Truth) -> int:
         """MicroBatch that all that is known of an instance is learnt; return the operation's number."""
         if before is None:
-            operation = self._plan.learn(self._stored(entry), after)
+            operation = self._micro_batch.learn(self._stored(entry), after)
             self._learns(entry, operation)
             self._learned += 1
         else:
             _, learned_by = self._told.get(entry.number, (entry, -1))
-            operation = self._plan.correct(self._stored(entry), before, after, row=entry.row, learned_by=learned_by)
+            operation = self._micro_batch.correct(
+                self._stored(entry), before, after, row=entry.row, learned_by=learned_by
+            )
             self._corrected += 1
         self._task.pending.tell(entry, after)
         return operation
 
     def _stored(self, entry: Entry) -> StoredInstance | int:
-        """Return an instance as a plan takes it: as it was kept, or the operation of this batch that answered it."""
+        """Return an instance as a batch takes it: as it was kept, or the operation of this batch that answered it."""
         found = self._waiting.get(entry.number)
         return StoredInstance.unpacked(entry.instance) if found is None else found[1]
 
@@ -289,7 +291,7 @@ class Batch:
         """
         task = self._task
         self._assume()
-        result = self._plan.run()
+        result = task.model.apply(self._micro_batch)
         for entry, operation in self._waiting.values():
             task.pending.place(entry, result.packed(operation))
         for entry, operation in self._told.values():

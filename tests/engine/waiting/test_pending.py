@@ -183,10 +183,10 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     labels = LabelSettings(pending_count=4, orphan_count=3)
     stores = [Pending(labels), Pending(labels)]
     model = StreamModel(Settings())
-    plan = model.plan()
+    batch = model.new_batch()
     for number in range(6):
-        plan.predict({"a": number, "b": "text"})
-    result = plan.run()
+        batch.predict({"a": number, "b": "text"})
+    result = model.apply(batch)
     for number in range(6):
         entry = stores[0].add(f"id{number}", 10 * number, [None, {"x": True}, ["x"]][number % 3])
         stores[0].place(entry, result.packed(number))
@@ -246,9 +246,10 @@ def test_arrays_that_contradict_each_other_are_refused() -> None:
 @pytest.mark.parametrize("name", ["ids", "instances", "truth_offsets", "learnt_rows", "settled", "orphan_values"])
 def test_arrays_that_do_not_fit_are_refused(name: str) -> None:
     store = Pending(LabelSettings())
-    plan = StreamModel(Settings()).plan()
-    plan.predict({"a": 1})
-    result = plan.run()
+    model = StreamModel(Settings())
+    batch = model.new_batch()
+    batch.predict({"a": 1})
+    result = model.apply(batch)
     store.place(store.add("id", 0, ["x"]), result.packed(0))
     arrays = store.arrays()
     arrays[name] = arrays[name] + 7 if name == "settled" else arrays[name][:-1] if arrays[name].size else arrays["ids"]

@@ -128,10 +128,10 @@ def test_a_label_that_takes_another_ones_place_has_no_probability_at_that_row() 
     labels = {"maximum": 2, "min_count": 3}
     model = StreamModel(Settings.model_validate({"labels": labels}))
     watcher = model.learner.watcher = Probabilities(model.labels)
-    plan = model.plan()
+    batch = model.new_batch()
     for names in (["a"], ["a", "b"], ["a"], ["a", "c"], ["a", "c"]):
-        plan.predict_and_learn({"x": 1.0}, names)
-    plan.run()
+        batch.predict_and_learn({"x": 1.0}, names)
+    model.apply(batch)
     watcher.score()
     # Known and still there when answered: none, a, a b, a (b leaves for c), a c.
     assert watcher.whole.pairs == 0 + 1 + 2 + 1 + 2
@@ -140,10 +140,10 @@ def test_a_label_that_takes_another_ones_place_has_no_probability_at_that_row() 
 def test_a_vacant_slot_has_no_probability() -> None:
     model = StreamModel(Settings.model_validate({"labels": {"retire_after_instances": 2}}))
     watcher = model.learner.watcher = Probabilities(model.labels)
-    plan = model.plan()
+    batch = model.new_batch()
     for names in (["a"], ["a", "b"], ["a"], ["a"], ["a"], ["a", "c"], ["a", "c"]):
-        plan.predict_and_learn({"x": 1.0}, names)
-    plan.run()
+        batch.predict_and_learn({"x": 1.0}, names)
+    model.apply(batch)
     watcher.score()
     assert model.label_names == ["a", "c"]
     # Known when answered: none, a, a b, a b (b retires after this row), a, a (c takes the slot), a c.
@@ -157,10 +157,10 @@ def test_watching_changes_no_bit_of_the_model(preset: str) -> None:
     for watched in (True, False):
         model = StreamModel(settings)
         model.learner.watcher = Probabilities(model.labels) if watched else None
-        plan = model.plan()
+        batch = model.new_batch()
         for row in generator("drifting", seed=1, instances=150):
-            plan.predict_and_learn(row.x, row.y or [])
-        plan.run()
+            batch.predict_and_learn(row.x, row.y or [])
+        model.apply(batch)
         hashes.append(model.state_hash())
     assert hashes[0] == hashes[1]
 

@@ -88,21 +88,21 @@ def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
         x |= {"size": generator.gauss(topic, 2), "colour": generator.choice("rgb"), "on": topic > 1}
         partner = (topic + (1 if row < rows // 2 else 2)) % 4
         truth = [f"l{topic}", f"l{4 + partner}"] if generator.random() < 0.9 else [f"l{8 + row % 19}"]
-        plan = model.plan()
+        batch = model.new_batch()
         if row % 17 == 3:
             partial = {truth[0]: True, "l3": False}
-            operation = plan.predict_and_learn(x, partial)
-            plan.correct(operation, partial, truth, learned_by=operation)
-            plan.correct(operation, truth, [truth[-1]], learned_by=operation)
+            operation = batch.predict_and_learn(x, partial)
+            batch.correct(operation, partial, truth, learned_by=operation)
+            batch.correct(operation, truth, [truth[-1]], learned_by=operation)
         elif row % 5 == 2:
-            operation = plan.predict(x, rules[row % 4])
-            waiting.append((StoredInstance.unpacked(plan.run().packed(operation)), truth))
+            operation = batch.predict(x, rules[row % 4])
+            waiting.append((StoredInstance.unpacked(model.apply(batch).packed(operation)), truth))
             continue
         else:
-            plan.predict_and_learn(x, truth, rules[row % 4])
+            batch.predict_and_learn(x, truth, rules[row % 4])
         if len(waiting) > 20:
-            plan.learn(*waiting.pop(0))
-        plan.run()
+            batch.learn(*waiting.pop(0))
+        model.apply(batch)
     model.probabilities({"size": 1.0})
     return model
 

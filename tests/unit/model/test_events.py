@@ -26,17 +26,17 @@ def events() -> list[ModelEvent]:
     model = StreamModel(settings, labels=NAMES)
     generator = random.Random(4)
     found: list[ModelEvent] = []
-    plan = model.plan()
+    batch = model.new_batch()
     for row in range(4_000):
         chosen = [place for place in range(PAIRS) if generator.random() < 0.12]
         partner = (lambda place: 31 - place) if row < 1_500 else (lambda place: 16 + (place + 5) % 16)
-        plan.predict_and_learn(
+        batch.predict_and_learn(
             {f"f{place}": 1.0 for place in chosen},
             [NAMES[place] for place in chosen] + [NAMES[partner(place)] for place in chosen],
         )
         if row % 500 == 499:
-            found += plan.run().events
-            plan = model.plan()
+            found += model.apply(batch).events
+            batch = model.new_batch()
     return found
 
 

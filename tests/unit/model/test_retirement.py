@@ -25,10 +25,10 @@ def new_model(*declared: str, after: int = 20) -> StreamModel:
 
 
 def learn(model: StreamModel, rows: Sequence[Row]) -> MicroBatchResult:
-    plan = model.plan()
+    batch = model.new_batch()
     for x, truth in rows:
-        plan.predict_and_learn(x, truth)
-    return plan.run()
+        batch.predict_and_learn(x, truth)
+    return model.apply(batch)
 
 
 def phases() -> list[Row]:
@@ -116,24 +116,24 @@ def test_declared_labels_stay_and_none_retires_by_default() -> None:
 def test_a_frozen_model_keeps_its_labels() -> None:
     model = new_model()
     learn(model, phases()[:49])
-    plan = model.plan(frozen=True)
+    batch = model.new_batch(frozen=True)
     for x, truth in phases()[49:80]:
-        plan.predict_and_learn(x, truth)
-    plan.run()
+        batch.predict_and_learn(x, truth)
+    model.apply(batch)
     assert model.label_names == ["a", "b", "c"]
 
 
 def test_a_late_truth_never_counts_for_the_slots_next_label() -> None:
     model = new_model()
     learn(model, phases()[:40])
-    plan = model.plan()
-    operation = plan.predict({"b": 1.0})
-    stored = StoredInstance.unpacked(plan.run().packed(operation))
+    batch = model.new_batch()
+    operation = batch.predict({"b": 1.0})
+    stored = StoredInstance.unpacked(model.apply(batch).packed(operation))
     learn(model, [*phases()[40:60], ({"z": 1.0}, ["a", "new"])])
     before = model.arrays()["measures.labels"][0][:, 1].copy()
-    plan = model.plan()
-    plan.learn(stored, {"new": True})
-    plan.run()
+    batch = model.new_batch()
+    batch.learn(stored, {"new": True})
+    model.apply(batch)
     assert (model.arrays()["measures.labels"][0][:, 1] - before).tolist() == [0, 0, 1], "missed, not hit"
 
 

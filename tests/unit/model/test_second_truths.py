@@ -24,15 +24,15 @@ class Stream:
         self.cut = cut
         self.told: list[dict[str, Any]] = []
         self.answers: list[Any] = []
-        self.plan: MicroBatch
+        self.batch: MicroBatch
         self.open: list[tuple[dict[str, Any], str, int]]
         self.begin()
 
     def begin(self) -> None:
-        self.plan, self.open = self.model.plan(), []
+        self.batch, self.open = self.model.new_batch(), []
 
     def end(self) -> None:
-        result: MicroBatchResult = self.plan.run()
+        result: MicroBatchResult = self.model.apply(self.batch)
         for instance, what, operation in self.open:
             if what == "instance":
                 self.answers.append(result.answer(operation))
@@ -47,7 +47,7 @@ class Stream:
             if draw.random() < 0.5 or not self.told:
                 x = {f"f{draw.randrange(5)}": draw.gauss(0, 1), "g": draw.choice("xyz")}
                 truth = self.truth(None) if draw.random() < 0.7 else None
-                operation = self.plan.predict(x) if truth is None else self.plan.predict_and_learn(x, truth)
+                operation = self.batch.predict(x) if truth is None else self.batch.predict_and_learn(x, truth)
                 instance = {"instance": operation, "truth": truth, "row": -1, "learned_by": -1}
                 self.open.append((instance, "instance", operation))
                 self.told.append(instance)
@@ -59,11 +59,11 @@ class Stream:
                 before, after = instance["truth"], self.truth(instance["truth"])
                 stored: StoredInstance | int = instance["instance"]
                 if before is None:
-                    operation = instance["learned_by"] = self.plan.learn(stored, after)
+                    operation = instance["learned_by"] = self.batch.learn(stored, after)
                     self.open.append((instance, "truth", operation))
                 else:
                     place = {"row": instance["row"], "learned_by": instance["learned_by"]}
-                    self.plan.correct(stored, before, after, **place)
+                    self.batch.correct(stored, before, after, **place)
                 instance["truth"] = after
             if step % self.cut == self.cut - 1:
                 self.end()
@@ -96,13 +96,13 @@ def test_plans_may_be_cut_anywhere(preset: str) -> None:
 
 def test_a_frozen_model_scores_a_second_truth_and_learns_nothing() -> None:
     model = StreamModel(Settings())
-    plan = model.plan()
-    first = plan.predict_and_learn({"a": 1}, {"x": True})
-    stored = StoredInstance.unpacked(plan.run().packed(first))
+    batch = model.new_batch()
+    first = batch.predict_and_learn({"a": 1}, {"x": True})
+    stored = StoredInstance.unpacked(model.apply(batch).packed(first))
     before = {name: array.copy() for name, array in model.arrays().items()}
-    plan = model.plan(frozen=True)
-    plan.correct(stored, {"x": True}, ["x", "y"], row=0)
-    plan.run()
+    batch = model.new_batch(frozen=True)
+    batch.correct(stored, {"x": True}, ["x", "y"], row=0)
+    model.apply(batch)
     after = model.arrays()
     changed = {name.partition(".")[0] for name, array in before.items() if after[name].tobytes() != array.tobytes()}
     assert changed == {"measures"}
@@ -112,17 +112,17 @@ def test_a_frozen_model_scores_a_second_truth_and_learns_nothing() -> None:
 def test_measures_score_each_label_once_and_the_set_when_it_is_known() -> None:
     in_parts, at_once = StreamModel(Settings()), StreamModel(Settings())
     for model in (in_parts, at_once):
-        plan = model.plan()
+        batch = model.new_batch()
         for _ in range(3):
-            plan.predict_and_learn({"a": 1}, ["x", "y"])
-        waits = plan.predict({"a": 1})
+            batch.predict_and_learn({"a": 1}, ["x", "y"])
+        waits = batch.predict({"a": 1})
         if model is at_once:
-            plan.learn(waits, ["x"])
+            batch.learn(waits, ["x"])
         else:
-            learned = plan.learn(waits, {"x": True})
-            plan.correct(waits, {"x": True}, {"x": True, "y": False}, learned_by=learned)
-            plan.correct(waits, {"x": True, "y": False}, ["x"], learned_by=learned)
-        plan.run()
+            learned = batch.learn(waits, {"x": True})
+            batch.correct(waits, {"x": True}, {"x": True, "y": False}, learned_by=learned)
+            batch.correct(waits, {"x": True, "y": False}, ["x"], learned_by=learned)
+        model.apply(batch)
     whole, parts = at_once.measures, in_parts.measures
     counted = whole.arrays()["labels"], parts.arrays()["labels"]
     assert counted[0].tolist() == counted[1].tolist()

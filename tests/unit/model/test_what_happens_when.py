@@ -39,10 +39,10 @@ def new_model(
 
 
 def learn(model: StreamModel, *rows: tuple[Features, Truth]) -> MicroBatchResult:
-    plan = model.plan()
+    batch = model.new_batch()
     for x, truth in rows:
-        plan.predict_and_learn(x, truth)
-    return plan.run()
+        batch.predict_and_learn(x, truth)
+    return model.apply(batch)
 
 
 def stream(seed: int, rows: int, labels: Iterable[str]) -> list[tuple[Features, list[str]]]:
@@ -245,10 +245,10 @@ def test_few_complete_rows_are_decided_label_by_label_and_an_event_says_when_tha
     rows = stream(9, 2 * needed, "abc")
     for number, (x, truth) in enumerate(rows):
         learn(model, PARTIAL)
-        plan = model.plan()
-        answer = plan.predict(x)
-        plan.learn(answer, truth)
-        result = plan.run()
+        batch = model.new_batch()
+        answer = batch.predict(x)
+        batch.learn(answer, truth)
+        result = model.apply(batch)
         if number < needed:
             labels, scores = result.answer(answer)
             assert set(labels) == {name for name, p in scores.items() if p > 0.5}
@@ -264,9 +264,9 @@ def test_measures_of_whole_sets_need_complete_truths_and_those_of_labels_need_kn
     model = new_model("a", "b", "c")
     learn(model, *stream(10, 80, "abc"))
     before = model.measures.rows()
-    plan = model.plan()
-    answers = [plan.predict_and_learn({"a": 1.0, "b": 1.0, "size": 0.5}, {"a": True, "c": False}) for _ in range(5)]
-    result = plan.run()
+    batch = model.new_batch()
+    answers = [batch.predict_and_learn({"a": 1.0, "b": 1.0, "size": 0.5}, {"a": True, "c": False}) for _ in range(5)]
+    result = model.apply(batch)
     wrong = [("a" not in result.labels(answer)) + ("c" in result.labels(answer)) for answer in answers]
     after = model.measures.rows()
     for name in ("subset_accuracy", "example_f1", "example_jaccard"):
@@ -315,9 +315,9 @@ def test_an_empty_list_is_learnt_as_a_complete_row() -> None:
 def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> None:
     model = new_model("a", "b", "c")
     learn(model, *stream(11, 120, "abc"))
-    plan = model.plan()
-    answer = plan.predict({"a": 1.0, "noise": 0.1, "size": 0.4})
-    result = plan.run()
+    batch = model.new_batch()
+    answer = batch.predict({"a": 1.0, "noise": 0.1, "size": 0.4})
+    result = model.apply(batch)
     answered, stored = set(result.labels(answer)), StoredInstance.unpacked(result.packed(answer))
     observed, learned = model.observed, model.learned
     learn(model, *stream(12, 60, "abc"))
@@ -326,9 +326,9 @@ def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> 
     before, hits = model.measures.rows()["subset_accuracy"], model.arrays()["measures.sums"][0][1]
     twin = new_model("a", "b", "c")
     twin.load_arrays({name: array.copy() for name, array in model.arrays().items()})
-    plan = model.plan()
-    plan.learn(stored, sorted(answered))
-    plan.run()
+    batch = model.new_batch()
+    batch.learn(stored, sorted(answered))
+    model.apply(batch)
     assert model.measures.rows()["subset_accuracy"] == before + 1
     assert model.arrays()["measures.sums"][0][1] == hits + 1, "the answer of then is scored, and it was right"
     assert (model.observed, model.learned) == (observed + 60, learned + 61)
@@ -371,18 +371,18 @@ def test_at_the_bound_the_least_supported_label_leaves_and_its_slot_starts_anew(
 def test_an_old_answer_never_counts_for_a_new_name_in_its_slot() -> None:
     model = new_model(maximum=1, minimum_count=1)
     learn(model, *[({"f": 1.0}, {"old": True})] * 40)
-    plan = model.plan()
-    answer = plan.predict({"f": 1.0})
-    result = plan.run()
+    batch = model.new_batch()
+    answer = batch.predict({"f": 1.0})
+    result = model.apply(batch)
     assert result.labels(answer) == ["old"]
     stored = StoredInstance.unpacked(result.packed(answer))
     model.change(scores_top=5, minimum_support=100, retire_after=0, drift=model.settings.drift)
     learn(model, ({"f": 1.0}, {"new": True}))
     assert model.label_names == ["new"]
     before = model.arrays()["measures.labels"][0][:, 0].copy()
-    plan = model.plan()
-    plan.learn(stored, {"new": True})
-    plan.run()
+    batch = model.new_batch()
+    batch.learn(stored, {"new": True})
+    model.apply(batch)
     assert (model.arrays()["measures.labels"][0][:, 0] - before).tolist() == [0, 0, 1], "missed, not hit"
 
 
@@ -401,18 +401,18 @@ def test_predictions_alone_change_only_what_is_observed() -> None:
     model = new_model("a", "b")
     learn(model, *stream(14, 60, "ab"))
     learnt = state(model, "")
-    plan = model.plan()
+    batch = model.new_batch()
     for x, _ in stream(15, 60, "ab"):
-        plan.predict(x)
-    plan.run()
+        batch.predict(x)
+    model.apply(batch)
     assert model.observed == 120
     assert_same(
         {name: array for name, array in learnt.items() if not name.startswith("encoder.")},
         {name: array for name, array in state(model, "").items() if not name.startswith("encoder.")},
     )
     frozen = model.state_hash()
-    plan = model.plan(frozen=True)
+    batch = model.new_batch(frozen=True)
     for x, _ in stream(16, 60, "ab"):
-        plan.predict({**x, "never seen": 1.0})
-    plan.run()
+        batch.predict({**x, "never seen": 1.0})
+    model.apply(batch)
     assert model.state_hash() == frozen

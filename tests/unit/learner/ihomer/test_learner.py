@@ -56,18 +56,18 @@ class Stream:
     def go(self, model: StreamModel, first: int, last: int, size: int) -> None:
         """Apply rows in plans of ``size`` at most; a truth that is late comes twenty rows later."""
         for start in range(first, last, size):
-            plan = model.plan()
+            batch = model.new_batch()
             operations, late = [], []
             for row in range(start, min(start + size, last)):
                 x, truth, is_late = self.rows[row]
                 if is_late:
-                    late.append((plan.predict(x, RULES[row % 4]), truth))
+                    late.append((batch.predict(x, RULES[row % 4]), truth))
                     operations.append(late[-1][0])
                 else:
-                    operations.append(plan.predict_and_learn(x, truth, RULES[row % 4]))
+                    operations.append(batch.predict_and_learn(x, truth, RULES[row % 4]))
                 if row % 20 == 19 and self.waiting:
-                    plan.learn(*self.waiting.pop(0))
-            result = plan.run()
+                    batch.learn(*self.waiting.pop(0))
+            result = model.apply(batch)
             self.said += [result.answer(operation) for operation in operations]
             self.events += [event._replace(op=0) for event in result.events]
             self.waiting += [(StoredInstance.unpacked(result.packed(operation)), truth) for operation, truth in late]
@@ -112,11 +112,11 @@ def test_predicting_changes_nothing():
     stream, model = Stream(500), new_model()
     stream.go(model, 0, 500, 50)
     before = model.state_hash()
-    frozen = model.plan(frozen=True)
+    frozen = model.new_batch(frozen=True)
     for x, _, _ in stream.rows:
         frozen.predict(x)
         model.probabilities(x)
-    frozen.run()
+    model.apply(frozen)
     assert model.state_hash() == before
 
 
@@ -150,9 +150,9 @@ def test_an_alternate_tree_is_an_event_of_its_cluster():
         x = {f"f{column}": 1.0 for column in np.flatnonzero(on)}
         sure = on[4] != on[5] if row >= 1500 else on[3]
         noise = np.flatnonzero(generator.random(3) < 0.5)
-        plan = model.plan()
-        plan.predict_and_learn(x, [f"a{n}" for n in range(3 * sure)] + [f"b{n}" for n in noise])
-        events += plan.run().events
+        batch = model.new_batch()
+        batch.predict_and_learn(x, [f"a{n}" for n in range(3 * sure)] + [f"b{n}" for n in noise])
+        events += model.apply(batch).events
     trees = [(event.scope, event.signal, event.direction, event.action) for event in events if event.kind == "tree"]
     begun = [event for event in trees if event[3] == "retest"]
     assert len(begun) == learner.counts["alternates"] > 0
@@ -166,9 +166,9 @@ def test_rules_choose_the_methods_own_set_or_by_score():
     stream.go(model, 0, 300, 50)
     rules = ("balanced", "subset", "f1", "hamming", "macro", "top_k:2", "threshold:0.3")
     for x, _, _ in stream.rows[:30]:
-        plan = model.plan(frozen=True)
-        operations = {text: plan.predict(x, Rule.parse(text)) for text in rules}
-        result = plan.run()
+        batch = model.new_batch(frozen=True)
+        operations = {text: batch.predict(x, Rule.parse(text)) for text in rules}
+        result = model.apply(batch)
         answers = {text: set(result.labels(operation)) for text, operation in operations.items()}
         assert len({frozenset(answers[text]) for text in rules[:5]}) == 1
         probability = model.probabilities(x)
@@ -180,10 +180,10 @@ def test_rules_choose_the_methods_own_set_or_by_score():
 def test_a_label_with_too_few_positives_is_not_predicted():
     model = new_model(min_count=3)
     for row in range(4):
-        plan = model.plan()
-        operation = plan.predict({"a": 1.0})
-        plan.predict_and_learn({"a": 1.0}, ["x"])
-        assert plan.run().labels(operation) == (["x"] if row == 3 else [])
+        batch = model.new_batch()
+        operation = batch.predict({"a": 1.0})
+        batch.predict_and_learn({"a": 1.0}, ["x"])
+        assert model.apply(batch).labels(operation) == (["x"] if row == 3 else [])
 
 
 def test_columns_beyond_the_bound_of_weights_leave_no_trace():

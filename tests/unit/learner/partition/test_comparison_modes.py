@@ -125,10 +125,10 @@ def test_every_mode_keeps_the_laws_of_a_model(preset, mode):
     rows = rows_of(900)
     for model, edges in ((whole, [0, 900]), (cut, [0, 50, 130, 131, 420, 900])):
         for start, stop in pairwise(edges):
-            plan = model.plan()
+            batch = model.new_batch()
             for x, truth in rows[start:stop]:
-                plan.predict_and_learn(x, truth)
-            plan.run()
+                batch.predict_and_learn(x, truth)
+            model.apply(batch)
             if stop == 420:
                 arrays = {name: array.copy() for name, array in model.arrays().items()}
                 model.load_arrays(arrays)
