@@ -15,7 +15,7 @@ from streamlearn.encoder.labels import AllNamed, Truth
 from streamlearn.encoder.row import Features
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.river_detector import RiverDetectors
-from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings

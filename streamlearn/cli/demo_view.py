@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.model.model_event import ModelEvent
 from streamlearn.streams.synthetic import GeneratedStream
 
 SHOWN_EVENTS = 8

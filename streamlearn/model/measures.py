@@ -1,4 +1,4 @@
-"""Prequential measures of emitted label sets: over the whole stream, and over windows of a fixed number of rows.
+"""Prequential measures of answered label sets: over the whole stream, and over windows of a fixed number of rows.
 
 Subset accuracy, example F1 and example Jaccard are means over rows with a complete truth; an empty answer to an empty
 truth has F1 and Jaccard 1. Hamming loss is the mean over rows of the share of wrong labels among those whose truth is
@@ -12,6 +12,7 @@ prequential evaluation; the measures are those of Madjarov et al. (Pattern Recog
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -20,16 +21,44 @@ from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.growth import grown
 
-WHOLE, CURRENT, LATEST = 0, 1, 2
-COMPLETE, HITS, F1, JACCARD, ROWS, HAMMING = range(6)
-TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = range(3)
-
 LEAST_ROWS = 30
 """A windowed measure of fewer rows is not reported."""
 
-PAIRS, WHOLE_ROW, LABEL_SET = range(3)
-"""What is scored of a row: the labels whose truth is given; all labels, and its label set; or its label set alone, when
-its labels were scored before."""
+
+class Scope(IntEnum):
+    """First axis of every array of `MeasuresState`."""
+
+    WHOLE = 0  # the whole stream
+    CURRENT = 1  # the window that is filling
+    LATEST = 2  # the last full window
+
+
+class RowSum(IntEnum):
+    """Sums over rows, `MeasuresState.sums`."""
+
+    COMPLETE = 0  # rows with a complete truth
+    HITS = 1  # of these, rows whose label set was answered exactly
+    F1 = 2  # sum of example F1 over complete rows
+    JACCARD = 3  # sum of example Jaccard over complete rows
+    ROWS = 4  # rows with a known label
+    HAMMING = 5  # sum over these of the share of wrong labels
+
+
+class PairCount(IntEnum):
+    """Counts over known pairs of row and label, `MeasuresState.labels`."""
+
+    TRUE_POSITIVE = 0  # answered and true
+    FALSE_POSITIVE = 1  # answered and false
+    FALSE_NEGATIVE = 2  # not answered and true
+
+
+class Scored(IntEnum):
+    """What is scored of a row."""
+
+    PAIRS = 0  # the labels whose truth is given, others are unknown
+    WHOLE_ROW = 1  # all labels, of which those not listed are false, and the label set
+    LABEL_SET = 2  # the label set alone, when its labels were scored before
+
 
 NAMES = ("subset_accuracy", "hamming_loss", "example_f1", "example_jaccard", "micro_f1", "macro_f1")
 
@@ -50,8 +79,8 @@ class MeasuresState(NamedTuple):
 def score_rows(
     state: MeasuresState,
     window: int,
-    emitted_starts: np.ndarray,
-    emitted: np.ndarray,
+    answered_starts: np.ndarray,
+    answered: np.ndarray,
     truth_starts: np.ndarray,
     truth: np.ndarray,
     signs: np.ndarray,
@@ -60,64 +89,64 @@ def score_rows(
     mark: np.ndarray,
 ) -> None:
     """Score rows in order; arguments as `Measures.score_rows`, ``mark`` int8[labels] is scratch of zeros."""
-    for row in range(emitted_starts.size - 1):
-        answer = emitted[emitted_starts[row] : emitted_starts[row + 1]]
+    for row in range(answered_starts.size - 1):
+        answer = answered[answered_starts[row] : answered_starts[row + 1]]
         first, last = truth_starts[row], truth_starts[row + 1]
-        is_complete = complete[row] != PAIRS
-        pairs_count = complete[row] != LABEL_SET
+        is_complete = complete[row] != Scored.PAIRS
+        pairs_count = complete[row] != Scored.LABEL_SET
         positives = 0
-        for place in range(first, last):
-            if signs[place] == 1:
-                mark[truth[place]] = 1
+        for entry in range(first, last):
+            if signs[entry] == 1:
+                mark[truth[entry]] = 1
                 positives += 1
             else:
-                mark[truth[place]] = 2
+                mark[truth[entry]] = 2
         hits = 0
         wrong = 0
         counted = 0
-        for place in range(answer.size):
-            slot = answer[place]
+        for entry in range(answer.size):
+            slot = answer[entry]
             if mark[slot] == 1:
                 hits += 1
                 counted += 1
                 mark[slot] = 3
                 for scope in range(2):
-                    state.labels[scope, TRUE_POSITIVE, slot] += 1 if pairs_count else 0
+                    state.labels[scope, PairCount.TRUE_POSITIVE, slot] += 1 if pairs_count else 0
             elif is_complete or mark[slot] == 2:
                 wrong += 1
                 counted += 1
                 for scope in range(2):
-                    state.labels[scope, FALSE_POSITIVE, slot] += 1 if pairs_count else 0
-        for place in range(first, last):
-            slot = truth[place]
+                    state.labels[scope, PairCount.FALSE_POSITIVE, slot] += 1 if pairs_count else 0
+        for entry in range(first, last):
+            slot = truth[entry]
             if mark[slot] == 1:
                 for scope in range(2):
-                    state.labels[scope, FALSE_NEGATIVE, slot] += 1 if pairs_count else 0
+                    state.labels[scope, PairCount.FALSE_NEGATIVE, slot] += 1 if pairs_count else 0
             mark[slot] = 0
         missed = positives - hits
         pairs = np.int64(known[row]) if is_complete else last - first
         for scope in range(2):
             state.scored[scope] += 1 if pairs_count else 0
             if pairs > 0 and pairs_count:
-                state.sums[scope, ROWS] += 1.0
-                state.sums[scope, HAMMING] += np.float64(wrong + missed) / np.float64(pairs)
+                state.sums[scope, RowSum.ROWS] += 1.0
+                state.sums[scope, RowSum.HAMMING] += np.float64(wrong + missed) / np.float64(pairs)
             if is_complete:
-                state.sums[scope, COMPLETE] += 1.0
+                state.sums[scope, RowSum.COMPLETE] += 1.0
                 if wrong + missed == 0:
-                    state.sums[scope, HITS] += 1.0
+                    state.sums[scope, RowSum.HITS] += 1.0
                 either = hits + wrong + missed
-                state.sums[scope, F1] += 2.0 * hits / (hits + either) if either > 0 else 1.0
-                state.sums[scope, JACCARD] += np.float64(hits) / either if either > 0 else 1.0
-        if state.scored[CURRENT] == window:
+                state.sums[scope, RowSum.F1] += 2.0 * hits / (hits + either) if either > 0 else 1.0
+                state.sums[scope, RowSum.JACCARD] += np.float64(hits) / either if either > 0 else 1.0
+        if state.scored[Scope.CURRENT] == window:
             for index in range(state.sums.shape[1]):
-                state.sums[LATEST, index] = state.sums[CURRENT, index]
-                state.sums[CURRENT, index] = 0.0
+                state.sums[Scope.LATEST, index] = state.sums[Scope.CURRENT, index]
+                state.sums[Scope.CURRENT, index] = 0.0
             for count in range(state.labels.shape[1]):
                 for slot in range(state.labels.shape[2]):
-                    state.labels[LATEST, count, slot] = state.labels[CURRENT, count, slot]
-                    state.labels[CURRENT, count, slot] = 0
-            state.scored[LATEST] = window
-            state.scored[CURRENT] = 0
+                    state.labels[Scope.LATEST, count, slot] = state.labels[Scope.CURRENT, count, slot]
+                    state.labels[Scope.CURRENT, count, slot] = 0
+            state.scored[Scope.LATEST] = window
+            state.scored[Scope.CURRENT] = 0
 
 
 class Measures:
@@ -126,9 +155,9 @@ class Measures:
     Parameters
     ----------
     window:
-        Rows of a window.
+        Rows per window.
     labels:
-        Label slots known from the start.
+        Label slots known before the first row.
     """
 
     def __init__(self, window: int, labels: int = 0) -> None:
@@ -139,26 +168,26 @@ class Measures:
         self._mark = np.zeros(labels, np.int8)
 
     def grow(self, labels: int) -> None:
-        """Let the label slots below ``labels`` be known."""
+        """Make room for the label slots below ``labels``."""
         if labels > self.labels:
             self.labels = labels
             self._state = self._state._replace(labels=grown(self._state.labels, labels, axis=2))
             self._mark = grown(self._mark, labels)
 
     def replace(self, slot: int) -> None:
-        """Forget the counts of the label that left a slot to another one, or left it earlier."""
+        """Clear a slot that another label takes over."""
         self._state.labels[:, :, slot] = 0
         self._vacant.discard(slot)
 
     def retire(self, slot: int) -> None:
-        """Forget the label of a slot that is vacant from here on."""
+        """Clear a slot and leave it vacant."""
         self._state.labels[:, :, slot] = 0
         self._vacant.add(slot)
 
     def score_rows(
         self,
-        emitted_starts: np.ndarray,
-        emitted: np.ndarray,
+        answered_starts: np.ndarray,
+        answered: np.ndarray,
         truth_starts: np.ndarray,
         truth: np.ndarray,
         signs: np.ndarray,
@@ -169,21 +198,20 @@ class Measures:
 
         Parameters
         ----------
-        emitted_starts, emitted:
+        answered_starts, answered:
             int64[rows + 1] and int32: the slots answered for each row, distinct, in any order.
         truth_starts, truth, signs:
             int64[rows + 1], int32 and int8: the slots whose truth is given, distinct, and 1 or 0 for each.
         complete:
-            int8[rows], WHOLE_ROW where labels not listed are false, PAIRS where they are unknown; LABEL_SET as
-            WHOLE_ROW, but that only the label set is scored.
+            int8[rows], a `Scored` for each row.
         known:
             int32[rows], labels known at the row.
         """
         score_rows(
             self._state,
             self.window,
-            emitted_starts,
-            emitted,
+            answered_starts,
+            answered,
             truth_starts,
             truth,
             signs,
@@ -195,27 +223,30 @@ class Measures:
     @property
     def scored(self) -> int:
         """Rows scored so far."""
-        return int(self._state.scored[WHOLE])
+        return int(self._state.scored[Scope.WHOLE])
 
     def whole(self) -> dict[str, float | None]:
         """Return the measures over the whole stream; None where no row counts."""
-        return self._values(WHOLE, 1)
+        return self._values(Scope.WHOLE, 1)
 
     def window_latest(self) -> dict[str, float | None]:
         """Return the measures of the last full window, or of the first one while it fills; None below 30 rows."""
-        return self._values(LATEST if self._state.scored[LATEST] else CURRENT, LEAST_ROWS)
+        return self._values(Scope.LATEST if self._state.scored[Scope.LATEST] else Scope.CURRENT, LEAST_ROWS)
 
     def window_at_end(self) -> dict[str, float | None]:
         """Return the measures of the last full window, of however few rows."""
-        return self._values(LATEST, 1)
+        return self._values(Scope.LATEST, 1)
 
     def window_current(self) -> dict[str, float | None]:
         """Return the measures of the window that is filling, of however few rows."""
-        return self._values(CURRENT, 1)
+        return self._values(Scope.CURRENT, 1)
 
     def rows(self) -> dict[str, int]:
-        """Return on how many rows each whole-stream measure rests."""
-        complete, known = int(self._state.sums[WHOLE, COMPLETE]), int(self._state.sums[WHOLE, ROWS])
+        """Return the number of rows behind each whole-stream measure."""
+        complete, known = (
+            int(self._state.sums[Scope.WHOLE, RowSum.COMPLETE]),
+            int(self._state.sums[Scope.WHOLE, RowSum.ROWS]),
+        )
         return {
             name: complete if name in ("subset_accuracy", "example_f1", "example_jaccard") else known for name in NAMES
         }
@@ -223,15 +254,15 @@ class Measures:
     def _values(self, scope: int, least: int) -> dict[str, float | None]:
         sums = self._state.sums[scope].tolist()
         values: dict[str, float | None] = dict.fromkeys(NAMES)
-        if sums[COMPLETE] >= least:
-            values["subset_accuracy"] = sums[HITS] / sums[COMPLETE]
-            values["example_f1"] = sums[F1] / sums[COMPLETE]
-            values["example_jaccard"] = sums[JACCARD] / sums[COMPLETE]
-        if sums[ROWS] >= least:
-            values["hamming_loss"] = sums[HAMMING] / sums[ROWS]
+        if sums[RowSum.COMPLETE] >= least:
+            values["subset_accuracy"] = sums[RowSum.HITS] / sums[RowSum.COMPLETE]
+            values["example_f1"] = sums[RowSum.F1] / sums[RowSum.COMPLETE]
+            values["example_jaccard"] = sums[RowSum.JACCARD] / sums[RowSum.COMPLETE]
+        if sums[RowSum.ROWS] >= least:
+            values["hamming_loss"] = sums[RowSum.HAMMING] / sums[RowSum.ROWS]
             counts = self._state.labels[scope, :, : self.labels].tolist()
             per_label = [each for slot, each in enumerate(zip(*counts, strict=True)) if slot not in self._vacant]
-            values["micro_f1"] = _f1(sum(counts[0]), sum(counts[1]), sum(counts[2]))
+            values["micro_f1"] = _f1(*(sum(counts[count]) for count in PairCount))
             values["macro_f1"] = sum(_f1(*label) for label in per_label) / len(per_label) if per_label else 0.0
         return values
 
@@ -244,7 +275,13 @@ class Measures:
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], vacant: Iterable[int] = ()) -> None:
-        """Take the sums over, of labels without the ``vacant`` slots; raises `SnapshotError` when a shape differs."""
+        """Replace the sums by those of a snapshot whose ``vacant`` slots have no label.
+
+        Raises
+        ------
+        SnapshotError
+            When a shape differs.
+        """
         labels = arrays["labels"]
         if arrays["sums"].shape != (3, 6) or labels.shape[:2] != (3, 3) or arrays["scored"].shape != (3,):
             raise SnapshotError(f"the measures in the snapshot have the shape {labels.shape}, not (3, 3, labels)")

@@ -13,9 +13,10 @@ from streamlearn.errors import UsageError
 from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import PREDICT
+from streamlearn.model.batch_result import MicroBatchResult
 from streamlearn.model.learner_factory import learner_bytes_bound, new_learner
 from streamlearn.model.measures import Measures
-from streamlearn.model.micro_batch import MicroBatch, MicroBatchResult
+from streamlearn.model.micro_batch import MicroBatch
 from streamlearn.model.runner import MicroBatchRunner
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import DriftSettings, Settings
@@ -145,9 +146,7 @@ class StreamModel:
             seen.append(observed)
             if kind & PREDICT and not batch.frozen:
                 observed += 1
-        return MicroBatchResult(
-            runner.answered, runner.stretch, runner.place, seen, runner.rows, runner.events, dropped
-        )
+        return MicroBatchResult(runner.answers, seen, runner.rows, runner.events, dropped)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state by name: for snapshots and for the hash."""

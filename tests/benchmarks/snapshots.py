@@ -33,7 +33,7 @@ import numpy as np
 from streamlearn.engine.recovery.restore import loaded
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
 from streamlearn.engine.tasks.task import Batch, Task
-from streamlearn.model.micro_batch import StoredInstance
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.fork import ForkedProcess

@@ -16,7 +16,7 @@ from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.engine.recovery.snapshot_writer import Written
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.task import Applied, Task
-from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.model.model_event import ModelEvent
 from streamlearn.records.metrics import Metrics
 from streamlearn.sink.base import OutputRecord
 from streamlearn.snapshot.store import SnapshotStore

@@ -15,7 +15,7 @@ import pytest
 
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.operations import Operations
-from streamlearn.model.micro_batch import StoredInstance
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings import presets
 from streamlearn.settings.settings import Settings

@@ -21,7 +21,7 @@ from streamlearn.engine.recovery.restore import check_point, loaded
 from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.engine.tasks.task_scope import tasks_of
 from streamlearn.errors import OffsetLostError, OvertakenError, RetryableError, SnapshotError, StopError, UsageError
-from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.model.model_event import ModelEvent
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore

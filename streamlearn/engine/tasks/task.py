@@ -21,7 +21,8 @@ from streamlearn.engine.tasks.journalled_settings import journalled_settings_of
 from streamlearn.engine.waiting.pending import EXPIRED, Entry, Pending
 from streamlearn.engine.waiting.truth_updates import merged, silent, truth_of
 from streamlearn.errors import RecordError
-from streamlearn.model.micro_batch import MicroBatchResult, StoredInstance
+from streamlearn.model.batch_result import MicroBatchResult
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings

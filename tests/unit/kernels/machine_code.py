@@ -55,7 +55,7 @@ from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.label_sets import label_set_code
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
-from streamlearn.model.micro_batch import StoredInstance
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.numerics.exp_log import exp64
 from streamlearn.settings.rule import Rule

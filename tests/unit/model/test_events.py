@@ -10,7 +10,7 @@ import pytest
 
 from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
-from streamlearn.model.micro_batch import ModelEvent
+from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.records.event import Event
 from streamlearn.settings.settings import Settings

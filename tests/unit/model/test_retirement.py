@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from streamlearn import LabelHierarchyClassifier
-from streamlearn.model.micro_batch import MicroBatchResult, ModelEvent, StoredInstance
+from streamlearn.model.batch_result import MicroBatchResult
+from streamlearn.model.model_event import ModelEvent
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 

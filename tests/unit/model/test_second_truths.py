@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.model.micro_batch import MicroBatch, MicroBatchResult, StoredInstance
+from streamlearn.model.batch_result import MicroBatchResult
+from streamlearn.model.micro_batch import MicroBatch
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 

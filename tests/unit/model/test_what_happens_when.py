@@ -17,7 +17,8 @@ import pytest
 from streamlearn.codec.decode import decode_instance
 from streamlearn.encoder.labels import Truth
 from streamlearn.learner.mixture.logistic_mixing import FIRST_SUPPORT
-from streamlearn.model.micro_batch import MicroBatchResult, StoredInstance
+from streamlearn.model.batch_result import MicroBatchResult
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 

@@ -15,7 +15,8 @@ from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.ihomer.learner import IHomerLearner
 from streamlearn.learner.ihomer.regressions import columns_held
-from streamlearn.model.micro_batch import ModelEvent, StoredInstance
+from streamlearn.model.model_event import ModelEvent
+from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.records.event import Event
 from streamlearn.settings.rule import Rule
