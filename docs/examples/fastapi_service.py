@@ -1,0 +1,47 @@
+"""A tagging service: FastAPI answers and learns with one embedded classifier.
+
+    pip install streamlearn fastapi uvicorn
+    uvicorn fastapi_service:app
+
+    curl -s localhost:8000/learn -H 'content-type: application/json' \
+        -d '{"x": {"goal": 1, "match": 1}, "labels": ["sport"]}'
+    curl -s localhost:8000/predict -H 'content-type: application/json' -d '{"x": {"match": 1}}'
+"""
+
+from __future__ import annotations
+
+import threading
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from streamlearn import LabelHierarchyClassifier
+
+app = FastAPI(title="Tagging")
+model = LabelHierarchyClassifier(text_fields=["title"])
+# FastAPI runs `def` endpoints in threads, and a classifier serves one thread at a time.
+lock = threading.Lock()
+
+
+class Instance(BaseModel):
+    x: dict[str, float | bool | str | None]
+
+
+class Labelled(Instance):
+    labels: list[str]
+
+
+@app.post("/predict")
+def predict(instance: Instance) -> dict[str, list[str] | dict[str, float]]:
+    """Return the label set and the scores of an instance."""
+    with lock:
+        answer = model.predict(instance.x)
+    return {"labels": answer.labels, "scores": answer.scores}
+
+
+@app.post("/learn")
+def learn(instance: Labelled) -> dict[str, int]:
+    """Learn the complete label set of an instance."""
+    with lock:
+        model.learn_one(instance.x, set(instance.labels))
+        return {"learned": model.learned}
