@@ -30,6 +30,7 @@ from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.opening import open_stream
+from tests.benchmarks.figures import Figure, add_history_option, keep
 
 BATCH = 500
 MEASURES = {
@@ -132,18 +133,33 @@ def table(found: list[dict[str, dict[str, float | None]]]) -> str:
     return "\n".join(lines)
 
 
+def figures(found: list[dict[str, dict[str, float | None]]]) -> dict[str, Figure]:
+    """Return each variant's mean of each measure over streams."""
+    return {
+        f"{name}/{measure}": Figure(
+            statistics.fmean(of_stream[name][measure] or 0.0 for of_stream in found),
+            "",
+            "lower" if measure == "hamming_loss" else "higher",
+        )
+        for name in VARIANTS
+        for measure in MEASURES
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("streams", nargs="+", metavar="STREAM")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path)
+    add_history_option(parser)
     asked = parser.parse_args()
     with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
         found = list(pool.map(measure_stream, asked.streams, [asked.limit] * len(asked.streams)))
     if asked.json:
         asked.json.write_text(json.dumps(dict(zip(asked.streams, found, strict=True)), indent=1))
     print(table(found))  # noqa: T201
+    keep("ablation", figures(found), asked)
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import Drift, GeneratedStream, generator
 from streamlearn.streams.synthetic.drifting import PERIOD, Drifting
 from streamlearn.streams.synthetic.meta_drift import MetaDrift, MetaLabelStream, MetaLabelTurnover, What
+from tests.benchmarks.figures import Better, Figure, add_history_option, keep
 
 BEFORE = 2_000
 HORIZON = 1_500
@@ -203,6 +204,23 @@ def kinds(traces: Sequence[Trace]) -> list[dict[str, Any]]:
     return found
 
 
+def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    """Return what `table` has of each detector; a median that is missing is left out."""
+    better: dict[str, tuple[str, Better]] = {
+        "detected": ("drifts", "higher"),
+        "delay_median": ("rows", "lower"),
+        "delay_90": ("rows", "lower"),
+        "false_per_1000": ("alarms per 1,000 rows", "lower"),
+        "silent_streams": ("streams", "higher"),
+    }
+    return {
+        f"{row['detector']}/{name}": Figure(float(row[name]), unit, direction)
+        for row in rows
+        for name, (unit, direction) in better.items()
+        if row[name] is not None
+    }
+
+
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Write rows as a Markdown table."""
 
@@ -233,12 +251,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--preset", default="default")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="a setting, section.key=value")
     parser.add_argument("--json", type=Path, help="write alarms and F1 of every stream, one JSON object a line")
+    add_history_option(parser)
     asked = parser.parse_args(arguments)
     # Every label's probability is asked for, so that losses of probabilities can be taken.
     flags = [*asked.settings, f"learner.preset={asked.preset}", "learner.scores_top=1000"]
     traces = measure(asked.each, load_settings(None, flags).settings)
     show(table(traces))
     show(kinds(traces))
+    keep("drift", figures(table(traces)), asked)
     if asked.json is not None:
         with asked.json.open("w", encoding="utf-8") as file:
             for trace in traces:

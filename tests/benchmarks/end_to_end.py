@@ -37,6 +37,7 @@ from streamlearn.kafka.source import KafkaSource
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.settings import Settings
 from streamlearn.source import base
+from tests.benchmarks.figures import Figure, add_history_option, keep
 from tests.benchmarks.traffic import Answers, Feed, records
 from tests.benchmarks.worker import BATCH, WAIT_SECONDS, Worker, broker, settings_for
 
@@ -161,7 +162,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=20, help="of the latency run; 0: none")
     parser.add_argument("--profile", action="store_true", help="show where a run of the engine spends its time")
+    add_history_option(parser)
     options = parser.parse_args()
+    figures: dict[str, Figure] = {}
     gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
     with broker(options.bootstrap) as bootstrap:
         warm_up(Settings())
@@ -183,6 +186,9 @@ def main() -> None:
         print(  # noqa: T201
             f"median of {options.runs}: echo {theirs:,.0f}/s, streamlearn {middle:,.0f}/s, ratio {middle / theirs:.2f}"
         )
+        figures["throughput/streamlearn"] = Figure(middle, "records/s", "higher")
+        figures["throughput/echo"] = Figure(theirs, "records/s", "neither")
+        figures["throughput/ratio to echo"] = Figure(middle / theirs, "", "higher")
         if options.profile:
             profile = cProfile.Profile()
             run_engine(bootstrap, instances, options.records, profile)
@@ -191,6 +197,9 @@ def main() -> None:
             times = latency(bootstrap, options.seconds)
             p50, p99 = np.percentile(times, [50, 99])
             print(f"latency at 1,000/s over {times.size:,}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")  # noqa: T201
+            figures["latency at 1,000 per second/p50"] = Figure(float(p50), "ms", "lower")
+            figures["latency at 1,000 per second/p99"] = Figure(float(p99), "ms", "lower")
+    keep("end_to_end", figures, options)
 
 
 if __name__ == "__main__":

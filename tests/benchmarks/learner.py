@@ -33,6 +33,7 @@ from streamlearn.model.stream_model import StreamModel
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.settings import Settings
 from streamlearn.streams.opening import open_stream
+from tests.benchmarks.figures import Figure, add_history_option, keep
 from tests.datasets import datasets_folder
 
 STREAMS = ("imdb", "tmc2007", "ng20", "slashdot", "yeast", "scene", "bibtex", "delicious")
@@ -202,16 +203,23 @@ def main() -> None:
     parser.add_argument("--streams", default=",".join(STREAMS), help="comma-separated")
     parser.add_argument("--rows", type=int, default=30_000, help="at most so many rows of each stream")
     parser.add_argument("--runs", type=int, default=5)
+    add_history_option(parser)
     options = parser.parse_args()
     warm_up(Settings())
     print(  # noqa: T201
         f"{'rows/s':10} {'default':>9} {'fast':>9} {'vw':>9} {'river':>7}  {'default/vw':>10} {'fast/vw':>8}  p99 ms"
     )
     ratios: dict[str, list[float]] = {"default": [], "fast": []}
+    figures: dict[str, Figure] = {}
     for name in options.streams.split(","):
         found = measure(name, options.rows, options.runs)
         for preset, of_preset in ratios.items():
             of_preset.append(found[preset] / found["vw"])
+            figures[f"{name}/{preset} rows per second"] = Figure(found[preset], "rows/s", "higher")
+            figures[f"{name}/{preset} ratio to vw"] = Figure(of_preset[-1], "", "higher")
+            figures[f"{name}/{preset} p99"] = Figure(found[f"p99 {preset}"], "ms", "lower")
+        for peer in ("vw", "river"):
+            figures[f"{name}/{peer} rows per second"] = Figure(found[peer], "rows/s", "neither")
         print(  # noqa: T201
             f"{name:10} {found['default']:9,.0f} {found['fast']:9,.0f} {found['vw']:9,.0f} {found['river']:7,.1f}"
             f"  {ratios['default'][-1]:10.2f} {ratios['fast'][-1]:8.2f}"
@@ -221,6 +229,9 @@ def main() -> None:
     print(  # noqa: T201
         f"geometric means: default {geometric_mean(ratios['default']):.2f}, fast {geometric_mean(ratios['fast']):.2f}"
     )
+    for preset, of_preset in ratios.items():
+        figures[f"all/{preset} ratio to vw"] = Figure(geometric_mean(of_preset), "", "higher")
+    keep("learner", figures, options)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import numpy as np
 
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.settings.settings import Settings
+from tests.benchmarks.figures import Figure, add_history_option, keep
 from tests.benchmarks.traffic import Answers, Feed
 from tests.benchmarks.worker import Worker, broker, settings_for, wait
 
@@ -87,15 +88,18 @@ def main() -> None:
     parser.add_argument("--burst-minutes", type=float, default=2.0)
     parser.add_argument("--backlog", type=int, default=10_000_000)
     parser.add_argument("--truths-behind", type=int, default=500_000, help="instances between one and its truth")
+    add_history_option(parser)
     options = parser.parse_args()
+    figures: dict[str, Figure] = {}
     with broker(options.bootstrap) as bootstrap, tempfile.TemporaryDirectory() as folder:
         if options.minutes:
-            _late_truths(bootstrap, folder, options)
+            _late_truths(bootstrap, folder, options, figures)
         if options.backlog:
-            _backlog(bootstrap, folder, options)
+            _backlog(bootstrap, folder, options, figures)
+    keep("load", figures, options)
 
 
-def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
+def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace, figures: dict[str, Figure]) -> None:
     name = f"load-{uuid.uuid4().hex[:8]}"
     settings = settings_for(bootstrap, name, folder, labels=f"{name}-labels")
     prepare_topics(settings)
@@ -105,24 +109,27 @@ def _late_truths(bootstrap: str, folder: str, options: argparse.Namespace) -> No
     waiting = [f"labels.pending_count={kept}", f"labels.pending_bytes={kept * PENDING_BYTES}"]
     limit = _from_a_backlog(feed, settings, options.limit_records, waiting)
     _say(f"limit, truths {options.truths_behind:,} instances behind: {limit:,.0f} instances/s with their truths")
+    figures["limit/truths late"] = Figure(limit, "instances/s", "higher")
     answers, worker = Answers(settings), Worker(settings, Path(folder), options=waiting)
     try:
-        _idle(worker)
-        _sustained(feed, answers, worker, 0.8 * limit, options)
-        _burst(feed, answers, worker, 3 * limit, options.burst_minutes)
+        _idle(worker, figures)
+        _sustained(feed, answers, worker, 0.8 * limit, options, figures)
+        _burst(feed, answers, worker, 3 * limit, options.burst_minutes, figures)
     finally:
         worker.stop()
         answers.close()
 
 
-def _backlog(bootstrap: str, folder: str, options: argparse.Namespace) -> None:
+def _backlog(bootstrap: str, folder: str, options: argparse.Namespace, figures: dict[str, Figure]) -> None:
     settings = settings_for(bootstrap, f"load-{uuid.uuid4().hex[:8]}", folder)
     prepare_topics(settings)
     feed = Feed(settings)
     limit = _from_a_backlog(feed, settings, options.limit_records)
     _say(f"limit, truths in the instances: {limit:,.0f} instances/s")
+    figures["limit/truths in the instances"] = Figure(limit, "instances/s", "higher")
     rate = _from_a_backlog(feed, settings, options.backlog)
     _say(f"backlog of {options.backlog:,}: {rate:,.0f} instances/s, {rate / limit:.2f} of the limit")
+    figures["backlog/rate"] = Figure(rate, "instances/s", "higher")
 
 
 def _from_a_backlog(feed: Feed, settings: Settings, count: int, more: Sequence[str] = ()) -> float:
@@ -141,16 +148,25 @@ def _from_a_backlog(feed: Feed, settings: Settings, count: int, more: Sequence[s
     return (len(moments) - skipped) / (moments[-1] - moments[skipped])
 
 
-def _idle(worker: Worker) -> None:
+def _idle(worker: Worker, figures: dict[str, Figure]) -> None:
     pause = threading.Event()
     wait("an active worker without lag", lambda: worker.gauge("lag_records") == 0)
     pause.wait(SAMPLE_SECONDS)
     before = worker.cpu_seconds()
     pause.wait(IDLE_SECONDS)
-    _say(f"idle: {(worker.cpu_seconds() - before) / IDLE_SECONDS:.1%} of a core")
+    share = (worker.cpu_seconds() - before) / IDLE_SECONDS
+    _say(f"idle: {share:.1%} of a core")
+    figures["idle/share of a core"] = Figure(share, "", "lower")
 
 
-def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, options: argparse.Namespace) -> None:
+def _sustained(
+    feed: Feed,
+    answers: Answers,
+    worker: Worker,
+    rate: float,
+    options: argparse.Namespace,
+    figures: dict[str, Figure],
+) -> None:
     first = len(feed.sent)
     _, samples = _sent(feed, worker, rate, options.minutes)
     last = len(feed.sent) - 1
@@ -165,9 +181,15 @@ def _sustained(feed: Feed, answers: Answers, worker: Worker, rate: float, option
     )
     _say(f"  memory in the first half {memory[0]:.0f} MiB, in the second {memory[1]:.0f} MiB")
     _say(f"  most records behind in the first half {lag[0]:,.0f}, in the second {lag[1]:,.0f}")
+    figures["sustained/p50"] = Figure(float(p50), "ms", "lower")
+    figures["sustained/p99"] = Figure(float(p99), "ms", "lower")
+    figures["sustained/memory"] = Figure(memory[1], "MiB", "lower")
+    figures["sustained/most records behind"] = Figure(float(max(lag)), "records", "lower")
 
 
-def _burst(feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: float) -> None:
+def _burst(
+    feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: float, figures: dict[str, Figure]
+) -> None:
     reached, samples = _sent(feed, worker, rate, minutes)
     last = len(feed.sent) - 1
     after = _sampled(worker, _answered(answers, last))
@@ -178,6 +200,9 @@ def _burst(feed: Feed, answers: Answers, worker: Worker, rate: float, minutes: f
         f"burst of {reached:,.0f}/s for {minutes:g} min (asked {rate:,.0f}): lag up to {lag:,.0f} records "
         f"and {age:.0f} s, caught up {seconds:.0f} s after it; answered {len(answers.came):,} of {len(feed.sent):,}"
     )
+    figures["burst/rate reached"] = Figure(reached, "instances/s", "neither")
+    figures["burst/most records behind"] = Figure(float(lag), "records", "lower")
+    figures["burst/seconds to catch up"] = Figure(seconds, "s", "lower")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import Stream
 from streamlearn.streams.opening import open_stream
+from tests.benchmarks.figures import Figure, add_history_option, keep
 
 FEATURES = (512, 1_024, 2_048)
 LABELS = (48, 96, 192)
@@ -154,8 +155,10 @@ def main() -> None:
     parser.add_argument("--preset", default="default", choices=sorted(DECLARED))
     parser.add_argument("--stream", help="a file or synthetic:NAME")
     parser.add_argument("--every", type=int, default=10_000, help="rows between two lines")
+    add_history_option(parser)
     options = parser.parse_args()
     found = growth(options.preset)
+    figures = {f"{options.preset}/{name}": Figure(value, "bytes", "lower") for name, value in found._asdict().items()}
     for name, value in found._asdict().items():
         print(f"{name:12}{value:14,.0f}")  # noqa: T201
     if options.stream:
@@ -170,6 +173,10 @@ def main() -> None:
                 f"{point.trees:11,}{point.window:11,}{point.by_rows - point.trees - point.window:11,}{resident:>15}",
                 flush=True,
             )
+            figures[f"{options.preset} along {options.stream}/{point.rows:,} rows"] = Figure(
+                point.state, "bytes", "lower"
+            )
+    keep("memory", figures, options)
 
 
 if __name__ == "__main__":

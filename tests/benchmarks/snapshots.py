@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +40,7 @@ from streamlearn.snapshot.fork import ForkedProcess
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.arrays import state_hash
+from tests.benchmarks.figures import Better, Figure, add_history_option, keep
 
 LABELS = 512
 CELL_BYTES = 28
@@ -263,6 +264,25 @@ def _share(child: str) -> int:
         return 0
 
 
+UNITS: dict[str, tuple[str, Better]] = {
+    "batch_ms_median": ("ms", "lower"),
+    "batch_ms_p99": ("ms", "lower"),
+    "pause_ms": ("ms", "lower"),
+    "wait_ms_first_processor": ("ms", "lower"),
+    "save_mb_s": ("MB/s", "higher"),
+    "restore_mb_s": ("MB/s", "higher"),
+    "memory_mb_peak": ("MB", "lower"),
+    "restore_memory_mb_peak": ("MB", "lower"),
+}
+
+
+def figures(measured: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return what `measure` returned, the median where it is a list."""
+    return {
+        f"{measured['state_mb']} MB/{name}": Figure(float(np.median(measured[name])), *UNITS[name]) for name in UNITS
+    }
+
+
 def main() -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -271,13 +291,16 @@ def main() -> None:
     parser.add_argument("--snapshots", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where snapshots go; else a temporary folder")
     parser.add_argument("--restore", action="store_true", help="only restore the newest snapshot of the folder")
+    add_history_option(parser)
     options = parser.parse_args()
     if options.restore:
         print(json.dumps(restore(options.megabytes, options.folder)))  # noqa: T201
         return
     with tempfile.TemporaryDirectory() as folder:
         place = options.folder or Path(folder)
-        print(json.dumps(measure(options.megabytes, options.snapshots, place, options.waiting), indent=1))  # noqa: T201
+        measured = measure(options.megabytes, options.snapshots, place, options.waiting)
+        print(json.dumps(measured, indent=1))  # noqa: T201
+    keep("snapshots", figures(measured), options)
 
 
 if __name__ == "__main__":

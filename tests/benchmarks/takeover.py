@@ -19,6 +19,7 @@ import uuid
 from pathlib import Path
 
 from streamlearn.kafka.admin.topics import prepare_topics
+from tests.benchmarks.figures import Figure, add_history_option, keep
 from tests.benchmarks.traffic import Answers, Feed
 from tests.benchmarks.worker import WAIT_SECONDS, Worker, broker, settings_for, wait
 
@@ -124,11 +125,17 @@ def main() -> None:
     parser.add_argument("--session-timeout-ms", type=int, default=6_000)
     parser.add_argument("--standby", choices=("warm", "cold", "both"), default="both")
     parser.add_argument("--set", action="append", default=[], help="a setting of the workers; may be repeated")
+    add_history_option(parser)
     options = parser.parse_args()
+    figures: dict[str, Figure] = {}
     kinds = ("warm", "cold") if options.standby == "both" else (options.standby,)
     with broker(options.bootstrap) as bootstrap:
         for standby in kinds:
-            print(json.dumps(run(bootstrap, standby, options)), flush=True)  # noqa: T201
+            found = run(bootstrap, standby, options)
+            print(json.dumps(found), flush=True)  # noqa: T201
+            worst = Figure(float(str(found["worst_beyond_timeout_s"])), "s", "lower")
+            figures[f"{standby} at {options.rate:,} per second/worst beyond the session timeout"] = worst
+    keep("takeover", figures, options)
 
 
 if __name__ == "__main__":
