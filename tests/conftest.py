@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the long tests as well, and the short ones more often")
+    parser.addoption(
+        "--random-examples", action="store_true", help="let Hypothesis draw at random, not the same each run"
+    )
     parser.addoption("--fuzz", type=float, default=0, metavar="MINUTES", help="fuzz each reader of bytes for so long")
     parser.addoption("--adversarial", type=int, default=0, metavar="RECORDS", help="records made to fill the memory")
     parser.addoption("--golden", action="store_true", help="hold the learner to its golden figures on the real streams")
     parser.addoption("--cluster", action="store_true", help="run workers against three brokers that fail in turn")
     parser.addoption("--network", action="store_true", help="run workers through faults of the network")
     parser.addoption("--big-snapshots", action="store_true", help="measure snapshots of a state of a gigabyte")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # The default run must not fail by chance; --random-examples looks for what it does not draw.
+    settings.register_profile("same examples", derandomize=True, deadline=None, database=None)
+    settings.register_profile("random examples", deadline=None, print_blob=True)
+    settings.load_profile("random examples" if config.getoption("--random-examples") else "same examples")
 
 
 TIERS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from tests.environment import is_required
 
@@ -16,3 +17,7 @@ def test_a_flag_may_be_switched_off(monkeypatch: pytest.MonkeyPatch, text: str |
     if text is not None:
         monkeypatch.setenv("STREAMLEARN_REQUIRE_BROKER", text)
     assert is_required("STREAMLEARN_REQUIRE_BROKER") is required
+
+
+def test_hypothesis_draws_the_same_examples_in_a_default_run(pytestconfig: pytest.Config) -> None:
+    assert settings().derandomize == (not pytestconfig.getoption("--random-examples"))
