@@ -1,4 +1,4 @@
-"""Which learner a preset is: a ensemble of experts, or the published method in its place."""
+"""Makes the learner of a preset: an ensemble of experts, or the published method."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ ENSEMBLE = "ensemble"
 
 
 def kind_of(settings: Settings) -> str:
-    """Return ``ensemble`` or ``paper``: learners of one kind call the same kernels."""
+    """Return ``ensemble`` or ``paper``; learners of one kind call the same kernels."""
     return PAPER if settings.learner.preset == PAPER else ENSEMBLE
 
 
 def new_learner(
     settings: Settings, labels: int, maximum_labels: int, watch: DriftDetectors | None = None
 ) -> StreamLearner:
-    """Return the learner of the preset, with that many labels before the first row.
+    """Return the learner of the preset with this many labels before the first row.
 
-    ``watch`` takes the place of the drift detectors that the settings ask for.
+    ``watch`` replaces the drift detectors of the settings.
 
     Raises
     ------
     UsageError
-        When the preset takes no other detectors.
+        When the preset has detectors of its own.
     """
     chosen, drift = settings.learner, settings.drift
     support = settings.labels.min_count
@@ -50,7 +50,7 @@ def new_learner(
         )
     if watch is not None:
         raise UsageError("preset paper has its published drift detectors: leave out drift_detector")
-    return _paper()(
+    return _ihomer()(
         labels,
         maximum_labels=maximum_labels,
         scores_top=chosen.scores_top,
@@ -61,16 +61,16 @@ def new_learner(
 
 
 def learner_bytes_bound(settings: Settings, features: int, labels: int) -> int:
-    """Return the largest size in bytes of the state of the preset's learner."""
+    """Return the largest size in bytes that the state of the preset's learner can have."""
     if kind_of(settings) == ENSEMBLE:
         return EnsembleLearner.bytes_bound(
             features, labels, EXPERTS[settings.learner.preset], settings.learner.partition
         )
-    return _paper().bytes_bound(features, labels)
+    return _ihomer().bytes_bound(features, labels)
 
 
-def _paper() -> type[IHomerLearner]:
-    # Other presets need nothing of it, and its modules take a while to load.
+def _ihomer() -> type[IHomerLearner]:
+    # Only this preset needs it, and its modules take a while to load.
     from streamlearn.learner.ihomer.learner import IHomerLearner
 
     return IHomerLearner

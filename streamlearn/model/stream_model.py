@@ -1,4 +1,4 @@
-"""Names in, label sets out: the encoder, the learner and the measures as one model that applies operations in order."""
+"""The model of a stream: encoder, learner and measures, which apply micro-batches of operations in order."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class StreamModel:
     Parameters
     ----------
     settings:
-        The settings tree; sections ``learner``, ``drift``, ``labels``, ``features``, ``encoder``, ``limits`` and
-        ``measures`` are read.
+        The settings; sections ``learner``, ``drift``, ``labels``, ``features``, ``encoder``, ``limits`` and
+        ``measures`` are used.
     labels:
-        Label names that exist from row 0, beside ``labels.declared``.
+        Label names that exist from row 0, in addition to ``labels.declared``.
     features:
         Feature names that get the first columns, in this order.
     watch:
-        Empty drift detectors in the place of those that the settings ask for.
+        Empty drift detectors that replace those of the settings.
 
     Raises
     ------
     UsageError
-        When the bound of the model's memory exceeds ``limits.memory_bytes``, or the preset takes no other detectors.
+        When the model may grow beyond ``limits.memory_bytes``, or the preset has detectors of its own.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class StreamModel:
         return [groups[cluster] for cluster in sorted(groups)]
 
     def change(self, *, scores_top: int, minimum_support: int, retire_after: int, drift: DriftSettings) -> None:
-        """Let other settings of answers, of labels and of drift detectors hold from the next batch on."""
+        """Change settings of answers, labels and drift detectors from the next batch on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
         self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
@@ -149,7 +149,7 @@ class StreamModel:
         return MicroBatchResult(runner.answers, seen, runner.rows, runner.events, dropped)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the complete state by name: for snapshots and for the hash."""
+        """Return the complete state by name, for snapshots and the hash."""
         return join_parts(
             {
                 ModelPart.ENCODER: self.encoder.arrays(),
@@ -160,7 +160,7 @@ class StreamModel:
         )
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take a state over; raises `SnapshotError` when it does not fit these settings."""
+        """Load a state; raises `SnapshotError` when it does not fit these settings."""
         parts = parts_of(arrays)
         self.encoder.load_arrays(parts[ModelPart.ENCODER])
         self.labels.load_arrays(parts[ModelPart.LABELS])
@@ -182,12 +182,12 @@ class StreamModel:
 
     @staticmethod
     def check_memory(settings: Settings, features: int = 0, labels: int = 0) -> tuple[int, int]:
-        """Return the most features and labels that a model of these settings, which declare so many, may have.
+        """Return the most features and labels that a model of these settings may have, with this many declared.
 
         Raises
         ------
         UsageError
-            When the bound of the model's memory exceeds ``limits.memory_bytes``.
+            When the model may grow beyond ``limits.memory_bytes``.
         """
         labels = max(settings.labels.maximum, labels)
         features = max(settings.features.maximum, features)
@@ -209,7 +209,7 @@ def _memory_bound(settings: Settings, features: int, labels: int) -> int:
 
 
 def text_fields(settings: Settings) -> TextFields:
-    """Return the text fields that settings ask for."""
+    """Return the text fields of the settings."""
     chosen = settings.encoder
     return TextFields(
         chosen.text_fields,

@@ -1,6 +1,6 @@
-"""Getting every kernel ready before the first row: loaded from the cache, or compiled, by two processes where it can.
+"""Warm-up: loads or compiles every kernel before the first row, in two processes where there are two cores.
 
-As a program this is the second process (`kernels.parallel_compile`).
+Run as a program, this module is the second process (`kernels.parallel_compile`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from streamlearn.settings.settings import Settings
 
 
 def warm_up(settings: Settings, progress: Callable[[str], None] | None = None) -> None:
-    """Compile every kernel that a model calls, or load it from the cache; ``progress`` gets a line of text a step.
+    """Compile every kernel that a model calls, or load it from the cache; ``progress`` gets a line per step.
 
     Raises
     ------
     UsageError
-        When the bound of the model's memory exceeds ``limits.memory_bytes``.
+        When the model may grow beyond ``limits.memory_bytes``.
     """
     StreamModel.check_memory(settings)
     kind = kind_of(settings)
@@ -42,10 +42,10 @@ def warm_up(settings: Settings, progress: Callable[[str], None] | None = None) -
 
 
 def _run_model(settings: Settings) -> None:
-    """Call every kernel on a model that is thrown away.
+    """Call every kernel on a throwaway model.
 
-    Two periods of rows, so that the partition is tested; labels that join one by one, more than a node has children, so
-    that its tree grows and gets levels; one label more than there is room for, so that one leaves.
+    There are two periods of rows, so that the partition is tested; labels join one by one, more than a node has
+    children, so that the tree grows and gets levels; and one label more than there is room for, so that one leaves.
     """
     many = MAXIMUM_CHILDREN + 1
     rows = 2 * FIRST_PERIOD + 2
@@ -63,7 +63,7 @@ def _run_model(settings: Settings) -> None:
 
 
 def _parts() -> Parts:
-    """Return what both processes may compile, the helper from the last on: about as much work from either end."""
+    """Return what both processes compile, this one from the first on, the second from the last: about half each."""
     step = StepParts()
     return {
         "model": lambda: EnsembleLearner(1) and None,
@@ -80,7 +80,7 @@ def _parts() -> Parts:
 
 
 def _helper_parts() -> Parts:
-    """Return what runs seldom: the helper's when all parts of the step are taken, from the last on."""
+    """Return what is called rarely; the second process compiles it after the parts of the step, from the last on."""
     return {
         "answers for one instance": _one_instance,
         "corrections": _correct,
@@ -101,7 +101,7 @@ def _measure() -> None:
 
 
 def _labels() -> None:
-    """Let labels join and leave."""
+    """Add labels, and replace one."""
     learner = EnsembleLearner(1)
     learner.join_labels(2)
     learner.replace_label(0)
