@@ -104,7 +104,7 @@ def secured(broker_process: Broker, service: Service, admin: KafkaAdminClient, t
 
 
 def allowed(service: Service, principal: str) -> list[ACL]:
-    """Return what docs/run-it.md says a worker must be allowed, and its producers of instances."""
+    """Return what docs/operations/secure.md says a worker needs, and its producers of instances."""
     read, write = ACLOperation.READ, ACLOperation.WRITE
     wanted = [
         (ResourceType.TOPIC, service.topic("instances"), read),

@@ -1,4 +1,4 @@
-"""Every test that the page of guarantees names is there, and every row of its tables names one."""
+"""The page of guarantees names a test in every row of its tables, and each of these tests exists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
 
 def tables() -> list[list[str]]:
-    """Return the rows of each table, without its head."""
+    """Return the rows of each table of the page, without its header."""
     text = PAGE.read_text(encoding="utf-8")
     found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     return [table.splitlines()[2:] for table in found]
@@ -24,7 +24,7 @@ def tables() -> list[list[str]]:
 
 @cache
 def functions(path: Path) -> frozenset[str]:
-    """Return the tests of a file that run without an option."""
+    """Return the names of the tests in a file that run without an option."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     everywhere = [
         node.value
@@ -39,13 +39,13 @@ def functions(path: Path) -> frozenset[str]:
     )
 
 
-def test_every_row_names_tests_that_are_there_and_run_by_themselves() -> None:
+def test_every_row_names_tests_that_exist_and_run_without_an_option() -> None:
     rows = [row for table in tables() for row in table]
     assert len(rows) >= 50
     missing = []
     for row in rows:
         named = NAMED.findall(row)
-        assert named, f"no test in: {row}"
+        assert named, f"this row names no test: {row}"
         missing += [
             f"{file}::{name}"
             for file, name in named

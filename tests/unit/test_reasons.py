@@ -1,4 +1,4 @@
-"""Reasons for dead letters and for values left out: what the code gives, what is counted, what the page explains."""
+"""Reasons for dead letters and dropped values are the same in the code, in the metrics and on the page."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import streamlearn
 from streamlearn.telemetry.metrics import DROPPED, REASONS
 
 PACKAGE = Path(streamlearn.__file__).parent
-PAGE = PACKAGE.parent / "docs" / "run-it.md"
+PAGE = PACKAGE.parent / "docs" / "operations" / "troubleshoot.md"
 
 
-def texts(*places: str) -> set[str]:
-    """Return every text in the sources of some folders or files."""
+def texts(*names: str) -> set[str]:
+    """Return every string literal in the sources of some folders or files."""
     found: set[str] = set()
-    for place in places:
-        path = PACKAGE / place
+    for name in names:
+        path = PACKAGE / name
         for source in path.rglob("*.py") if path.is_dir() else [path]:
             tree = ast.parse(source.read_text(encoding="utf-8"))
             found |= {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
     return found
 
 
-def explained(heading: str) -> set[str]:
-    """Return the codes in the first column of the table below a heading of the page."""
-    table = PAGE.read_text(encoding="utf-8").partition(heading)[2].partition("|---|---|\n")[2].partition("\n\n")[0]
+def explained(header: str) -> set[str]:
+    """Return the codes in the first column of the table with this header line."""
+    table = PAGE.read_text(encoding="utf-8").partition(header)[2].partition("|---|---|\n")[2].partition("\n\n")[0]
     return {code for line in table.splitlines() for code in re.findall(r"`(\w+)`", line.split("|")[1])}
 
 
@@ -36,13 +36,13 @@ def test_every_reason_for_a_dead_letter_is_counted_and_explained() -> None:
     assert explained("| reason | the record |") == given
 
 
-def test_every_reason_for_leaving_a_value_out_is_counted_and_explained() -> None:
-    assert explained("| reason | what was left out |") == set(DROPPED) - {"other"}
+def test_every_reason_for_dropping_a_value_is_counted_and_explained() -> None:
+    assert explained("| reason | what was dropped |") == set(DROPPED) - {"other"}
     assert texts("codec", "encoder", "model") >= set(DROPPED) - {"other"}
 
 
 def test_codes_of_record_errors_are_known_reasons() -> None:
-    """A code that is written where the error is made must be one that is counted by name."""
+    """A code written where the error is raised must be one that the metrics count under its own name."""
     codes = set()
     for source in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):

@@ -75,7 +75,7 @@ def test_a_drift_alarm_compares_losses(events: list[ModelEvent]) -> None:
 
 
 def test_the_documentation_names_every_kind_and_signal() -> None:
-    text = (Path(__file__).parents[3] / "docs" / "learner.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "operations" / "monitor.md").read_text(encoding="utf-8")
     table = text[text.index("| kind | scope | signal |") :].partition("\n\n")[0]
     for field in ("signal", "action"):
         for value in get_args(Event.model_fields[field].annotation):
