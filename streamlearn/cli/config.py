@@ -19,10 +19,10 @@ def show(
     import json
 
     from streamlearn.settings.loading import load_settings
-    from streamlearn.settings.reference import described
+    from streamlearn.settings.reference import describe_settings
 
     loaded = load_settings(config, overrides or ())
-    rows = described(loaded)
+    rows = describe_settings(loaded)
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=list))
         return
@@ -33,7 +33,7 @@ def show(
     for column in ("setting", "value", "from", "unit", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(row.name, row.shown(), row.origin, row.unit, row.meaning)
+        table.add_row(row.name, row.value_text(), row.origin, row.unit, row.meaning)
     Console().print(table)
 
 

@@ -44,7 +44,7 @@ def produce(
     from streamlearn.errors import UsageError
     from streamlearn.kafka.admin.reachability import check_admission, no_broker
     from streamlearn.kafka.instance_producer import NoBrokerError, send_stream
-    from streamlearn.settings.addresses import server_addresses
+    from streamlearn.settings.addresses import parse_broker_addresses
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import open_stream
 
@@ -52,7 +52,7 @@ def produce(
     if bootstrap is not None:
         advice = "start it, or name another with --bootstrap"
         try:
-            server_addresses(bootstrap)
+            parse_broker_addresses(bootstrap)
         except ValueError as error:
             raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
         overrides = [*(overrides or ()), f"kafka.bootstrap_servers={bootstrap}"]

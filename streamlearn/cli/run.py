@@ -24,9 +24,9 @@ def run(
     Ctrl-C and SIGTERM end it cleanly: the batch at hand is committed and a snapshot is written.
     """
     from streamlearn.cli.worker import serve
-    from streamlearn.logging_setup import configure_logs
+    from streamlearn.logging_setup import configure_logging
     from streamlearn.settings.loading import load_settings
 
     settings = load_settings(config, overrides or ()).settings
-    configure_logs(settings.log)
+    configure_logging(settings.log)
     serve(settings, stop_at_end=stop_at_end, leave=leave)

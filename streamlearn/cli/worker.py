@@ -18,7 +18,7 @@ from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.model.warm_up import warm_up
-from streamlearn.settings.secrets import secret
+from streamlearn.settings.secrets import read_secret
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.telemetry.http_server import ServiceServer
@@ -58,7 +58,7 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
             observer.describe,
             certificate_file=settings.http.certificate_file,
             key_file=settings.http.key_file,
-            token=secret(settings.http.token, settings.http.token_file, "http.token"),
+            token=read_secret(settings.http.token, settings.http.token_file, "http.token"),
         )
         server.start()
         _logger.info("metrics and health at %s", server.url)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.cli.app import main
-from streamlearn.settings.loading import keys
+from streamlearn.settings.loading import setting_names
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def test_show_json_has_every_setting_with_its_origin(
     monkeypatch.setenv("STREAMLEARN_HTTP__PORT", "9000")
     assert _run(monkeypatch, "show", "--json", "--config", str(file), "--set", "labels.declared=a,b") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == keys()
+    assert list(rows) == setting_names()
     assert (rows["snapshot.keep"]["value"], rows["snapshot.keep"]["origin"]) == (7, str(file))
     assert (rows["http.port"]["value"], rows["http.port"]["origin"]) == (9000, "environment STREAMLEARN_HTTP__PORT")
     assert (rows["labels.declared"]["value"], rows["labels.declared"]["origin"]) == (
@@ -46,7 +46,7 @@ def test_show_json_has_every_setting_with_its_origin(
 def test_show_prints_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, "show", "--set", "engine.frozen=true") == 0
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert set(keys()) <= set(lines)
+    assert set(setting_names()) <= set(lines)
     assert lines["engine.frozen"][1:4] == ["true", "--set", "engine.frozen"]
 
 
