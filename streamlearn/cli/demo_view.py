@@ -62,7 +62,7 @@ class _Announcer:
 def _described(event: ModelEvent) -> str:
     if event.kind == "partition":
         return f"labels are grouped anew: {event.before - event.after:.3f} nats a row are saved"
-    if event.kind == "label":
+    if event.signal == "label_sets":
         return f"{event.after:.0f} rows of label sets seen: answers are decoded jointly"
     where = f"{event.scope} {event.name}".strip()
     text = f"{event.kind} of {where}: {event.signal} {event.direction}, {event.before:.3f} -> {event.after:.3f}"
