@@ -1,4 +1,4 @@
-"""``streamlearn config``: every setting with its value, where it came from, its unit and its meaning."""
+"""``streamlearn config``: show every setting with value, origin, unit and meaning; check settings."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def show(
 
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
-    """Check the settings; exit status 2 and one line when one is wrong."""
+    """Check the settings; print one line and exit with status 2 if one is wrong."""
     from streamlearn.settings.loading import load_settings
 
     load_settings(config, overrides or ())
-    typer.echo("the settings are right")
+    typer.echo("the settings are valid")
