@@ -78,7 +78,7 @@ class DriftPart(StrEnum):
 
 
 class PartitionPart(StrEnum):
-    """Parts of `learner.partition.clusters.Partition` and of `learner.ihomer.divisive.Divisive`."""
+    """Parts of `learner.partition.clusters.Partition` and of `learner.ihomer.divisive.DivisiveClustering`."""
 
     PAIR_COUNTS = "counts"
     RECENT_LABEL_SETS = "replay"
@@ -108,7 +108,7 @@ CLUSTER_TREE = ("size", "children", "child_count", "parent", "position", "height
 """The arrays of `learner.partition.cluster_tree.TreeState`, in its order."""
 
 ROW_WINDOW = ("row", "square", "columns", "values", "bins", "members", "cursor")
-"""The arrays of `learner.ihomer.row_window.RowsState`, in its order."""
+"""The arrays of `learner.ihomer.row_window.RowWindowState`, in its order."""
 
 
 def join_parts(parts: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
