@@ -13,7 +13,7 @@ from streamlearn.encoder.columns import UNSEEN, Columns
 from streamlearn.encoder.scaling import Scaling, encode_rows
 from streamlearn.encoder.text import TextFields
 from streamlearn.state.array_names import EncoderPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 Value = float | int | bool | str | None
 Features = Mapping[str, Value] | Sequence[Value]
@@ -255,7 +255,7 @@ class Encoder:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take the state over; raises `SnapshotError` on a misfit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         self.columns.load_arrays(parts[EncoderPart.COLUMNS])
         self.scaling.load_arrays(parts[EncoderPart.SCALING])
         self._shapes.clear()

@@ -32,7 +32,7 @@ from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
 from streamlearn.state.growth import capacity, grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 CLUSTERS_AT_MOST = 64
 
@@ -341,7 +341,7 @@ class EnsembleLearner(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         if LearnerPart.ENSEMBLE not in parts:
             raise SnapshotError(
                 "the snapshot is of preset paper, this model has another one: start it with that preset"

@@ -139,7 +139,7 @@ def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, An
     with _opened(file, name) as (archive, opened, manifest):
         arrays = StoredArrays(archive, manifest["arrays"], name, lambda size: None)
         for each in arrays:
-            arrays.in_blocks(each).check()
+            arrays.get_lazy(each).check()
         with naming(name):
             _check_seal(opened)
         return manifest

@@ -12,7 +12,7 @@ from streamlearn.learner.experts.linear_logits import linear_predict_row
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels
 from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.lazy_arrays import get_lazy
 
 STEP = np.float32(2.0)
 BIAS = np.float32(-2.0)
@@ -91,7 +91,7 @@ class ConstantStep:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.weight, in_blocks(arrays, "weight"), features, labels)
+        load_label_columns(self.state.weight, get_lazy(arrays, "weight"), features, labels)
         load_labels(self.state.bias, arrays["bias"], labels)
 
     @staticmethod

@@ -60,7 +60,7 @@ from streamlearn.numerics.exp_log import log32
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.lazy_arrays import get_lazy
 
 START = 0.05
 DECAY = 0.999
@@ -303,7 +303,7 @@ class LabelTrees:
                 f"the label trees' counters of the snapshot take {4 * used} bytes, this model has "
                 f"{state.block.nbytes}: the snapshot belongs to other settings"
             )
-        load_labels(state.block, in_blocks(arrays, "block"), used)
+        load_labels(state.block, get_lazy(arrays, "block"), used)
         load_label_columns(state.slot_of, arrays["slot_of"], features, BINS)
         rooms = len(state.trees)
         load_label_columns(

@@ -44,7 +44,7 @@ from streamlearn.learner.partition.pair_counts import MAXIMUM_LABELS, PairCounts
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.array_names import PartitionPart, join_parts
 from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 TEST_PERIOD = 200
 """Rows between two tests."""
@@ -327,7 +327,7 @@ class DivisiveClustering:
                 f"{counters[ClusterCounter.KNOWN]} labels, this model has mode "
                 f"{state.counters[ClusterCounter.MODE]} and {labels} labels: the snapshot belongs to other settings"
             )
-        self._pair_counts.load_arrays(parts_of(arrays).get(PartitionPart.PAIR_COUNTS, {}))
+        self._pair_counts.load_arrays(split_parts(arrays).get(PartitionPart.PAIR_COUNTS, {}))
         self.state = state = state._replace(pair_counts=self._pair_counts.state)
         state.counters[:] = counters
         load_labels(state.cluster_of, arrays["cluster_of"], labels)

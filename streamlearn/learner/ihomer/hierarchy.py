@@ -53,7 +53,7 @@ from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.array_names import ROW_WINDOW, IhomerPart, join_parts
 from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks, parts_of
+from streamlearn.state.lazy_arrays import get_lazy, split_parts
 
 TREE_BYTES = 64 * 2**20
 WEIGHT_BYTES = 2**29
@@ -292,7 +292,7 @@ class Hierarchy:
             raise SnapshotError(f"iHOMER: the array {error} is missing from the snapshot") from None
 
     def _load(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
-        parts = {str(part): {} for part in IhomerPart} | parts_of(arrays)
+        parts = {str(part): {} for part in IhomerPart} | split_parts(arrays)
         self.grow(features, labels)
         self._partition.load_arrays(parts[IhomerPart.PARTITION], labels)
         self._adwin.load_arrays(parts[IhomerPart.DETECTORS])
@@ -313,12 +313,12 @@ class Hierarchy:
                 f"the tree counters of the snapshot take {4 * used} bytes, this model has {trees.block.nbytes} bytes: "
                 "the snapshot belongs to other settings"
             )
-        load_labels(trees.block, in_blocks(given, "block"), used)
+        load_labels(trees.block, get_lazy(given, "block"), used)
         load_label_columns(trees.slot_of, given["slot_of"], features, BINS)
         load_whole(state.counters, arrays["clock"])
         planes = int(state.counters[Counter.PLANES])
         weighted = min(features, int(columns_with_weights(state.regressions, labels)))
-        load_whole(state.regressions.weight[:planes, :weighted, :labels], in_blocks(arrays, "weight"))
+        load_whole(state.regressions.weight[:planes, :weighted, :labels], get_lazy(arrays, "weight"))
         load_whole(state.regressions.bias[:planes, :labels], arrays["bias"])
         load_whole(state.alarmed[:clusters], arrays["alarmed"])
         index_clusters(state, labels)

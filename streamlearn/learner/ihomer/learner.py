@@ -22,7 +22,7 @@ from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
 from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 _ACTIONS = {ChangeKind.BEGUN: "retest", ChangeKind.SWITCHED: "rebuild", ChangeKind.PRUNED: "none"}
 """Field ``action`` of the event of a change of a tree."""
@@ -264,7 +264,7 @@ class IHomerLearner(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Load a state from the arrays of a snapshot; raises `SnapshotError` when a part does not fit."""
-        hierarchy = parts_of(arrays).get(LearnerPart.IHOMER)
+        hierarchy = split_parts(arrays).get(LearnerPart.IHOMER)
         if not hierarchy:
             raise SnapshotError(
                 "the snapshot is of another preset than this model's preset, paper: use the preset of the snapshot"
