@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import array_pieces, check_kind
+from streamlearn.state.arrays import check_kind, iter_chunks
 from streamlearn.state.lazy_arrays import LazyArrays
 
 Told = Callable[[int], None]
@@ -82,7 +82,7 @@ class StoredArray:
                 left -= len(read(min(left, 4 << 20)))
 
     def _fill(self, target: np.ndarray, read: Callable[[int], bytes]) -> None:
-        for piece in array_pieces(target):
+        for piece in iter_chunks(target):
             piece[...] = np.frombuffer(read(piece.nbytes), self.dtype).reshape(piece.shape)
 
     @property

@@ -27,13 +27,13 @@ def _copy(target: np.ndarray, source: Source) -> None:
 
 
 def load_label_columns(target: np.ndarray, source: Source, columns: int, labels: int) -> None:
-    """Copy ``source`` [columns, labels] into the start of ``target``; raises `SnapshotError` if shape or dtype differ."""
+    """Copy ``source`` [columns, labels] to the start of ``target``; raises `SnapshotError` if shape or dtype differ."""
     _check(source, (columns, labels), target)
     _copy(target[:columns, :labels], source)
 
 
 def load_labels(target: np.ndarray, source: Source, labels: int) -> None:
-    """Copy ``source`` [labels] into the start of ``target``; raises `SnapshotError` if shape or dtype differ."""
+    """Copy ``source`` [labels] to the start of ``target``; raises `SnapshotError` if shape or dtype differ."""
     _check(source, (labels,), target)
     _copy(target[:labels], source)
 

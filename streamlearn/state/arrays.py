@@ -41,7 +41,7 @@ def check_kind(name: str, dtype: np.dtype) -> None:
         raise TypeError(f"array {name!r} has dtype {dtype}; state holds booleans, integers and floats only")
 
 
-def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
+def iter_chunks(array: np.ndarray) -> Iterator[np.ndarray]:
     """Yield the array in order as views of at most 4 MiB, so that `plain_array` copies no more than that at a time."""
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
@@ -50,7 +50,7 @@ def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
             yield flat[start : start + items]
     elif array.nbytes > _CHUNK_BYTES * array.shape[0]:
         for row in array:
-            yield from array_pieces(row)
+            yield from iter_chunks(row)
     else:
         rows = _CHUNK_BYTES * array.shape[0] // array.nbytes
         for start in range(0, array.shape[0], rows):
@@ -143,10 +143,10 @@ def unpack_bytes(packed: np.ndarray, offsets: np.ndarray) -> list[bytes]:
     ValueError
         The offsets do not fit the bytes.
     """
-    return list(each_of_bytes(packed, offsets))
+    return list(iter_packed_bytes(packed, offsets))
 
 
-def each_of_bytes(packed: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:
+def iter_packed_bytes(packed: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:
     """Yield the byte strings that `pack_bytes` packed, one at a time; raises as `unpack_bytes`."""
     edges = offsets.tolist()
     if not edges or edges[0] != 0 or edges[-1] != packed.size or edges != sorted(edges):

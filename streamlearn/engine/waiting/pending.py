@@ -19,7 +19,7 @@ from streamlearn.engine.waiting.truth_updates import truth_bytes, truth_of
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.settings import LabelSettings
 from streamlearn.source.base import RawRecord
-from streamlearn.state.arrays import each_of_bytes, pack_names, unpack_names
+from streamlearn.state.arrays import iter_packed_bytes, pack_names, unpack_names
 from streamlearn.state.growth import capacity, grown
 
 _ENTRY_BYTES = 200
@@ -307,8 +307,8 @@ class Pending:
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
             arrays["timestamps"].tolist(),
-            each_of_bytes(arrays["instances"], arrays["instance_offsets"]),
-            each_of_bytes(arrays["truths"], arrays["truth_offsets"]),
+            iter_packed_bytes(arrays["instances"], arrays["instance_offsets"]),
+            iter_packed_bytes(arrays["truths"], arrays["truth_offsets"]),
             arrays["learnt_rows"].tolist(),
             arrays["assumed"].tolist(),
             strict=True,
