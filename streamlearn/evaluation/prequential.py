@@ -155,7 +155,7 @@ class _Baseline:
         for number, row in enumerate(rows, first):
             begun = time.perf_counter()
             if self._text.fields and isinstance(row.x, Mapping):
-                row = row._replace(x=self._text.expanded(row.x))
+                row = row._replace(x=self._text.replace_texts(row.x))
             try:
                 answered.append(self._step(number, row))
             except Exception as error:

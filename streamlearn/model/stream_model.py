@@ -111,7 +111,7 @@ class StreamModel:
         """Let other settings of answers, of labels and of drift detectors hold from the next batch on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
-        self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
+        self.labels.change_settings(minimum_support=minimum_support, retire_after=retire_after)
         self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
 
     def new_batch(self, *, frozen: bool = False) -> MicroBatch:
