@@ -1,10 +1,10 @@
 """Scaling of raw values to unit-norm instances, with running statistics per column.
 
-A column that is set (not zero) in more than about half of the rows since it first appeared is *dense*: it is
-standardised with its running mean and deviation. A column can become dense after 10 rows, or after 3 rows if the very
-first row of the stream has it and its values differ, since measurements exist from the start. Any other column is
-*sparse*: it is divided by its running root mean square over the rows where it is set. Values are clipped to plus or
-minus 5, then the instance is scaled to unit norm. A column without history has the value plus or minus 1.
+A column that is nonzero in more than about half of the rows since it first appeared is *dense*: it is standardised with
+its running mean and deviation. A column can become dense after 10 rows, or after 3 rows if the very first row of the
+stream has it and its values differ, since measurements exist from the start. Any other column is *sparse*: it is
+divided by its running root mean square over the rows where it is nonzero. Values are clipped to plus or minus 5, then
+the instance is scaled to unit norm. A column without history has the value plus or minus 1.
 
 Two more views of the same entries are computed. The *rarity-weighted* instance multiplies each scaled value by
 ln((i + 2)/(df + 1) + 1), i the rows observed before and df those with an entry of the column, and has unit norm as
@@ -39,7 +39,7 @@ MIN_SCALED = 1e-30
 """Smaller absolute scaled values become 0: float32 could not hold them, but they would count in the norm."""
 
 MAX_RAW = 1e150
-"""Larger absolute raw values are refused: their square would overflow."""
+"""Larger absolute raw values are refused, so that sums of squares stay finite."""
 
 BECOMES_DENSE = 0.55
 BECOMES_SPARSE = 0.45
