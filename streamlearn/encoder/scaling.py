@@ -30,7 +30,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_names import SCALING
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 CLIP = 5.0
 """Largest absolute scaled value."""
@@ -234,8 +234,8 @@ class Scaling:
             state = self.state
             self.state = ScalingState(
                 state.rows,
-                grown(state.first_row, columns, -1.0),
-                *(grown(array, columns) for array in state[2:]),
+                grow(state.first_row, columns, -1.0),
+                *(grow(array, columns) for array in state[2:]),
             )
 
     def arrays(self) -> dict[str, np.ndarray]:

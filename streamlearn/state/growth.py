@@ -17,7 +17,7 @@ def capacity(needed: int, current: int = 0, step: int = 8) -> int:
     return (target + step - 1) // step * step
 
 
-def grown(array: np.ndarray, needed: int, fill: float = 0, axis: int = 0) -> np.ndarray:
+def grow(array: np.ndarray, needed: int, fill: float = 0, axis: int = 0) -> np.ndarray:
     """Return the array, or a copy with more capacity along ``axis`` and ``fill`` in the new entries."""
     size = capacity(needed, array.shape[axis])
     if size == array.shape[axis]:

@@ -17,7 +17,7 @@ from streamlearn.learner.experts.linear_logits import LANES, linear_predict_row
 from streamlearn.numerics.adagrad import adagrad_step
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 from streamlearn.state.lazy_arrays import get_lazy
 
 STEP = 1.0
@@ -131,10 +131,10 @@ class AdaGrad:
         """Make room for ``features`` columns and ``labels`` labels; new labels start at the bias."""
         weight, squared, bias, bias_squared, constants = self.state
         self.state = AdaGradState(
-            grown(grown(weight, labels, axis=1), features),
-            grown(grown(squared, labels, axis=1), features),
-            grown(bias, labels, float(BIAS)),
-            grown(bias_squared, labels),
+            grow(grow(weight, labels, axis=1), features),
+            grow(grow(squared, labels, axis=1), features),
+            grow(bias, labels, float(BIAS)),
+            grow(bias_squared, labels),
             constants,
         )
 

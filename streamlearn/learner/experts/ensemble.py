@@ -79,7 +79,7 @@ from streamlearn.learner.experts.softmax import START as SOFTMAX_START
 from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
 from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
 from streamlearn.state.array_names import ExpertPart, join_parts
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 from streamlearn.state.lazy_arrays import split_parts
 
 _PART_OF = {
@@ -347,7 +347,7 @@ class Ensemble:
         if "label_history" in self.names:
             self.label_history.grow(labels)
         if "neighbours" in self.names:
-            self._metric = grown(self._metric, features)
+            self._metric = grow(self._metric, features)
 
     @property
     def state(self) -> EnsembleState:

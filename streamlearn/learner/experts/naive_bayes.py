@@ -28,7 +28,7 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.linear_logits import LANES
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 from streamlearn.state.lazy_arrays import get_lazy
 
 LABEL_SMOOTHING = 3.0
@@ -146,7 +146,7 @@ class NaiveBayes:
         """Make room for ``features`` columns and ``labels`` labels."""
         pairs, columns, of_labels, total = self.state
         self.state = NaiveBayesState(
-            grown(grown(pairs, labels, axis=1), features), grown(columns, features), grown(of_labels, labels), total
+            grow(grow(pairs, labels, axis=1), features), grow(columns, features), grow(of_labels, labels), total
         )
 
     def retire(self, label: int) -> None:

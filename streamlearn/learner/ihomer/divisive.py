@@ -43,7 +43,7 @@ from streamlearn.learner.partition.comparison_modes import SINGLETONS, WHOLE, Mo
 from streamlearn.learner.partition.pair_counts import MAXIMUM_LABELS, PairCounts, Whole, pair_counts_update
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.array_names import PartitionPart, join_parts
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 from streamlearn.state.lazy_arrays import split_parts
 
 TEST_PERIOD = 200
@@ -254,7 +254,7 @@ class DivisiveClustering:
         if labels <= len(state.cluster_of):
             return
         before = len(state.nodes)
-        cluster_of = grown(state.cluster_of, labels, -1)
+        cluster_of = grow(state.cluster_of, labels, -1)
         capacity = len(cluster_of)
         self._pair_counts.grow(capacity)
         nodes = np.full((2 * capacity, NODE_FIELDS), -1, np.int32)
@@ -266,13 +266,13 @@ class DivisiveClustering:
         self.state = DivisiveState(
             pair_counts=self._pair_counts.state,
             cluster_of=cluster_of,
-            own_of=grown(state.own_of, labels, -1),
-            changed=grown(state.changed, labels),
+            own_of=grow(state.own_of, labels, -1),
+            changed=grow(state.changed, labels),
             nodes=nodes,
             measured=measured,
             counters=state.counters,
         )
-        self.scratch = DivisiveScratch(*(grown(array, labels) for array in self.scratch))
+        self.scratch = DivisiveScratch(*(grow(array, labels) for array in self.scratch))
 
     def retire(self, slot: int) -> None:
         """Forget the counts of one label; its slot keeps its cluster for the next label."""

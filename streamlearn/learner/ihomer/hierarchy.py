@@ -52,7 +52,7 @@ from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.array_names import ROW_WINDOW, IhomerPart, join_parts
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 from streamlearn.state.lazy_arrays import get_lazy, split_parts
 
 TREE_BYTES = 64 * 2**20
@@ -201,27 +201,27 @@ class Hierarchy:
         capacity = len(self._partition.state.cluster_of)
         self._adwin.resize(max(capacity * (NODES + 1), self._adwin.detectors))
         trees = state.trees._replace(
-            positives=grown(state.trees.positives, labels, axis=1),
-            positive_plane=grown(state.trees.positive_plane, labels, axis=1),
-            slot_of=grown(state.trees.slot_of, features),
-            **{name: grown(getattr(state.trees, name), labels) for name in _PER_CLUSTER},
+            positives=grow(state.trees.positives, labels, axis=1),
+            positive_plane=grow(state.trees.positive_plane, labels, axis=1),
+            slot_of=grow(state.trees.slot_of, features),
+            **{name: grow(getattr(state.trees, name), labels) for name in _PER_CLUSTER},
         )
         weighted = min(features, int(columns_with_weights(state.regressions, labels)))
-        weight = grown(grown(state.regressions.weight[:, : max(weighted, 1)], labels, axis=2), weighted, axis=1)
+        weight = grow(grow(state.regressions.weight[:, : max(weighted, 1)], labels, axis=2), weighted, axis=1)
         self.state = state._replace(
             partition=self._partition.state,
             trees=trees,
-            regressions=state.regressions._replace(weight=weight, bias=grown(state.regressions.bias, labels, axis=1)),
+            regressions=state.regressions._replace(weight=weight, bias=grow(state.regressions.bias, labels, axis=1)),
             adwin=self._adwin.state,
-            cluster_starts=grown(state.cluster_starts, labels + 1),
-            cluster_labels=grown(state.cluster_labels, labels),
-            alarmed=grown(state.alarmed, labels),
+            cluster_starts=grow(state.cluster_starts, labels + 1),
+            cluster_labels=grow(state.cluster_labels, labels),
+            alarmed=grow(state.alarmed, labels),
         )
         self.scratch = scratch._replace(
-            **{name: grown(getattr(scratch, name), features) for name in _PER_FEATURE},
-            **{name: grown(getattr(scratch, name), labels) for name in _PER_LABEL},
-            **{name: grown(getattr(scratch, name), labels, axis=1) for name in _PER_PATH_AND_LABEL},
-            **{name: grown(getattr(scratch, name), CHANGES_PER_TREE * labels) for name in ("changes", "change_losses")},
+            **{name: grow(getattr(scratch, name), features) for name in _PER_FEATURE},
+            **{name: grow(getattr(scratch, name), labels) for name in _PER_LABEL},
+            **{name: grow(getattr(scratch, name), labels, axis=1) for name in _PER_PATH_AND_LABEL},
+            **{name: grow(getattr(scratch, name), CHANGES_PER_TREE * labels) for name in ("changes", "change_losses")},
         )
 
     def retire(self, label: int) -> None:

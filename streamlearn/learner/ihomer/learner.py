@@ -21,7 +21,7 @@ from streamlearn.learner.scores import probability
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 from streamlearn.state.lazy_arrays import split_parts
 
 _ACTIONS = {ChangeKind.BEGUN: "retest", ChangeKind.SWITCHED: "rebuild", ChangeKind.PRUNED: "none"}
@@ -104,9 +104,9 @@ class IHomerLearner(StreamLearner):
     def _grow(self, features: int, labels: int) -> None:
         self._hierarchy.grow(features, labels)
         state = self._state
-        self._state = IHomerStepState(self._hierarchy.state, grown(state.positives, labels), state.learned)
+        self._state = IHomerStepState(self._hierarchy.state, grow(state.positives, labels), state.learned)
         _, *per_label = self._scratch
-        self._scratch = IHomerStepScratch(self._hierarchy.scratch, *(grown(array, labels) for array in per_label))
+        self._scratch = IHomerStepScratch(self._hierarchy.scratch, *(grow(array, labels) for array in per_label))
 
     def grow_features(self, features: int) -> None:
         """Grow the capacity to this many columns."""
