@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from river import base
 
-from streamlearn.encoder.labels import AllNamed, Truth
+from streamlearn.encoder.labels import RiverTruth, Truth
 from streamlearn.encoder.row import Features
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.river_detector import RiverDetectors
@@ -334,7 +334,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
 
 def _truth(y: Mapping[str, bool] | Collection[str]) -> Truth:
-    return AllNamed(y) if isinstance(y, Mapping) else y
+    return RiverTruth(y) if isinstance(y, Mapping) else y
 
 
 def _read(file: BinaryIO, origin: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -165,7 +165,7 @@ class _BaselineRunner:
         for number, row in enumerate(rows, first):
             start_time = time.perf_counter()
             if self._text.fields and isinstance(row.x, Mapping):
-                row = row._replace(x=self._text.expanded(row.x))
+                row = row._replace(x=self._text.replace_texts(row.x))
             try:
                 predictions.append(self._step(number, row))
             except Exception as error:

@@ -31,8 +31,8 @@ from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
-from streamlearn.state.growth import capacity, grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.growth import capacity, grow
+from streamlearn.state.lazy_arrays import split_parts
 
 CLUSTERS_AT_MOST = 64
 
@@ -134,8 +134,8 @@ class EnsembleLearner(StreamLearner):
         self.mixer.grow(room)
         self.decision.grow(room)
         self.partition.grow(room)
-        self._positives = grown(self._positives, room)
-        self._previous = grown(self._previous, room)
+        self._positives = grow(self._positives, room)
+        self._previous = grow(self._previous, room)
         self._room = (
             np.zeros(room, np.float32),
             np.zeros(room, np.int8),
@@ -180,7 +180,7 @@ class EnsembleLearner(StreamLearner):
         """Make room for this many columns."""
         if features > self.features:
             self.features = features
-            self._used = grown(self._used, features)
+            self._used = grow(self._used, features)
             self.ensemble.grow(features, self._label_room)
             self._assemble()
 
@@ -341,7 +341,7 @@ class EnsembleLearner(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         if LearnerPart.ENSEMBLE not in parts:
             raise SnapshotError(
                 "the snapshot is of preset paper, this model has another one: start it with that preset"

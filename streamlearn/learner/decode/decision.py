@@ -45,7 +45,7 @@ from streamlearn.learner.decode.utility import (
 from streamlearn.learner.partition.cluster_tree import TreeState
 from streamlearn.learner.partition.clusters import Partition
 from streamlearn.state.array_names import DecisionPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 BALANCED_RULE, SUBSET, F1_RULE, HAMMING, MACRO = range(5)
 
@@ -249,7 +249,7 @@ class Decision:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int, partition: Partition) -> None:
         """Take the state over; ``partition`` has loaded its own. Raises `SnapshotError` when a shape differs."""
         # Many are looked at several times, and they may be in a file.
-        parts = parts_of(dict(arrays))
+        parts = split_parts(dict(arrays))
         self.pool.load_arrays(parts[DecisionPart.POOL], labels)
         self.tree.load_arrays(parts[DecisionPart.TREE_PRIOR], partition)
         self.utility.load_arrays(parts[DecisionPart.UTILITY])

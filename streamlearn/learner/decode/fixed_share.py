@@ -15,7 +15,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_loading import load_labels
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 SHARE = np.float32(0.01)
 LEAST = np.float32(1e-4)
@@ -70,7 +70,7 @@ class FixedShare:
 
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` labels; each starts with even weights, whenever it joins."""
-        self.state = FixedShareState(grown(self.state.weight, labels, START))
+        self.state = FixedShareState(grow(self.state.weight, labels, START))
 
     def retire(self, label: int) -> None:
         """Empty a slot."""

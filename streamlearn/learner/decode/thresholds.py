@@ -24,7 +24,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_loading import load_labels, load_whole
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 EXPECTED = 0.8
 DECAY = 0.9998
@@ -102,7 +102,7 @@ class Thresholds:
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` labels."""
         hits, size, threshold, common = self.state
-        self.state = ThresholdsState(grown(hits, labels), grown(size, labels), grown(threshold, labels, START), common)
+        self.state = ThresholdsState(grow(hits, labels), grow(size, labels), grow(threshold, labels, START), common)
 
     def retire(self, label: int) -> None:
         """Empty a slot, for a label that will begin with the threshold of all labels."""
