@@ -1,8 +1,9 @@
 """From mixed logits to a label set: everything that decides, behind one door.
 
-For each row the learned pool and the tree of label clusters give one posterior over label sets (`decode.joint`), with
-the labels' joint marginals, the probability of the empty set and three candidates (`decode.utility`); a rule picks from
-them. Thresholds work on a mix of the labels' own probabilities and their joint marginals (`decode.fixed_share`).
+For each row the learned pool and the tree of label clusters give one posterior over label sets
+(`decode.joint_posterior`), with the labels' joint marginals, the probability of the empty set and three candidates
+(`decode.utility`); a rule picks from them. Thresholds work on a mix of the labels' own probabilities and their joint
+marginals (`decode.fixed_share`).
 
 A rule is a pure function of what one row's inference left, so that several can be asked at once. With fewer than 10
 decayed complete rows the rules that need label sets fall back on a threshold of .5.
@@ -22,7 +23,7 @@ from streamlearn.learner.decode.fixed_share import (
     fixed_share_learn_row,
     fixed_share_predict_row,
 )
-from streamlearn.learner.decode.joint import BOTH, JointScratch, joint_predict_row, joint_scratch
+from streamlearn.learner.decode.joint_posterior import JointScratch, PosteriorParts, joint_predict_row, joint_scratch
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
     LEAST_ROWS,
@@ -36,7 +37,7 @@ from streamlearn.learner.decode.thresholds import Thresholds, ThresholdsState, t
 from streamlearn.learner.decode.tree_prior import TreePrior, TreePriorState, tree_prior_learn_row
 from streamlearn.learner.decode.utility import (
     BALANCED,
-    POOL_SET,
+    Candidate,
     Utility,
     UtilityState,
     utility_choose,
@@ -151,8 +152,8 @@ def decision_choose_row(
                 chosen[label] = 1
         return
     proposed = scratch.joint.candidates
-    candidate = POOL_SET
-    if rule != SUBSET or proposed.size[POOL_SET] < 0:
+    candidate = np.int64(Candidate.POOL_SET)
+    if rule != SUBSET or proposed.size[Candidate.POOL_SET] < 0:
         candidate = utility_choose(state.utility, proposed, BALANCED if rule == BALANCED_RULE else 0.0)
     for place in range(proposed.size[candidate]):
         chosen[proposed.members[candidate, place]] = 1
@@ -189,7 +190,7 @@ def decision_learn_row(
 class Decision:
     """Owns everything that decides; ``parts`` is BOTH, or one of `joint` alone, ``pooled_sets`` the pool's size."""
 
-    def __init__(self, parts: int = BOTH, pooled_sets: int = CAPACITY) -> None:
+    def __init__(self, parts: int = PosteriorParts.BOTH, pooled_sets: int = CAPACITY) -> None:
         self._parts = parts
         self.pool = LearnedPool(pooled_sets)
         self.tree = TreePrior()

@@ -23,7 +23,7 @@ from streamlearn.learner.decode.decision import (
 )
 from streamlearn.learner.decode.decision_rules import THRESHOLD, TOP_K, choose_row
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
-from streamlearn.learner.decode.utility import BALANCED, POOL_SET, utility_choose
+from streamlearn.learner.decode.utility import BALANCED, Candidate, utility_choose
 from streamlearn.learner.partition.clusters import Partition, partition_learn_row
 from streamlearn.learner.scores import best_labels, probability
 
@@ -142,11 +142,11 @@ def test_each_rule_is_its_own_function_of_one_inference(seed, logits, allowed):
     joint, mixed = decider.owner.scratch.joint, decider.owner.scratch.mixed
     proposed = joint.candidates
 
-    def members(candidate: int) -> list[int]:
+    def members(candidate: int | Candidate) -> list[int]:
         return proposed.members[candidate, : proposed.size[candidate]].tolist()
 
     utility = decider.owner.utility.state
-    assert chosen[SUBSET] == members(POOL_SET)
+    assert chosen[SUBSET] == members(Candidate.POOL_SET)
     assert chosen[BALANCED_RULE] == members(utility_choose(utility, proposed, BALANCED))
     assert chosen[F1_RULE] == members(utility_choose(utility, proposed, 0.0))
     assert chosen[HAMMING] == [label for label in range(6) if allowed[label] and mixed[label] > 0.5]
