@@ -9,7 +9,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable, ResolvedCorrection, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
-from streamlearn.learner.decode.decision_rules import CODES
+from streamlearn.learner.decode.label_set_choice import RULE_CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import LearnerEvent
 from streamlearn.learner.operations import CORRECT, LEARN, PREDICT, Answers, Correction, Operations
@@ -362,7 +362,7 @@ def _joined(parts: Iterable[list[int]], count: int, dtype: type) -> np.ndarray:
 
 
 def _coded(rule: Rule) -> tuple[int, int, float]:
-    return CODES[rule.kind], rule.count, rule.threshold
+    return RULE_CODES[rule.kind], rule.count, rule.threshold
 
 
 def _place_rows(encoded: EncodedRows, batch: MicroBatch) -> Rows:
