@@ -41,7 +41,7 @@ from streamlearn.learner.decode.utility import Utility, UtilityState, utility_le
 from streamlearn.learner.partition.cluster_tree import TreeState
 from streamlearn.learner.partition.clusters import Partition
 from streamlearn.state.array_names import DecisionPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 
 class DecisionState(NamedTuple):
@@ -235,7 +235,7 @@ class Decision:
         Raises `SnapshotError` if an array does not fit.
         """
         # Some arrays are accessed several times, and each access may read from a file: dict() reads each array once.
-        parts = parts_of(dict(arrays))
+        parts = split_parts(dict(arrays))
         self.pool.load_arrays(parts[DecisionPart.POOL], labels)
         self.tree.load_arrays(parts[DecisionPart.TREE_PRIOR], partition)
         self.utility.load_arrays(parts[DecisionPart.UTILITY])

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_loading import load_labels
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 SHARE = np.float32(0.01)
 LEAST_PROBABILITY = np.float32(1e-4)
@@ -83,7 +83,7 @@ class FixedShare:
 
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` label slots; each label starts with equal weights."""
-        self.state = FixedShareState(grown(self.state.weight, labels, INITIAL_WEIGHT))
+        self.state = FixedShareState(grow(self.state.weight, labels, INITIAL_WEIGHT))
 
     def retire(self, label: int) -> None:
         """Reset the weights of a label's slot."""

@@ -54,7 +54,7 @@ from streamlearn.learner.label_sets import label_set_code
 from streamlearn.numerics.adagrad import adagrad_step
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_loading import load_labels, load_whole
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 GROWTH = 1.0 / 0.9995
 """Factor of the increment per complete row: counts decay by its inverse."""
@@ -277,12 +277,12 @@ class LearnedPool:
 
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` label slots."""
-        counts = grown(self.state.label_counts, labels)
+        counts = grow(self.state.label_counts, labels)
         if counts is not self.state.label_counts:
             self.state = self.state._replace(
                 label_counts=counts,
-                prior_logits=grown(self.state.prior_logits, labels),
-                late=grown(self.state.late, labels),
+                prior_logits=grow(self.state.prior_logits, labels),
+                late=grow(self.state.late, labels),
             )
             self.scratch = self._new_scratch(counts.size)
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_loading import load_labels, load_whole
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 PROBABILITY_SHARE = 0.8
 """Share of the probability in what a row's truth counts as; the truth itself has the rest."""
@@ -120,7 +120,7 @@ class Thresholds:
         """Make room for ``labels`` label slots."""
         hits, size, threshold, common = self.state
         self.state = ThresholdsState(
-            grown(hits, labels), grown(size, labels), grown(threshold, labels, INITIAL_THRESHOLD), common
+            grow(hits, labels), grow(size, labels), grow(threshold, labels, INITIAL_THRESHOLD), common
         )
 
     def retire(self, label: int) -> None:
