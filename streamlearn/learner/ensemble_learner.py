@@ -10,7 +10,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.correction import correct_row
 from streamlearn.learner.decode.decision import Decision
-from streamlearn.learner.decode.joint import BOTH
+from streamlearn.learner.decode.joint_posterior import PosteriorParts
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.drift.detectors import WAITS, DriftDetectors, cluster_loss_scratch
@@ -69,7 +69,7 @@ class EnsembleLearner(StreamLearner):
     seed:
         Of random clusters, at least 0.
     parts:
-        What the posterior over label sets is made of, as `decode.joint` has it.
+        What the posterior over label sets is made of, as `decode.joint_posterior` has it.
     pooled_sets:
         Label sets that the pool takes, at most `decode.pooled_sets.CAPACITY`.
     watch:
@@ -86,7 +86,7 @@ class EnsembleLearner(StreamLearner):
         experts: Collection[str] = NAMES,
         partition: Mode = "jaccard",
         seed: int = 0,
-        parts: int = BOTH,
+        parts: int = PosteriorParts.BOTH,
         pooled_sets: int = CAPACITY,
         watch: DriftDetectors | None = None,
     ) -> None:

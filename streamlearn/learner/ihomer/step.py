@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.decode.decision_rules import choose_by_score
+from streamlearn.learner.decode.label_set_choice import choose_by_score
 from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.ihomer.state import HierarchyScratch, HierarchyState

@@ -20,7 +20,7 @@ import streamlearn
 from streamlearn.kernels import cache as kernel_cache
 from streamlearn.kernels.compiler import KernelDispatcher, kernel
 from streamlearn.learner.decode.fixed_share import FixedShare, fixed_share_learn_row, fixed_share_predict_row
-from streamlearn.learner.decode.joint import joint_predict_row, joint_scratch
+from streamlearn.learner.decode.joint_posterior import joint_predict_row, joint_scratch
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
     learned_pool_marginals,
