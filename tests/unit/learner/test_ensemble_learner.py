@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamlearn.learner.decode.decision_rules import SUBSET
-from streamlearn.learner.drift.adwin import WIDTH
+from streamlearn.learner.drift.adwin import Window
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
@@ -183,17 +183,17 @@ def test_a_tree_that_went_wrong_is_reset_with_an_event():
 def test_clusters_that_are_renumbered_start_with_empty_detectors():
     learner = new_learner(256, 257)
     learner.walk(operations_of(stream(5, 40, 256, 0.0, 0.0)))
-    assert learner.watch.state.adwin.window[:, WIDTH].tolist() == [40] * 16
+    assert learner.watch.state.adwin.window[:, Window.WIDTH].tolist() == [40] * 16
     learner.join_labels(257)
     assert learner.partition.cluster_count == 2
-    assert learner.watch.state.adwin.window[:, WIDTH].tolist() == [0, 0]
+    assert learner.watch.state.adwin.window[:, Window.WIDTH].tolist() == [0, 0]
 
 
 def test_a_new_cluster_leaves_the_other_detectors_alone():
     learner = new_learner(32, 33)
     learner.walk(operations_of(stream(5, 40, 32, 0.0, 0.0)))
     learner.join_labels(33)
-    assert learner.watch.state.adwin.window[:, WIDTH].tolist() == [40, 40, 0]
+    assert learner.watch.state.adwin.window[:, Window.WIDTH].tolist() == [40, 40, 0]
 
 
 def test_predicting_changes_nothing():
