@@ -28,8 +28,8 @@ import numpy as np
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.partition.cluster_tree import (
-    LABELS,
     MAXIMUM_CHILDREN,
+    TreeSize,
     TreeState,
     empty_tree,
     grow_tree,
@@ -148,7 +148,7 @@ def _cluster(state: PartitionState, label: int | np.int64) -> int | np.int64:
 @kernel
 def partition_recluster(state: PartitionState) -> None:
     """Write the top-level cluster of every known label."""
-    for label in range(state.tree.size[LABELS]):
+    for label in range(state.tree.size[TreeSize.LABELS]):
         state.cluster_of[label] = _cluster(state, label)
 
 
@@ -158,8 +158,8 @@ def partition_know(state: PartitionState, known: int) -> None:
 
     Call it with the labels known as of the row, before the row is learnt from. Room must be there (``grow``).
     """
-    while state.tree.size[LABELS] < known:
-        label = state.tree.size[LABELS]
+    while state.tree.size[TreeSize.LABELS] < known:
+        label = state.tree.size[TreeSize.LABELS]
         if tree_join(state.tree):
             partition_recluster(state)
             state.clock[VERSION] += 1
@@ -241,7 +241,7 @@ class Partition:
     @property
     def known(self) -> int:
         """Labels in the tree."""
-        return int(self.state.tree.size[LABELS])
+        return int(self.state.tree.size[TreeSize.LABELS])
 
     @property
     def cluster_of(self) -> np.ndarray:
@@ -328,7 +328,7 @@ class Partition:
 
     def _test(self, rows: int, forced: bool) -> PartitionEvent:
         candidate = self._candidate
-        while candidate.size[LABELS] < self.known:
+        while candidate.size[TreeSize.LABELS] < self.known:
             tree_join(candidate)
         offsets, members = linear_recent_sets(self.state.replay)
         split = max(len(offsets) - 1 - rows, 0)
@@ -391,8 +391,8 @@ class Partition:
         capacity = self._counts.capacity
         known = len(parts[PartitionPart.PAIR_COUNTS]["label_weight"])
         tree = tree_from_arrays(parts[PartitionPart.TREE], capacity)
-        if tree.size[LABELS] != known:
-            raise SnapshotError(f"partition: counts of {known} labels, but a tree of {tree.size[LABELS]}")
+        if tree.size[TreeSize.LABELS] != known:
+            raise SnapshotError(f"partition: counts of {known} labels, but a tree of {tree.size[TreeSize.LABELS]}")
         self._candidate = tree_from_arrays(parts[PartitionPart.CANDIDATE], capacity)
         clock, offsets, members = arrays["clock"], arrays[_OFFSETS], arrays[_MEMBERS]
         if clock.shape != self.state.clock.shape:

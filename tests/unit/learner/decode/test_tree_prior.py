@@ -29,7 +29,7 @@ from streamlearn.learner.decode.tree_prior import (
     tree_prior_log_prior,
     tree_prior_refresh,
 )
-from streamlearn.learner.partition.cluster_tree import NODES, TreeState, tree_join
+from streamlearn.learner.partition.cluster_tree import TreeSize, TreeState, tree_join
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.learner.partition.code_length import RENORMALISE_ABOVE
 from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
@@ -239,7 +239,7 @@ def test_growth_late_labels_and_another_root():
             each.learn(row if i % 10 else row_of({*row.tolist(), each.partition.known - 1}))
         assert walk.hash() == roomy.hash()
     assert walk.partition.known == 23
-    assert int(walk.partition.state.tree.size[NODES]) > 1
+    assert int(walk.partition.state.tree.size[TreeSize.NODES]) > 1
 
 
 @pytest.mark.parametrize("rows", [0, 250])
