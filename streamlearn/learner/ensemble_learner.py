@@ -22,8 +22,13 @@ from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
 from streamlearn.learner.experts.neighbour_window import KNOWN
 from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Correction, Operations, members_of
-from streamlearn.learner.partition.clusters import NOW, Partition, partition_know, partition_testable
-from streamlearn.learner.partition.clusters import due as partition_due
+from streamlearn.learner.partition.clusters import (
+    Partition,
+    RetestTime,
+    partition_due,
+    partition_know,
+    partition_retest_time,
+)
 from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.learner.scores import probability
 from streamlearn.learner.step import LEARNT, LearnerState, NeighbourSets, Scratch, predict_logits, step
@@ -269,14 +274,14 @@ class EnsembleLearner(StreamLearner):
         self._assemble()
 
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
-        state, testable = self.watch.state, partition_testable(self.partition.state, False)
+        state, testable = self.watch.state, int(partition_retest_time(self.partition.state, False))
         alarms = []
         if self.watch.detector == "river":
             buffer = event_buffer(self.watch.clusters)
             self.watch.learn_row(self._cluster_losses, operation, self.learned - 1, testable, buffer)
             alarms = drain(buffer, self.cluster_of)
         due = partition_due(self.partition.state)
-        if due or (state.retest[WAITS] and testable == NOW):
+        if due or (state.retest[WAITS] and testable == RetestTime.NOW):
             state.retest[WAITS] = 0
             alarms += self._test_partition(operation, not due)
         return alarms

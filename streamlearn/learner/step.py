@@ -49,8 +49,12 @@ from streamlearn.learner.operations import (
     read_truth,
     write_answer,
 )
-from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row, partition_testable
-from streamlearn.learner.partition.clusters import due as partition_due
+from streamlearn.learner.partition.clusters import (
+    PartitionState,
+    partition_due,
+    partition_learn_row,
+    partition_retest_time,
+)
 
 LEARNT, COMPLETE, COLUMNS, USED = range(4)
 
@@ -223,7 +227,7 @@ def _learn(
         labels,
         operation,
         state.counters[LEARNT],
-        partition_testable(state.partition, complete),
+        partition_retest_time(state.partition, complete),
         events,
     )
     mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, truth, labels)

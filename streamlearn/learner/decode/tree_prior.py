@@ -219,7 +219,7 @@ class TreePrior:
             derived.fill(0.0)
         tree = partition.state.tree
         tree_prior_refresh(self.state, tree)
-        offsets, members = linear_recent_sets(partition.state.replay)
+        offsets, members = linear_recent_sets(partition.state.recent_sets)
         first = max(len(offsets) - 1 - REFILL_ROWS, 0)
         tree_prior_learn_rows(self.state, tree, offsets, members, first)
         self._followed[:] = (partition.version, partition.known)

@@ -33,7 +33,7 @@ from streamlearn.learner.drift.detectors import (
 )
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
 from streamlearn.learner.event_buffer import DRIFT, NOTHING, RETEST, EventBuffer, note_event
-from streamlearn.learner.partition.clusters import NEVER, NOW
+from streamlearn.learner.partition.clusters import RetestTime
 
 
 @kernel
@@ -60,7 +60,7 @@ def note_alarm(
     watch.noted[cluster, side] = row
     asked = watch.retest[ASKED]
     action = NOTHING
-    if side == WORSE and testable != NEVER and (asked < 0 or row - asked >= watch.cooldown_rows):
+    if side == WORSE and testable != RetestTime.NEVER and (asked < 0 or row - asked >= watch.cooldown_rows):
         action = RETEST
         watch.retest[ASKED] = row
         watch.retest[WAITS] = 1
@@ -78,7 +78,7 @@ def cluster_loss_learn_row(
     labels: int,
     operation: int,
     row: int,
-    testable: int,
+    testable: int | np.int64,
     events: EventBuffer,
 ) -> bool:
     """Give each cluster's loss to its detector and note the alarms; return whether the owner has to act.
@@ -87,7 +87,7 @@ def cluster_loss_learn_row(
     losses itself after every row if the detectors are river.
 
     ``probabilities`` float32[labels] are the mixture's before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
-    ``cluster_of`` int32[labels]; ``testable`` is what `partition_testable` says of this row.
+    ``cluster_of`` int32[labels]; ``testable`` is what `partition_retest_time` says of this row.
     """
     if watch.detector == NONE:
         return False
@@ -118,4 +118,4 @@ def cluster_loss_learn_row(
             before, after, rows = watch.page_hinkley.before, watch.page_hinkley.after, watch.page_hinkley.since
         if alarm:
             note_alarm(watch, cluster, before[cluster], after[cluster], rows[cluster], operation, row, testable, events)
-    return watch.retest[WAITS] != 0 and testable == NOW
+    return watch.retest[WAITS] != 0 and testable == RetestTime.NOW

@@ -45,7 +45,7 @@ from streamlearn.learner.ihomer.divisive_nodes import (
     merge_below,
     split_node,
 )
-from streamlearn.learner.partition.comparison_modes import SINGLETONS, WHOLE, Mode, mode_number
+from streamlearn.learner.partition.comparison_modes import Mode, PartitionMode, parse_mode
 from streamlearn.learner.partition.pair_counts import MAXIMUM_LABELS, PairCounts, Whole, pair_counts_update
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.array_names import PartitionPart, join_parts
@@ -95,7 +95,7 @@ def divisive_know(state: DivisiveState, known: int) -> None:
     while clock[KNOWN] < known:
         label = clock[KNOWN]
         cluster = np.int64(0)
-        if clock[MODE] == SINGLETONS:
+        if clock[MODE] == PartitionMode.SINGLETONS:
             cluster = label
         else:
             largest = 0
@@ -176,7 +176,7 @@ def divisive_test(state: DivisiveState, scratch: DivisiveScratch) -> Whole:
     """Test every cluster once, those made by this test not; return how many events ``scratch`` holds."""
     clock = state.clock
     clock[SINCE] = 0
-    if clock[MODE] == WHOLE or clock[MODE] == SINGLETONS or clock[KNOWN] == 0:
+    if clock[MODE] == PartitionMode.WHOLE or clock[MODE] == PartitionMode.SINGLETONS or clock[KNOWN] == 0:
         return 0
     clock[TESTS] += 1
     events = 0
@@ -219,7 +219,7 @@ class Divisive:
             )
         self._counts = PairCounts()
         clock = np.zeros(CLOCK, np.int64)
-        clock[MODE] = mode_number(mode)
+        clock[MODE] = parse_mode(mode)
         clock[SEED] = seed
         self.state = DivisiveState(
             self._counts.state,

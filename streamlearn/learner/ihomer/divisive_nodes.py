@@ -12,7 +12,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.ihomer.dissimilarity import Dissimilarities
-from streamlearn.learner.partition.comparison_modes import RANDOM
+from streamlearn.learner.partition.comparison_modes import PartitionMode
 from streamlearn.learner.partition.pair_counts import PairCountsState, Whole, jaccard
 from streamlearn.numerics.random import draw
 
@@ -124,7 +124,7 @@ def split_node(
         scratch.side[i] = 1 if away else 0
         if scratch.side[i]:
             state.own_of[label] = other
-    if clock[MODE] == RANDOM:
+    if clock[MODE] == PartitionMode.RANDOM:
         _shuffle_sides(state, scratch, size, cluster, other)
     else:
         for i in range(size):

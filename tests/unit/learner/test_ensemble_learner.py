@@ -14,7 +14,7 @@ from streamlearn.learner.drift.adwin import Window
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
-from streamlearn.learner.partition.clusters import PERIOD, SINCE
+from streamlearn.learner.partition.clusters import PERIOD, Clock
 from streamlearn.state.arrays import state_hash
 from tests.naive.learner.ensemble_learner import EnsembleLearner as NaiveLearner
 
@@ -159,7 +159,9 @@ def test_drift_is_noted_and_retested_at_the_same_row_however_rows_are_cut():
     assert any(700 <= event.row < 900 and event.action == "retest" for event in worse)
     assert all(event.after > event.before for event in worse)
     last = max(event.row for event in worse)
-    assert whole.partition.state.clock[SINCE] == (len(rows) - 1 - last) % PERIOD, "an alarm ends the test period"
+    assert whole.partition.state.clock[Clock.ROWS_SINCE_TEST] == (len(rows) - 1 - last) % PERIOD, (
+        "an alarm ends the test period"
+    )
 
 
 def test_a_tree_that_went_wrong_is_reset_with_an_event():

@@ -30,7 +30,7 @@ from streamlearn.learner.decode.tree_prior import (
     tree_prior_refresh,
 )
 from streamlearn.learner.partition.cluster_tree import TreeSize, TreeState, tree_join
-from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.learner.partition.clusters import Partition, partition_due, partition_know, partition_learn_row
 from streamlearn.learner.partition.code_length import RENORMALISE_ABOVE
 from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
 from streamlearn.state.arrays import state_hash
@@ -192,7 +192,7 @@ class MicroBatchRunner:
     def learn(self, row: np.ndarray) -> None:
         partition_learn_row(self.partition.state, row)
         tree_prior_learn_row(self.owner.state, self.partition.state.tree, row)
-        if due(self.partition.state):
+        if partition_due(self.partition.state):
             self.partition.run_test()
             self.owner.follow(self.partition)
 
@@ -276,7 +276,7 @@ def test_a_retired_label_is_forgotten():
     walk.owner.refill(walk.partition)
     tree = walk.partition.state.tree
     assert walk.owner.state.nodes.child_weight[tree.leaf_parent[4], tree.leaf_position[4]] == 0.0
-    offsets, members = linear_recent_sets(walk.partition.state.replay)
+    offsets, members = linear_recent_sets(walk.partition.state.recent_sets)
     assert 4 not in members
     fresh = owner_of(tree)
     for start, stop in itertools.pairwise(offsets.tolist()):

@@ -12,9 +12,10 @@ from streamlearn.learner.drift.detectors import SLACK, WAITS, DriftDetectors, cl
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
 from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.learner.event_buffer import drain, event_buffer
-from streamlearn.learner.partition.clusters import LATER, NEVER, NOW
+from streamlearn.learner.partition.clusters import RetestTime
 from tests.naive.learner.drift.cluster_loss import losses
 
+NEVER, LATER, NOW = (int(time) for time in RetestTime)
 CLUSTER_OF = [0, 1, 0, 1, 2]
 ROWS = 2_400
 CHANGE = 1_200
