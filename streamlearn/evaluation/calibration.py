@@ -75,7 +75,7 @@ class _Walked(NamedTuple):
 class Probabilities:
     """Gathers the probabilities that a learner gives to all labels, beside their truths.
 
-    Set it as a learner's ``watcher``. It only keeps what the walks hand over until `score` is called, so that it takes
+    Set it as a learner's ``observer``. It only keeps what the walks hand over until `score` is called, so that it takes
     no time from a walk. It expects rows that learn at once, or at the walk after theirs where a label joined between.
 
     Parameters

@@ -99,7 +99,7 @@ class _Ours:
         self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
         self.measures = self._model.measures
         self.probabilities = calibration.Probabilities(self._model.labels)
-        self._model.learner.watcher = self.probabilities
+        self._model.learner.observer = self.probabilities
         self.seconds = 0.0
         self.alarms: list[int] = []
 

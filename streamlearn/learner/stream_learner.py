@@ -27,7 +27,7 @@ class StreamLearner(ABC):
         Positives before a label may be predicted.
     labels, features:
         Label slots and columns in use.
-    watcher:
+    observer:
         Is handed every walk's operations and answers, with the logits of all labels; None: nobody asks for these.
     """
 
@@ -36,7 +36,7 @@ class StreamLearner(ABC):
         self.minimum_support = minimum_support
         self.labels = 0
         self.features = 0
-        self.watcher: Callable[[Operations, Answers], None] | None = None
+        self.observer: Callable[[Operations, Answers], None] | None = None
 
     @property
     @abstractmethod
@@ -94,7 +94,7 @@ class StreamLearner(ABC):
     def change_drift(self, detector: str, significance: float, cooldown_rows: int) -> None:  # noqa: B027
         """Let other settings of the drift detectors hold from the next row on; a learner with its own keeps those."""
 
-    def walk(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
+    def apply(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
         """Apply operations in order; structural work happens between rows where it is due.
 
         Returns
@@ -113,7 +113,7 @@ class StreamLearner(ABC):
             np.zeros(count + 1, np.int64),
             np.zeros(FEATURES_AT_MOST, np.int32),
             np.zeros(FEATURES_AT_MOST, np.float32),
-            np.zeros((0, 0) if self.watcher is None else (count, self.labels), np.float32),
+            np.zeros((0, 0) if self.observer is None else (count, self.labels), np.float32),
         )
         buffer = event_buffer(EVENT_ROOM + self.labels + self.cluster_count)
         events: list[LearnerEvent] = []
@@ -135,6 +135,6 @@ class StreamLearner(ABC):
                 )
             elif reason == STRUCTURE_DUE:
                 events += self._restructure(position - 1, happened)
-        if self.watcher is not None:
-            self.watcher(operations, answers)
+        if self.observer is not None:
+            self.observer(operations, answers)
         return answers, events

@@ -208,7 +208,7 @@ class MicroBatchRunner:
             return
         self._gathered = _Segment()
         operations = self._operations(gathered)
-        answers, events = self._learner.walk(operations)
+        answers, events = self._learner.apply(operations)
         names = self._labels.names
         slots = answers.slots[: answers.starts[-1]]
         self.answered.append(

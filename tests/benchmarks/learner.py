@@ -109,7 +109,7 @@ def ours(data: Encoded, preset: str) -> float:
     walks = [operations(data, row, min(row + BATCH, data.rows)) for row in range(0, data.rows, BATCH)]
     begun = time.perf_counter()
     for walk in walks:
-        learner.walk(walk)
+        learner.apply(walk)
     return time.perf_counter() - begun
 
 
@@ -118,12 +118,12 @@ def single(data: Encoded, preset: str) -> float:
     learner = learner_of(data, preset)
     head = max(0, data.rows - SINGLE_ROWS)
     for row in range(0, head, BATCH):
-        learner.walk(operations(data, row, min(row + BATCH, head)))
+        learner.apply(operations(data, row, min(row + BATCH, head)))
     taken = []
     for row in range(head, data.rows):
         alone = operations(data, row, row + 1)
         begun = time.perf_counter()
-        learner.walk(alone)
+        learner.apply(alone)
         taken.append(time.perf_counter() - begun)
     return float(np.percentile(taken, 99)) * 1e3
 

@@ -216,7 +216,7 @@ class IHomerLearner(StreamLearner):
         truth = correction.after if correction.completes else correction.changed
         slots = np.flatnonzero(truth == 1 if correction.completes else truth >= 0).astype(np.int32)
         zero = np.zeros(1, np.int64)
-        _, events = self.walk(
+        _, events = self.apply(
             Operations(
                 np.array([LEARN], np.uint8),
                 zero,

@@ -59,7 +59,7 @@ def test_corrections_equal_twin(seed, labels, partial):
     ours, theirs = linear_learner(labels, labels), NaiveLearner(labels)
     learned: list[tuple[int, Row]] = []
     for number, row in enumerate(stream(seed, 60, labels, partial, 0.1)):
-        ours.walk(operations_of([row]))
+        ours.apply(operations_of([row]))
         theirs.learn(row.x, [None if y < 0 else y for y in row.truth], row.complete)
         learned.append((number, row))
         if rng.random() < 0.4:
@@ -76,7 +76,7 @@ def test_corrections_equal_twin(seed, labels, partial):
 def test_the_window_row_knows_the_new_truth_and_does_not_vote_on_itself():
     ours = new_learner(3, 3)
     rows = stream(1, 30, 3, 0.0, 0.0)
-    ours.walk(operations_of(rows))
+    ours.apply(operations_of(rows))
     window = ours.ensemble.neighbours.state
     row = rows[10]
     after = [1 - y for y in row.truth]
@@ -98,9 +98,9 @@ def test_a_truth_that_completes_a_row_teaches_the_parts_that_need_complete_ones(
     partly, whole = new_learner(3, 3), new_learner(3, 3)
     rows = stream(2, 30, 3, 0.0, 0.0)
     for number, row in enumerate(rows):
-        whole.walk(operations_of([row]))
+        whole.apply(operations_of([row]))
         first = Row(row.x, [row.truth[0], -1, -1], False)
-        partly.walk(operations_of([first]))
+        partly.apply(operations_of([first]))
         partly.correct(correction_of(first, row.truth, True, number))
     for name, array in whole.arrays().items():
         if name.startswith(("partition.counts", "partition.replay", "panel.rates")):
@@ -124,7 +124,7 @@ def test_a_truth_that_completes_a_row_teaches_the_parts_that_need_complete_ones(
 def test_a_correction_leaves_counts_as_they_were(part):
     ours = new_learner(3, 3)
     rows = stream(3, 80, 3, 0.0, 0.0)
-    ours.walk(operations_of(rows))
+    ours.apply(operations_of(rows))
     before = {name: array.copy() for name, array in ours.arrays().items()}
     row = rows[-5]
     ours.correct(correction_of(row, [1 - y for y in row.truth], True, len(rows) - 5))
@@ -140,9 +140,9 @@ def test_a_truth_that_completes_rows_lets_the_partition_be_tested_at_the_same_pe
     partly, whole = new_learner(3, 3), new_learner(3, 3)
     rows = stream(4, 250, 3, 0.0, 0.0)
     for number, row in enumerate(rows):
-        whole.walk(operations_of([row]))
+        whole.apply(operations_of([row]))
         first = Row(row.x, [-1, -1, row.truth[2]], False)
-        partly.walk(operations_of([first]))
+        partly.apply(operations_of([first]))
         partly.correct(correction_of(first, row.truth, True, number))
     for name in ("partition.clock",):
         np.testing.assert_array_equal(partly.arrays()[name], whole.arrays()[name])

@@ -113,7 +113,7 @@ def test_learner_equals_twin(seed, labels, late, joins_at, partial, empty):
             for _ in range(late):
                 theirs.join()
         row.truth = row.truth[: ours.labels]
-        answers, _ = ours.walk(operations_of([row]))
+        answers, _ = ours.apply(operations_of([row]))
         count = int(answers.starts[1])
         logits = np.full(ours.labels, np.nan)
         logits[answers.slots[:count]] = answers.logits[:count]
@@ -129,11 +129,11 @@ def test_learner_equals_twin(seed, labels, late, joins_at, partial, empty):
 def test_walks_may_be_cut_anywhere(seed, cuts, partial):
     rows = stream(seed, 350, 20, partial, 0.1)
     whole, cut = new_learner(20, 20), new_learner(20, 20)
-    answers, events = whole.walk(operations_of(rows))
+    answers, events = whole.apply(operations_of(rows))
     cut_events, slots, scores = [], [], []
     edges = [0, *sorted(cuts), len(rows)]
     for start, stop in pairwise(edges):
-        part, happened = cut.walk(operations_of(rows[start:stop]))
+        part, happened = cut.apply(operations_of(rows[start:stop]))
         cut_events += [event._replace(operation=event.operation + start) for event in happened]
         slots += part.slots[: part.starts[stop - start]].tolist()
         scores += part.scores[: part.starts[stop - start]].tolist()
@@ -148,10 +148,10 @@ def test_drift_is_noted_and_retested_at_the_same_row_however_rows_are_cut():
     for row in rows[700:]:
         row.x = {COLUMNS - 1 - column: value for column, value in row.x.items()}
     whole, cut = new_learner(3, 3), new_learner(3, 3)
-    _, events = whole.walk(operations_of(rows))
+    _, events = whole.apply(operations_of(rows))
     cut_events = []
     for start in range(0, len(rows), 7):
-        _, happened = cut.walk(operations_of(rows[start : start + 7]))
+        _, happened = cut.apply(operations_of(rows[start : start + 7]))
         cut_events += [event._replace(operation=event.operation + start) for event in happened]
     assert cut_events == events
     assert state_hash(whole.arrays()) == state_hash(cut.arrays())
@@ -173,7 +173,7 @@ def test_a_tree_that_went_wrong_is_reset_with_an_event():
         for truth, turn in zip(truths, turned, strict=True)
     ]
     learner = new_learner(2, 2)
-    _, events = learner.walk(operations_of(rows))
+    _, events = learner.apply(operations_of(rows))
     resets = [event for event in events if event.kind == "tree"]
     assert {event.slot for event in resets} == {0, 1}
     for event in resets:
@@ -184,7 +184,7 @@ def test_a_tree_that_went_wrong_is_reset_with_an_event():
 
 def test_clusters_that_are_renumbered_start_with_empty_detectors():
     learner = new_learner(256, 257)
-    learner.walk(operations_of(stream(5, 40, 256, 0.0, 0.0)))
+    learner.apply(operations_of(stream(5, 40, 256, 0.0, 0.0)))
     assert learner.watch.state.adwin.window[:, Window.WIDTH].tolist() == [40] * 16
     learner.join_labels(257)
     assert learner.partition.cluster_count == 2
@@ -193,7 +193,7 @@ def test_clusters_that_are_renumbered_start_with_empty_detectors():
 
 def test_a_new_cluster_leaves_the_other_detectors_alone():
     learner = new_learner(32, 33)
-    learner.walk(operations_of(stream(5, 40, 32, 0.0, 0.0)))
+    learner.apply(operations_of(stream(5, 40, 32, 0.0, 0.0)))
     learner.join_labels(33)
     assert learner.watch.state.adwin.window[:, Window.WIDTH].tolist() == [40, 40, 0]
 
@@ -201,19 +201,19 @@ def test_a_new_cluster_leaves_the_other_detectors_alone():
 def test_predicting_changes_nothing():
     learner = new_learner(20, 20)
     rows = stream(3, 250, 20, 0.2, 0.1)
-    learner.walk(operations_of(rows))
+    learner.apply(operations_of(rows))
     before = state_hash(learner.arrays())
     for row in rows:
         row.kind = PREDICT
-    learner.walk(operations_of(rows))
+    learner.apply(operations_of(rows))
     assert state_hash(learner.arrays()) == before
 
 
 def test_a_partial_row_does_not_tick_what_needs_complete_ones():
     learner = new_learner(5, 5)
-    learner.walk(operations_of(stream(1, 40, 5, 0.0, 0.0)))
+    learner.apply(operations_of(stream(1, 40, 5, 0.0, 0.0)))
     before = {name: array.copy() for name, array in learner.arrays().items()}
-    learner.walk(operations_of(stream(2, 40, 5, 1.0, 0.0)))
+    learner.apply(operations_of(stream(2, 40, 5, 1.0, 0.0)))
     after = learner.arrays()
     for name in before:
         if name.startswith(("decision.pool.", "decision.tree.", "decision.utility.", "partition.")):
@@ -227,10 +227,10 @@ def test_resuming_equals_never_stopping():
     for row in rows[:300]:
         row.truth = row.truth[:18]
     for learner in (whole, first):
-        learner.walk(operations_of(rows[:300]))
+        learner.apply(operations_of(rows[:300]))
     resumed = EnsembleLearner(0, scores_top=20, minimum_support=0)
     resumed.load_arrays({name: array.copy() for name, array in first.arrays().items()})
     for learner in (whole, resumed):
         learner.join_labels(20)
-        learner.walk(operations_of(rows[300:]))
+        learner.apply(operations_of(rows[300:]))
     assert state_hash(whole.arrays()) == state_hash(resumed.arrays())
