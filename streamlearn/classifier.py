@@ -160,7 +160,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     "drift": watched,
                 }
             ),
-            watch=self._watch,
+            detectors=self._watch,
         )
 
     def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.learner.operations import LEARN, PREDICT, Answers, Operations
+from streamlearn.learner.operations import Answers, OperationKind, Operations
 
 NAMES = ("log_loss", "calibration_error")
 BINS = 15
@@ -117,10 +117,10 @@ class Probabilities:
         kinds, starts = operations.kind, operations.truth_starts
         logits = answers.all_logits.copy()
         truth = np.where(operations.complete[:, None] != 0, np.int8(0), np.int8(-1)).repeat(logits.shape[1], axis=1)
-        truth[kinds & LEARN == 0] = -1
+        truth[kinds & OperationKind.LEARN == 0] = -1
         truth[np.repeat(np.arange(kinds.size), np.diff(starts)), operations.truth_slots] = operations.truth_signs
         truth[:, vacant] = -1
-        if self._before is not None and kinds[0] & PREDICT == 0:
+        if self._before is not None and kinds[0] & OperationKind.PREDICT == 0:
             before = self._before
             given = before.answers.all_logits[-1]
             logits[0, : given.size] = given

@@ -10,7 +10,7 @@ import numpy as np
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features, Packed
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import CORRECT, LEARN, PREDICT
+from streamlearn.learner.operations import OperationKind
 from streamlearn.settings.rule import Rule
 
 
@@ -254,14 +254,14 @@ class MicroBatch:
 
     def predict(self, x: Features | Packed, rule: Rule | None = None) -> int:
         """Answer an instance and observe it; return the operation's number."""
-        return self._add(PREDICT, x, None, rule)
+        return self._add(OperationKind.PREDICT, x, None, rule)
 
     def predict_and_learn(self, x: Features | Packed, truth: Truth, rule: Rule | None = None) -> int:
         """Answer an instance, observe it and learn its truth; return the operation's number.
 
         ``truth`` is a list or set of names (complete) or a mapping of names to booleans (partial; others are unknown).
         """
-        return self._add(PREDICT | LEARN, x, truth, rule)
+        return self._add(OperationKind.PREDICT | OperationKind.LEARN, x, truth, rule)
 
     def _add(self, kind: int, x: Features | Packed, truth: Truth | None, rule: Rule | None) -> int:
         number = len(self.kinds)
@@ -278,7 +278,7 @@ class MicroBatch:
 
         ``instance`` is what `MicroBatchResult.stored` gave, or the number of a `predict` of this plan.
         """
-        return self._learn(LEARN, instance, truth)
+        return self._learn(OperationKind.LEARN, instance, truth)
 
     def correct(
         self, instance: StoredInstance | int, before: Truth, after: Truth, *, row: int = -1, learned_by: int = -1
@@ -289,7 +289,7 @@ class MicroBatch:
         `MicroBatchResult.learned` of the operation that learnt it, or ``learned_by`` that operation, if it is of this
         batch. A list ``before`` needs a list ``after``: who knows all labels goes on knowing them.
         """
-        number = self._learn(CORRECT, instance, after)
+        number = self._learn(OperationKind.CORRECT, instance, after)
         self.second[number] = SecondTruth(before, row, learned_by)
         return number
 

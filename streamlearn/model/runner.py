@@ -12,7 +12,7 @@ from streamlearn.encoder.row import EncodedRows
 from streamlearn.learner.decode.decision_rules import CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import LearnerEvent
-from streamlearn.learner.operations import CORRECT, LEARN, PREDICT, Answers, Correction, Operations
+from streamlearn.learner.operations import Answers, Correction, OperationKind, Operations
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.model.measures import LABEL_SET, PAIRS, Measures
 from streamlearn.model.micro_batch import Answered, MicroBatch, ModelEvent, Rows
@@ -55,7 +55,7 @@ class MicroBatchRunner:
         if batch.second:
             # A second truth may be for an instance that was answered and learnt in one go.
             operations = enumerate(zip(batch.kinds, batch.places, strict=True))
-            self._predicted_by = {place: number for number, (kind, place) in operations if kind & PREDICT}
+            self._predicted_by = {place: number for number, (kind, place) in operations if kind & OperationKind.PREDICT}
 
     def run(self) -> None:
         """Apply all operations."""
@@ -65,12 +65,12 @@ class MicroBatchRunner:
         for number, (kind, instance, truth) in enumerate(zip(batch.kinds, batch.places, batch.truths, strict=True)):
             if truth is None:
                 self._predicted_by[instance] = number
-                self._add(number, PREDICT, _NO_TRUTH)
+                self._add(number, OperationKind.PREDICT, _NO_TRUTH)
                 continue
-            if kind == CORRECT:
+            if kind == OperationKind.CORRECT:
                 self._correct(number)
                 continue
-            if kind & PREDICT:
+            if kind & OperationKind.PREDICT:
                 known = table.known(truth, count=joins)
                 if known is not None:
                     self._add(number, kind, known)
@@ -79,9 +79,9 @@ class MicroBatchRunner:
                     continue
             if joins and not table.knows_all(truth) and table.may_join(truth):
                 # The answer is given before the truth is known, so its names join after it.
-                if kind & PREDICT:
-                    self._add(number, PREDICT, _NO_TRUTH)
-                    kind = LEARN
+                if kind & OperationKind.PREDICT:
+                    self._add(number, OperationKind.PREDICT, _NO_TRUTH)
+                    kind = OperationKind.LEARN
                 self._flush()
             resolved = table.resolve(truth, join=joins)
             if resolved.joined:
@@ -239,7 +239,7 @@ class MicroBatchRunner:
         np.cumsum([len(truth.slots) for truth in truths], out=truth_starts[1:])
         rule, rule_count, rule_threshold = _coded(batch.rule)
         operations = Operations(
-            kinds & np.uint8(PREDICT) if batch.frozen else kinds,
+            kinds & np.uint8(OperationKind.PREDICT) if batch.frozen else kinds,
             rows.first[numbers],
             rows.last[numbers],
             rows.entries,
@@ -265,7 +265,7 @@ class MicroBatchRunner:
         starts = np.zeros(len(gathered.numbers) + 1, np.int64)
         columns: list[np.ndarray] = [np.zeros(0, np.int32)]
         values: list[np.ndarray] = [np.zeros(0, np.float32)]
-        late = np.flatnonzero(kinds == LEARN).tolist()
+        late = np.flatnonzero(kinds == OperationKind.LEARN).tolist()
         for place in late:
             number = gathered.numbers[place]
             predicted_by = self._predicted_by.get(self._batch.places[number], -1)
@@ -293,10 +293,10 @@ class MicroBatchRunner:
     def _score(self, gathered: _Segment, operations: Operations, answers: Answers) -> None:
         """Give the measures every row whose truth is there, beside what was answered."""
         kinds = np.array(gathered.kinds, np.uint8)
-        places = np.flatnonzero(kinds & LEARN)
+        places = np.flatnonzero(kinds & OperationKind.LEARN)
         if not places.size:
             return
-        if (kinds[places] & PREDICT).all():
+        if (kinds[places] & OperationKind.PREDICT).all():
             sizes = answers.chosen[places]
             emitted_starts = np.zeros(places.size + 1, np.int64)
             np.cumsum(sizes, out=emitted_starts[1:])
@@ -351,7 +351,7 @@ class MicroBatchRunner:
             direction=event.direction,
             before=event.before,
             after=event.after,
-            n=event.count,
+            n=event.rows,
             since_row=event.since_row,
             action=event.action,
         )

@@ -12,7 +12,7 @@ from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
 from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import PREDICT
+from streamlearn.learner.operations import OperationKind
 from streamlearn.model.learner_factory import learner_bytes_bound, new_learner
 from streamlearn.model.measures import Measures
 from streamlearn.model.micro_batch import MicroBatch, MicroBatchResult
@@ -36,7 +36,7 @@ class StreamModel:
         Label names that exist from row 0, beside ``labels.declared``.
     features:
         Feature names that get the first columns, in this order.
-    watch:
+    detectors:
         Empty drift detectors in the place of those that the settings ask for.
 
     Raises
@@ -51,7 +51,7 @@ class StreamModel:
         *,
         labels: Sequence[str] = (),
         features: Sequence[str] = (),
-        watch: DriftDetectors | None = None,
+        detectors: DriftDetectors | None = None,
     ) -> None:
         self.settings = settings
         self.rule = Rule.parse(settings.learner.rule)
@@ -66,7 +66,7 @@ class StreamModel:
             retire_after=settings.labels.retire_after_instances,
             declared=declared,
         )
-        self.learner = new_learner(settings, self.labels.count, maximum_labels, watch)
+        self.learner = new_learner(settings, self.labels.count, maximum_labels, detectors)
         self.learner.grow_features(self.encoder.columns.count)
         self.measures = Measures(settings.measures.window, self.labels.count)
         self.dropped: dict[str, int] = {}
@@ -143,7 +143,7 @@ class StreamModel:
         seen = []
         for kind in batch.kinds:
             seen.append(observed)
-            if kind & PREDICT and not batch.frozen:
+            if kind & OperationKind.PREDICT and not batch.frozen:
                 observed += 1
         return MicroBatchResult(
             runner.answered, runner.stretch, runner.place, seen, runner.rows, runner.events, dropped

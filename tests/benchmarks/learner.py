@@ -26,7 +26,7 @@ from vowpalwabbit import Workspace
 
 from streamlearn.learner.decode.decision_rules import CODES
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import LEARN, PREDICT, Operations
+from streamlearn.learner.operations import OperationKind, Operations
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.model.learner_factory import new_learner
 from streamlearn.model.stream_model import StreamModel
@@ -77,7 +77,7 @@ def operations(data: Encoded, first: int, last: int) -> Operations:
     truth = data.truth_starts[first : last + 1] - data.truth_starts[first]
     slots = data.slots[data.truth_starts[first] : data.truth_starts[last]]
     return Operations(
-        np.full(count, PREDICT | LEARN, np.uint8),
+        np.full(count, OperationKind.PREDICT | OperationKind.LEARN, np.uint8),
         data.starts[first:last],
         data.starts[first + 1 : last + 1],
         data.entries,
