@@ -36,8 +36,8 @@ from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
-from streamlearn.state.growth import capacity, grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.growth import capacity, grow
+from streamlearn.state.lazy_arrays import split_parts
 
 MAXIMUM_CLUSTERS = 64
 """Bound of the top-level clusters in all modes but ``singletons``, which has one per label."""
@@ -139,8 +139,8 @@ class EnsembleLearner(StreamLearner):
         self.mixer.grow(size)
         self.decision.grow(size)
         self.partition.grow(size)
-        self._positives = grown(self._positives, size)
-        self._previous = grown(self._previous, size)
+        self._positives = grow(self._positives, size)
+        self._previous = grow(self._previous, size)
         self._label_scratch = {
             "mixed": np.zeros(size, np.float32),
             "truth": np.zeros(size, np.int8),
@@ -185,7 +185,7 @@ class EnsembleLearner(StreamLearner):
         """Allocate this many columns."""
         if features > self.features:
             self.features = features
-            self._used = grown(self._used, features)
+            self._used = grow(self._used, features)
             self.ensemble.grow(features, self._label_capacity)
             self._assemble()
 
@@ -330,7 +330,7 @@ class EnsembleLearner(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore a state; raises `SnapshotError` if a part does not fit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         if LearnerPart.ENSEMBLE not in parts:
             raise SnapshotError(
                 "the snapshot is of preset paper, this model has another preset: start it with preset paper"
