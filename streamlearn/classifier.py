@@ -165,7 +165,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     "drift": drift_settings,
                 }
             ),
-            watch=self._river_detectors,
+            detectors=self._river_detectors,
         )
 
     def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.learner.operations import LEARN, PREDICT, Answers, Operations
+from streamlearn.learner.operations import Answers, OperationKind, Operations
 
 NAMES = ("log_loss", "calibration_error")
 BINS = 15
@@ -78,7 +78,7 @@ class _AppliedRows(NamedTuple):
 class CalibrationWatcher:
     """Pairs the probabilities that a learner gives to all labels with their truths, and scores them.
 
-    Set it as the ``watcher`` of a learner. It only keeps what the learner passes until `score` is called, so that it
+    Set it as the ``observer`` of a learner. It only keeps what the learner passes until `score` is called, so that it
     takes no time while the learner runs. Each row must be learnt in the call that predicts it or, where a label joins
     in between, at the beginning of the next call.
 
@@ -130,10 +130,10 @@ class CalibrationWatcher:
         kinds, starts = operations.kind, operations.truth_starts
         logits = answers.all_logits.copy()
         truth = np.where(operations.complete[:, None] != 0, np.int8(0), np.int8(-1)).repeat(logits.shape[1], axis=1)
-        truth[kinds & LEARN == 0] = -1
+        truth[kinds & OperationKind.LEARN == 0] = -1
         truth[np.repeat(np.arange(kinds.size), np.diff(starts)), operations.truth_slots] = operations.truth_signs
         truth[:, vacant] = -1
-        if self._previous is not None and kinds[0] & PREDICT == 0:
+        if self._previous is not None and kinds[0] & OperationKind.PREDICT == 0:
             previous = self._previous
             predicted = previous.answers.all_logits[-1]
             logits[0, : predicted.size] = predicted

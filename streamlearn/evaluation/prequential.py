@@ -109,7 +109,7 @@ class _ModelRunner:
         self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
         self.measures = self._model.measures
         self.calibration = CalibrationWatcher(self._model.labels)
-        self._model.learner.watcher = self.calibration
+        self._model.learner.observer = self.calibration
         self.seconds = 0.0
         self.alarms: list[int] = []
 

@@ -1,14 +1,11 @@
-"""A second truth for a row that was learnt: what it adds or corrects is learnt once, by every part that can.
+"""Learning a later truth of a learnt row: each part learns once what the truth adds or corrects, if it can.
 
-The experts and the mixer: `experts.ensemble_correction`. Thresholds and weights of the decision learn labels that
-become known;
-label sets, pools, trees and the partition learn the row when all its labels are known for the first time. Drift
-detectors see a row's first truth only.
+The experts learn as `experts.ensemble_correction` says, and the mixer learns the changed labels. The decision's
+thresholds and weights learn labels that became known. Label sets, pools, trees and the partition learn the row when all
+its labels become known. Drift detectors read only the first truth of a row.
 """
 
 from __future__ import annotations
-
-import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.decision import decision_rows
@@ -19,95 +16,87 @@ from streamlearn.learner.decode.thresholds import thresholds_learn_row
 from streamlearn.learner.decode.tree_prior import tree_prior_learn_row
 from streamlearn.learner.decode.utility import utility_learn_row
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, EventBuffer, note_event
+from streamlearn.learner.event_buffer import EventBuffer
 from streamlearn.learner.experts.ensemble_correction import ensemble_correct_row
 from streamlearn.learner.experts.neighbour_window import COMPLETE as ROW_COMPLETE
 from streamlearn.learner.experts.neighbour_window import POSITIVES, ROW_KNOWN, WINDOW, window_find
 from streamlearn.learner.mixture.logistic_mixing import mixer_learn_row
+from streamlearn.learner.operations import CorrectionArrays
 from streamlearn.learner.partition.clusters import partition_learn_row
-from streamlearn.learner.step import COMPLETE, LEARNT, LearnerState, Scratch, infer_row, predict_logits
+from streamlearn.learner.step import Counter, LearnerState, Scratch, infer_row, note_joint_decoding, predict_logits
 
 
 @kernel
 def _predict(
     state: LearnerState, scratch: Scratch, entries: Entries, labels: int, minimum_support: int, row: int
 ) -> None:
-    """Fill the scratch as for a row that is learnt; the row's own truth in the neighbours' window does not vote."""
+    """Fill the scratch as for a row that is learnt; the row's entry in the neighbours' window does not vote."""
     neighbours = state.ensemble.neighbours
     number = window_find(neighbours, row)
-    place = number % WINDOW
-    known = neighbours.rows[place, ROW_KNOWN]
-    positives = neighbours.rows[place, POSITIVES]
-    complete = neighbours.rows[place, ROW_COMPLETE]
+    index = number % WINDOW
+    known = neighbours.rows[index, ROW_KNOWN]
+    positives = neighbours.rows[index, POSITIVES]
+    complete = neighbours.rows[index, ROW_COMPLETE]
     if number >= 0:
-        neighbours.rows[place, ROW_KNOWN] = 0
-        neighbours.rows[place, POSITIVES] = 0
-        neighbours.rows[place, ROW_COMPLETE] = 0
+        neighbours.rows[index, ROW_KNOWN] = 0
+        neighbours.rows[index, POSITIVES] = 0
+        neighbours.rows[index, ROW_COMPLETE] = 0
     predict_logits(state, scratch, entries, 0, entries.columns.size, labels)
     infer_row(state, scratch, labels, minimum_support)
     if number >= 0:
-        neighbours.rows[place, ROW_KNOWN] = known
-        neighbours.rows[place, POSITIVES] = positives
-        neighbours.rows[place, ROW_COMPLETE] = complete
+        neighbours.rows[index, ROW_KNOWN] = known
+        neighbours.rows[index, POSITIVES] = positives
+        neighbours.rows[index, ROW_COMPLETE] = complete
 
 
 @kernel
 def correct_row(
     state: LearnerState,
     scratch: Scratch,
-    entries: Entries,
-    changed: np.ndarray,
-    added: np.ndarray,
-    added_members: np.ndarray,
-    truth: np.ndarray,
-    members: np.ndarray,
-    complete: bool,
-    completes: bool,
+    correction: CorrectionArrays,
     labels: int,
     minimum_support: int,
-    row: int,
     events: EventBuffer,
 ) -> None:
-    """Learn a second truth for a row; arguments as for `experts.ensemble_correction.ensemble_correct_row`.
+    """Learn a later truth of a row.
 
-    What is known of recent label sets is in the ensemble's scratch already. There has to be room for one event.
+    The features of recent label sets are in the ensemble's scratch already. ``events`` needs capacity for one event.
     """
-    _predict(state, scratch, entries, labels, minimum_support, row)
-    mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, changed, labels)
+    added, members = correction.added, correction.members
+    completes = correction.completes != 0
+    _predict(state, scratch, correction.entries, labels, minimum_support, correction.row)
+    mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, correction.changed, labels)
     ensemble_correct_row(
         state.ensemble,
         scratch.ensemble,
-        entries,
-        changed,
+        correction.entries,
+        correction.changed,
         added,
-        added_members,
-        truth,
+        correction.added_members,
+        correction.truth,
         members,
-        complete,
+        correction.complete != 0,
         completes,
         labels,
-        row,
+        correction.row,
     )
-    adds = False
+    any_added = False
     for label in range(labels):
-        state.positives[label] += 1 if changed[label] == 1 else 0
-        adds = adds or added[label] >= 0
+        state.positives[label] += 1 if correction.changed[label] == 1 else 0
+        any_added = any_added or added[label] >= 0
     decision = state.decision
     decided = decision_rows(decision)
-    if adds:
+    if any_added:
         thresholds_learn_row(decision.thresholds, scratch.decision.mixed, added, labels)
-    if adds and decided >= LEAST_ROWS:
+    if any_added and decided >= LEAST_ROWS:
         joint = scratch.decision.joint
         fixed_share_learn_row(decision.share, joint.probabilities, joint.marginals, added, labels)
     if not completes:
         return
-    state.counters[COMPLETE] += 1
+    state.counters[Counter.COMPLETE_ROWS] += 1
     if decided >= LEAST_ROWS:
-        utility_learn_row(decision.utility, scratch.decision.joint.candidates, truth, members.size)
+        utility_learn_row(decision.utility, scratch.decision.joint.candidates, correction.truth, members.size)
     learned_pool_learn_row(decision.pool, scratch.decision.pool, members, labels, state.positives)
     tree_prior_learn_row(decision.tree, state.partition.tree, members)
-    if decided < LEAST_ROWS <= decision_rows(decision):
-        rows = decision_rows(decision)
-        last = state.counters[LEARNT] - 1
-        note_event(events, 0, LABEL_SETS, 0, NOTHING, state.counters[COMPLETE], last, decided, rows)
+    note_joint_decoding(state, events, 0, decided)
     partition_learn_row(state.partition, members)

@@ -1,4 +1,4 @@
-"""What the learner sees of instances: one array per view of their entries, rows behind each other."""
+"""Sparse instances as the learner reads them: parallel arrays of entries, the rows one after the other."""
 
 from __future__ import annotations
 
@@ -8,10 +8,18 @@ import numpy as np
 
 
 class Entries(NamedTuple):
-    """Sparse rows, each sorted by column; which entries belong to a row is for its user to say.
+    """Entries of sparse rows, sorted by column within a row; the caller knows where each row starts and ends.
 
-    ``columns`` int32; ``values`` float32, the unit-norm instance; ``rarity_weighted`` float32, the unit-norm instance
-    weighted by how rare a column is; ``bins`` uint8, 0 to 3, what trees ask for. Meaning and source: `encoder.scaling`.
+    Attributes
+    ----------
+    columns
+        int32.
+    values
+        float32, the unit-norm instance.
+    rarity_weighted
+        float32, the unit-norm instance weighted by the rarity of the columns (`encoder.scaling`).
+    bins
+        uint8, 0 to 3, the values that label trees split on (`encoder.scaling`).
     """
 
     columns: np.ndarray

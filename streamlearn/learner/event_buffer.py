@@ -1,40 +1,99 @@
-"""What happens to the learner, noted by kernels in a buffer of numbers and read out as events."""
+"""Events of the learner: kernels append them to a buffer of numbers, and the owner reads them out."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 
-DRIFT, TREE, LABEL_SETS = range(3)
-"""Kinds of events: a cluster's loss has changed, a label's tree was reset to its root, enough label sets were seen to
-decode them jointly."""
-
 ACTIONS = ("none", "retest", "reset")
-NOTHING, RETEST, RESET = range(len(ACTIONS))
-"""What an event had the learner do: nothing, test the partition, begin a tree anew."""
+"""Names of the actions of events."""
 
-_OPERATION, _KIND, _SUBJECT, _ACTION, _ROWS, _ROW, _FIELDS = range(7)
-_BEFORE, _AFTER = 0, 1
+
+class EventKind(IntEnum):
+    """Kinds of events."""
+
+    DRIFT = 0  # the loss of a cluster has changed
+    TREE = 1  # the tree of a label was reset to its root
+    LABEL_SETS = 2  # enough label sets were learnt to decode them jointly
+
+
+class EventAction(IntEnum):
+    """What the learner did on an event: indices into `ACTIONS`."""
+
+    NONE = 0  # nothing
+    RETEST = 1  # it requested a test of the partition
+    RESET = 2  # it reset a label's tree
+
+
+class EventField(IntEnum):
+    """Fields of a row of `EventBuffer.fields`."""
+
+    OPERATION = 0  # index of the operation
+    KIND = 1  # the `EventKind`
+    SUBJECT = 2  # the cluster or the label slot
+    ACTION = 3  # the `EventAction`
+    ROWS = 4  # rows that the event is about, up to `ROW`
+    ROW = 5  # the learnt row
+
+
+class EventMean(IntEnum):
+    """Fields of a row of `EventBuffer.means`."""
+
+    BEFORE = 0  # the signal before the event
+    AFTER = 1  # the signal after it
 
 
 class EventBuffer(NamedTuple):
-    """``whole`` int64[n, 6] (operation, kind, cluster or label, action, rows that the event is about, row) and ``real``
-    float64[n, 2] (before, after); ``size`` int64[1].
+    """A buffer of n events.
+
+    Attributes
+    ----------
+    fields
+        int64[n, 6], fields `EventField`.
+    means
+        float64[n, 2], fields `EventMean`.
+    size
+        int64[1], events in the buffer.
     """
 
-    whole: np.ndarray
-    real: np.ndarray
+    fields: np.ndarray
+    means: np.ndarray
     size: np.ndarray
 
 
 class LearnerEvent(NamedTuple):
-    """What happened at an operation of a walk.
+    """An event at an operation.
 
-    ``scope`` is ``model``, ``cluster`` or ``label``; ``slot`` is the label's, or the cluster's lowest one, and ``size``
-    counts the cluster's labels.
+    Attributes
+    ----------
+    operation
+        Index of the operation.
+    kind
+        ``drift``, ``partition``, ``label`` or ``tree``.
+    scope
+        What the event is about: ``model``, ``cluster`` or ``label``.
+    slot
+        The label's slot, or the lowest slot of the cluster.
+    size
+        Labels in the cluster, 1 for a label, 0 for the model.
+    signal
+        What ``before`` and ``after`` measure.
+    direction
+        ``better`` or ``worse``.
+    before, after
+        The signal before and after the event.
+    rows
+        Rows that the event is about.
+    since_row
+        The first row after the change.
+    row
+        The row learnt when the event was raised.
+    action
+        What the learner did.
     """
 
     operation: int
@@ -46,15 +105,17 @@ class LearnerEvent(NamedTuple):
     direction: str
     before: float
     after: float
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    rows: int
     since_row: int
     row: int
     action: str
 
 
 def event_buffer(size: int) -> EventBuffer:
-    """Return an empty buffer."""
-    return EventBuffer(np.zeros((size, _FIELDS), np.int64), np.zeros((size, 2)), np.zeros(1, np.int64))
+    """Return an empty buffer with capacity for ``size`` events."""
+    return EventBuffer(
+        np.zeros((size, len(EventField)), np.int64), np.zeros((size, len(EventMean))), np.zeros(1, np.int64)
+    )
 
 
 @kernel
@@ -69,30 +130,30 @@ def note_event(
     before: float,
     after: float,
 ) -> None:
-    """Append an event; there must be room."""
-    place = events.size[0]
-    events.whole[place, _OPERATION] = operation
-    events.whole[place, _KIND] = kind
-    events.whole[place, _SUBJECT] = subject
-    events.whole[place, _ACTION] = action
-    events.whole[place, _ROWS] = rows
-    events.whole[place, _ROW] = row
-    events.real[place, _BEFORE] = before
-    events.real[place, _AFTER] = after
-    events.size[0] = place + 1
+    """Append an event; the buffer must not be full."""
+    index = events.size[0]
+    events.fields[index, EventField.OPERATION] = operation
+    events.fields[index, EventField.KIND] = kind
+    events.fields[index, EventField.SUBJECT] = subject
+    events.fields[index, EventField.ACTION] = action
+    events.fields[index, EventField.ROWS] = rows
+    events.fields[index, EventField.ROW] = row
+    events.means[index, EventMean.BEFORE] = before
+    events.means[index, EventMean.AFTER] = after
+    events.size[0] = index + 1
 
 
 def drain(buffer: EventBuffer, cluster_of: np.ndarray) -> list[LearnerEvent]:
-    """Return the buffer's events in order and empty it; ``cluster_of`` int32[labels] is each label's cluster."""
+    """Return the events in order and empty the buffer; ``cluster_of`` int32[labels] is the cluster of each label."""
     events = []
-    for place in range(int(buffer.size[0])):
-        operation, kind, subject, action, rows, row = (int(value) for value in buffer.whole[place])
-        before, after = (float(value) for value in buffer.real[place])
+    for index in range(int(buffer.size[0])):
+        operation, kind, subject, action, rows, row = (int(value) for value in buffer.fields[index])
+        before, after = (float(value) for value in buffer.means[index])
         since = max(0, row - rows + 1)
-        if kind == LABEL_SETS:
+        if kind == EventKind.LABEL_SETS:
             about = ("label", "model", 0, 0, "label_sets", "better")
             since = row
-        elif kind == TREE:
+        elif kind == EventKind.TREE:
             about = ("tree", "label", subject, 1, "excess_loss", "worse")
         else:
             members = np.flatnonzero(cluster_of == subject)

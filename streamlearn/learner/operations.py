@@ -1,7 +1,8 @@
-"""What a learner is asked, row by row, and what it answers: the arrays that every step kernel reads and writes."""
+"""Arrays of a micro-batch: the operations given to a step kernel, and the answers that it writes."""
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -10,27 +11,56 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.scores import best_labels, probability
 
-PREDICT = 1
-LEARN = 2
-CORRECT = 4
-"""Never walked: a second truth for a row goes to the learner by itself."""
 
-END = 0
-STRUCTURE_DUE = 1
-OUTPUT_FULL = 2
-EVENTS_FULL = 3
+class OperationKind(IntEnum):
+    """Bits of an operation's kind; PREDICT | LEARN predicts a row, then learns it."""
+
+    PREDICT = 1  # answer the row
+    LEARN = 2  # learn the row's truth
+    CORRECT = 4  # learn a later truth of a learnt row; not part of `Operations`, see `Correction`
+
+
+class StopReason(IntEnum):
+    """Why a step kernel returned."""
+
+    END = 0  # all operations were applied
+    STRUCTURE_DUE = 1  # the last operation made structural work due
+    OUTPUT_FULL = 2  # the answers have no capacity for the next operation
+    EVENTS_FULL = 3  # the event buffer has no capacity for the next operation
 
 
 class Operations(NamedTuple):
-    """Rows to walk, in order.
+    """n operations in the order in which they are applied.
 
-    ``kind`` uint8[n] of PREDICT and LEARN; the instance is ``entries`` from ``first`` to ``last`` int64[n]; the truth
-    is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts`` int64[n + 1], ``complete``
-    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.label_set_choice`. A row
-    that only learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values``
-    float32 from ``recent_starts`` int64[n + 1]; or takes it from the answer of the row ``recent_of`` int64[n] of this
-    walk, unless
-    that is -1.
+    An operation that only learns gets the recent label sets that its answer was given with: from the answer of an
+    earlier operation of the same arrays, or from ``recent_columns`` and ``recent_values``.
+
+    Attributes
+    ----------
+    kind
+        uint8[n], bits of `OperationKind`: PREDICT, LEARN or both.
+    first, last
+        int64[n], the range of the instance in ``entries``, ``last`` excluded.
+    entries
+        The instances.
+    truth_starts
+        int64[n + 1], the range of each truth in ``truth_slots`` and ``truth_signs``.
+    truth_slots
+        int32, label slots, ascending within a truth.
+    truth_signs
+        int8, 1 or 0.
+    complete
+        uint8[n], 1 if all labels without an entry are known to be 0.
+    rule, rule_count
+        int64[n], the decision rule and its count, as in `decode.label_set_choice`.
+    rule_threshold
+        float64[n], the rule's threshold.
+    recent_of
+        int64[n], the operation whose answer has the recent label sets, -1 if they are given below.
+    recent_starts
+        int64[n + 1], the range of each operation in ``recent_columns`` and ``recent_values``.
+    recent_columns, recent_values
+        int32 and float32, features of recent label sets (`experts.label_history`).
     """
 
     kind: np.ndarray
@@ -51,12 +81,28 @@ class Operations(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Results, a range per operation: ``starts`` int64[n + 1] into ``slots`` int32, ``scores`` float64 and
-    ``logits`` float32, which the scores are rounded from. The first ``chosen`` int64[n] of a range are the answer's
-    label set, best first; the best other labels follow. ``learned`` int64[n] counts the rows learnt before the
-    operation. What a row that only predicts knew of recent label sets is in ``recent_columns`` int32 and
-    ``recent_values`` float32 from ``recent_starts`` int64[n + 1]. ``all_logits`` float32[n, labels] are those of all
-    labels, of rows that predict; float32[0, 0] where nobody asks for them.
+    """Answers of n operations.
+
+    Attributes
+    ----------
+    starts
+        int64[n + 1], the range of each answer in ``slots``, ``scores`` and ``logits``.
+    slots
+        int32, label slots: first the label set of the answer, best first, then the best other labels.
+    scores
+        float64, probabilities, rounded to six decimals.
+    logits
+        float32, what the scores are computed from.
+    chosen
+        int64[n], size of the answer's label set.
+    learned
+        int64[n], rows learnt before the operation.
+    recent_starts
+        int64[n + 1], the range of each operation in ``recent_columns`` and ``recent_values``.
+    recent_columns, recent_values
+        int32 and float32, features of recent label sets, of operations that only predict.
+    all_logits
+        float32[n, labels], the logits of all labels, of operations that predict; float32[0, 0] without an observer.
     """
 
     starts: np.ndarray
@@ -71,12 +117,57 @@ class Answers(NamedTuple):
     all_logits: np.ndarray
 
 
-class Correction(NamedTuple):
-    """What is known of a learnt row before and after another truth for it.
+class CorrectionArrays(NamedTuple):
+    """A `Correction` as kernels read it.
 
-    ``entries`` are the instance's own; ``recent_columns`` int32 and ``recent_values`` float32 what its answer knew of
-    recent label sets; ``before`` and ``after`` int8[labels] the truths, 1, 0 or -1 (unknown), ``was_complete`` and
-    ``complete`` whether they say all labels; ``row`` the learnt row, -1 when it was not learnt.
+    Attributes
+    ----------
+    entries
+        The instance.
+    changed
+        int8[labels], the truth of labels that became known or got another value, else -1.
+    added
+        int8[labels], the truth of labels that became known, else -1.
+    added_members
+        int32, slots of the labels that became known as 1, ascending.
+    truth
+        int8[labels], the later truth: 1, 0 or -1 (unknown).
+    members
+        int32, slots of the labels that are 1 in the later truth, ascending.
+    complete
+        1 if the later truth is complete, else 0.
+    completes
+        1 if the later truth is complete and the earlier one was not, else 0.
+    row
+        The learnt row, -1 if it was not learnt.
+    """
+
+    entries: Entries
+    changed: np.ndarray
+    added: np.ndarray
+    added_members: np.ndarray
+    truth: np.ndarray
+    members: np.ndarray
+    complete: int
+    completes: int
+    row: int
+
+
+class Correction(NamedTuple):
+    """A later truth of a learnt row, with the earlier one.
+
+    Attributes
+    ----------
+    entries
+        The instance alone.
+    recent_columns, recent_values
+        int32 and float32, the features of recent label sets that its answer was given with.
+    before, after
+        int8[labels], the earlier and the later truth: 1, 0 or -1 (unknown).
+    was_complete, complete
+        Whether the earlier and the later truth are complete.
+    row
+        The learnt row, -1 if it was not learnt.
     """
 
     entries: Entries
@@ -90,22 +181,36 @@ class Correction(NamedTuple):
 
     @property
     def completes(self) -> bool:
-        """Whether all labels are known for the first time."""
+        """Whether all labels become known."""
         return self.complete and not self.was_complete
 
     @property
     def changed(self) -> np.ndarray:
-        """int8[labels], the truth of labels that became known or were corrected, -1 for all others."""
+        """int8[labels], the truth of labels that became known or got another value, else -1."""
         return np.where((self.after >= 0) & (self.after != self.before), self.after, -1).astype(np.int8)
 
     @property
     def added(self) -> np.ndarray:
-        """int8[labels], the truth of labels that became known, -1 for all others."""
+        """int8[labels], the truth of labels that became known, else -1."""
         return np.where(self.before < 0, self.after, -1).astype(np.int8)
 
+    def arrays(self) -> CorrectionArrays:
+        """Return the correction as kernels read it."""
+        added = self.added
+        return CorrectionArrays(
+            entries=self.entries,
+            changed=self.changed,
+            added=added,
+            added_members=_positives(added),
+            truth=self.after,
+            members=_positives(self.after),
+            complete=int(self.complete),
+            completes=int(self.completes),
+            row=int(self.row),
+        )
 
-def members_of(truth: np.ndarray) -> np.ndarray:
-    """Return the positives of a truth int8[labels], int32 ascending."""
+
+def _positives(truth: np.ndarray) -> np.ndarray:
     return np.flatnonzero(truth == 1).astype(np.int32)
 
 
@@ -113,16 +218,18 @@ def members_of(truth: np.ndarray) -> np.ndarray:
 def read_truth(
     operations: Operations, operation: int, labels: int, truth: np.ndarray, members: np.ndarray
 ) -> int | np.int64:
-    """Write an operation's truth to ``truth`` int8[labels] (1, 0, -1 unknown) and the labels that are on to ``members``
-    int32, ascending; return how many these are."""
+    """Copy the truth of an operation and return its number of positive labels.
+
+    ``truth`` int8[labels] receives 1, 0 or -1 (unknown), ``members`` int32 the positive labels, ascending.
+    """
     unknown = np.int8(0) if operations.complete[operation] else np.int8(-1)
     for label in range(labels):
         truth[label] = unknown
     count = 0
-    for place in range(operations.truth_starts[operation], operations.truth_starts[operation + 1]):
-        slot = operations.truth_slots[place]
-        truth[slot] = operations.truth_signs[place]
-        if operations.truth_signs[place] == 1:
+    for entry in range(operations.truth_starts[operation], operations.truth_starts[operation + 1]):
+        slot = operations.truth_slots[entry]
+        truth[slot] = operations.truth_signs[entry]
+        if operations.truth_signs[entry] == 1:
             members[count] = slot
             count += 1
     return count
@@ -138,9 +245,9 @@ def write_answer(
     allowed: np.ndarray,
     scores_top: int,
 ) -> None:
-    """Write the labels that are ``chosen`` uint8[labels], then the best others among the ``allowed`` uint8[labels].
+    """Write the ``chosen`` labels uint8[labels], then the best others among the ``allowed`` labels uint8[labels].
 
-    ``logits`` float32[labels] order and score them. ``allowed`` becomes 0 for labels that are chosen.
+    ``logits`` float32[labels] order and score them. ``allowed`` is set to 0 for the chosen labels.
     """
     start = answers.starts[operation]
     count = best_labels(logits, labels, chosen, labels, answers.slots[start:])
@@ -149,9 +256,9 @@ def write_answer(
             allowed[label] = 0
     others = best_labels(logits, labels, allowed, scores_top, answers.slots[start + count :])
     end = start + count + others
-    for place in range(start, end):
-        answers.logits[place] = logits[answers.slots[place]]
-        answers.scores[place] = probability(answers.logits[place])
+    for entry in range(start, end):
+        answers.logits[entry] = logits[answers.slots[entry]]
+        answers.scores[entry] = probability(answers.logits[entry])
     answers.chosen[operation] = count
     answers.starts[operation + 1] = end
     if answers.all_logits.shape[0] > 0:
@@ -160,7 +267,7 @@ def write_answer(
 
 
 @kernel
-def leave_answer_out(answers: Answers, operation: int) -> None:
-    """Give an operation that only learns an empty answer."""
+def write_empty_answer(answers: Answers, operation: int) -> None:
+    """Write an empty answer, for an operation that only learns."""
     answers.chosen[operation] = 0
     answers.starts[operation + 1] = answers.starts[operation]

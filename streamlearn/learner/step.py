@@ -1,11 +1,12 @@
-"""The step: one kernel that walks rows, predicts and learns, and returns early when the owner has to act.
+"""The step kernel: predicts and learns rows in order, and returns early when the owner has to act.
 
-Structural work (the partition's test, a label that joins) happens between two calls, always at the same row, so results
-do not depend on how rows are cut into batches.
+Structural work (a test of the partition, a label that joins) happens between two calls and always at the same row, so
+results do not depend on how rows are divided into batches.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.learner.drift.cluster_loss import cluster_loss_learn_row
 from streamlearn.learner.drift.detectors import ClusterLossScratch, DriftState
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, RESET, TREE, EventBuffer, note_event
+from streamlearn.learner.event_buffer import EventAction, EventBuffer, EventKind, note_event
 from streamlearn.learner.experts.ensemble import (
     EnsembleScratch,
     EnsembleState,
@@ -37,36 +38,56 @@ from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
 from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
 from streamlearn.learner.mixture.logistic_mixing import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.operations import (
-    END,
-    EVENTS_FULL,
-    LEARN,
-    OUTPUT_FULL,
-    PREDICT,
-    STRUCTURE_DUE,
     Answers,
+    OperationKind,
     Operations,
-    leave_answer_out,
+    StopReason,
     read_truth,
     write_answer,
+    write_empty_answer,
 )
-from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row, partition_testable
-from streamlearn.learner.partition.clusters import due as partition_due
+from streamlearn.learner.partition.clusters import (
+    PartitionState,
+    partition_due,
+    partition_learn_row,
+    partition_retest_time,
+)
 
-LEARNT, COMPLETE, COLUMNS, USED = range(4)
+
+class Counter(IntEnum):
+    """Fields of `LearnerState.counters`."""
+
+    ROWS = 0  # rows learnt
+    COMPLETE_ROWS = 1  # rows learnt with a complete truth
+    COLUMN_END = 2  # highest column of a learnt row + 1
+    USED_COLUMNS = 3  # different columns of learnt rows
+
+
+COUNTERS = len(Counter)
 
 
 class LearnerState(NamedTuple):
-    """Everything that learning changes. ``counters`` int64[4]: rows learnt, complete rows learnt, columns up to the
-    last one that a learnt row has used, and columns that learnt rows have used; ``used`` uint8[columns] says which;
-    ``positives`` int64 and ``previous`` int8 [labels]: rows in which the label was learnt as true, and
-    whether it was in the last one.
+    """Everything that learning changes.
+
+    Attributes
+    ----------
+    ensemble, mixer, decision, partition, drift
+        The states of the parts.
+    counters
+        int64[COUNTERS], fields `Counter`.
+    positives
+        int64[labels], rows learnt in which the label is 1.
+    previous
+        int8[labels], 1 if the label is 1 in the last row learnt.
+    used
+        uint8[columns], 1 if a learnt row has the column.
     """
 
     ensemble: EnsembleState
     mixer: MixerState
     decision: DecisionState
     partition: PartitionState
-    watch: DriftState
+    drift: DriftState
     counters: np.ndarray
     positives: np.ndarray
     previous: np.ndarray
@@ -74,8 +95,19 @@ class LearnerState(NamedTuple):
 
 
 class NeighbourSets(NamedTuple):
-    """The label sets of the nearest rows: ``code`` int64 and ``weight`` float64 [50], ``starts`` int64[51], ``members``
-    int32, as `experts.neighbours.neighbours_label_sets` fills them."""
+    """The label sets of the nearest rows, as `experts.neighbour_votes.neighbours_label_sets` fills them.
+
+    Attributes
+    ----------
+    code
+        int64[NEIGHBOURS], hash of each set.
+    weight
+        float64[NEIGHBOURS], weight of each set.
+    starts
+        int64[NEIGHBOURS + 1], range of each set in ``members``.
+    members
+        int32, label slots.
+    """
 
     code: np.ndarray
     weight: np.ndarray
@@ -84,7 +116,25 @@ class NeighbourSets(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory of one row, never state; all sized to the labels' capacity."""
+    """Memory of one row, not state; the arrays have the capacity of the labels.
+
+    Attributes
+    ----------
+    mixed
+        float32[labels], the mixer's logits.
+    truth
+        int8[labels]: 1, 0 or -1 (unknown).
+    order
+        int32[labels], scratch of the decision rules.
+    allowed
+        uint8[labels], 1 for labels that may be predicted.
+    chosen
+        uint8[labels], 1 for the labels of the answer.
+    members
+        int32[labels], the positive labels of the truth.
+    ensemble, mixer, decision, neighbour_sets, cluster_losses
+        Scratch of the parts.
+    """
 
     mixed: np.ndarray
     truth: np.ndarray
@@ -101,11 +151,12 @@ class Scratch(NamedTuple):
 
 @kernel
 def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, first: int, last: int, labels: int) -> None:
-    """Fill the ensemble's logits and ``scratch.mixed`` float32[labels] for one instance, from ``first`` to ``last``.
+    """Compute the ensemble's logits and ``scratch.mixed`` for the instance in entries ``first`` to ``last`` (excluded).
 
-    What is known of recent label sets is in the ensemble's scratch already.
+    The features of recent label sets are in the ensemble's scratch already.
     """
-    ensemble_predict_row(state.ensemble, scratch.ensemble, entries, first, last, labels, state.counters[USED])
+    used_columns = state.counters[Counter.USED_COLUMNS]
+    ensemble_predict_row(state.ensemble, scratch.ensemble, entries, first, last, labels, used_columns)
     mixer_predict_row(
         state.mixer,
         scratch.mixer,
@@ -121,11 +172,14 @@ def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, firs
 def _recall(
     state: LearnerState, scratch: Scratch, operations: Operations, answers: Answers, operation: int, labels: int
 ) -> None:
-    """Take what is known of recent label sets, or what a late row brings of it; keep it for a truth that is late."""
+    """Write the features of recent label sets into the ensemble's scratch, and into the answer of a prediction.
+
+    An operation that only learns takes them from its own prediction; others compute them.
+    """
     ensemble = scratch.ensemble
     start = answers.recent_starts[operation]
     kind = operations.kind[operation]
-    if kind == LEARN:
+    if kind == OperationKind.LEARN:
         row = operations.recent_of[operation]
         starts, columns, values = operations.recent_starts, operations.recent_columns, operations.recent_values
         if row >= 0:
@@ -133,24 +187,24 @@ def _recall(
         else:
             row = operation
         size = starts[row + 1] - starts[row]
-        for place in range(size):
-            ensemble.recent_columns[place] = columns[starts[row] + place]
-            ensemble.recent_values[place] = values[starts[row] + place]
+        for i in range(size):
+            ensemble.recent_columns[i] = columns[starts[row] + i]
+            ensemble.recent_values[i] = values[starts[row] + i]
         ensemble.recent_size[0] = size
     else:
         ensemble_recall(state.ensemble, ensemble, labels)
     end = start
-    if kind == PREDICT:
-        for place in range(ensemble.recent_size[0]):
-            answers.recent_columns[end] = ensemble.recent_columns[place]
-            answers.recent_values[end] = ensemble.recent_values[place]
+    if kind == OperationKind.PREDICT:
+        for i in range(ensemble.recent_size[0]):
+            answers.recent_columns[end] = ensemble.recent_columns[i]
+            answers.recent_values[end] = ensemble.recent_values[i]
             end += 1
     answers.recent_starts[operation + 1] = end
 
 
 @kernel
 def infer_row(state: LearnerState, scratch: Scratch, labels: int, minimum_support: int) -> None:
-    """Bring the row's mixed logits to a posterior over label sets, in the decision's scratch."""
+    """Compute the posterior over label sets from the mixed logits, in the decision's scratch."""
     for label in range(labels):
         scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
     sets = scratch.neighbour_sets
@@ -200,6 +254,27 @@ def _answer(
 
 
 @kernel
+def note_joint_decoding(state: LearnerState, events: EventBuffer, operation: int, decided: float) -> None:
+    """Raise an event if label sets are decoded jointly from the last row learnt on.
+
+    ``decided`` is the result of `decision_rows` before that row.
+    """
+    rows = decision_rows(state.decision)
+    if decided < LEAST_ROWS <= rows:
+        note_event(
+            events,
+            operation,
+            np.int64(EventKind.LABEL_SETS),
+            0,
+            np.int64(EventAction.NONE),
+            state.counters[Counter.COMPLETE_ROWS],
+            state.counters[Counter.ROWS] - 1,
+            decided,
+            rows,
+        )
+
+
+@kernel
 def _learn(
     state: LearnerState,
     scratch: Scratch,
@@ -209,12 +284,12 @@ def _learn(
     labels: int,
     clusters: int,
 ) -> bool:
-    """Learn one row from the logits in ``scratch``; return whether the detectors of drift leave work to the owner."""
+    """Learn one row, whose logits are in ``scratch``; return whether the owner has to act on drift."""
     truth = scratch.truth
     complete = operations.complete[operation] != 0
     members = read_truth(operations, operation, labels, truth, scratch.members)
     due = cluster_loss_learn_row(
-        state.watch,
+        state.drift,
         scratch.cluster_losses,
         state.partition.cluster_of,
         clusters,
@@ -222,20 +297,21 @@ def _learn(
         truth,
         labels,
         operation,
-        state.counters[LEARNT],
-        partition_testable(state.partition, complete),
+        state.counters[Counter.ROWS],
+        partition_retest_time(state.partition, complete),
         events,
     )
     mixer_learn_row(state.mixer, scratch.mixer, scratch.mixed, truth, labels)
     first = operations.first[operation]
     last = operations.last[operation]
     if last > first:
-        state.counters[COLUMNS] = max(state.counters[COLUMNS], np.int64(operations.entries.columns[last - 1]) + 1)
+        end = np.int64(operations.entries.columns[last - 1]) + 1
+        state.counters[Counter.COLUMN_END] = max(state.counters[Counter.COLUMN_END], end)
     for entry in range(first, last):
         column = operations.entries.columns[entry]
-        state.counters[USED] += 1 - np.int64(state.used[column])
+        state.counters[Counter.USED_COLUMNS] += 1 - np.int64(state.used[column])
         state.used[column] = 1
-    row = state.counters[LEARNT]
+    row = state.counters[Counter.ROWS]
     neighbours = state.ensemble.neighbours
     number = neighbours.cursor[OLDEST] + neighbours.cursor[ROWS]
     resets = ensemble_learn_row(
@@ -248,20 +324,21 @@ def _learn(
         scratch.members[:members],
         complete,
         labels,
-        state.counters[COLUMNS],
+        state.counters[Counter.COLUMN_END],
     )
     window_number_row(neighbours, number, row)
     tree = scratch.ensemble.label_tree
     for reset in range(resets):
         age, excess = tree.age[reset], tree.excess[reset]
-        note_event(events, operation, TREE, tree.reset[reset], RESET, age, row, 0.0, excess)
+        kind, action = np.int64(EventKind.TREE), np.int64(EventAction.RESET)
+        note_event(events, operation, kind, tree.reset[reset], action, age, row, 0.0, excess)
     for label in range(labels):
         state.previous[label] = 1 if truth[label] == 1 else 0
         state.positives[label] += state.previous[label]
-    state.counters[LEARNT] += 1
+    state.counters[Counter.ROWS] += 1
     decided = decision_rows(state.decision)
     if complete:
-        state.counters[COMPLETE] += 1
+        state.counters[Counter.COMPLETE_ROWS] += 1
     decision_learn_row(
         state.decision,
         state.partition.tree,
@@ -273,9 +350,7 @@ def _learn(
         state.positives,
     )
     if complete:
-        if decided < LEAST_ROWS <= decision_rows(state.decision):
-            rows = decision_rows(state.decision)
-            note_event(events, operation, LABEL_SETS, 0, NOTHING, state.counters[COMPLETE], row, decided, rows)
+        note_joint_decoding(state, events, operation, decided)
         partition_learn_row(state.partition, scratch.members[:members])
     return due
 
@@ -292,38 +367,53 @@ def step(
     clusters: int,
     scores_top: int,
     minimum_support: int,
-) -> tuple[int, int]:
-    """MicroBatchRunner operations from ``begin``; return the next operation and why the walk stopped.
+) -> tuple[int, int | np.int64]:
+    """Apply operations from ``begin`` on until the owner has to act.
 
     Parameters
     ----------
-    labels, clusters: label slots and top-level clusters in use; scores_top: how many labels beside the answer get a
-    score; minimum_support: positives before a label may be predicted.
+    state, scratch
+        The learner.
+    operations
+        The operations.
+    answers
+        Receives the answers.
+    events
+        Receives the events.
+    begin
+        The first operation to apply.
+    labels, clusters
+        Label slots and top-level clusters in use.
+    scores_top
+        Labels that get a score beside those of the answer.
+    minimum_support
+        Positive rows before a label may be predicted.
 
     Returns
     -------
-    (next, reason): reason is END, or STRUCTURE_DUE after the row that made it due, or OUTPUT_FULL or EVENTS_FULL before
-    the row that finds no room.
+    tuple[int, int]
+        The next operation and the `StopReason`: STRUCTURE_DUE after the operation that made work due, OUTPUT_FULL or
+        EVENTS_FULL before the operation that needs more capacity.
     """
     for operation in range(begin, operations.kind.size):
         kind = operations.kind[operation]
         full = answers.starts[operation] + labels + scores_top > answers.slots.size
         if full or answers.recent_starts[operation] + FEATURES_AT_MOST > answers.recent_columns.size:
-            return operation, OUTPUT_FULL
-        if events.size[0] + clusters + labels + 1 > events.whole.shape[0]:
-            return operation, EVENTS_FULL
-        answers.learned[operation] = state.counters[LEARNT]
+            return operation, np.int64(StopReason.OUTPUT_FULL)
+        if events.size[0] + clusters + labels + 1 > events.fields.shape[0]:
+            return operation, np.int64(StopReason.EVENTS_FULL)
+        answers.learned[operation] = state.counters[Counter.ROWS]
         _recall(state, scratch, operations, answers, operation, labels)
         predict_logits(
             state, scratch, operations.entries, operations.first[operation], operations.last[operation], labels
         )
         infer_row(state, scratch, labels, minimum_support)
-        if kind & PREDICT:
+        if kind & OperationKind.PREDICT:
             _answer(state, scratch, operations, answers, operation, labels, scores_top)
         else:
-            leave_answer_out(answers, operation)
-        if kind & LEARN:
+            write_empty_answer(answers, operation)
+        if kind & OperationKind.LEARN:
             due = _learn(state, scratch, operations, events, operation, labels, clusters)
             if due or partition_due(state.partition):
-                return operation + 1, STRUCTURE_DUE
-    return operations.kind.size, END
+                return operation + 1, np.int64(StopReason.STRUCTURE_DUE)
+    return operations.kind.size, np.int64(StopReason.END)

@@ -1,4 +1,4 @@
-"""The large parts of the step, each to be compiled by itself, before the step that calls them all."""
+"""Compiles the large kernels of the step one by one, before the step that calls them all."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _ENTRIES = Entries(_INT32, _FLOAT32, _FLOAT32, _UINT8)
 
 
 class StepParts:
-    """Compiles parts of the step for arguments of the types that the step passes on.
+    """Compiles parts of the step for the argument types with which the step calls them.
 
-    Only types count: states are of one label, and no kernel is called to make them.
+    Only types matter: states have one label, and no kernel is called to build them.
     """
 
     @cached_property
@@ -51,41 +51,41 @@ class StepParts:
         decision.grow(_LABELS)
         return decision
 
-    def panel_predicts(self) -> None:
-        """Compile what fills the experts' logits."""
+    def compile_ensemble_predict(self) -> None:
+        """Compile the experts' predictions."""
         compile_inner(ensemble_predict_row, self._ensemble.state, self._ensemble.scratch, _ENTRIES, 0, 0, _LABELS, 0)
 
-    def panel_learns(self) -> None:
-        """Compile what every expert learns."""
+    def compile_ensemble_learn(self) -> None:
+        """Compile the experts' learning."""
         ensemble = self._ensemble
         compile_inner(
             ensemble_learn_row, ensemble.state, ensemble.scratch, _ENTRIES, 0, 0, _INT8, _INT32, True, _LABELS, 0
         )
 
-    def mixer_predicts(self) -> None:
-        """Compile what mixes the experts' logits."""
+    def compile_mixer_predict(self) -> None:
+        """Compile the mixing of the experts' logits."""
         mixer = self._mixer
         logits = self._ensemble.scratch.logits
         compile_inner(mixer_predict_row, mixer.state, mixer.scratch, logits, _INT64, _INT8, _LABELS, _FLOAT32)
 
-    def mixer_learns(self) -> None:
-        """Compile what the mixer learns."""
+    def compile_mixer_learn(self) -> None:
+        """Compile the mixer's learning."""
         compile_inner(mixer_learn_row, self._mixer.state, self._mixer.scratch, _FLOAT32, _INT8, _LABELS)
 
-    def decision_infers(self) -> None:
-        """Compile what brings logits to a posterior over label sets."""
+    def compile_decision_infer(self) -> None:
+        """Compile the computation of the posterior over label sets."""
         decision = self._decision
         sets = _INT64, _FLOAT64, _INT64, _INT32
         tree = empty_tree(_LABELS)
         compile_inner(decision_infer_row, decision.state, tree, decision.scratch, _FLOAT32, _LABELS, _UINT8, *sets)
 
-    def decision_chooses(self) -> None:
-        """Compile what chooses the answer."""
+    def compile_decision_choose(self) -> None:
+        """Compile the choice of the answer."""
         decision = self._decision
         compile_inner(choose_by_posterior, decision.state, decision.scratch, 0, _LABELS, _UINT8, _UINT8)
 
-    def decision_learns(self) -> None:
-        """Compile what the decision learns."""
+    def compile_decision_learn(self) -> None:
+        """Compile the decision's learning."""
         decision = self._decision
         compile_inner(
             decision_learn_row,
@@ -99,8 +99,8 @@ class StepParts:
             _INT64,
         )
 
-    def monitors_learn(self) -> None:
-        """Compile what watches for drift."""
-        watch, scratch = DriftDetectors().state, ClusterLossScratch(_FLOAT64, _FLOAT64, _UINT8)
+    def compile_cluster_loss_learn(self) -> None:
+        """Compile the clusters' losses and the drift detectors."""
+        drift, scratch = DriftDetectors().state, ClusterLossScratch(_FLOAT64, _FLOAT64, _UINT8)
         row = _INT32, 1, _FLOAT32, _INT8, _LABELS, 0, 0, 0
-        compile_inner(cluster_loss_learn_row, watch, scratch, *row, event_buffer(1))
+        compile_inner(cluster_loss_learn_row, drift, scratch, *row, event_buffer(1))

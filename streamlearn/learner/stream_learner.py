@@ -1,4 +1,4 @@
-"""What every learner gives to those who own one: rows in, label sets out. Arrays only; names belong to the encoder."""
+"""Interface of a learner: rows in, label sets out, as arrays of numbers; only the encoder knows names."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ import numpy as np
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
 from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
-from streamlearn.learner.operations import END, EVENTS_FULL, OUTPUT_FULL, STRUCTURE_DUE, Answers, Correction, Operations
+from streamlearn.learner.operations import Answers, Correction, Operations, StopReason
 from streamlearn.state.growth import grow
 
-EVENT_ROOM = 256
+SPARE_EVENTS = 256
+"""Capacity of the event buffer beyond the events of one operation."""
+
+_FIRST_ROWS, _FIRST_LABELS = 4096, 16
+"""Most rows, and most labels per row, that answers are allocated for at first."""
 
 
 class StreamLearner(ABC):
-    """Owns a state and walks operations; structural work happens between rows, always at the same ones.
+    """Owns a state and applies operations; structural work happens between rows, always at the same rows.
 
     Attributes
     ----------
     scores_top:
-        Labels beside the answer that get a score.
+        Labels that get a score beside those of the answer.
     minimum_support:
-        Positives before a label may be predicted.
+        Positive rows before a label may be predicted.
     labels, features:
         Label slots and columns in use.
-    watcher:
-        Is handed every walk's operations and answers, with the logits of all labels; None: nobody asks for these.
+    observer:
+        Called after `apply` with the operations and the answers, which then have the logits of all labels; or None.
     """
 
     def __init__(self, scores_top: int, minimum_support: int) -> None:
@@ -36,7 +40,7 @@ class StreamLearner(ABC):
         self.minimum_support = minimum_support
         self.labels = 0
         self.features = 0
-        self.watcher: Callable[[Operations, Answers], None] | None = None
+        self.observer: Callable[[Operations, Answers], None] | None = None
 
     @property
     @abstractmethod
@@ -55,75 +59,77 @@ class StreamLearner(ABC):
 
     @abstractmethod
     def grow_features(self, features: int) -> None:
-        """Make room for this many columns."""
+        """Allocate this many columns."""
 
     @abstractmethod
     def join_labels(self, labels: int) -> None:
-        """Let the label slots up to ``labels`` (excluded) join after the rows learnt so far."""
+        """Add the label slots below ``labels``, after the rows learnt so far."""
 
     @abstractmethod
     def replace_label(self, slot: int) -> None:
-        """Empty a slot and let another label join in it."""
+        """Reset a slot for a new label."""
 
     @abstractmethod
     def correct(self, correction: Correction) -> list[LearnerEvent]:
-        """Learn what a second truth for a row adds or corrects; return what comes of it, at operation 0."""
+        """Learn a later truth of a row; return the events, at operation 0."""
 
     @abstractmethod
     def probabilities(self, entries: Entries) -> np.ndarray:
-        """Return every label's probability for one instance, float64[labels]; nothing changes."""
+        """Return the probability of every label for one instance, float64[labels]; nothing changes."""
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the complete state by name; spare capacity is not part of it."""
+        """Return the complete state as named arrays, without spare capacity."""
 
     @abstractmethod
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take a state over; raises `SnapshotError` when a part does not fit."""
+        """Restore a state; raises `SnapshotError` if a part does not fit."""
 
     @abstractmethod
     def _step(
         self, operations: Operations, answers: Answers, buffer: EventBuffer, position: int
     ) -> tuple[int, int | np.int64]:
-        """MicroBatchRunner rows from ``position`` on until something is due; return the next row and the reason."""
+        """Apply operations from ``position`` on; return the next operation and a `StopReason`."""
 
     @abstractmethod
-    def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
-        """Do the work that is due after an operation, at which this has happened; return what comes of it."""
+    def _restructure(self, operation: int, raised: list[LearnerEvent]) -> list[LearnerEvent]:
+        """Do the structural work due after an operation, which raised these events; return further events."""
 
     def change_drift(self, detector: str, significance: float, cooldown_rows: int) -> None:  # noqa: B027
-        """Let other settings of the drift detectors hold from the next row on; a learner with its own keeps those."""
+        """Change the settings of the drift detectors from the next row on, if the learner uses them."""
 
-    def walk(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
-        """Apply operations in order; structural work happens between rows where it is due.
+    def apply(self, operations: Operations) -> tuple[Answers, list[LearnerEvent]]:
+        """Apply operations in order, with structural work between rows where it is due.
 
         Returns
         -------
-        The answers, and what happened, in order.
+        tuple[Answers, list[LearnerEvent]]
+            The answers and the events, both in order.
         """
         count = operations.kind.size
-        room = min(count, 4096) * (min(self.labels, 16) + self.scores_top) + self.labels + self.scores_top
+        slots_per_row = min(self.labels, _FIRST_LABELS) + self.scores_top
+        size = min(count, _FIRST_ROWS) * slots_per_row + self.labels + self.scores_top
         answers = Answers(
-            np.zeros(count + 1, np.int64),
-            np.zeros(room, np.int32),
-            np.zeros(room),
-            np.zeros(room, np.float32),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
-            np.zeros(count + 1, np.int64),
-            np.zeros(FEATURES_AT_MOST, np.int32),
-            np.zeros(FEATURES_AT_MOST, np.float32),
-            np.zeros((0, 0) if self.watcher is None else (count, self.labels), np.float32),
+            starts=np.zeros(count + 1, np.int64),
+            slots=np.zeros(size, np.int32),
+            scores=np.zeros(size),
+            logits=np.zeros(size, np.float32),
+            chosen=np.zeros(count, np.int64),
+            learned=np.zeros(count, np.int64),
+            recent_starts=np.zeros(count + 1, np.int64),
+            recent_columns=np.zeros(FEATURES_AT_MOST, np.int32),
+            recent_values=np.zeros(FEATURES_AT_MOST, np.float32),
+            all_logits=np.zeros((0, 0) if self.observer is None else (count, self.labels), np.float32),
         )
-        buffer = event_buffer(EVENT_ROOM + self.labels + self.cluster_count)
+        buffer = event_buffer(SPARE_EVENTS + self.labels + self.cluster_count)
         events: list[LearnerEvent] = []
         position = 0
-        reason = EVENTS_FULL
-        while reason != END:
+        reason = StopReason.EVENTS_FULL
+        while reason != StopReason.END:
             position, reason = self._step(operations, answers, buffer, position)
-            happened = drain(buffer, self.cluster_of)
-            events += happened
-            if reason == OUTPUT_FULL:
+            raised = drain(buffer, self.cluster_of)
+            events += raised
+            if reason == StopReason.OUTPUT_FULL:
                 needed = int(answers.starts[position]) + self.labels + self.scores_top
                 needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
                 answers = answers._replace(
@@ -133,8 +139,8 @@ class StreamLearner(ABC):
                     recent_columns=grow(answers.recent_columns, needed_recent),
                     recent_values=grow(answers.recent_values, needed_recent),
                 )
-            elif reason == STRUCTURE_DUE:
-                events += self._restructure(position - 1, happened)
-        if self.watcher is not None:
-            self.watcher(operations, answers)
+            elif reason == StopReason.STRUCTURE_DUE:
+                events += self._restructure(position - 1, raised)
+        if self.observer is not None:
+            self.observer(operations, answers)
         return answers, events

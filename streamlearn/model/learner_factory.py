@@ -23,11 +23,11 @@ def kind_of(settings: Settings) -> str:
 
 
 def new_learner(
-    settings: Settings, labels: int, maximum_labels: int, watch: DriftDetectors | None = None
+    settings: Settings, labels: int, maximum_labels: int, detectors: DriftDetectors | None = None
 ) -> StreamLearner:
     """Return the learner of the preset with this many labels before the first row.
 
-    ``watch`` replaces the drift detectors of the settings.
+    ``detectors`` replaces the drift detectors of the settings.
 
     Raises
     ------
@@ -46,9 +46,9 @@ def new_learner(
             pooled_sets=POOLED_SETS[chosen.preset],
             partition=chosen.partition,
             seed=chosen.seed,
-            watch=watch or DriftDetectors(drift.detector, drift.significance, drift.cooldown_rows),
+            detectors=detectors or DriftDetectors(drift.detector, drift.significance, drift.cooldown_rows),
         )
-    if watch is not None:
+    if detectors is not None:
         raise UsageError("preset paper has its published drift detectors: leave out drift_detector")
     return _ihomer()(
         labels,

@@ -46,7 +46,7 @@ def name_event(event: LearnerEvent, op: int, labels: LabelTable) -> ModelEvent:
         direction=event.direction,
         before=event.before,
         after=event.after,
-        n=event.count,
+        n=event.rows,
         since_row=event.since_row,
         action=event.action,
     )

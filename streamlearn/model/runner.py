@@ -10,7 +10,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable, ResolvedCorrection, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
-from streamlearn.learner.operations import CORRECT, LEARN, PREDICT, Correction
+from streamlearn.learner.operations import Correction, OperationKind
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.model.answers import BatchAnswers, SegmentAnswers
 from streamlearn.model.batch_rows import batch_rows
@@ -57,12 +57,12 @@ class MicroBatchRunner:
         for op, (kind, truth) in enumerate(zip(batch.kinds, batch.truths, strict=True)):
             if truth is None:
                 self._prior.note_prediction(op)
-                self._add(op, PREDICT, _NO_TRUTH)
+                self._add(op, OperationKind.PREDICT, _NO_TRUTH)
                 continue
-            if kind == CORRECT:
+            if kind == OperationKind.CORRECT:
                 self._correct(op)
                 continue
-            if kind & PREDICT:
+            if kind & OperationKind.PREDICT:
                 known = table.resolve_known(truth, count=joins)
                 if known is not None:
                     self._add(op, kind, known)
@@ -71,9 +71,9 @@ class MicroBatchRunner:
                     continue
             if joins and not table.knows_all(truth) and table.may_join(truth):
                 # The answer is given before the truth is known, so its names join after it.
-                if kind & PREDICT:
-                    self._add(op, PREDICT, _NO_TRUTH)
-                    kind = LEARN
+                if kind & OperationKind.PREDICT:
+                    self._add(op, OperationKind.PREDICT, _NO_TRUTH)
+                    kind = OperationKind.LEARN
                 self._flush()
             resolved = table.resolve(truth, join=joins)
             if resolved.joined:
@@ -95,7 +95,7 @@ class MicroBatchRunner:
             return
         self._segment = Segment()
         operations = segment.operations(self._batch, self.rows, self._prior)
-        answers, events = self._learner.walk(operations)
+        answers, events = self._learner.apply(operations)
         names = self._labels.names
         slots = answers.slots[: answers.starts[-1]]
         self.answers.segments.append(

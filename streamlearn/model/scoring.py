@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
-from streamlearn.learner.operations import LEARN, PREDICT, Answers, Correction, Operations
+from streamlearn.learner.operations import Answers, Correction, OperationKind, Operations
 from streamlearn.model.measures import Measures, Scored
 from streamlearn.model.prior_answers import PriorAnswers
 from streamlearn.model.segment import Segment
@@ -21,10 +21,10 @@ def score_segment(
 ) -> None:
     """Score every row of a segment that has a truth."""
     kinds = np.array(segment.kinds, np.uint8)
-    rows = np.flatnonzero(kinds & LEARN)
+    rows = np.flatnonzero(kinds & OperationKind.LEARN)
     if not rows.size:
         return
-    if (kinds[rows] & PREDICT).all():
+    if (kinds[rows] & OperationKind.PREDICT).all():
         sizes = answers.chosen[rows]
         answered_starts = np.zeros(rows.size + 1, np.int64)
         np.cumsum(sizes, out=answered_starts[1:])

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import ResolvedTruth
 from streamlearn.learner.decode.label_set_choice import RULE_CODES
-from streamlearn.learner.operations import LEARN, PREDICT, Operations
+from streamlearn.learner.operations import OperationKind, Operations
 from streamlearn.model.batch_rows import BatchRows
 from streamlearn.model.micro_batch import MicroBatch
 from streamlearn.model.prior_answers import PriorAnswers
@@ -43,7 +43,7 @@ class Segment:
         np.cumsum([len(truth.slots) for truth in truths], out=truth_starts[1:])
         rule, rule_count, rule_threshold = _rule_codes(batch.rule)
         operations = Operations(
-            kinds & np.uint8(PREDICT) if batch.frozen else kinds,
+            kinds & np.uint8(OperationKind.PREDICT) if batch.frozen else kinds,
             rows.first[ops],
             rows.last[ops],
             rows.entries,
@@ -69,7 +69,7 @@ class Segment:
         starts = np.zeros(len(self.ops) + 1, np.int64)
         columns: list[np.ndarray] = [np.zeros(0, np.int32)]
         values: list[np.ndarray] = [np.zeros(0, np.float32)]
-        for row in np.flatnonzero(kinds == LEARN).tolist():
+        for row in np.flatnonzero(kinds == OperationKind.LEARN).tolist():
             op = self.ops[row]
             recent_of[row] = prior.row_to_come(op)
             if recent_of[row] >= 0:

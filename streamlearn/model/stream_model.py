@@ -12,7 +12,7 @@ from streamlearn.encoder.text import TextFields
 from streamlearn.errors import UsageError
 from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import PREDICT
+from streamlearn.learner.operations import OperationKind
 from streamlearn.model.batch_result import MicroBatchResult
 from streamlearn.model.learner_factory import learner_bytes_bound, new_learner
 from streamlearn.model.measures import Measures
@@ -37,7 +37,7 @@ class StreamModel:
         Label names that exist from row 0, in addition to ``labels.declared``.
     features:
         Feature names that get the first columns, in this order.
-    watch:
+    detectors:
         Empty drift detectors that replace those of the settings.
 
     Raises
@@ -52,7 +52,7 @@ class StreamModel:
         *,
         labels: Sequence[str] = (),
         features: Sequence[str] = (),
-        watch: DriftDetectors | None = None,
+        detectors: DriftDetectors | None = None,
     ) -> None:
         self.settings = settings
         self.rule = Rule.parse(settings.learner.rule)
@@ -67,7 +67,7 @@ class StreamModel:
             retire_after=settings.labels.retire_after_instances,
             declared=declared,
         )
-        self.learner = new_learner(settings, self.labels.count, maximum_labels, watch)
+        self.learner = new_learner(settings, self.labels.count, maximum_labels, detectors)
         self.learner.grow_features(self.encoder.columns.count)
         self.measures = Measures(settings.measures.window, self.labels.count)
         self.dropped: dict[str, int] = {}
@@ -144,7 +144,7 @@ class StreamModel:
         seen = []
         for kind in batch.kinds:
             seen.append(observed)
-            if kind & PREDICT and not batch.frozen:
+            if kind & OperationKind.PREDICT and not batch.frozen:
                 observed += 1
         return MicroBatchResult(runner.answers, seen, runner.rows, runner.events, dropped)
 

@@ -68,14 +68,14 @@ def _parts() -> Parts:
     return {
         "model": lambda: EnsembleLearner(1) and None,
         "encoder": _encode,
-        "decision infers": step.decision_infers,
-        "decision learns": step.decision_learns,
-        "decision chooses": step.decision_chooses,
-        "cluster_losses learn": step.monitors_learn,
-        "mixer learns": step.mixer_learns,
-        "mixer predicts": step.mixer_predicts,
-        "ensemble predicts": step.panel_predicts,
-        "ensemble learns": step.panel_learns,
+        "decision infers": step.compile_decision_infer,
+        "decision learns": step.compile_decision_learn,
+        "decision chooses": step.compile_decision_choose,
+        "cluster_losses learn": step.compile_cluster_loss_learn,
+        "mixer learns": step.compile_mixer_learn,
+        "mixer predicts": step.compile_mixer_predict,
+        "ensemble predicts": step.compile_ensemble_predict,
+        "ensemble learns": step.compile_ensemble_learn,
     }
 
 

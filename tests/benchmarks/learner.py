@@ -26,7 +26,7 @@ from vowpalwabbit import Workspace
 
 from streamlearn.learner.decode.label_set_choice import RULE_CODES
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import LEARN, PREDICT, Operations
+from streamlearn.learner.operations import OperationKind, Operations
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.model.learner_factory import new_learner
 from streamlearn.model.stream_model import StreamModel
@@ -78,7 +78,7 @@ def operations(data: Encoded, first: int, last: int) -> Operations:
     truth = data.truth_starts[first : last + 1] - data.truth_starts[first]
     slots = data.slots[data.truth_starts[first] : data.truth_starts[last]]
     return Operations(
-        np.full(count, PREDICT | LEARN, np.uint8),
+        np.full(count, OperationKind.PREDICT | OperationKind.LEARN, np.uint8),
         data.starts[first:last],
         data.starts[first + 1 : last + 1],
         data.entries,
@@ -110,7 +110,7 @@ def ours(data: Encoded, preset: str) -> float:
     walks = [operations(data, row, min(row + BATCH, data.rows)) for row in range(0, data.rows, BATCH)]
     begun = time.perf_counter()
     for walk in walks:
-        learner.walk(walk)
+        learner.apply(walk)
     return time.perf_counter() - begun
 
 
@@ -119,12 +119,12 @@ def single(data: Encoded, preset: str) -> float:
     learner = learner_of(data, preset)
     head = max(0, data.rows - SINGLE_ROWS)
     for row in range(0, head, BATCH):
-        learner.walk(operations(data, row, min(row + BATCH, head)))
+        learner.apply(operations(data, row, min(row + BATCH, head)))
     taken = []
     for row in range(head, data.rows):
         alone = operations(data, row, row + 1)
         begun = time.perf_counter()
-        learner.walk(alone)
+        learner.apply(alone)
         taken.append(time.perf_counter() - begun)
     return float(np.percentile(taken, 99)) * 1e3
 

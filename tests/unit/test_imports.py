@@ -120,7 +120,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
         },
         "step": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "operations", "mixture"},
         "step_parts": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "mixture"},
-        "correction": {"entries", "event_buffer", "partition", "decode", "experts", "mixture", "step"},
+        "correction": {"entries", "event_buffer", "partition", "decode", "experts", "operations", "mixture", "step"},
         "ensemble_learner": {
             "entries",
             "event_buffer",

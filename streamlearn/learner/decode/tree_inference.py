@@ -23,7 +23,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.decode.tree_prior import Scale, TreePriorState
-from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, TreeSize, TreeState, node_capacity
 from streamlearn.learner.partition.code_length import MAXIMUM_PATTERNS
 from streamlearn.numerics.exp_log import exp32, exp64, log64
 
@@ -271,7 +271,7 @@ def _infer_node(state: TreePriorState, tree: TreeState, node: int, scratch: Tree
     odds_root = state.odds_root[node]
     scale = state.scale[node]
     count = int(tree.child_count[node])
-    root = node == tree.size[ROOT]
+    root = node == tree.size[TreeSize.ROOT]
     shift = 0.0
     largest = -1
     for aggregate in (Aggregate.BEST, Aggregate.SUM):
@@ -340,16 +340,16 @@ def tree_infer_row(
         value = logits[label] - power * prior_logits[label]
         scratch.label[LogValue.VALUE, label] = value
         scratch.label[LogValue.EXP_MINUS_ABS, label] = exp32(-abs(value))
-    root = int(tree.size[ROOT])
+    root = int(tree.size[TreeSize.ROOT])
     top = int(tree.height[root])
     for height in range(1, top + 1):
-        for node in range(tree.size[NODES]):
+        for node in range(tree.size[TreeSize.NODES]):
             if tree.height[node] == height:
                 _infer_node(state, tree, node, scratch)
     scratch.reach[root] = 1.0
     scratch.taken[root] = 1
     for height in range(top - 1, 0, -1):
-        for node in range(tree.size[NODES]):
+        for node in range(tree.size[TreeSize.NODES]):
             if tree.height[node] == height:
                 parent = tree.parent[node]
                 position = tree.position[node]

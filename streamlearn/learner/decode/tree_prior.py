@@ -21,7 +21,7 @@ import numpy as np
 
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, TreeSize, TreeState, node_capacity
 from streamlearn.learner.partition.clusters import Partition
 from streamlearn.learner.partition.code_length import (
     MAXIMUM_PATTERNS,
@@ -100,7 +100,7 @@ def refresh_node(state: TreePriorState, tree: TreeState, node: int | np.int64) -
         state.odds_root[node, b] = np.sqrt(rate / (1.0 - rate))
         none *= 1.0 - rate
     escape = 1.0 if state.independent[0] else node_escape(state.nodes, node)
-    share = none if node == tree.size[ROOT] else none / (1.0 - none)
+    share = none if node == tree.size[TreeSize.ROOT] else none / (1.0 - none)
     state.scale[node, Scale.INDEPENDENT] = escape * np.sqrt(share)
     state.scale[node, Scale.REMEMBERED] = 0.0
     if state.nodes.pattern_count[node] > 0:
@@ -117,7 +117,7 @@ def refresh_patterns(state: TreePriorState, node: int | np.int64) -> None:
 @kernel
 def tree_prior_refresh(state: TreePriorState, tree: TreeState) -> None:
     """Derive all arrays of all nodes from the counts."""
-    for node in range(tree.size[NODES]):
+    for node in range(tree.size[TreeSize.NODES]):
         refresh_patterns(state, node)
         refresh_node(state, tree, node)
 
@@ -233,14 +233,14 @@ class TreePrior:
             derived.fill(0.0)
         tree = partition.state.tree
         tree_prior_refresh(self.state, tree)
-        offsets, members = linear_recent_sets(partition.state.replay)
+        offsets, members = linear_recent_sets(partition.state.recent_sets)
         first = max(len(offsets) - 1 - REFILL_ROWS, 0)
         tree_prior_learn_rows(self.state, tree, offsets, members, first)
         self._followed[:] = (partition.version, partition.known)
 
     def arrays(self, partition: Partition) -> dict[str, np.ndarray]:
         """Return the counts of the nodes in use, by array name; the arrays derived from them are not state."""
-        nodes = int(partition.state.tree.size[NODES])
+        nodes = int(partition.state.tree.size[TreeSize.NODES])
         arrays = {name: getattr(self.state.nodes, name)[:nodes] for name in _COUNTS}
         return {**arrays, "followed": self._followed}
 
@@ -256,7 +256,7 @@ class TreePrior:
         if missing:
             raise SnapshotError(f"cluster tree: the array {missing[0]!r} is missing from the snapshot")
         tree = partition.state.tree
-        nodes = int(tree.size[NODES])
+        nodes = int(tree.size[TreeSize.NODES])
         self.grow(len(tree.leaf_parent))
         self.state.independent[0] = partition.independent
         for name in (*_COUNTS, "followed"):

@@ -1,15 +1,17 @@
-"""Adaptive windowing (ADWIN): detectors that keep the longest window whose mean has not changed.
+"""ADWIN drift detectors: each keeps the longest window of recent values whose mean has not changed.
 
 Source: A. Bifet and R. Gavaldà, "Learning from time-changing data with adaptive windowing", SIAM International
 Conference on Data Mining 2007, pages 443-448 (ADWIN2, the bucketed window); the variance of merged buckets follows
 B. Babcock, M. Datar, R. Motwani and L. O'Callaghan, "Maintaining variance and k-medians over data stream windows",
-PODS 2003. Alarms are those of ``river.drift.ADWIN``: cuts are checked every ``clock`` values, a subwindow counts with
-``min_window_length - 1`` values less than it has, and a detector that raised an alarm starts anew with the next value.
+PODS 2003. Alarms are those of ``river.drift.ADWIN``: cuts are checked every ``clock`` values, the bound counts
+``min_window_length - 1`` values less than a subwindow has, and a detector that raised an alarm is reset by the next
+value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -19,15 +21,30 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.numerics.exp_log import log64
 
 BUCKET_ROWS = 32
-"""Rows of buckets: row r holds buckets of 2 to the power of r values, enough for 2 to the power of 32 values."""
-
-
-WIDTH, TICKS, ROWS, ALARMED = 0, 1, 2, 3
-TOTAL, VARIANCE = 0, 1
-
+"""Rows of buckets: row r holds buckets of 2^r values, enough for 2^32 values."""
 
 Whole = int | np.int64
-"""An argument of a kernel that is 64 bits wide, wherever it comes from: one width, one machine code."""
+"""A 64-bit integer argument of a kernel, from Python or from another kernel: one type, compiled once."""
+
+
+class Window(IntEnum):
+    """Fields of a row of `AdwinState.window`."""
+
+    WIDTH = 0  # values in the window
+    TICKS = 1  # values since the last reset
+    ROWS = 2  # rows of buckets in use, at least 1
+    ALARMED = 3  # 1 from an alarm to the next value
+
+
+class Moment(IntEnum):
+    """Fields of a bucket, and of a row of `AdwinState.moments`."""
+
+    TOTAL = 0  # sum of the values
+    DEVIATION = 1  # sum of the squared deviations from the mean
+
+
+WINDOW_FIELDS = len(Window)
+MOMENTS = len(Moment)
 
 
 class AdwinState(NamedTuple):
@@ -36,27 +53,28 @@ class AdwinState(NamedTuple):
     Attributes
     ----------
     buckets
-        float64[M, BUCKET_ROWS, max_buckets + 1, 2], sum and summed squared deviation of each bucket, the oldest first;
-        what lies beyond ``bucket_count`` has no meaning.
+        float64[M, BUCKET_ROWS, max_buckets + 1, MOMENTS], fields `Moment` of each bucket, the oldest first; undefined
+        from ``bucket_count`` on.
     bucket_count
         int64[M, BUCKET_ROWS], buckets in use in each row.
     window
-        int64[M, 4]: values in the window; values since the detector last started; rows in use, at least 1; 1 from an
-        alarm to the next value.
+        int64[M, WINDOW_FIELDS], fields `Window`.
     moments
-        float64[M, 2], sum and summed squared deviation of the window.
-    before, after
-        float64[M], of the last alarm: the window's mean with and without the values it dropped.
+        float64[M, MOMENTS], fields `Moment` of the window.
+    before
+        float64[M], mean of the window before the last alarm dropped values.
+    after
+        float64[M], mean of the window after that.
     since
-        int64[M], of the last alarm: values kept, so that the change lies about as many values back.
+        int64[M], values that the last alarm kept, an estimate of the values since the change.
     delta
-        Chance of a false alarm, in (0, 1).
+        Probability of a false alarm, in (0, 1).
     clock
         Values between two checks.
     min_window_length
-        Values that either side of a cut needs.
+        Fewest values on either side of a cut.
     grace_period
-        Values that the window must exceed before it is checked.
+        The window is checked when it has more values than this.
     """
 
     buckets: np.ndarray
@@ -74,23 +92,23 @@ class AdwinState(NamedTuple):
 
 @kernel
 def adwin_reset(state: AdwinState, m: Whole) -> None:
-    """Empty the window of detector m; what it said of its last alarm stays."""
+    """Empty the window of detector m; the figures of its last alarm stay."""
     for row in range(BUCKET_ROWS):
         state.bucket_count[m, row] = 0
-    state.window[m, WIDTH] = 0
-    state.window[m, TICKS] = 0
-    state.window[m, ROWS] = 1
-    state.window[m, ALARMED] = 0
-    state.moments[m, TOTAL] = 0.0
-    state.moments[m, VARIANCE] = 0.0
+    state.window[m, Window.WIDTH] = 0
+    state.window[m, Window.TICKS] = 0
+    state.window[m, Window.ROWS] = 1
+    state.window[m, Window.ALARMED] = 0
+    state.moments[m, Moment.TOTAL] = 0.0
+    state.moments[m, Moment.DEVIATION] = 0.0
 
 
 @kernel
 def adwin_drop_first(buckets: np.ndarray, count: int, n: int) -> int:
-    """Remove the n oldest of the ``count`` buckets of a row, float64[max_buckets + 1, 2]; return how many are left."""
+    """Remove the n oldest of ``count`` buckets, float64[max_buckets + 1, MOMENTS]; return how many are left."""
     for k in range(count - n):
-        buckets[k, TOTAL] = buckets[k + n, TOTAL]
-        buckets[k, VARIANCE] = buckets[k + n, VARIANCE]
+        buckets[k, Moment.TOTAL] = buckets[k + n, Moment.TOTAL]
+        buckets[k, Moment.DEVIATION] = buckets[k + n, Moment.DEVIATION]
     return count - n
 
 
@@ -98,12 +116,12 @@ def adwin_drop_first(buckets: np.ndarray, count: int, n: int) -> int:
 def adwin_insert(state: AdwinState, m: Whole, value: float) -> None:
     """Add a value to the window of detector m and merge the two oldest buckets of each row that overflows."""
     window, moments, counts = state.window[m], state.moments[m], state.bucket_count[m]
-    if window[WIDTH] > 0:
-        earlier = np.float64(window[WIDTH])
-        deviation = value - moments[TOTAL] / earlier
-        moments[VARIANCE] += earlier * deviation * deviation / (earlier + 1.0)
-    window[WIDTH] += 1
-    moments[TOTAL] += value
+    if window[Window.WIDTH] > 0:
+        earlier = np.float64(window[Window.WIDTH])
+        deviation = value - moments[Moment.TOTAL] / earlier
+        moments[Moment.DEVIATION] += earlier * deviation * deviation / (earlier + 1.0)
+    window[Window.WIDTH] += 1
+    moments[Moment.TOTAL] += value
     slots = state.buckets.shape[2]
     total = value
     variance = 0.0
@@ -111,15 +129,15 @@ def adwin_insert(state: AdwinState, m: Whole, value: float) -> None:
     for row in range(BUCKET_ROWS):
         buckets = state.buckets[m, row]
         count = counts[row]
-        buckets[count, TOTAL] = total
-        buckets[count, VARIANCE] = variance
+        buckets[count, Moment.TOTAL] = total
+        buckets[count, Moment.DEVIATION] = variance
         counts[row] = count + 1
-        window[ROWS] = max(window[ROWS], row + 1)
+        window[Window.ROWS] = max(window[Window.ROWS], row + 1)
         if count + 1 < slots:
             return
-        total = buckets[0, TOTAL] + buckets[1, TOTAL]
-        gap = buckets[0, TOTAL] / size - buckets[1, TOTAL] / size
-        variance = buckets[0, VARIANCE] + buckets[1, VARIANCE] + size * 0.5 * gap * gap
+        total = buckets[0, Moment.TOTAL] + buckets[1, Moment.TOTAL]
+        gap = buckets[0, Moment.TOTAL] / size - buckets[1, Moment.TOTAL] / size
+        variance = buckets[0, Moment.DEVIATION] + buckets[1, Moment.DEVIATION] + size * 0.5 * gap * gap
         counts[row] = adwin_drop_first(buckets, slots, 2)
         size *= 2.0
 
@@ -128,40 +146,40 @@ def adwin_insert(state: AdwinState, m: Whole, value: float) -> None:
 def adwin_drop_oldest(state: AdwinState, m: Whole) -> None:
     """Drop the oldest bucket of detector m from its window."""
     window, moments, counts = state.window[m], state.moments[m], state.bucket_count[m]
-    row = window[ROWS] - 1
+    row = window[Window.ROWS] - 1
     buckets = state.buckets[m, row]
     n = np.int64(1) << row
-    window[WIDTH] -= n
-    moments[TOTAL] -= buckets[0, TOTAL]
+    window[Window.WIDTH] -= n
+    moments[Moment.TOTAL] -= buckets[0, Moment.TOTAL]
     size = np.float64(n)
-    width = np.float64(window[WIDTH])
-    gap = buckets[0, TOTAL] / size - moments[TOTAL] / width
-    moments[VARIANCE] -= buckets[0, VARIANCE] + size * width * gap * gap / (size + width)
+    width = np.float64(window[Window.WIDTH])
+    gap = buckets[0, Moment.TOTAL] / size - moments[Moment.TOTAL] / width
+    moments[Moment.DEVIATION] -= buckets[0, Moment.DEVIATION] + size * width * gap * gap / (size + width)
     counts[row] = adwin_drop_first(buckets, counts[row], 1)
     if counts[row] == 0 and row > 0:
-        window[ROWS] = row
+        window[Window.ROWS] = row
 
 
 @kernel
 def adwin_cut_exists(state: AdwinState, m: Whole) -> bool:
     """Return whether some cut of detector m's window separates two means that differ significantly."""
-    rows = state.window[m, ROWS]
-    width = np.float64(state.window[m, WIDTH])
+    rows = state.window[m, Window.ROWS]
+    width = np.float64(state.window[m, Window.WIDTH])
     log_term = log64(2.0 * log64(width) / state.delta)
-    spread = state.moments[m, VARIANCE] / width
+    spread = state.moments[m, Moment.DEVIATION] / width
     least = np.float64(state.min_window_length)
     n0 = 0.0
     n1 = width
     u0 = 0.0
-    u1 = state.moments[m, TOTAL]
+    u1 = state.moments[m, Moment.TOTAL]
     for i in range(rows):
         row = rows - 1 - i
         size = np.float64(np.int64(1) << row)
         for k in range(state.bucket_count[m, row]):
             n0 += size
             n1 -= size
-            u0 += state.buckets[m, row, k, TOTAL]
-            u1 -= state.buckets[m, row, k, TOTAL]
+            u0 += state.buckets[m, row, k, Moment.TOTAL]
+            u1 -= state.buckets[m, row, k, Moment.TOTAL]
             if n0 < least or n1 < least:
                 continue
             reciprocal = 1.0 / (n0 - least + 1.0) + 1.0 / (n1 - least + 1.0)
@@ -175,8 +193,7 @@ def adwin_cut_exists(state: AdwinState, m: Whole) -> bool:
 def adwin_update(state: AdwinState, m: Whole, value: float) -> int:
     """Add a value to detector m and return 1 if its mean has changed, else 0.
 
-    On an alarm ``before[m]`` and ``after[m]`` are the window's mean with and without the values dropped, and
-    ``since[m]`` is how many were kept. The window starts anew with the next value.
+    An alarm writes ``before[m]``, ``after[m]`` and ``since[m]``. The next value resets the detector.
 
     Parameters
     ----------
@@ -188,47 +205,47 @@ def adwin_update(state: AdwinState, m: Whole, value: float) -> int:
         A finite number, such as a loss in [0, 1].
     """
     window = state.window[m]
-    if window[ALARMED] != 0:
+    if window[Window.ALARMED] != 0:
         adwin_reset(state, m)
     adwin_insert(state, m, value)
-    window[TICKS] += 1
-    width = window[WIDTH]
-    if window[TICKS] % state.clock != 0 or width <= state.grace_period:
+    window[Window.TICKS] += 1
+    width = window[Window.WIDTH]
+    if window[Window.TICKS] % state.clock != 0 or width <= state.grace_period:
         return 0
-    before = state.moments[m, TOTAL] / np.float64(width)
+    before = state.moments[m, Moment.TOTAL] / np.float64(width)
     while adwin_cut_exists(state, m):
         adwin_drop_oldest(state, m)
-    if window[WIDTH] == width:
+    if window[Window.WIDTH] == width:
         return 0
-    window[ALARMED] = 1
+    window[Window.ALARMED] = 1
     state.before[m] = before
-    state.after[m] = state.moments[m, TOTAL] / np.float64(window[WIDTH])
-    state.since[m] = window[WIDTH]
+    state.after[m] = state.moments[m, Moment.TOTAL] / np.float64(window[Window.WIDTH])
+    state.since[m] = window[Window.WIDTH]
     return 1
 
 
 class Adwin:
-    """Holds, names and resizes the arrays of M ADWIN detectors.
+    """Owns the arrays of M ADWIN detectors.
 
     Parameters
     ----------
     detectors
         M, at least 0.
     delta
-        Chance of a false alarm, in (0, 1).
+        Probability of a false alarm, in (0, 1).
     clock
         Values between two checks.
     max_buckets
-        Buckets of one size before the two oldest merge, at least 2 (a row must not run empty below a fuller one).
+        Most buckets of one size before the two oldest merge, at least 2 (so that no row is empty below a row in use).
     min_window_length
-        Values that either side of a cut needs.
+        Fewest values on either side of a cut.
     grace_period
-        Values that the window must exceed before it is checked.
+        The window is checked when it has more values than this.
 
     Raises
     ------
     ValueError
-        If ``delta`` lies outside (0, 1), ``max_buckets`` is below 2 or another count below 1.
+        If ``delta`` lies outside (0, 1), ``max_buckets`` is below 2 or another count is below 1.
     """
 
     def __init__(
@@ -264,13 +281,8 @@ class Adwin:
         """Add a value to detector m; return whether it raised an alarm."""
         return adwin_update(self.state, m, float(value)) != 0
 
-    def reset_all(self) -> None:
-        """Empty the window of every detector."""
-        for m in range(self.detectors):
-            adwin_reset(self.state, m)
-
     def resize(self, detectors: int) -> None:
-        """Change the number of detectors; those that stay keep their windows, new ones start empty."""
+        """Change the number of detectors; remaining ones keep their windows, new ones are empty."""
         blank = _blank_arrays(detectors, self._max_buckets)
         kept = min(detectors, self.detectors)
         for name, array in blank.items():
@@ -278,11 +290,11 @@ class Adwin:
         self.state = self.state._replace(**blank)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the complete state by name."""
+        """Return the complete state as named arrays."""
         return {name: getattr(self.state, name) for name in _blank_arrays(0, self._max_buckets)}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take over a state that ``arrays`` returned.
+        """Restore a state that `arrays` returned.
 
         Raises
         ------
@@ -302,19 +314,19 @@ class Adwin:
 
     @staticmethod
     def bytes_bound(detectors: int, max_buckets: int = 5) -> int:
-        """Return the bytes that this many detectors hold."""
+        """Return the size in bytes of this many detectors."""
         one = _blank_arrays(1, max_buckets)
         return detectors * sum(array.nbytes for array in one.values())
 
 
 def _blank_arrays(detectors: int, max_buckets: int) -> dict[str, np.ndarray]:
-    window = np.zeros((detectors, 4), np.int64)
-    window[:, ROWS] = 1
+    window = np.zeros((detectors, WINDOW_FIELDS), np.int64)
+    window[:, Window.ROWS] = 1
     return {
-        "buckets": np.zeros((detectors, BUCKET_ROWS, max_buckets + 1, 2)),
+        "buckets": np.zeros((detectors, BUCKET_ROWS, max_buckets + 1, MOMENTS)),
         "bucket_count": np.zeros((detectors, BUCKET_ROWS), np.int64),
         "window": window,
-        "moments": np.zeros((detectors, 2)),
+        "moments": np.zeros((detectors, MOMENTS)),
         "before": np.zeros(detectors),
         "after": np.zeros(detectors),
         "since": np.zeros(detectors, np.int64),

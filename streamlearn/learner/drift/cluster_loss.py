@@ -1,17 +1,17 @@
-"""What is watched for drift: the loss of every top-level cluster of labels.
+"""The loss of every top-level cluster of labels, and its drift detectors.
 
-A cluster's loss on a row is the soft Jaccard distance of its truth y and the mixture's probabilities p,
+A cluster's loss on a row is the soft Jaccard distance between its truth y and the mixture's probabilities p,
 
     sum |y - p| / max(1, sum max(y, p))
 
-over its labels whose truth is known: 1 - p for a true label alone and p for a false one alone. It lies in [0, 1]
-whatever the cluster's size: unlike 1 minus the probability of all truths it does not saturate, and unlike the mean
-error it does not vanish among many labels that are rarely true. It does not depend on the decision rule. A cluster of
-which nothing is known is not updated.
+over its labels whose truth is known: 1 - p for a single true label and p for a single false one. It lies in [0, 1] for
+any size of the cluster: unlike 1 minus the probability of all truths it does not saturate, and unlike the mean error it
+does not vanish among many labels that are rarely true. It does not depend on the decision rule. A cluster without known
+truths is not updated.
 
 Source: the distance is 1 minus Ruzicka's similarity, which is Jaccard's on sets (S. Kosub, "A note on the triangle
-inequality for the Jaccard distance", Pattern Recognition Letters 120, 2019); the 1 in the denominator lets an empty
-truth cost the number of labels that were expected.
+inequality for the Jaccard distance", Pattern Recognition Letters 120, 2019); with the 1 in the denominator an empty
+truth costs the expected number of labels, at most 1.
 """
 
 from __future__ import annotations
@@ -21,55 +21,51 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import adwin_update
 from streamlearn.learner.drift.detectors import (
-    ADWIN,
-    ASKED,
-    BETTER,
-    NONE,
-    RIVER,
-    WAITS,
-    WORSE,
+    Change,
     ClusterLossScratch,
+    DetectorKind,
     DriftState,
+    Retest,
 )
 from streamlearn.learner.drift.page_hinkley import page_hinkley_update
-from streamlearn.learner.event_buffer import DRIFT, NOTHING, RETEST, EventBuffer, note_event
-from streamlearn.learner.partition.clusters import NEVER, NOW
+from streamlearn.learner.event_buffer import EventAction, EventBuffer, EventKind, note_event
+from streamlearn.learner.partition.clusters import RetestTime
 
 
 @kernel
 def note_alarm(
-    watch: DriftState,
+    state: DriftState,
     cluster: int | np.int64,
     before: float,
     after: float,
     rows: int | np.int64,
     operation: int | np.int64,
     row: int | np.int64,
-    testable: int | np.int64,
+    retest_time: int | np.int64,
     events: EventBuffer,
 ) -> None:
-    """Note an alarm unless an event before stands for it, and ask for a test of the partition where it is to have one.
+    """Raise the event of an alarm, unless the cluster is in its cooldown, and request a test of the partition.
 
-    Only a loss that grew has it tested, unless ``testable`` is NEVER, and once in a cooldown whichever cluster raised
-    the alarm.
+    A test is requested if the loss grew and ``retest_time`` is not NEVER, at most once per cooldown over all clusters.
     """
-    side = WORSE if after > before else BETTER
-    last = watch.noted[cluster, side]
-    if last >= 0 and row - last < watch.cooldown_rows:
+    change = np.int64(Change.WORSE if after > before else Change.BETTER)
+    last = state.last_event[cluster, change]
+    if last >= 0 and row - last < state.cooldown_rows:
         return
-    watch.noted[cluster, side] = row
-    asked = watch.retest[ASKED]
-    action = NOTHING
-    if side == WORSE and testable != NEVER and (asked < 0 or row - asked >= watch.cooldown_rows):
-        action = RETEST
-        watch.retest[ASKED] = row
-        watch.retest[WAITS] = 1
-    note_event(events, operation, DRIFT, cluster, action, rows, row, before, after)
+    state.last_event[cluster, change] = row
+    requested = state.retest[Retest.ROW]
+    retests = change == Change.WORSE and retest_time != RetestTime.NEVER
+    retests = retests and (requested < 0 or row - requested >= state.cooldown_rows)
+    if retests:
+        state.retest[Retest.ROW] = row
+        state.retest[Retest.PENDING] = 1
+    action = np.int64(EventAction.RETEST if retests else EventAction.NONE)
+    note_event(events, operation, np.int64(EventKind.DRIFT), cluster, action, rows, row, before, after)
 
 
 @kernel
 def cluster_loss_learn_row(
-    watch: DriftState,
+    state: DriftState,
     scratch: ClusterLossScratch,
     cluster_of: np.ndarray,
     clusters: int,
@@ -78,18 +74,38 @@ def cluster_loss_learn_row(
     labels: int,
     operation: int,
     row: int,
-    testable: int,
+    retest_time: int | np.int64,
     events: EventBuffer,
 ) -> bool:
-    """Give each cluster's loss to its detector and note the alarms; return whether the owner has to act.
+    """Update the detector of each cluster with its loss and raise the events; return whether the owner has to act.
 
-    It has to test the partition when an alarm has asked for it, now or while it was too early, and to look at the
-    losses itself after every row if the detectors are river.
+    The owner has to test the partition if a test is pending and can run now. With detectors of river it has to call
+    `DriftDetectors.learn_row` after every row.
 
-    ``probabilities`` float32[labels] are the mixture's before learning, ``truth`` int8[labels] is 1, 0 or -1 (unknown),
-    ``cluster_of`` int32[labels]; ``testable`` is what `partition_testable` says of this row.
+    Parameters
+    ----------
+    state
+        The detectors.
+    scratch
+        Receives the losses.
+    cluster_of
+        int32[labels], the cluster of each label.
+    clusters
+        Number of clusters.
+    probabilities
+        float32[labels], the mixture's before the row is learnt.
+    truth
+        int8[labels]: 1, 0 or -1 (unknown).
+    labels
+        Number of labels.
+    operation, row
+        The operation and the row that events refer to.
+    retest_time
+        What `partition_retest_time` returned for this row.
+    events
+        Buffer with capacity for one event per cluster.
     """
-    if watch.detector == NONE:
+    if state.kind == DetectorKind.NONE:
         return False
     for cluster in range(clusters):
         scratch.loss[cluster] = 0.0
@@ -104,18 +120,20 @@ def cluster_loss_learn_row(
             scratch.known[cluster] = 1
     for cluster in range(clusters):
         scratch.loss[cluster] /= max(1.0, scratch.union[cluster])
-    if watch.detector == RIVER:
+    if state.kind == DetectorKind.RIVER:
         return True
     for cluster in range(clusters):
         if not scratch.known[cluster]:
             continue
         loss = scratch.loss[cluster]
-        before, after, rows = watch.adwin.before, watch.adwin.after, watch.adwin.since
-        if watch.detector == ADWIN:
-            alarm = adwin_update(watch.adwin, cluster, loss)
+        before, after, rows = state.adwin.before, state.adwin.after, state.adwin.since
+        if state.kind == DetectorKind.ADWIN:
+            alarm = adwin_update(state.adwin, cluster, loss)
         else:
-            alarm = page_hinkley_update(watch.page_hinkley, cluster, loss)
-            before, after, rows = watch.page_hinkley.before, watch.page_hinkley.after, watch.page_hinkley.since
+            alarm = page_hinkley_update(state.page_hinkley, cluster, loss)
+            before, after, rows = state.page_hinkley.before, state.page_hinkley.after, state.page_hinkley.since
         if alarm:
-            note_alarm(watch, cluster, before[cluster], after[cluster], rows[cluster], operation, row, testable, events)
-    return watch.retest[WAITS] != 0 and testable == NOW
+            note_alarm(
+                state, cluster, before[cluster], after[cluster], rows[cluster], operation, row, retest_time, events
+            )
+    return state.retest[Retest.PENDING] != 0 and retest_time == RetestTime.NOW

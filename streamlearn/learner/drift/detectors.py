@@ -1,18 +1,19 @@
-"""The detectors on the clusters' losses: which kind, how much error each may make, what they have reported.
+"""The drift detectors of the clusters' losses: their kind, their error budget and their last events.
 
-The error budget: with M clusters watched, each detector gets ``significance`` / M (Bonferroni's inequality: the chance
-that any of them alarms falsely is at most the sum of their chances). An ADWIN takes its share as delta, the chance of a
-false cut at a check (A. Bifet and R. Gavaldà 2007, theorem 3.1). Page-Hinkley, a cumulated sum with slack d, alarms at
-the height h = v ln(M / significance) / (2 d): a sum of values whose deviations have variance proxy v rises so high from
-a given row on with a chance of at most exp(-2 d h / v) (Lundberg's inequality; A. Wald, Sequential Analysis, 1947), so
-that false alarms lie at least M / significance rows apart on average (G. Lorden, Annals of Mathematical Statistics 42,
-1971, theorem 2). Its slack is .01 and v is 1/16: the standard deviation of a loss in [0, 1] is 1/2 at most and was .19
-on generated streams without drift.
+Error budget: with M clusters, each detector gets ``significance`` / M (Bonferroni's inequality: the probability that
+any of them raises a false alarm is at most the sum of their probabilities). ADWIN's share is its delta, the probability
+of a false cut at a check (A. Bifet and R. Gavaldà 2007, theorem 3.1). Page-Hinkley, a cumulative sum with slack d,
+alarms at the height h = v ln(M / significance) / (2 d): a sum of values whose deviations have variance proxy v reaches
+this height from a given row on with probability at most exp(-2 d h / v) (Lundberg's inequality; A. Wald, Sequential
+Analysis, 1947), so that false alarms are at least M / significance rows apart on average (G. Lorden, Annals of
+Mathematical Statistics 42, 1971, theorem 2). The slack is .01 and v is 1/16: the standard deviation of a loss in [0, 1]
+is at most 1/2, and it was .19 on generated streams without drift.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +27,54 @@ from streamlearn.state.array_names import DriftPart, join_parts
 from streamlearn.state.lazy_arrays import split_parts
 
 DETECTORS = ("none", "adwin", "page_hinkley", "river")
-"""Kinds of detectors; ``river`` ones are objects that kernels cannot call."""
+"""Names of the kinds of detectors."""
 
-NONE, ADWIN, PAGE_HINKLEY, RIVER = range(len(DETECTORS))
-BETTER, WORSE = 0, 1
-ASKED, WAITS = 0, 1
 SLACK = 0.01
+"""Page-Hinkley's slack per row."""
+
 VARIANCE = 1.0 / 16.0
+"""Variance proxy of a cluster's loss."""
+
+
+class DetectorKind(IntEnum):
+    """Kinds of detectors as states hold them: indices into `DETECTORS`."""
+
+    NONE = 0  # no drift detection
+    ADWIN = 1  # `adwin`
+    PAGE_HINKLEY = 2  # `page_hinkley`
+    RIVER = 3  # Python objects of river, which kernels cannot call
+
+
+class Change(IntEnum):
+    """Fields of a row of `DriftState.last_event`: which way the loss changed."""
+
+    BETTER = 0  # the loss fell
+    WORSE = 1  # the loss grew
+
+
+class Retest(IntEnum):
+    """Fields of `DriftState.retest`."""
+
+    ROW = 0  # row of the last alarm that requested a test of the partition, -1 before any
+    PENDING = 1  # 1 until that test has run
+
+
+CHANGES = len(Change)
+RETEST_FIELDS = len(Retest)
 
 
 class ClusterLossScratch(NamedTuple):
-    """Per row and cluster: ``loss`` and ``union`` float64, its loss and the denominator in it; ``known`` uint8, whether
-    any label's truth is known."""
+    """Memory of one row.
+
+    Attributes
+    ----------
+    loss
+        float64[clusters], the loss of each cluster.
+    union
+        float64[clusters], the denominator of the loss.
+    known
+        uint8[clusters], 1 if the truth of any of the cluster's labels is known.
+    """
 
     loss: np.ndarray
     union: np.ndarray
@@ -45,46 +82,46 @@ class ClusterLossScratch(NamedTuple):
 
 
 def cluster_loss_scratch(clusters: int) -> ClusterLossScratch:
-    """Return memory for that many clusters."""
+    """Return the scratch memory for this many clusters."""
     return ClusterLossScratch(np.zeros(clusters), np.zeros(clusters), np.zeros(clusters, np.uint8))
 
 
 class DriftState(NamedTuple):
-    """What the kernels read and write.
+    """The arrays and settings that kernels read and write.
 
     Attributes
     ----------
     adwin, page_hinkley
-        One detector a cluster of the kind in use, none of the other.
-    noted
-        int64[M, 2], the row of each cluster's last event that said better and that said worse; -1 before any.
+        One detector per cluster of the kind in use, none of the other.
+    last_event
+        int64[M, CHANGES], row of each cluster's last event for each `Change`, -1 before any.
     retest
-        int64[2]: the row of the last alarm that had the partition tested, -1 before any; 1 while that test waits.
-    detector
-        The place of the kind in `DETECTORS`.
+        int64[RETEST_FIELDS], fields `Retest`.
+    kind
+        The `DetectorKind`.
     cooldown_rows
-        Rows during which further alarms of one cluster and direction belong to the event before.
+        Rows after an event during which further alarms of the same cluster and `Change` raise no new event.
     """
 
     adwin: AdwinState
     page_hinkley: PageHinkleyState
-    noted: np.ndarray
+    last_event: np.ndarray
     retest: np.ndarray
-    detector: int
+    kind: int
     cooldown_rows: int
 
 
 class DriftDetectors:
-    """Holds, names and resizes the detectors.
+    """Owns the arrays of one drift detector per cluster.
 
     Parameters
     ----------
     detector
-        One of `DETECTORS`.
+        The kind, one of `DETECTORS`.
     significance
-        Chance of a false alarm at a check over all that is watched, in (0, 1).
+        Probability of a false alarm at a check over all clusters, in (0, 1).
     cooldown_rows
-        As in `DriftState`, at least 0; 0 merges nothing.
+        As in `DriftState`, at least 0; with 0 every alarm is an event.
 
     Raises
     ------
@@ -99,54 +136,54 @@ class DriftDetectors:
         self.state = DriftState(
             self._adwin.state,
             self._page_hinkley.state,
-            np.full((0, 2), -1, np.int64),
+            np.full((0, CHANGES), -1, np.int64),
             np.array([-1, 0], np.int64),
-            _place(detector),
+            _parse_kind(detector),
             cooldown_rows,
         )
 
     @property
-    def detector(self) -> str:
-        """The kind in use."""
-        return DETECTORS[self.state.detector]
+    def kind(self) -> str:
+        """The kind in use, one of `DETECTORS`."""
+        return DETECTORS[self.state.kind]
 
     @property
     def clusters(self) -> int:
-        """Clusters that are watched, M."""
-        return len(self.state.noted)
+        """The number of clusters, M."""
+        return len(self.state.last_event)
 
     def change(self, detector: str, significance: float, cooldown_rows: int) -> None:
-        """Let other settings hold from the next row on; detectors of another kind start empty."""
+        """Change the settings from the next row on; detectors of another kind start empty."""
         self._significance = significance
-        self.state = self.state._replace(detector=_place(detector), cooldown_rows=cooldown_rows)
+        self.state = self.state._replace(kind=_parse_kind(detector), cooldown_rows=cooldown_rows)
         self.resize(self.clusters)
 
     def learn_row(
-        self, scratch: ClusterLossScratch, operation: int, row: int, testable: int, events: EventBuffer
+        self, scratch: ClusterLossScratch, operation: int, row: int, retest_time: int, events: EventBuffer
     ) -> None:
-        """Give the losses to detectors that kernels cannot call; the arguments are as in `cluster_loss_learn_row`."""
+        """Update detectors that kernels cannot call, as `cluster_loss_learn_row` updates the others."""
 
     def restart(self, clusters: int) -> None:
-        """DriftDetectors other clusters: every detector is empty and none has reported anything."""
+        """Start over with this many clusters: every detector is empty and no event has been raised."""
         self.resize(0)
         self.resize(clusters)
 
     def resize(self, clusters: int) -> None:
-        """Change the number of clusters; those that stay keep their detectors, new ones start empty.
+        """Change the number of clusters; remaining ones keep their detectors, new ones start empty.
 
-        Every detector's share of the error budget changes with it.
+        The error budget of each detector changes with it.
         """
-        kind = self.state.detector
-        self._adwin.resize(clusters if kind == ADWIN else 0)
-        self._page_hinkley.resize(clusters if kind == PAGE_HINKLEY else 0)
-        noted = np.full((clusters, 2), -1, np.int64)
+        kind = self.state.kind
+        self._adwin.resize(clusters if kind == DetectorKind.ADWIN else 0)
+        self._page_hinkley.resize(clusters if kind == DetectorKind.PAGE_HINKLEY else 0)
+        last_event = np.full((clusters, CHANGES), -1, np.int64)
         kept = min(clusters, self.clusters)
-        noted[:kept] = self.state.noted[:kept]
-        self.state = self.state._replace(noted=noted)
-        self._share()
+        last_event[:kept] = self.state.last_event[:kept]
+        self.state = self.state._replace(last_event=last_event)
+        self._update_state()
 
-    def _share(self) -> None:
-        """Share the error budget out, and put the detectors' arrays into the state."""
+    def _update_state(self) -> None:
+        """Divide the error budget among the clusters, and put the detectors' arrays into the state."""
         clusters = max(self.clusters, 1)
         self._adwin.state = self._adwin.state._replace(delta=self._significance / clusters)
         self._page_hinkley.state = self._page_hinkley.state._replace(
@@ -155,8 +192,8 @@ class DriftDetectors:
         self.state = self.state._replace(adwin=self._adwin.state, page_hinkley=self._page_hinkley.state)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the state by name; river detectors are not part of it."""
-        arrays = {"noted": self.state.noted, "retest": self.state.retest}
+        """Return the state as named arrays; detectors of river are not part of it."""
+        arrays = {"noted": self.state.last_event, "retest": self.state.retest}
         for part in (self._adwin, self._page_hinkley):
             if part.detectors:
                 name = DriftPart.ADWIN if part is self._adwin else DriftPart.PAGE_HINKLEY
@@ -164,16 +201,16 @@ class DriftDetectors:
         return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], clusters: int) -> None:
-        """Take over a state of that many clusters that ``arrays`` returned; detectors of another kind start empty.
+        """Restore a state of this many clusters that `arrays` returned; detectors of another kind start empty.
 
         Raises
         ------
         SnapshotError
             If an array is missing or does not fit.
         """
-        # Each is looked at several times, and may be in a file.
+        # Each array is read several times, and may have to be loaded from a file.
         arrays = dict(arrays)
-        for name, shape in {"noted": (clusters, 2), "retest": (2,)}.items():
+        for name, shape in {"noted": (clusters, CHANGES), "retest": (RETEST_FIELDS,)}.items():
             given = arrays.get(name)
             if given is None or given.shape != shape or given.dtype != np.int64:
                 found = "nothing" if given is None else f"{given.dtype}{given.shape}"
@@ -185,17 +222,17 @@ class DriftDetectors:
             if own and part.detectors:
                 part.load_arrays(own)
                 if part.detectors != clusters:
-                    raise SnapshotError(f"drift: {part.detectors} detectors for {clusters} clusters")
-        self.state = self.state._replace(noted=arrays["noted"].copy(), retest=arrays["retest"].copy())
-        self._share()
+                    raise SnapshotError(f"drift: the snapshot has {part.detectors} detectors for {clusters} clusters")
+        self.state = self.state._replace(last_event=arrays["noted"].copy(), retest=arrays["retest"].copy())
+        self._update_state()
 
     @staticmethod
     def bytes_bound(clusters: int) -> int:
-        """Return the most bytes that this many clusters' detectors hold, whichever they are."""
+        """Return the largest size in bytes of the detectors of this many clusters, of any kind."""
         return max(Adwin.bytes_bound(clusters), PageHinkley.bytes_bound(clusters)) + 16 * (clusters + 1)
 
 
-def _place(detector: str) -> int:
+def _parse_kind(detector: str) -> int:
     if detector not in DETECTORS:
-        raise UsageError(f"drift.detector must be one of adwin, page_hinkley, none, not {detector!r}")
+        raise UsageError(f"drift.detector is {detector!r}: it must be one of adwin, page_hinkley, none")
     return DETECTORS.index(detector)

@@ -1,13 +1,14 @@
-"""Page-Hinkley: detectors of a change in the mean by cumulated deviations from the running mean.
+"""Page-Hinkley drift detectors: a change of the mean by cumulative deviations from the running mean.
 
 Source: E. S. Page, "Continuous inspection schemes", Biometrika 41 (1954), pages 100-115, with a forgetting factor on
-the cumulated sums. Alarms are those of ``river.drift.PageHinkley``. Two of its habits are kept: the largest sum of the
-downward test starts at -1, and a detector that raised an alarm starts anew with the next value.
+the cumulative sums. Alarms are those of ``river.drift.PageHinkley``, including two of its properties: the largest sum
+of the downward test starts at -1, and a detector that raised an alarm is reset by the next value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -15,13 +16,44 @@ import numpy as np
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 
-MODES = {"both": 0, "up": 1, "down": 2}
-"""Which changes of the mean raise an alarm."""
 
-_UP, _DOWN = MODES["up"], MODES["down"]
+class Direction(IntEnum):
+    """Which changes of the mean raise an alarm."""
 
-VALUES, SINCE_LOWEST, SINCE_HIGHEST, ALARMED, COUNTS = range(5)
-TOTAL, TOTAL_UP, TOTAL_DOWN, MEAN, RISEN, FALLEN, LOWEST, HIGHEST, SUMS = range(9)
+    BOTH = 0  # either
+    UP = 1  # a larger mean
+    DOWN = 2  # a smaller mean
+
+
+MODES = {"both": Direction.BOTH, "up": Direction.UP, "down": Direction.DOWN}
+
+
+class Count(IntEnum):
+    """Fields of a row of `PageHinkleyState.counts`."""
+
+    VALUES = 0  # values since the last reset
+    SINCE_LOWEST = 1  # values since the lowest sum of the upward test
+    SINCE_HIGHEST = 2  # values since the highest sum of the downward test
+    ALARMED = 3  # 1 from an alarm to the next value
+
+
+class Sum(IntEnum):
+    """Fields of a row of `PageHinkleyState.sums`."""
+
+    VALUES = 0  # sum of the values since the last reset
+    SINCE_LOWEST = 1  # sum of the values since the lowest sum of the upward test
+    SINCE_HIGHEST = 2  # sum of the values since the highest sum of the downward test
+    MEAN = 3  # mean of the values since the last reset
+    UPWARD = 4  # cumulative sum of the upward test
+    DOWNWARD = 5  # cumulative sum of the downward test
+    LOWEST = 6  # lowest sum of the upward test
+    HIGHEST = 7  # highest sum of the downward test
+
+
+COUNTS = len(Count)
+SUMS = len(Sum)
+SPANS = 3
+"""The first fields of `Count` and `Sum` are the number and the sum of the same values."""
 
 
 class PageHinkleyState(NamedTuple):
@@ -30,17 +62,25 @@ class PageHinkleyState(NamedTuple):
     Attributes
     ----------
     counts
-        int64[M, COUNTS]: values; values since the lowest sum of the upward test; values since the highest sum of the
-        downward test; 1 from an alarm to the next value.
+        int64[M, COUNTS], fields `Count`.
     sums
-        float64[M, SUMS]: sums of the values of these three counts; mean of all values since the start; the cumulated
-        sums of the upward and the downward test; the lowest of the one and the highest of the other.
-    before, after
-        float64[M], of the last alarm: mean of the values before and since the extreme of the sum that raised it.
+        float64[M, SUMS], fields `Sum`.
+    before
+        float64[M], of the last alarm: mean of the values before the extreme of the sum that raised it.
+    after
+        float64[M], of the last alarm: mean of the values since that extreme.
     since
-        int64[M], of the last alarm: values since that extreme, the estimated place of the change.
-    min_instances, delta, threshold, alpha, mode
-        Values before the first alarm; slack a value; height of the alarm; forgetting factor; a number of ``MODES``.
+        int64[M], of the last alarm: values since that extreme, an estimate of the values since the change.
+    min_instances
+        Values before the first alarm.
+    delta
+        Slack per value.
+    threshold
+        Height of a cumulative sum above its extreme that raises an alarm.
+    alpha
+        Forgetting factor of the cumulative sums.
+    mode
+        A `Direction`.
     """
 
     counts: np.ndarray
@@ -59,45 +99,46 @@ class PageHinkleyState(NamedTuple):
 def page_hinkley_update(state: PageHinkleyState, m: int, value: float) -> int:
     """Add a finite value to detector m and return 1 if its mean has changed, else 0."""
     counts, sums = state.counts[m], state.sums[m]
-    if counts[ALARMED] != 0:
+    if counts[Count.ALARMED] != 0:
         for k in range(COUNTS):
             counts[k] = 0
         for k in range(SUMS):
             sums[k] = 0.0
-        sums[LOWEST] = np.inf
-        sums[HIGHEST] = -1.0
-    for k in range(3):
+        sums[Sum.LOWEST] = np.inf
+        sums[Sum.HIGHEST] = -1.0
+    for k in range(SPANS):
         counts[k] += 1
         sums[k] += value
-    values = counts[VALUES]
-    sums[MEAN] += 1.0 / np.float64(values) * (value - sums[MEAN])
-    deviation = value - sums[MEAN]
-    sums[RISEN] = state.alpha * sums[RISEN] + deviation - state.delta
-    sums[FALLEN] = state.alpha * sums[FALLEN] + deviation + state.delta
-    if sums[RISEN] < sums[LOWEST]:
-        sums[LOWEST] = sums[RISEN]
-        counts[SINCE_LOWEST] = 0
-        sums[TOTAL_UP] = 0.0
-    if sums[FALLEN] > sums[HIGHEST]:
-        sums[HIGHEST] = sums[FALLEN]
-        counts[SINCE_HIGHEST] = 0
-        sums[TOTAL_DOWN] = 0.0
-    up = state.mode != _DOWN and sums[RISEN] - sums[LOWEST] > state.threshold
-    down = state.mode != _UP and sums[HIGHEST] - sums[FALLEN] > state.threshold
+    values = counts[Count.VALUES]
+    sums[Sum.MEAN] += 1.0 / np.float64(values) * (value - sums[Sum.MEAN])
+    deviation = value - sums[Sum.MEAN]
+    sums[Sum.UPWARD] = state.alpha * sums[Sum.UPWARD] + deviation - state.delta
+    sums[Sum.DOWNWARD] = state.alpha * sums[Sum.DOWNWARD] + deviation + state.delta
+    if sums[Sum.UPWARD] < sums[Sum.LOWEST]:
+        sums[Sum.LOWEST] = sums[Sum.UPWARD]
+        counts[Count.SINCE_LOWEST] = 0
+        sums[Sum.SINCE_LOWEST] = 0.0
+    if sums[Sum.DOWNWARD] > sums[Sum.HIGHEST]:
+        sums[Sum.HIGHEST] = sums[Sum.DOWNWARD]
+        counts[Count.SINCE_HIGHEST] = 0
+        sums[Sum.SINCE_HIGHEST] = 0.0
+    up = state.mode != Direction.DOWN and sums[Sum.UPWARD] - sums[Sum.LOWEST] > state.threshold
+    down = state.mode != Direction.UP and sums[Sum.HIGHEST] - sums[Sum.DOWNWARD] > state.threshold
     if values < state.min_instances or not (up or down):
         return 0
-    side = SINCE_LOWEST if up else SINCE_HIGHEST
-    since = counts[side]
-    state.after[m] = sums[side] / np.float64(since)
-    # The downward test's first extreme lies before all values: there is no mean before it.
-    state.before[m] = (sums[TOTAL] - sums[side]) / np.float64(values - since) if values > since else sums[MEAN]
+    span = np.int64(Count.SINCE_LOWEST if up else Count.SINCE_HIGHEST)
+    since = counts[span]
+    total = sums[span]
+    state.after[m] = total / np.float64(since)
+    # The first extreme of the downward test precedes all values: there is no mean before it.
+    state.before[m] = (sums[Sum.VALUES] - total) / np.float64(values - since) if values > since else sums[Sum.MEAN]
     state.since[m] = since
-    counts[ALARMED] = 1
+    counts[Count.ALARMED] = 1
     return 1
 
 
 class PageHinkley:
-    """Holds, names and resizes the arrays of M Page-Hinkley detectors.
+    """Owns the arrays of M Page-Hinkley detectors.
 
     Parameters
     ----------
@@ -106,11 +147,11 @@ class PageHinkley:
     min_instances
         Values before the first alarm.
     delta
-        Slack a value, in units of the value.
+        Slack per value, in units of the value.
     threshold
-        Height that a cumulated sum must rise above its extreme, in units of the value.
+        Height of a cumulative sum above its extreme that raises an alarm, in units of the value.
     alpha
-        Forgetting factor of the cumulated sums, in (0, 1].
+        Forgetting factor of the cumulative sums, in (0, 1].
     mode
         ``"up"``, ``"down"`` or ``"both"``: which changes of the mean raise an alarm.
 
@@ -137,7 +178,7 @@ class PageHinkley:
             delta=float(delta),
             threshold=float(threshold),
             alpha=float(alpha),
-            mode=MODES[mode],
+            mode=int(MODES[mode]),
         )
 
     @property
@@ -149,14 +190,8 @@ class PageHinkley:
         """Add a value to detector m; return whether it raised an alarm."""
         return page_hinkley_update(self.state, m, float(value)) != 0
 
-    def reset_all(self) -> None:
-        """Start every detector anew."""
-        blank = _blank_arrays(self.detectors)
-        for name in ("counts", "sums"):
-            getattr(self.state, name)[...] = blank[name]
-
     def resize(self, detectors: int) -> None:
-        """Change the number of detectors; those that stay keep their sums, new ones start empty."""
+        """Change the number of detectors; remaining ones keep their sums, new ones are empty."""
         blank = _blank_arrays(detectors)
         kept = min(detectors, self.detectors)
         for name, array in blank.items():
@@ -164,11 +199,11 @@ class PageHinkley:
         self.state = self.state._replace(**blank)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the complete state by name."""
+        """Return the complete state as named arrays."""
         return {name: getattr(self.state, name) for name in _blank_arrays(0)}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take over a state that ``arrays`` returned.
+        """Restore a state that `arrays` returned.
 
         Raises
         ------
@@ -190,13 +225,13 @@ class PageHinkley:
 
     @staticmethod
     def bytes_bound(detectors: int) -> int:
-        """Return the bytes that this many detectors hold."""
+        """Return the size in bytes of this many detectors."""
         return detectors * sum(array.nbytes for array in _blank_arrays(1).values())
 
 
 def _blank_arrays(detectors: int) -> dict[str, np.ndarray]:
     sums = np.zeros((detectors, SUMS))
-    sums[:, LOWEST], sums[:, HIGHEST] = np.inf, -1.0
+    sums[:, Sum.LOWEST], sums[:, Sum.HIGHEST] = np.inf, -1.0
     return {
         "counts": np.zeros((detectors, COUNTS), np.int64),
         "sums": sums,

@@ -1,8 +1,8 @@
-"""Drift detectors of river on the clusters' losses, one copy for each cluster.
+"""Drift detectors of the library river for the clusters' losses, one copy per cluster.
 
-Such a detector only says that something has changed. What the loss was before and after comes from means kept beside
-it: of the last `RECENT` losses, at most half of those since its last alarm, and of all losses since then before these.
-Neither the detectors nor the means are part of a model's state: a model that is loaded starts them anew.
+Such a detector only reports that a change occurred. The mean losses are estimated here: after the change, from the last
+`RECENT` losses and at most half of those since the last alarm; before it, from the other losses since that alarm.
+Neither the detectors nor the means are part of a model's state: a loaded model starts with new ones.
 """
 
 from __future__ import annotations
@@ -16,47 +16,51 @@ from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.event_buffer import EventBuffer
 
 RECENT = 30
+"""Most losses that the mean after a change is estimated from."""
 
 
 class RiverDetectors(DriftDetectors):
-    """Watches with copies of a river detector, which come without a share of the error budget: it is theirs to keep.
+    """One copy of a river detector per cluster, with its own settings instead of a share of the error budget.
 
     Parameters
     ----------
     detector
-        What is copied; it is not changed itself.
+        The detector to copy; it is not changed.
     cooldown_rows
         As in `DriftDetectors`.
 
-    ``copies`` has one for each cluster.
+    Attributes
+    ----------
+    copies
+        The copy of each cluster.
     """
 
     def __init__(self, detector: base.DriftDetector, cooldown_rows: int = 100) -> None:
         super().__init__("river", cooldown_rows=cooldown_rows)
-        self._foreign = detector
+        self._prototype = detector
         self.copies: list[Copy] = []
 
     def change(self, detector: str, significance: float, cooldown_rows: int) -> None:
-        """Let another cooldown hold from the next row on; the detectors stay."""
+        """Change the cooldown from the next row on; the detectors stay."""
         super().change("river", significance, cooldown_rows)
 
     def resize(self, clusters: int) -> None:
-        """Change the number of clusters; those that stay keep their detectors, new ones get a new copy."""
+        """Change the number of clusters; remaining ones keep their detectors, new ones get a new copy."""
         super().resize(clusters)
         del self.copies[clusters:]
         while len(self.copies) < clusters:
-            self.copies.append(Copy(self._foreign.clone()))
+            self.copies.append(Copy(self._prototype.clone()))
 
     def learn_row(
-        self, scratch: ClusterLossScratch, operation: int, row: int, testable: int, events: EventBuffer
+        self, scratch: ClusterLossScratch, operation: int, row: int, retest_time: int, events: EventBuffer
     ) -> None:
-        """Give each cluster's loss, in the scratch, to its detector and note the alarms."""
+        """Update the detector of each cluster with its loss in ``scratch``, and raise the events."""
         for cluster, copy in enumerate(self.copies):
             if not scratch.known[cluster] or not copy.update(float(scratch.loss[cluster])):
                 continue
             before, after, rows = copy.means()
-            copy.begin()
-            note_alarm(self.state, cluster, before, after, rows, operation, row, testable, events)
+            copy.reset()
+            note_alarm(self.state, cluster, before, after, rows, operation, row, retest_time, events)
 
 
 class Copy:
@@ -64,14 +68,16 @@ class Copy:
 
     def __init__(self, detector: base.DriftDetector) -> None:
         self._detector = detector
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
+        """Forget the losses so far."""
         self._count = 0
         self._total = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def update(self, loss: float) -> bool:
+        """Add a loss; return whether the detector raised an alarm."""
         self._count += 1
         self._total += loss
         self._recent.append(loss)
@@ -79,7 +85,7 @@ class Copy:
         return self._detector.drift_detected
 
     def means(self) -> tuple[float, float, int]:
-        """Return the mean loss before and after the change, and the rows of the second mean."""
+        """Return the mean loss before and after the change, and the number of rows of the second mean."""
         rows = max(1, min(len(self._recent), self._count // 2))
         recent = 0.0
         for loss in list(self._recent)[-rows:]:

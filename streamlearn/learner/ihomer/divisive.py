@@ -39,7 +39,7 @@ from streamlearn.learner.ihomer.divisive_nodes import (
     merge_below,
     split_node,
 )
-from streamlearn.learner.partition.comparison_modes import SINGLETONS, WHOLE, Mode, mode_number
+from streamlearn.learner.partition.comparison_modes import Mode, PartitionMode, parse_mode
 from streamlearn.learner.partition.pair_counts import MAXIMUM_LABELS, PairCounts, Whole, pair_counts_update
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
 from streamlearn.state.array_names import PartitionPart, join_parts
@@ -89,7 +89,7 @@ def divisive_add_labels(state: DivisiveState, known: int) -> None:
     while counters[ClusterCounter.KNOWN] < known:
         label = counters[ClusterCounter.KNOWN]
         cluster = np.int64(0)
-        if counters[ClusterCounter.MODE] == SINGLETONS:
+        if counters[ClusterCounter.MODE] == PartitionMode.SINGLETONS:
             cluster = label
         else:
             largest = 0
@@ -173,8 +173,8 @@ def divisive_test(state: DivisiveState, scratch: DivisiveScratch) -> Whole:
     counters = state.counters
     counters[ClusterCounter.SINCE_TEST] = 0
     if (
-        counters[ClusterCounter.MODE] == WHOLE
-        or counters[ClusterCounter.MODE] == SINGLETONS
+        counters[ClusterCounter.MODE] == PartitionMode.WHOLE
+        or counters[ClusterCounter.MODE] == PartitionMode.SINGLETONS
         or counters[ClusterCounter.KNOWN] == 0
     ):
         return 0
@@ -219,7 +219,7 @@ class DivisiveClustering:
             )
         self._pair_counts = PairCounts()
         counters = np.zeros(COUNTERS, np.int64)
-        counters[ClusterCounter.MODE] = mode_number(mode)
+        counters[ClusterCounter.MODE] = parse_mode(mode)
         counters[ClusterCounter.SEED] = seed
         self.state = DivisiveState(
             pair_counts=self._pair_counts.state,

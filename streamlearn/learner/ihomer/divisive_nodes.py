@@ -13,7 +13,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.ihomer.dissimilarity import Dissimilarities
-from streamlearn.learner.partition.comparison_modes import RANDOM
+from streamlearn.learner.partition.comparison_modes import PartitionMode
 from streamlearn.learner.partition.pair_counts import PairCountsState, Whole, jaccard
 from streamlearn.numerics.random import draw
 
@@ -188,7 +188,7 @@ def split_node(
         scratch.side[i] = 1 if away else 0
         if scratch.side[i]:
             state.own_of[label] = other
-    if counters[ClusterCounter.MODE] == RANDOM:
+    if counters[ClusterCounter.MODE] == PartitionMode.RANDOM:
         _shuffle_sides(state, scratch, size, cluster, other)
     else:
         for i in range(size):

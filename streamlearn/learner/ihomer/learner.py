@@ -15,7 +15,7 @@ from streamlearn.learner.ihomer.learn_row import ihomer_due
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.ihomer.state import ChangeKind
 from streamlearn.learner.ihomer.step import IHomerStepScratch, IHomerStepState, ihomer_step
-from streamlearn.learner.operations import LEARN, Answers, Correction, Operations
+from streamlearn.learner.operations import Answers, Correction, OperationKind, Operations
 from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.learner.scores import probability
 from streamlearn.learner.stream_learner import StreamLearner
@@ -144,7 +144,7 @@ class IHomerLearner(StreamLearner):
             self.minimum_support,
         )
 
-    def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
+    def _restructure(self, operation: int, raised: list[LearnerEvent]) -> list[LearnerEvent]:
         events = self._tree_events(operation)
         if ihomer_due(self._hierarchy.state):
             before = self.cluster_of.copy()
@@ -215,9 +215,9 @@ class IHomerLearner(StreamLearner):
         truth = correction.after if correction.completes else correction.changed
         slots = np.flatnonzero(truth == 1 if correction.completes else truth >= 0).astype(np.int32)
         zero = np.zeros(1, np.int64)
-        _, events = self.walk(
+        _, events = self.apply(
             Operations(
-                np.array([LEARN], np.uint8),
+                np.array([OperationKind.LEARN], np.uint8),
                 zero,
                 np.array([correction.entries.columns.size], np.int64),
                 correction.entries,

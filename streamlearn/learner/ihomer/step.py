@@ -12,16 +12,13 @@ from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.ihomer.state import HierarchyScratch, HierarchyState
 from streamlearn.learner.operations import (
-    END,
-    LEARN,
-    OUTPUT_FULL,
-    PREDICT,
-    STRUCTURE_DUE,
     Answers,
+    OperationKind,
     Operations,
-    leave_answer_out,
+    StopReason,
     read_truth,
     write_answer,
+    write_empty_answer,
 )
 
 
@@ -80,7 +77,7 @@ def ihomer_step(
     labels: int,
     scores_top: int,
     minimum_support: int,
-) -> tuple[int, int]:
+) -> tuple[int, int | np.int64]:
     """Run operations from ``begin`` on.
 
     iHOMER predicts one label set. All rules return it, except ``top_k`` and ``threshold``, which use the scores.
@@ -94,7 +91,7 @@ def ihomer_step(
     for operation in range(begin, operations.kind.size):
         kind = operations.kind[operation]
         if answers.starts[operation] + labels + scores_top > answers.slots.size:
-            return operation, OUTPUT_FULL
+            return operation, np.int64(StopReason.OUTPUT_FULL)
         answers.learned[operation] = state.learned[0]
         answers.recent_starts[operation + 1] = answers.recent_starts[operation]
         first = operations.first[operation]
@@ -103,7 +100,7 @@ def ihomer_step(
         ihomer_predict_row(
             state.hierarchy, scratch.hierarchy, columns, values, bins, labels, scratch.logits, scratch.own
         )
-        if kind & PREDICT:
+        if kind & OperationKind.PREDICT:
             for label in range(labels):
                 scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
             if not choose_by_score(
@@ -120,8 +117,8 @@ def ihomer_step(
                     scratch.chosen[label] = scratch.own[label] & scratch.allowed[label]
             write_answer(answers, operation, scratch.logits, labels, scratch.chosen, scratch.allowed, scores_top)
         else:
-            leave_answer_out(answers, operation)
-        if kind & LEARN:
+            write_empty_answer(answers, operation)
+        if kind & OperationKind.LEARN:
             members = read_truth(operations, operation, labels, scratch.truth, scratch.members)
             complete = operations.complete[operation] != 0
             on = scratch.members[:members]
@@ -132,5 +129,5 @@ def ihomer_step(
                 state.positives[on[i]] += 1
             state.learned[0] += 1
             if scratch.hierarchy.change_count[0] > 0 or ihomer_due(state.hierarchy):
-                return operation + 1, STRUCTURE_DUE
-    return operations.kind.size, END
+                return operation + 1, np.int64(StopReason.STRUCTURE_DUE)
+    return operations.kind.size, np.int64(StopReason.END)

@@ -1,12 +1,13 @@
-"""The tree of label clusters: labels in groups of at most 16, groups of groups, up to one root; all equally deep.
+"""The tree of label clusters: a node has at most 16 children, and all labels are equally deep.
 
-A label that is not yet in the tree joins the group with most room. The top-level clusters are the groups directly below
-the root; a root that holds the labels themselves is one cluster.
+Nodes of height 1 hold labels, higher ones hold nodes, up to one root. A new label joins the node of height 1 with the
+fewest labels. The top-level clusters are the children of the root; a root that holds labels is one cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -18,23 +19,39 @@ from streamlearn.state.array_names import CLUSTER_TREE
 MAXIMUM_CHILDREN = 16
 """Children of a node, so that a pattern of active children is a bit mask."""
 
-LABELS, NODES, ROOT = 0, 1, 2
+
+class TreeSize(IntEnum):
+    """Fields of `TreeState.size`."""
+
+    LABELS = 0  # label slots in the tree
+    NODES = 1  # nodes in use
+    ROOT = 2  # index of the root
+
+
+SIZE_FIELDS = len(TreeSize)
 
 
 class TreeState(NamedTuple):
-    """A tree over the label slots 0 to ``size[LABELS]`` - 1; what lies beyond ``size`` is spare room.
+    """A tree over the label slots 0 to ``size[LABELS]`` - 1; what lies beyond ``size`` is spare capacity.
 
     Attributes
     ----------
     size
-        int64[3]: labels, nodes, index of the root.
+        int64[SIZE_FIELDS], fields `TreeSize`.
     children
         int32[nodes, MAXIMUM_CHILDREN], label slots where ``height`` is 1, else nodes.
-    child_count, parent, position, height
-        int32[nodes]: children in use; the parent (-1 at the root); place among the parent's children; levels above
-        the labels, from 1.
-    leaf_parent, leaf_position
-        int32[labels]: the group of a label and its place there.
+    child_count
+        int32[nodes], children in use.
+    parent
+        int32[nodes], -1 at the root.
+    position
+        int32[nodes], index among the parent's children.
+    height
+        int32[nodes], levels above the labels, from 1.
+    leaf_parent
+        int32[labels], the node that holds the label.
+    leaf_position
+        int32[labels], index of the label among that node's children.
     """
 
     size: np.ndarray
@@ -48,7 +65,7 @@ class TreeState(NamedTuple):
 
 
 def empty_tree(labels: int) -> TreeState:
-    """Return a tree of one root without labels, with room for ``labels`` label slots."""
+    """Return a tree of one root without labels, with capacity for ``labels`` label slots."""
     nodes = node_capacity(labels)
     return TreeState(
         np.array([0, 1, 0], np.int64),
@@ -63,12 +80,12 @@ def empty_tree(labels: int) -> TreeState:
 
 
 def node_capacity(labels: int) -> int:
-    """Return how many nodes a tree over this many labels may need."""
+    """Return the most nodes of a tree over this many labels."""
     return labels + MAXIMUM_CHILDREN
 
 
 def grow_tree(tree: TreeState, labels: int) -> TreeState:
-    """Return the same tree with room for ``labels`` label slots."""
+    """Return the same tree with capacity for ``labels`` label slots."""
     grown = empty_tree(labels)
     for old, new in zip(tree, grown, strict=True):
         new[tuple(slice(0, n) for n in old.shape)] = old
@@ -76,14 +93,14 @@ def grow_tree(tree: TreeState, labels: int) -> TreeState:
 
 
 def tree_arrays(tree: TreeState) -> dict[str, np.ndarray]:
-    """Return the tree by name without its spare room."""
-    labels, nodes = int(tree.size[LABELS]), int(tree.size[NODES])
-    cuts = (3, nodes, nodes, nodes, nodes, nodes, labels, labels)
+    """Return the arrays of the tree without spare capacity, by the names of `CLUSTER_TREE`."""
+    labels, nodes = int(tree.size[TreeSize.LABELS]), int(tree.size[TreeSize.NODES])
+    cuts = (SIZE_FIELDS, nodes, nodes, nodes, nodes, nodes, labels, labels)
     return {name: array[:cut] for name, array, cut in zip(CLUSTER_TREE, tree, cuts, strict=True)}
 
 
 def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState:
-    """Return the tree that ``tree_arrays`` described, with room for ``labels`` label slots.
+    """Return the tree whose `tree_arrays` are given, with capacity for ``labels`` label slots.
 
     Raises
     ------
@@ -93,16 +110,16 @@ def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState
     try:
         given = TreeState(*(arrays[name] for name in CLUSTER_TREE))
     except KeyError as error:
-        raise SnapshotError(f"label tree: the array {error} is missing from the snapshot") from None
-    if given.size.shape != (3,) or not 0 <= given.size[LABELS] <= labels:
-        raise SnapshotError(f"label tree: sizes {given.size.tolist()} do not fit {labels} labels")
+        raise SnapshotError(f"cluster tree: the array {error} is missing from the snapshot") from None
+    if given.size.shape != (SIZE_FIELDS,) or not 0 <= given.size[TreeSize.LABELS] <= labels:
+        raise SnapshotError(f"cluster tree: sizes {given.size.tolist()} do not fit {labels} labels")
     tree = empty_tree(labels)
-    if given.size[NODES] > len(tree.parent):
-        raise SnapshotError(f"label tree: {given.size[NODES]} nodes are too many for {labels} labels")
+    if given.size[TreeSize.NODES] > len(tree.parent):
+        raise SnapshotError(f"cluster tree: {given.size[TreeSize.NODES]} nodes are too many for {labels} labels")
     tree.size[:] = given.size
     for (name, array), source in zip(tree_arrays(tree).items(), given, strict=True):
         if source.shape != array.shape:
-            raise SnapshotError(f"label tree: the array {name!r} should be {array.shape}, found {source.shape}")
+            raise SnapshotError(f"cluster tree: the array {name!r} should be {array.shape}, found {source.shape}")
         array[...] = source
     return tree
 
@@ -110,8 +127,8 @@ def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState
 @kernel
 def tree_add_node(tree: TreeState, height: int) -> int:
     """Append a node without children and return its index."""
-    node = tree.size[NODES]
-    tree.size[NODES] = node + 1
+    node = tree.size[TreeSize.NODES]
+    tree.size[TreeSize.NODES] = node + 1
     tree.child_count[node] = 0
     tree.parent[node] = -1
     tree.position[node] = 0
@@ -121,24 +138,24 @@ def tree_add_node(tree: TreeState, height: int) -> int:
 
 @kernel
 def tree_attach(tree: TreeState, node: int, child: int) -> None:
-    """Make a label (below height 1) or a node the last child of a node that has room."""
-    place = tree.child_count[node]
-    tree.children[node, place] = child
-    tree.child_count[node] = place + 1
+    """Append a child to a node that is not full: a label to a node of height 1, else a node."""
+    position = tree.child_count[node]
+    tree.children[node, position] = child
+    tree.child_count[node] = position + 1
     if tree.height[node] == 1:
         tree.leaf_parent[child] = node
-        tree.leaf_position[child] = place
+        tree.leaf_position[child] = position
     else:
         tree.parent[child] = node
-        tree.position[child] = place
+        tree.position[child] = position
 
 
 @kernel
 def tree_roomiest(tree: TreeState, height: int) -> int:
-    """Return the node of this height with the fewest children, the lowest index of equals, -1 if all are full."""
+    """Return the node of this height with the fewest children (ties: the lowest index), -1 if all are full."""
     best = -1
     least = MAXIMUM_CHILDREN
-    for node in range(tree.size[NODES]):
+    for node in range(tree.size[TreeSize.NODES]):
         if tree.height[node] == height and tree.child_count[node] < least:
             least = tree.child_count[node]
             best = node
@@ -147,16 +164,18 @@ def tree_roomiest(tree: TreeState, height: int) -> int:
 
 @kernel
 def tree_join(tree: TreeState) -> bool:
-    """Give the next label slot a place: the group with most room, else a new group where there is room for one.
+    """Add the next label slot to the node of height 1 with the fewest labels.
+
+    If all of these are full, new nodes down to height 1 are added below the lowest node that is not full.
 
     Returns
     -------
     bool
-        Whether the root was full, so that a new root stands above the old one.
+        Whether every node was full, so that there is a new root above the old one.
     """
-    label = int(tree.size[LABELS])
-    tree.size[LABELS] = label + 1
-    root = int(tree.size[ROOT])
+    label = int(tree.size[TreeSize.LABELS])
+    tree.size[TreeSize.LABELS] = label + 1
+    root = int(tree.size[TreeSize.ROOT])
     top = int(tree.height[root])
     height = 0
     node = -1
@@ -168,7 +187,7 @@ def tree_join(tree: TreeState) -> bool:
         height = top + 1
         node = tree_add_node(tree, height)
         tree_attach(tree, node, root)
-        tree.size[ROOT] = node
+        tree.size[TreeSize.ROOT] = node
     while height > 1:
         height -= 1
         below = tree_add_node(tree, height)
@@ -180,8 +199,8 @@ def tree_join(tree: TreeState) -> bool:
 
 @kernel
 def tree_cluster(tree: TreeState, label: int | np.int64) -> int:
-    """Return the top-level cluster of a label: the place below the root of the group it belongs to."""
-    root = int(tree.size[ROOT])
+    """Return the top-level cluster of a label: the position of the root's child above it, 0 if the root holds it."""
+    root = int(tree.size[TreeSize.ROOT])
     node = int(tree.leaf_parent[label])
     cluster = 0
     while node != root:
@@ -193,7 +212,7 @@ def tree_cluster(tree: TreeState, label: int | np.int64) -> int:
 @kernel
 def tree_cluster_count(tree: TreeState) -> int:
     """Return the number of top-level clusters: 0 without labels, 1 where the root holds the labels themselves."""
-    root = int(tree.size[ROOT])
-    if tree.size[LABELS] == 0:
+    root = int(tree.size[TreeSize.ROOT])
+    if tree.size[TreeSize.LABELS] == 0:
         return 0
     return 1 if tree.height[root] == 1 else int(tree.child_count[root])

@@ -1,15 +1,15 @@
-"""How well a tree of label clusters codes label sets, and the test that compares two trees by it.
+"""Prequential code length of label sets under a cluster tree, and the test that compares two trees by it.
 
-Every node that has an active label below it codes which of its children are active: with probability 1 - e as one of
-up to 128 patterns it has seen, by their counts, with the escape probability e as independent children. Nodes without an
-active label cost nothing; the root always codes. Two trees start from nothing, are refilled from the same earlier rows
-and then code the same later rows, each row before it is learnt from; the gain of one over the other is a sample of
-log probabilities in nats, whose mean is judged by its standard error.
+A child of a node is active if a label of the row lies below it. The root, and every node with an active child, codes
+which of its children are active: with probability 1 - e as one of up to 128 remembered patterns, by their counts, and
+with the escape probability e as independent children. Other nodes cost nothing. For a comparison both trees start
+without counts, learn the same earlier rows and then code the same later rows, each row before they learn it. The gain
+of one tree over the other is the mean difference of the rows' log probabilities, judged by its standard error.
 
 Source: prequential code length, A. P. Dawid, "Present position and potential developments: some personal views:
 statistical theory: the prequential approach", Journal of the Royal Statistical Society A 147 (1984); escape by novelty,
 J. G. Cleary and I. H. Witten, "Data compression using adaptive coding and partial string matching", IEEE Transactions
-on Communications 32 (1984). We depart from both in letting everything decay by .9995 a visit of the node.
+on Communications 32 (1984). In contrast to both, all counts of a node decay by .9995 per visit of the node.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState
+from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, TreeSize, TreeState
 from streamlearn.learner.partition.pair_counts import RENORMALISE_ABOVE
 from streamlearn.numerics.exp_log import log64
 
 MAXIMUM_PATTERNS = 128
-"""Patterns that a node remembers; the one with the smallest count leaves first."""
+"""Most patterns that a node remembers; a new one replaces the one with the smallest count."""
 
 VISIT_DECAY = 0.9995
-"""What a node's counts are multiplied by at every visit."""
+"""Factor of a node's counts per visit."""
 
 ESCAPE_HIGHEST = 0.999
 RATE_LOWEST = 0.0005
@@ -35,26 +35,30 @@ RATE_HIGHEST = 0.9995
 
 
 class NodeStates(NamedTuple):
-    """What the nodes of one tree have seen; counts are in units of the node's increment.
+    """Counts of the nodes of one tree, in units of the node's increment.
 
     Attributes
     ----------
     pattern
-        int32[nodes, MAXIMUM_PATTERNS], bit b set: child b is active.
+        int32[nodes, MAXIMUM_PATTERNS], bit b is set if child b is active.
     pattern_weight
-        float64[nodes, MAXIMUM_PATTERNS].
+        float64[nodes, MAXIMUM_PATTERNS], weight of the visits with this pattern.
     pattern_count
         int32[nodes], patterns in use.
-    pattern_total, visits, novel
-        float64[nodes]: sum of the pattern weights in use, weight of all visits, weight of visits with a new pattern.
+    pattern_total
+        float64[nodes], sum of the pattern weights in use.
+    visits
+        float64[nodes], weight of all visits.
+    novel
+        float64[nodes], weight of the visits with a new pattern.
     child_weight
         float64[nodes, MAXIMUM_CHILDREN], weight of the visits with this child active.
     increment
-        float64[nodes], what a visit adds.
+        float64[nodes], the weight of the last visit.
     mask
-        int32[nodes], scratch: the active children of the row at hand, else 0.
+        int32[nodes], scratch: the active children in the current row, else 0.
     active
-        int32[nodes], scratch: the active nodes of the row at hand, the root first.
+        int32[nodes], scratch: the nodes that code the current row, the root first.
     """
 
     pattern: np.ndarray
@@ -70,7 +74,7 @@ class NodeStates(NamedTuple):
 
 
 def fresh_states(nodes: int) -> NodeStates:
-    """Return the states of this many nodes that have seen nothing."""
+    """Return the states of this many nodes without counts."""
     return NodeStates(
         np.zeros((nodes, MAXIMUM_PATTERNS), np.int32),
         np.zeros((nodes, MAXIMUM_PATTERNS)),
@@ -87,8 +91,8 @@ def fresh_states(nodes: int) -> NodeStates:
 
 @kernel
 def activate_row(tree: TreeState, states: NodeStates, members: np.ndarray) -> int:
-    """Set the masks of the nodes above a label set (int32[k]) and list these nodes; return how many."""
-    root = tree.size[ROOT]
+    """Set the masks of the nodes above a label set int32[k], list the nodes in ``active`` and return their number."""
+    root = tree.size[TreeSize.ROOT]
     states.active[0] = root
     count = 1
     for i in range(len(members)):
@@ -108,11 +112,11 @@ def activate_row(tree: TreeState, states: NodeStates, members: np.ndarray) -> in
 
 @kernel
 def find_pattern(states: NodeStates, node: int | np.int64) -> int | np.int64:
-    """Return the place of the node's current mask among its patterns, -1 if it is new."""
+    """Return the index of the node's current mask among its patterns, -1 if it is new."""
     mask = states.mask[node]
     patterns = states.pattern[node]
     found = np.int32(-1)
-    # No pattern is there twice, and a loop without a way out looks at eight at a time.
+    # Patterns are distinct, and a loop without an early exit is vectorised.
     for k in range(states.pattern_count[node]):
         found = max(found, np.int32(k) if patterns[k] == mask else np.int32(-1))
     return np.int64(found)
@@ -120,7 +124,7 @@ def find_pattern(states: NodeStates, node: int | np.int64) -> int | np.int64:
 
 @kernel
 def child_rate(states: NodeStates, node: int | np.int64, child: int, children: int | np.int64) -> float:
-    """Return the decayed share of the node's visits with this one of its children active, within its bounds."""
+    """Return the decayed share of the node's visits with this child active, clipped to its bounds."""
     increment = states.increment[node]
     count = states.child_weight[node, child] / increment
     rate = (count + 0.5 / np.float64(children)) / (states.visits[node] / increment + 1.0)
@@ -129,7 +133,7 @@ def child_rate(states: NodeStates, node: int | np.int64, child: int, children: i
 
 @kernel
 def node_escape(states: NodeStates, node: int | np.int64) -> float:
-    """Return the probability that the node codes by independent children: 1 while it knows no pattern."""
+    """Return the escape probability e of the node, 1 while it has no pattern."""
     if states.pattern_count[node] == 0:
         return 1.0
     increment = states.increment[node]
@@ -138,10 +142,10 @@ def node_escape(states: NodeStates, node: int | np.int64) -> float:
 
 @kernel
 def node_probability(tree: TreeState, states: NodeStates, node: int | np.int64) -> float:
-    """Return the probability of the node's current mask: pooled patterns and independent children, by the escape.
+    """Return the probability of the node's current mask: patterns and independent children, mixed by the escape.
 
-    A node that knows no pattern codes by independent children alone. Below the root the empty mask cannot occur, and
-    the independent part is divided by the chance that it is not empty.
+    Below the root the empty mask cannot occur, so there the independent part is divided by its probability of not
+    being empty.
     """
     children = np.int64(tree.child_count[node])
     mask = states.mask[node]
@@ -151,7 +155,7 @@ def node_probability(tree: TreeState, states: NodeStates, node: int | np.int64) 
         rate = child_rate(states, node, b, children)
         independent *= rate if (mask >> b) & 1 else 1.0 - rate
         empty *= 1.0 - rate
-    if node != tree.size[ROOT]:
+    if node != tree.size[TreeSize.ROOT]:
         independent /= 1.0 - empty
     escape = node_escape(states, node)
     k = find_pattern(states, node)
@@ -161,7 +165,7 @@ def node_probability(tree: TreeState, states: NodeStates, node: int | np.int64) 
 
 @kernel
 def log_probability_row(tree: TreeState, states: NodeStates, active: int) -> float:
-    """Return the log probability in nats of the label set that ``activate_row`` has set."""
+    """Return the log probability in nats of the label set given to `activate_row`."""
     total = 0.0
     for i in range(active):
         total += log64(node_probability(tree, states, np.int64(states.active[i])))
@@ -170,7 +174,7 @@ def log_probability_row(tree: TreeState, states: NodeStates, active: int) -> flo
 
 @kernel
 def renormalise_node(states: NodeStates, node: int | np.int64) -> None:
-    """Divide a node's weights and increment by the bound of the increment."""
+    """Divide a node's weights and its increment by RENORMALISE_ABOVE."""
     states.increment[node] /= RENORMALISE_ABOVE
     states.pattern_total[node] /= RENORMALISE_ABOVE
     states.visits[node] /= RENORMALISE_ABOVE
@@ -183,7 +187,7 @@ def renormalise_node(states: NodeStates, node: int | np.int64) -> None:
 
 @kernel
 def add_pattern(states: NodeStates, node: int | np.int64) -> int:
-    """Give the node's current mask a place, that of the smallest count if all are taken, and return it."""
+    """Store the node's current mask, if all slots are in use over the smallest count; return its index."""
     k = states.pattern_count[node]
     if k < MAXIMUM_PATTERNS:
         states.pattern_count[node] = k + 1
@@ -200,7 +204,7 @@ def add_pattern(states: NodeStates, node: int | np.int64) -> int:
 
 @kernel
 def update_node(tree: TreeState, states: NodeStates, node: int | np.int64) -> int | np.int64:
-    """Learn the node's current mask, clear it, and return the place of its pattern."""
+    """Count the node's current mask, clear it, and return the index of its pattern."""
     states.increment[node] /= VISIT_DECAY
     if states.increment[node] > RENORMALISE_ABOVE:
         renormalise_node(states, node)
@@ -222,7 +226,7 @@ def update_node(tree: TreeState, states: NodeStates, node: int | np.int64) -> in
 
 @kernel
 def update_row(tree: TreeState, states: NodeStates, active: int) -> None:
-    """Learn from the label set that ``activate_row`` has set, and clear the masks."""
+    """Count the label set given to `activate_row`, and clear the masks."""
     for i in range(active):
         update_node(tree, states, np.int64(states.active[i]))
 
@@ -236,18 +240,18 @@ def code_rows(
     split: int,
     log_probability: np.ndarray,
 ) -> None:
-    """Refill from the rows before ``split``, then code each later row and learn from it.
+    """Learn the rows before ``split``, then code each later row and learn it.
 
     Parameters
     ----------
     tree, states
-        The tree and its fresh states.
+        The tree and its states without counts.
     offsets
         int64[rows + 1]: row i is ``members[offsets[i]:offsets[i + 1]]``.
     members
-        int32, distinct label slots of the tree in each row.
+        int32, label slots in the tree, distinct within a row.
     split
-        The first row that is coded.
+        The first row to code.
     log_probability
         float64[rows - split], filled, in nats.
     """
@@ -260,7 +264,7 @@ def code_rows(
 
 @kernel
 def mean_gain(candidate: np.ndarray, current: np.ndarray) -> tuple[float, float]:
-    """Return mean and standard error of ``candidate - current`` (float64[n] each), 0 and infinity for fewer than 2."""
+    """Return mean and standard error of ``candidate - current``, float64[n] each; 0 and infinity for n < 2."""
     n = len(candidate)
     if n < 2:
         return 0.0, np.inf
@@ -275,8 +279,18 @@ def mean_gain(candidate: np.ndarray, current: np.ndarray) -> tuple[float, float]
 
 
 class Comparison(NamedTuple):
-    """The candidate's mean ``gain`` over the current tree and its ``standard_error``, the current tree's mean
-    ``code_length``, all in nats a row, and the ``rows`` that were coded.
+    """Code lengths of two trees on the same rows.
+
+    Attributes
+    ----------
+    gain
+        Mean gain of the candidate over the current tree, nats per row.
+    standard_error
+        Of the gain, nats per row.
+    code_length
+        Mean code length of the current tree, nats per row.
+    rows
+        Rows coded.
     """
 
     gain: float
@@ -288,22 +302,22 @@ class Comparison(NamedTuple):
 def compare(
     current: TreeState, candidate: TreeState, offsets: np.ndarray, members: np.ndarray, split: int
 ) -> Comparison:
-    """Code the rows from ``split`` on with both trees, refilled from the rows before.
+    """Code the rows from ``split`` on with both trees, after both have learnt the rows before.
 
     Parameters
     ----------
     current, candidate
         Trees over at least the labels in the rows.
     offsets, members
-        The rows, as in ``code_rows``.
+        The rows, as in `code_rows`.
     split
-        The first row that is coded.
+        The first row to code.
     """
     n = len(offsets) - 1 - split
     coded = []
     for tree in (candidate, current):
         log_probability = np.zeros(n)
-        code_rows(tree, fresh_states(int(tree.size[NODES])), offsets, members, split, log_probability)
+        code_rows(tree, fresh_states(int(tree.size[TreeSize.NODES])), offsets, members, split, log_probability)
         coded.append(log_probability)
     mean, standard_error = mean_gain(*coded)
     code_length, _ = mean_gain(np.zeros(n), coded[1])

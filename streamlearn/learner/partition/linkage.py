@@ -1,13 +1,13 @@
-"""A candidate tree of label clusters from pair counts, by greedy average linkage.
+"""Builds a candidate cluster tree from pair counts by greedy average linkage.
 
 Source: average linkage (UPGMA), R. R. Sokal and C. D. Michener, "A statistical method for evaluating systematic
 relationships", University of Kansas Science Bulletin 38 (1958). The similarity of two groups is the mean Jaccard
-similarity over the pairs of their labels. Level by level, the two most similar groups merge while that similarity is
-above zero and the merged group has at most 16 children; groups with at most 8 are then packed together by frequency up
-to 16; at most 16 groups go under the root.
+similarity over the pairs of their labels. On each level the two most similar groups merge while that similarity is
+above zero and the merged group has at most 16 children. Then groups with at most 8 children are packed together, most
+frequent first, up to 16. The groups are the items of the next level, until at most 16 are left for the root.
 
-Up to 16 labels would fit under the root as they are. They are grouped too, so that a small label space has clusters
-if the code length is better with them: at most half of the labels a group, and nothing is packed.
+Up to 16 labels would fit under the root without groups. From 4 labels on they are grouped too, so that a small label
+space has clusters if these have the shorter code length: a group has at most half of the labels, and none are packed.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.partition.cluster_tree import (
     MAXIMUM_CHILDREN,
-    NODES,
-    ROOT,
+    TreeSize,
     TreeState,
     empty_tree,
     tree_add_node,
@@ -27,12 +26,12 @@ from streamlearn.learner.partition.cluster_tree import (
 from streamlearn.learner.partition.pair_counts import PairCountsState, jaccard
 
 FEWEST_LABELS = 4
-"""Label spaces below this are not grouped."""
+"""Fewer labels than this are not grouped."""
 
 
 @kernel
 def similarity_sums(counts: PairCountsState, labels: int, sums: np.ndarray) -> None:
-    """Fill float64[labels, labels] with the similarity of each pair of labels."""
+    """Fill ``sums`` float64[labels, labels] with the similarity of each pair of labels, 0 on the diagonal."""
     for a in range(labels):
         sums[a, a] = 0.0
         for b in range(a):
@@ -41,29 +40,31 @@ def similarity_sums(counts: PairCountsState, labels: int, sums: np.ndarray) -> N
 
 
 @kernel
-def nearest(sums: np.ndarray, width: np.ndarray, kids: np.ndarray, a: int, n: int, most: int) -> tuple[int, float]:
-    """Return the group most similar to a that it may merge with (the lowest of equals) and the similarity, or -1, 0.
+def nearest(
+    sums: np.ndarray, n_labels: np.ndarray, n_children: np.ndarray, a: int, n: int, most: int
+) -> tuple[int, float]:
+    """Return the group most similar to a that may merge with it (ties: the lowest index) and the similarity, or -1, 0.
 
     Parameters
     ----------
     sums
         float64[n, n], summed similarity over the pairs of labels of two groups.
-    width
+    n_labels
         float64[n], labels of each group.
-    kids
-        int32[n], children of each group, 0 for one that has merged into another.
+    n_children
+        int32[n], children of each group, 0 for a group that has merged into another.
     a
         The group.
     n
         Groups.
     most
-        Children that a merged group may have.
+        Most children of a merged group.
     """
     best = -1
     value = 0.0
     for b in range(n):
-        if b != a and kids[b] > 0 and kids[a] + kids[b] <= most:
-            similarity = sums[a, b] / (width[a] * width[b])
+        if b != a and n_children[b] > 0 and n_children[a] + n_children[b] <= most:
+            similarity = sums[a, b] / (n_labels[a] * n_labels[b])
             if similarity > value:
                 value = similarity
                 best = b
@@ -73,32 +74,36 @@ def nearest(sums: np.ndarray, width: np.ndarray, kids: np.ndarray, a: int, n: in
 @kernel
 def merge_groups(
     sums: np.ndarray,
-    width: np.ndarray,
+    n_labels: np.ndarray,
     weight: np.ndarray,
-    kids: np.ndarray,
+    n_children: np.ndarray,
     group: np.ndarray,
     a: int,
     b: int,
     n: int,
 ) -> None:
-    """Merge group b into group a; ``group`` (int32[n]) names the group of each item, ``weight`` is its frequency."""
+    """Merge group b into group a.
+
+    ``group`` int32[n] is the group of each item, ``weight`` float64[n] the frequency of each group; the other
+    arguments are those of `nearest`.
+    """
     for c in range(n):
         sums[a, c] += sums[b, c]
         sums[c, a] = sums[a, c]
         if group[c] == b:
             group[c] = a
-    width[a] += width[b]
+    n_labels[a] += n_labels[b]
     weight[a] += weight[b]
-    kids[a] += kids[b]
-    kids[b] = 0
+    n_children[a] += n_children[b]
+    n_children[b] = 0
 
 
 @kernel
 def link(
     sums: np.ndarray,
-    width: np.ndarray,
+    n_labels: np.ndarray,
     weight: np.ndarray,
-    kids: np.ndarray,
+    n_children: np.ndarray,
     group: np.ndarray,
     n: int,
     most: int,
@@ -107,30 +112,30 @@ def link(
 ) -> None:
     """Merge the two most similar groups until no two may merge; ties go to the lowest indices.
 
-    Each group remembers its nearest, which changes only for groups that looked at one of the two that merged: ``near``
-    int64[n] and ``value`` float64[n] are scratch for that.
+    ``near`` int64[n] and ``value`` float64[n] are scratch: the nearest group of each group and its similarity. After a
+    merge they are searched again only for the merged group and for groups whose nearest was one of the two.
     """
     for a in range(n):
-        near[a], value[a] = nearest(sums, width, kids, a, n, most)
+        near[a], value[a] = nearest(sums, n_labels, n_children, a, n, most)
     while True:
         a = -1
         highest = 0.0
         for c in range(n):
-            if kids[c] > 0 and near[c] >= 0 and value[c] > highest:
+            if n_children[c] > 0 and near[c] >= 0 and value[c] > highest:
                 highest = value[c]
                 a = c
         if a < 0:
             return
         b = near[a]
-        merge_groups(sums, width, weight, kids, group, a, b, n)
+        merge_groups(sums, n_labels, weight, n_children, group, a, b, n)
         for c in range(n):
-            if kids[c] == 0:
+            if n_children[c] == 0:
                 continue
             if c == a or near[c] == a or near[c] == b:
-                near[c], value[c] = nearest(sums, width, kids, c, n, most)
-            elif kids[c] + kids[a] <= most:
-                # Rounding can put the mean of two similarities above both.
-                similarity = sums[c, a] / (width[c] * width[a])
+                near[c], value[c] = nearest(sums, n_labels, n_children, c, n, most)
+            elif n_children[c] + n_children[a] <= most:
+                # Rounding can lift the mean of two similarities above both of them.
+                similarity = sums[c, a] / (n_labels[c] * n_labels[a])
                 if similarity > value[c] or (similarity == value[c] and near[c] > a):
                     near[c] = a
                     value[c] = similarity
@@ -139,9 +144,9 @@ def link(
 @kernel
 def pack(
     sums: np.ndarray,
-    width: np.ndarray,
+    n_labels: np.ndarray,
     weight: np.ndarray,
-    kids: np.ndarray,
+    n_children: np.ndarray,
     group: np.ndarray,
     n: int,
     waiting: np.ndarray,
@@ -151,7 +156,7 @@ def pack(
     ``waiting`` bool[n] is scratch.
     """
     for c in range(n):
-        waiting[c] = 0 < kids[c] <= MAXIMUM_CHILDREN // 2
+        waiting[c] = 0 < n_children[c] <= MAXIMUM_CHILDREN // 2
     target = n
     while True:
         best = n
@@ -161,8 +166,8 @@ def pack(
         if best == n:
             return
         waiting[best] = False
-        if target < n and kids[target] + kids[best] <= MAXIMUM_CHILDREN:
-            merge_groups(sums, width, weight, kids, group, target, best, n)
+        if target < n and n_children[target] + n_children[best] <= MAXIMUM_CHILDREN:
+            merge_groups(sums, n_labels, weight, n_children, group, target, best, n)
         else:
             target = best
 
@@ -177,14 +182,14 @@ def gather(
     found: np.ndarray,
     node_of: np.ndarray,
 ) -> int:
-    """Make a node of each group, in the order of its first item, children in the order of the items.
+    """Add a node for each group: nodes in the order of their first items, children in the order of the items.
 
     Parameters
     ----------
     tree
-        Receives the nodes.
+        The tree that the nodes are added to.
     items
-        int64[n], what the groups are made of: labels at height 1, else nodes.
+        int64[n], the children: labels at height 1, else nodes.
     group
         int32[n], the group of each item.
     n
@@ -192,66 +197,67 @@ def gather(
     height
         Height of the new nodes.
     found
-        int32[n], filled: the group of each new node, in the order of the nodes.
+        int32[n], filled: the group of each new node.
     node_of
         int64[n], scratch.
 
     Returns
     -------
     int
-        Nodes made.
+        Nodes added.
     """
     for i in range(n):
         node_of[i] = -1
-    made = 0
+    n_nodes = 0
     for i in range(n):
         g = group[i]
         if node_of[g] < 0:
             node_of[g] = tree_add_node(tree, height)
-            found[made] = g
-            made += 1
+            found[n_nodes] = g
+            n_nodes += 1
         tree_attach(tree, int(node_of[g]), int(items[i]))
-    return made
+    return n_nodes
 
 
 def candidate_tree(counts: PairCountsState, labels: int, capacity: int) -> TreeState:
-    """Return the tree that average linkage makes of the counts.
+    """Return the tree that average linkage builds from the counts.
 
     Parameters
     ----------
     counts
-        Decayed counts with room for at least ``labels`` slots.
+        Decayed counts of at least ``labels`` slots.
     labels
-        Labels known.
+        Labels in the tree.
     capacity
-        Label slots that the tree has room for, at least ``labels``.
+        Label slots to allocate in the tree, at least ``labels``.
     """
     tree = empty_tree(capacity)
     tree.size[:] = (labels, 0, 0)
     sums = np.empty((labels, labels))
     similarity_sums(counts, labels, sums)
-    width = np.ones(labels)
+    n_labels = np.ones(labels)
     weight = counts.label_weight[:labels].copy()
     items = np.arange(labels)
     height = 1
     few = FEWEST_LABELS <= labels <= MAXIMUM_CHILDREN
     while few or len(items) > MAXIMUM_CHILDREN:
         n = len(items)
-        kids = np.ones(n, np.int32)
+        n_children = np.ones(n, np.int32)
         group = np.arange(n, dtype=np.int32)
-        place, value = np.empty(n, np.int64), np.empty(n)
-        link(sums, width, weight, kids, group, n, n // 2 if few else MAXIMUM_CHILDREN, place, value)
+        near, value = np.empty(n, np.int64), np.empty(n)
+        link(sums, n_labels, weight, n_children, group, n, n // 2 if few else MAXIMUM_CHILDREN, near, value)
         if not few:
-            pack(sums, width, weight, kids, group, n, np.empty(n, np.bool_))
-        first = int(tree.size[NODES])
+            pack(sums, n_labels, weight, n_children, group, n, np.empty(n, np.bool_))
+        first = int(tree.size[TreeSize.NODES])
         found = np.empty(n, np.int32)
-        found = found[: gather(tree, items, group, n, height, found, place)]
-        sums, width, weight = sums[np.ix_(found, found)], width[found], weight[found]
+        node_of = near
+        found = found[: gather(tree, items, group, n, height, found, node_of)]
+        sums, n_labels, weight = sums[np.ix_(found, found)], n_labels[found], weight[found]
         items = np.arange(first, first + len(found))
         height += 1
         few = False
     root = tree_add_node(tree, height)
     for item in items.tolist():
         tree_attach(tree, root, item)
-    tree.size[ROOT] = root
+    tree.size[TreeSize.ROOT] = root
     return tree

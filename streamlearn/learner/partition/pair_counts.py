@@ -1,9 +1,9 @@
-"""Decayed counts of labels and of pairs of labels, from which label similarity is measured.
+"""Decayed counts of labels and of pairs of labels, and the Jaccard similarity computed from them.
 
-The Jaccard similarity of labels a and b is the mean of a Bernoulli variable over the instances where a or b holds, so
-counts of labels and of pairs give it: S = C_ab / (n_a + n_b - C_ab). Counts decay by .9995 a row, or correlations that
-drifted away would keep the old partition alive. The decay is one increment that grows; a table is rescaled only when
-the increment passes a fixed size.
+The Jaccard similarity of labels a and b is the share of the rows with both among the rows with either:
+S = C_ab / (n_a + n_b - C_ab). Counts decay by .9995 per row, so that correlations of the past do not keep an outdated
+partition. Instead of decaying the tables, each row adds a larger increment; the tables are rescaled when the increment
+exceeds a fixed value.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_names import PAIR_COUNTS
 
 DECAY = 0.9995
-"""What a count is multiplied by at every row: a memory of about 2,000 rows."""
+"""Factor of all counts per row: a memory of about 2,000 rows."""
 
 RENORMALISE_ABOVE = 2.0**40
-"""The increment at which a table is divided by the increment's power of two; dividing by it keeps every bit."""
+"""Increment above which the tables are divided by this value: a power of two, so that the division is exact."""
 
 MAXIMUM_LABELS = 4096
-"""Labels that the dense table of pairs is made for: 128 MiB."""
+"""Largest number of labels of the dense table of pairs: 128 MiB."""
 
 Whole = int | np.int64
-"""An argument of a kernel that is 64 bits wide, wherever it comes from: one width, one machine code."""
+"""A 64-bit integer argument of a kernel, from Python or from another kernel: one type, compiled once."""
 
 
 class PairCountsState(NamedTuple):
@@ -40,7 +40,7 @@ class PairCountsState(NamedTuple):
     pair_weight
         float64[labels, labels], symmetric, zero on the diagonal.
     increment
-        float64[1], what a row adds.
+        float64[1], the weight that the last row was counted with.
     """
 
     label_weight: np.ndarray
@@ -50,14 +50,14 @@ class PairCountsState(NamedTuple):
 
 @kernel
 def pair_counts_update(state: PairCountsState, members: np.ndarray) -> None:
-    """Count one complete label set: decay everything by one row, then add the set.
+    """Decay all counts by one row, then count one complete label set.
 
     Parameters
     ----------
     state
         The counts.
     members
-        int32[k], distinct label slots. The cost is k squared, whatever the number of labels.
+        int32[k], distinct label slots. The cost is O(k^2) and does not depend on the number of labels.
     """
     state.increment[0] /= DECAY
     if state.increment[0] > RENORMALISE_ABOVE:
@@ -78,19 +78,19 @@ def pair_counts_update(state: PairCountsState, members: np.ndarray) -> None:
 
 @kernel
 def jaccard(state: PairCountsState, a: Whole, b: Whole) -> float:
-    """Return the decayed Jaccard similarity of two labels, 0 if neither was ever seen."""
+    """Return the decayed Jaccard similarity of two labels, 0 if neither has been seen."""
     both = state.pair_weight[a, b]
     either = state.label_weight[a] + state.label_weight[b] - both
     return both / either if either > 0.0 else 0.0
 
 
 class PairCounts:
-    """Holds, names and grows the counts.
+    """Owns the arrays of the counts.
 
     Parameters
     ----------
     labels
-        Label slots to make room for.
+        Label slots to allocate.
     """
 
     def __init__(self, labels: int = 0) -> None:
@@ -98,11 +98,11 @@ class PairCounts:
 
     @property
     def capacity(self) -> int:
-        """Label slots there is room for."""
+        """Label slots allocated."""
         return len(self.state.label_weight)
 
     def grow(self, labels: int) -> None:
-        """Make room for this many label slots; never shrinks."""
+        """Allocate at least this many label slots; never shrinks."""
         old = self.capacity
         if labels <= old:
             return
@@ -113,13 +113,13 @@ class PairCounts:
         self.state = PairCountsState(label_weight, pair_weight, self.state.increment)
 
     def retire(self, slot: int) -> None:
-        """Forget everything counted of one label slot."""
+        """Set the counts of one label slot to 0."""
         self.state.label_weight[slot] = 0.0
         self.state.pair_weight[slot, :] = 0.0
         self.state.pair_weight[:, slot] = 0.0
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
-        """Return the complete state of the first ``labels`` slots, by name; spare room is not state."""
+        """Return the state of the first ``labels`` slots as named arrays, without spare capacity."""
         return {
             "label_weight": self.state.label_weight[:labels],
             "pair_weight": np.ascontiguousarray(self.state.pair_weight[:labels, :labels]),
@@ -127,7 +127,7 @@ class PairCounts:
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take over a state that ``arrays`` returned.
+        """Restore a state that `arrays` returned.
 
         Raises
         ------
@@ -153,5 +153,5 @@ class PairCounts:
 
     @staticmethod
     def bytes_bound(labels: int) -> int:
-        """Return the bytes that counts of this many labels hold."""
+        """Return the size in bytes of the counts of this many labels."""
         return 8 * (labels + labels * labels + 1)

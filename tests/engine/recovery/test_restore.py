@@ -11,7 +11,7 @@ import pytest
 
 from streamlearn.engine.recovery import restore
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
-from streamlearn.learner.drift.page_hinkley import VALUES
+from streamlearn.learner.drift.page_hinkley import Count
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
@@ -241,7 +241,7 @@ def test_another_drift_detector_begins_at_the_journalled_batch(tmp_path: Path, d
         world.add(row)
     before = world.run().tasks[0].model.learner
     assert isinstance(before, EnsembleLearner)
-    assert before.watch.detector == "adwin"
+    assert before.detectors.kind == "adwin"
     world.change(drift={"detector": detector, "significance": 0.01, "cooldown_rows": 7})
     for row in ROWS[120:]:
         world.add(row)
@@ -250,9 +250,9 @@ def test_another_drift_detector_begins_at_the_journalled_batch(tmp_path: Path, d
     assert change["settings"]["drift.detector"] == detector
     learner = engine.tasks[0].model.learner
     assert isinstance(learner, EnsembleLearner)
-    assert (learner.watch.detector, learner.watch.state.cooldown_rows) == (detector, 7)
+    assert (learner.detectors.kind, learner.detectors.state.cooldown_rows) == (detector, 7)
     if detector == "page_hinkley":
-        assert learner.watch.state.page_hinkley.counts[:, VALUES].max() == len(ROWS) - 120
+        assert learner.detectors.state.page_hinkley.counts[:, Count.VALUES].max() == len(ROWS) - 120
     shutil.rmtree(tmp_path)
     again = world.run(store=False)
     assert again.tasks[0].model.state_hash() == engine.tasks[0].model.state_hash()

@@ -1,4 +1,4 @@
-"""The learner from the plain twins of its parts: four experts and mixing."""
+"""Plain twin of the ensemble learner: four experts and the mixer, from the plain twins of these parts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.naive.learner.mixture.logistic_mixing import Mixer
 
 
 class EnsembleLearner:
-    """One row after the other; a truth is 1, 0 or None (unknown) for each label known at the row."""
+    """Learns one row at a time; a truth is 1, 0 or None (unknown) for each label known at the row."""
 
     def __init__(self, labels: int) -> None:
         self.adagrad = [LogisticLabel(1.0, 0.1) for _ in range(labels)]
@@ -25,7 +25,7 @@ class EnsembleLearner:
         self.complete_rows = 0
 
     def join(self) -> None:
-        """Let one more label join after the rows learnt so far."""
+        """Add one label after the rows learnt so far."""
         slow = rates.rate([0] * self.complete_rows, 0.01)
         absent = max(slow, 1.0 / (self.rows + 2))
         bias = math.log(absent / (1.0 - absent))
@@ -38,7 +38,7 @@ class EnsembleLearner:
         self.previous.append(False)
 
     def expert_logits(self, x: dict[int, float]) -> list[list[float]]:
-        """Return for each label the logits of AdaGrad, constant step, fast rate and slow rate."""
+        """Return the logits of AdaGrad, constant step, fast rate and slow rate for each label."""
         return [
             [
                 self.adagrad[label].logit(x),
@@ -54,11 +54,11 @@ class EnsembleLearner:
         return self.mixer.mix(self.expert_logits(x), self.positives, self.previous)
 
     def tied(self, x: dict[int, float]) -> set[int]:
-        """Return the labels whose place among the others may be decided by rounding."""
+        """Return the labels whose rank among the others may depend on rounding."""
         return self.mixer.tied(self.expert_logits(x))
 
     def learn(self, x: dict[int, float], truth: list[int | None], complete: bool) -> None:
-        """Learn from one row in every part."""
+        """Learn one row in every part."""
         self.mixer.learn(self.expert_logits(x), self.positives, self.previous, truth)
         for label, y in enumerate(truth):
             self.adagrad[label].learn(x, y)
@@ -71,7 +71,7 @@ class EnsembleLearner:
             self.complete_rows += 1
 
     def correct(self, x: dict[int, float], before: list[int | None], after: list[int | None], completes: bool) -> None:
-        """Learn a second truth for a row: a step for what is new or another value; rates for what was unknown."""
+        """Learn a later truth: linear experts and mixer the labels that changed, rates the labels that were unknown."""
         changed = [y if y != old else None for old, y in zip(before, after, strict=True)]
         self.mixer.learn(self.expert_logits(x), self.positives, self.previous, changed)
         for label, y in enumerate(changed):

@@ -127,7 +127,7 @@ def test_partial_truths_count_for_the_labels_in_them(tmp_path: Path) -> None:
 def test_a_label_that_replaces_another_has_no_probability_at_that_row() -> None:
     labels = {"maximum": 2, "min_count": 3}
     model = StreamModel(Settings.model_validate({"labels": labels}))
-    watcher = model.learner.watcher = CalibrationWatcher(model.labels)
+    watcher = model.learner.observer = CalibrationWatcher(model.labels)
     batch = model.new_batch()
     for names in (["a"], ["a", "b"], ["a"], ["a", "c"], ["a", "c"]):
         batch.predict_and_learn({"x": 1.0}, names)
@@ -139,7 +139,7 @@ def test_a_label_that_replaces_another_has_no_probability_at_that_row() -> None:
 
 def test_a_vacant_slot_has_no_probability() -> None:
     model = StreamModel(Settings.model_validate({"labels": {"retire_after_instances": 2}}))
-    watcher = model.learner.watcher = CalibrationWatcher(model.labels)
+    watcher = model.learner.observer = CalibrationWatcher(model.labels)
     batch = model.new_batch()
     for names in (["a"], ["a", "b"], ["a"], ["a"], ["a"], ["a", "c"], ["a", "c"]):
         batch.predict_and_learn({"x": 1.0}, names)
@@ -156,7 +156,7 @@ def test_a_watcher_changes_no_bit_of_the_model(preset: str) -> None:
     hashes = []
     for watched in (True, False):
         model = StreamModel(settings)
-        model.learner.watcher = CalibrationWatcher(model.labels) if watched else None
+        model.learner.observer = CalibrationWatcher(model.labels) if watched else None
         batch = model.new_batch()
         for row in generator("drifting", seed=1, instances=150):
             batch.predict_and_learn(row.x, row.y or [])

@@ -54,7 +54,7 @@ from streamlearn.learner.ihomer.hierarchy import Hierarchy, ihomer_begin_label
 from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.label_sets import label_set_code
-from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.learner.partition.clusters import Partition, partition_due, partition_know, partition_learn_row
 from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.numerics.exp_log import exp64
@@ -191,7 +191,7 @@ def example_joint() -> list[str]:
         learned_pool_learn_row(pool.state, pool.scratch, members, labels, positives)
         partition_learn_row(partition.state, members)
         tree_prior_learn_row(tree.state, partition.state.tree, members)
-        if due(partition.state):
+        if partition_due(partition.state):
             partition.run_test()
             tree.follow(partition)
     arrays = tree.arrays(partition), utility.arrays(), share.arrays(labels), thresholds.arrays(labels)

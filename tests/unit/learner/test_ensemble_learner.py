@@ -1,4 +1,4 @@
-"""The learner as a whole equals its plain twin, and does not depend on how rows are cut into walks."""
+"""The ensemble learner equals its plain twin, and does not depend on how rows are divided into calls."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streamlearn.learner.decode.label_set_choice import RuleCode
-from streamlearn.learner.drift.adwin import WIDTH
+from streamlearn.learner.drift.adwin import Window
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.operations import LEARN, PREDICT, Operations
-from streamlearn.learner.partition.clusters import PERIOD, SINCE
+from streamlearn.learner.operations import OperationKind, Operations
+from streamlearn.learner.partition.clusters import PERIOD, Clock
 from streamlearn.state.arrays import state_hash
 from tests.naive.learner.ensemble_learner import EnsembleLearner as NaiveLearner
 
@@ -23,16 +23,16 @@ COLUMNS = 8
 
 @dataclass
 class Row:
-    """An instance, its truth over ``labels`` known labels (-1 where unknown) and what to do with it."""
+    """An instance, its truth over the known labels (-1: unknown) and the kind of its operation."""
 
     x: dict[int, float]
     truth: list[int]
     complete: bool
-    kind: int = PREDICT | LEARN
+    kind: int = OperationKind.PREDICT | OperationKind.LEARN
 
 
 def operations_of(rows: list[Row]) -> Operations:
-    """Return rows as the arrays that a walk takes."""
+    """Return rows as arrays of operations."""
     lengths = [len(row.x) for row in rows]
     last = np.cumsum(lengths, dtype=np.int64)
     columns = np.array([column for row in rows for column in sorted(row.x)], np.int32)
@@ -59,7 +59,7 @@ def operations_of(rows: list[Row]) -> Operations:
 
 
 def stream(seed: int, rows: int, labels: int, partial: float, empty: float) -> list[Row]:
-    """Rows whose labels hang on one column each; some are empty, some only partly known."""
+    """Return rows whose labels each depend on one column; some are empty, some have unknown labels."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(rows):
@@ -80,7 +80,7 @@ def new_learner(labels: int, maximum: int) -> EnsembleLearner:
 
 
 def linear_learner(labels: int, maximum: int) -> EnsembleLearner:
-    """Return one with the four experts that the whole learner's twin has."""
+    """Return a learner with the four experts of the plain twin."""
     experts = ("slow_linear", "fast_linear")
     learner = EnsembleLearner(labels, scores_top=maximum, minimum_support=0, experts=experts)
     learner.grow_features(COLUMNS)
@@ -88,7 +88,7 @@ def linear_learner(labels: int, maximum: int) -> EnsembleLearner:
 
 
 def assert_same(logits: np.ndarray, theirs: NaiveLearner, x: dict[int, float]) -> None:
-    """Compare with the twin's logits; an example in which rounding has decided the places of labels is another one."""
+    """Compare with the twin's logits; discard an example if rounding decided the order of labels."""
     expected = np.array(theirs.predict(x))
     differing = set(np.flatnonzero(~np.isclose(logits, expected, rtol=5e-3, atol=5e-3)).tolist())
     assume(not differing or not differing <= theirs.tied(x))
@@ -113,7 +113,7 @@ def test_learner_equals_twin(seed, labels, late, joins_at, partial, empty):
             for _ in range(late):
                 theirs.join()
         row.truth = row.truth[: ours.labels]
-        answers, _ = ours.walk(operations_of([row]))
+        answers, _ = ours.apply(operations_of([row]))
         count = int(answers.starts[1])
         logits = np.full(ours.labels, np.nan)
         logits[answers.slots[:count]] = answers.logits[:count]
@@ -126,14 +126,14 @@ def test_learner_equals_twin(seed, labels, late, joins_at, partial, empty):
 
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**31), cuts=st.sets(st.integers(1, 349), max_size=12), partial=st.sampled_from([0.0, 0.2]))
-def test_walks_may_be_cut_anywhere(seed, cuts, partial):
+def test_rows_may_be_divided_into_calls_anywhere(seed, cuts, partial):
     rows = stream(seed, 350, 20, partial, 0.1)
     whole, cut = new_learner(20, 20), new_learner(20, 20)
-    answers, events = whole.walk(operations_of(rows))
+    answers, events = whole.apply(operations_of(rows))
     cut_events, slots, scores = [], [], []
     edges = [0, *sorted(cuts), len(rows)]
     for start, stop in pairwise(edges):
-        part, happened = cut.walk(operations_of(rows[start:stop]))
+        part, happened = cut.apply(operations_of(rows[start:stop]))
         cut_events += [event._replace(operation=event.operation + start) for event in happened]
         slots += part.slots[: part.starts[stop - start]].tolist()
         scores += part.scores[: part.starts[stop - start]].tolist()
@@ -143,15 +143,15 @@ def test_walks_may_be_cut_anywhere(seed, cuts, partial):
     assert cut_events == events
 
 
-def test_drift_is_noted_and_retested_at_the_same_row_however_rows_are_cut():
+def test_drift_events_and_tests_do_not_depend_on_how_rows_are_divided():
     rows = stream(5, 1_500, 3, 0.0, 0.0)
     for row in rows[700:]:
         row.x = {COLUMNS - 1 - column: value for column, value in row.x.items()}
     whole, cut = new_learner(3, 3), new_learner(3, 3)
-    _, events = whole.walk(operations_of(rows))
+    _, events = whole.apply(operations_of(rows))
     cut_events = []
     for start in range(0, len(rows), 7):
-        _, happened = cut.walk(operations_of(rows[start : start + 7]))
+        _, happened = cut.apply(operations_of(rows[start : start + 7]))
         cut_events += [event._replace(operation=event.operation + start) for event in happened]
     assert cut_events == events
     assert state_hash(whole.arrays()) == state_hash(cut.arrays())
@@ -159,10 +159,12 @@ def test_drift_is_noted_and_retested_at_the_same_row_however_rows_are_cut():
     assert any(700 <= event.row < 900 and event.action == "retest" for event in worse)
     assert all(event.after > event.before for event in worse)
     last = max(event.row for event in worse)
-    assert whole.partition.state.clock[SINCE] == (len(rows) - 1 - last) % PERIOD, "an alarm ends the test period"
+    assert whole.partition.state.clock[Clock.ROWS_SINCE_TEST] == (len(rows) - 1 - last) % PERIOD, (
+        "an alarm ends the period"
+    )
 
 
-def test_a_tree_that_went_wrong_is_reset_with_an_event():
+def test_a_label_tree_that_became_wrong_is_reset_with_an_event():
     rng = np.random.default_rng(8)
     truths = (rng.random((1_200, 2)) < 0.5).astype(int)
     turned = [row >= 600 for row in range(1_200)]
@@ -171,7 +173,7 @@ def test_a_tree_that_went_wrong_is_reset_with_an_event():
         for truth, turn in zip(truths, turned, strict=True)
     ]
     learner = new_learner(2, 2)
-    _, events = learner.walk(operations_of(rows))
+    _, events = learner.apply(operations_of(rows))
     resets = [event for event in events if event.kind == "tree"]
     assert {event.slot for event in resets} == {0, 1}
     for event in resets:
@@ -180,55 +182,57 @@ def test_a_tree_that_went_wrong_is_reset_with_an_event():
         assert event.after > event.before + 5.0
 
 
-def test_clusters_that_are_renumbered_start_with_empty_detectors():
+def test_renumbered_clusters_start_with_empty_detectors():
     learner = new_learner(256, 257)
-    learner.walk(operations_of(stream(5, 40, 256, 0.0, 0.0)))
-    assert learner.watch.state.adwin.window[:, WIDTH].tolist() == [40] * 16
+    learner.apply(operations_of(stream(5, 40, 256, 0.0, 0.0)))
+    assert learner.detectors.state.adwin.window[:, Window.WIDTH].tolist() == [40] * 16
     learner.join_labels(257)
     assert learner.partition.cluster_count == 2
-    assert learner.watch.state.adwin.window[:, WIDTH].tolist() == [0, 0]
+    assert learner.detectors.state.adwin.window[:, Window.WIDTH].tolist() == [0, 0]
 
 
-def test_a_new_cluster_leaves_the_other_detectors_alone():
+def test_a_new_cluster_keeps_the_other_detectors():
     learner = new_learner(32, 33)
-    learner.walk(operations_of(stream(5, 40, 32, 0.0, 0.0)))
+    learner.apply(operations_of(stream(5, 40, 32, 0.0, 0.0)))
     learner.join_labels(33)
-    assert learner.watch.state.adwin.window[:, WIDTH].tolist() == [40, 40, 0]
+    assert learner.detectors.state.adwin.window[:, Window.WIDTH].tolist() == [40, 40, 0]
 
 
 def test_predicting_changes_nothing():
     learner = new_learner(20, 20)
     rows = stream(3, 250, 20, 0.2, 0.1)
-    learner.walk(operations_of(rows))
+    learner.apply(operations_of(rows))
     before = state_hash(learner.arrays())
     for row in rows:
-        row.kind = PREDICT
-    learner.walk(operations_of(rows))
+        row.kind = OperationKind.PREDICT
+    learner.apply(operations_of(rows))
     assert state_hash(learner.arrays()) == before
 
 
-def test_a_partial_row_does_not_tick_what_needs_complete_ones():
+def test_a_partial_row_is_not_learnt_by_the_parts_that_need_complete_rows():
     learner = new_learner(5, 5)
-    learner.walk(operations_of(stream(1, 40, 5, 0.0, 0.0)))
+    learner.apply(operations_of(stream(1, 40, 5, 0.0, 0.0)))
     before = {name: array.copy() for name, array in learner.arrays().items()}
-    learner.walk(operations_of(stream(2, 40, 5, 1.0, 0.0)))
+    learner.apply(operations_of(stream(2, 40, 5, 1.0, 0.0)))
     after = learner.arrays()
-    for name in before:
-        if name.startswith(("decision.pool.", "decision.tree.", "decision.utility.", "partition.")):
+    for prefix in ("decision.pool.", "decision.tree.", "decision.utility.", "partition."):
+        kept = [name for name in before if name.startswith(prefix)]
+        assert kept
+        for name in kept:
             np.testing.assert_array_equal(after[name], before[name], err_msg=name)
     assert learner.learned == 80
 
 
-def test_resuming_equals_never_stopping():
+def test_restoring_a_snapshot_changes_nothing():
     rows = stream(9, 700, 20, 0.1, 0.1)
     whole, first = new_learner(18, 20), new_learner(18, 20)
     for row in rows[:300]:
         row.truth = row.truth[:18]
     for learner in (whole, first):
-        learner.walk(operations_of(rows[:300]))
+        learner.apply(operations_of(rows[:300]))
     resumed = EnsembleLearner(0, scores_top=20, minimum_support=0)
     resumed.load_arrays({name: array.copy() for name, array in first.arrays().items()})
     for learner in (whole, resumed):
         learner.join_labels(20)
-        learner.walk(operations_of(rows[300:]))
+        learner.apply(operations_of(rows[300:]))
     assert state_hash(whole.arrays()) == state_hash(resumed.arrays())

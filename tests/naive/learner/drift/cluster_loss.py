@@ -1,4 +1,4 @@
-"""The loss of a cluster of labels on a row, by its definition."""
+"""Plain twin of the clusters' losses by their definition."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def losses(logits: list[float], truth: list[int | None], cluster_of: list[int], clusters: int) -> list[float | None]:
-    """Return for each cluster the soft Jaccard distance of its known truths and their probabilities, None without any.
+    """Return the soft Jaccard distance between known truths and probabilities per cluster, None without known truths.
 
     The distance is sum |y - p| / max(1, sum max(y, p)).
     """

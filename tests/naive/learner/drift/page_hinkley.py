@@ -1,4 +1,4 @@
-"""Where the Page-Hinkley test of a whole list of values first raises an alarm, from the cumulated sums."""
+"""Plain twin of the Page-Hinkley test: the first alarm on a list of values, from all cumulative sums."""
 
 from __future__ import annotations
 

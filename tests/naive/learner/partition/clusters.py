@@ -1,7 +1,8 @@
-"""The partition of the labels from the whole list of label sets: when trees are built, tested and replaced.
+"""Plain twin of the partition: keeps all label sets; builds, tests and replaces trees.
 
-Row i counts for 1 / decay ** i: what it counts for after any later row, but for a factor that similarities do not see.
-Powers are taken by repeated division, since it may hang on the last bit which groups merge first.
+Row i has the weight 1 / decay ** i. Its decayed weight after later rows differs by a factor that is equal for all rows,
+which similarities do not depend on. Powers are computed by repeated division, because the last bit may decide which
+groups merge first.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ DECAY = 0.9995
 
 
 def join(tree: Any, label: int) -> Any:
-    """Return a tree of one or two levels with one more label, in the group with most room."""
+    """Return a tree of one or two levels with one more label, in the group with the fewest labels."""
     if not tree or isinstance(tree[0], int):
         return (*tree, label) if len(tree) < 16 else (tree, (label,))
-    room = [16 - len(group) for group in tree]
-    place = room.index(max(room))
-    if room[place] == 0:
+    sizes = [len(group) for group in tree]
+    index = sizes.index(min(sizes))
+    if sizes[index] == 16:
         return (*tree, (label,))
-    return (*tree[:place], (*tree[place], label), *tree[place + 1 :])
+    return (*tree[:index], (*tree[index], label), *tree[index + 1 :])
 
 
 @dataclass
 class Partition:
-    """The current tree, the waiting candidate and every row so far."""
+    """The current tree, the waiting candidate and all rows so far."""
 
     tree: Any = ()
     candidate: Any = None
@@ -39,19 +40,19 @@ class Partition:
     period: int = 100
 
     def know(self, known: int) -> None:
-        """Let the labels below ``known`` join the current tree."""
+        """Add the labels below ``known`` to the current tree."""
         while self.known < known:
             self.tree = join(self.tree, self.known)
             self.known += 1
 
     def learn(self, row: list[int]) -> None:
-        """Learn from one complete label set."""
+        """Learn one complete label set."""
         self.know(max([self.known, *(label + 1 for label in row)]))
         self.rows.append(list(row))
         self.since += 1
 
     def test(self, forced: bool = False) -> tuple[float, float, int, bool] | None:
-        """Return gain, standard error, rows and whether the candidate has won, or None if there was no test."""
+        """Return gain, standard error, rows and whether the candidate won, or None if there was no test."""
         if forced and self.since < 30:
             return None
         result = None
@@ -74,7 +75,7 @@ class Partition:
         return result
 
     def link(self) -> Any:
-        """Return the tree that average linkage makes of all rows."""
+        """Return the tree that average linkage builds from all rows."""
         weight = 1.0
         single = [0.0] * self.known
         pair: dict[tuple[int, int], float] = {}

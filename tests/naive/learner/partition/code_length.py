@@ -1,8 +1,8 @@
-"""The code length of label sets under a tree of label clusters, node by node, with counts that are really decayed.
+"""Plain twin of the code length: node by node, with counts that decay at every visit.
 
 A tree is a nested tuple whose innermost items are labels. The probability of a node's pattern is
-(1 - e) c_k / sum(c) [if the pattern is remembered] + e * (product of Bernoulli probabilities, given not empty below the
-root), and a node without patterns uses the independent part alone.
+(1 - e) c_k / sum(c) [if the pattern is remembered] + e * (product of Bernoulli probabilities, below the root given that
+the pattern is not empty). A node without patterns has the independent part alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def labels_of(tree: Any) -> set[int]:
 
 
 class Node:
-    """One node with what it has seen, and the nodes below it."""
+    """A node with its counts, and the nodes below it."""
 
     def __init__(self, tree: tuple[Any, ...], root: bool = True) -> None:
         self.root = root
@@ -51,7 +51,7 @@ class Node:
         return math.log(q) + sum(node.log_probability(row) for node in self.nodes if node is not None)
 
     def update(self, row: set[int]) -> None:
-        """Learn from a row, here and in all active nodes below."""
+        """Count a row, here and in all active nodes below."""
         on = self.pattern(row)
         if not self.root and not any(on):
             return
@@ -71,7 +71,7 @@ class Node:
 
 
 def gains(current: Any, candidate: Any, rows: list[list[int]], split: int) -> list[float]:
-    """Return the candidate's gain in log probability on each row from ``split`` on, refilled from those before."""
+    """Return the candidate's gain in log probability on each row from ``split`` on, after learning the rows before."""
     nodes = Node(current), Node(candidate)
     found = []
     for i, row in enumerate(rows):
@@ -84,7 +84,7 @@ def gains(current: Any, candidate: Any, rows: list[list[int]], split: int) -> li
 
 
 def code_lengths(tree: Any, rows: list[list[int]], split: int) -> list[float]:
-    """Return the nats that each row from ``split`` on costs."""
+    """Return the code length in nats of each row from ``split`` on."""
     node = Node(tree)
     found = []
     for i, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Average linkage with at most 16 children a group, looking at every pair of groups at every step.
+"""Plain twin of average linkage, at most 16 children per group: compares all pairs of groups at every step.
 
 A group is (children, labels, similarity sums, frequency); a tree is a nested tuple whose innermost items are labels.
 """
@@ -12,7 +12,7 @@ MOST = 16
 
 
 class Group:
-    """A group of items of one level: its first item, its children, how many labels, how frequent."""
+    """A group of items of one level: its first item, its children, its number of labels and its frequency."""
 
     def __init__(self, order: int, item: Any, labels: int, frequency: float) -> None:
         self.order = order
@@ -23,7 +23,7 @@ class Group:
 
 
 def merge(groups: list[Group], a: Group, b: Group) -> None:
-    """Merge b into a; the summed similarity of a merged group to another is the sum of its parts'."""
+    """Merge b into a; the summed similarities of the merged group are the sums of those of a and b."""
     a.children |= b.children
     a.labels += b.labels
     a.frequency += b.frequency
@@ -35,7 +35,7 @@ def merge(groups: list[Group], a: Group, b: Group) -> None:
 
 
 def link(groups: list[Group], most: int) -> None:
-    """Merge the most similar pair of groups, the first of equals, until no pair may merge."""
+    """Merge the most similar pair of groups, the first on a tie, until no pair may merge."""
     while True:
         best, pair = 0.0, None
         for i, a in enumerate(groups):
@@ -49,7 +49,7 @@ def link(groups: list[Group], most: int) -> None:
 
 
 def pack(groups: list[Group]) -> None:
-    """Put groups of at most 8 children together, the most frequent first, while they are at most 16 together."""
+    """Merge groups of at most 8 children, the most frequent first, into groups of at most 16."""
     small = sorted((g for g in groups if len(g.children) <= MOST // 2), key=lambda g: (-g.frequency, g.order))
     target: Group | None = None
     for g in small:
@@ -60,7 +60,7 @@ def pack(groups: list[Group]) -> None:
 
 
 def tree(frequency: Sequence[float], similarity: Callable[[int, int], float]) -> Any:
-    """Return the tree over the labels: a tuple of labels, or of tuples, or of tuples of tuples."""
+    """Return the tree over the labels: nested tuples whose innermost items are labels."""
     n = len(frequency)
     groups = [Group(i, i, 1, frequency[i]) for i in range(n)]
     for a in groups:
@@ -81,6 +81,6 @@ def tree(frequency: Sequence[float], similarity: Callable[[int, int], float]) ->
 
 
 def items(groups: list[Group]) -> list[Any]:
-    """Return what each group holds, children in their order, groups by their first child."""
+    """Return the children of each group in their order; groups are ordered by their first child."""
     ordered = sorted(groups, key=lambda g: min(g.children))
     return [tuple(g.children[order] for order in sorted(g.children)) for g in ordered]

@@ -1,4 +1,4 @@
-"""Label and pair counts straight from their definition: a row that is t rows old counts for decay to the power of t."""
+"""Plain twin of the pair counts by their definition: a row that is t rows old has the weight decay ** t."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def counts(rows: list[list[int]], labels: int, decay: float) -> tuple[list[float
 
 
 def jaccard(rows: list[list[int]], a: int, b: int, decay: float) -> float:
-    """Return the weight of the rows with a and b over that of the rows with a or b, 0 without such rows."""
+    """Return the weight of the rows with a and b divided by that of the rows with a or b, 0 without such rows."""
     both = either = 0.0
     for i, row in enumerate(rows):
         weight = decay ** (len(rows) - 1 - i)

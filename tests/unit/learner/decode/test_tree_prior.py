@@ -28,8 +28,8 @@ from streamlearn.learner.decode.tree_prior import (
     tree_prior_log_prior,
     tree_prior_refresh,
 )
-from streamlearn.learner.partition.cluster_tree import NODES, TreeState, tree_join
-from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.learner.partition.cluster_tree import TreeSize, TreeState, tree_join
+from streamlearn.learner.partition.clusters import Partition, partition_due, partition_know, partition_learn_row
 from streamlearn.learner.partition.code_length import RENORMALISE_ABOVE
 from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
 from streamlearn.state.arrays import state_hash
@@ -194,7 +194,7 @@ class TreeDriver:
     def learn(self, row: np.ndarray) -> None:
         partition_learn_row(self.partition.state, row)
         tree_prior_learn_row(self.owner.state, self.partition.state.tree, row)
-        if due(self.partition.state):
+        if partition_due(self.partition.state):
             self.partition.run_test()
             self.owner.follow(self.partition)
 
@@ -241,7 +241,7 @@ def test_spare_capacity_is_not_state_while_labels_join_and_the_root_changes():
             each.learn(row if i % 10 else row_of({*row.tolist(), each.partition.known - 1}))
         assert driver.hash() == roomy.hash()
     assert driver.partition.known == 23
-    assert int(driver.partition.state.tree.size[NODES]) > 1
+    assert int(driver.partition.state.tree.size[TreeSize.NODES]) > 1
 
 
 @pytest.mark.parametrize("rows", [0, 250])
@@ -278,7 +278,7 @@ def test_counts_are_refilled_without_a_retired_label():
     driver.owner.refill(driver.partition)
     tree = driver.partition.state.tree
     assert driver.owner.state.nodes.child_weight[tree.leaf_parent[4], tree.leaf_position[4]] == 0.0
-    offsets, members = linear_recent_sets(driver.partition.state.replay)
+    offsets, members = linear_recent_sets(driver.partition.state.recent_sets)
     assert 4 not in members
     fresh = empty_prior(tree)
     for start, stop in itertools.pairwise(offsets.tolist()):

@@ -1,4 +1,4 @@
-"""ADWIN raises the alarms of river's, which is the plain twin of the kernel."""
+"""ADWIN raises the same alarms as river's, which is the reference implementation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from river.drift import ADWIN
 
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.drift.adwin import ROWS, TOTAL, VARIANCE, WIDTH, Adwin
+from streamlearn.learner.drift.adwin import Adwin, Moment, Window, adwin_reset
 
 
 def constant(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -45,7 +45,7 @@ STREAMS = [constant, abrupt_binary, gradual, recurring, better, nearly_always_ri
 
 
 def assert_same_as_river(values: np.ndarray, **options: float) -> int:
-    """MicroBatchRunner both; return how many alarms there were."""
+    """Give the values to both implementations, compare them, and return the number of alarms."""
     theirs = ADWIN(**options)
     ours = Adwin(3, **options)
     alarms = 0
@@ -53,17 +53,17 @@ def assert_same_as_river(values: np.ndarray, **options: float) -> int:
         theirs.update(value)
         drifted = ours.update(1, value)
         assert drifted == theirs.drift_detected
-        assert ours.state.window[1, WIDTH] == theirs.width
-        assert ours.state.moments[1, TOTAL] == pytest.approx(theirs.total, rel=1e-9, abs=1e-9)
-        assert ours.state.moments[1, VARIANCE] == pytest.approx(theirs.variance, rel=1e-6, abs=1e-9)
+        assert ours.state.window[1, Window.WIDTH] == theirs.width
+        assert ours.state.moments[1, Moment.TOTAL] == pytest.approx(theirs.total, rel=1e-9, abs=1e-9)
+        assert ours.state.moments[1, Moment.DEVIATION] == pytest.approx(theirs.variance, rel=1e-6, abs=1e-9)
         alarms += drifted
-    assert ours.state.window[[0, 2], WIDTH].tolist() == [0, 0]
+    assert ours.state.window[[0, 2], Window.WIDTH].tolist() == [0, 0]
     return alarms
 
 
 @pytest.mark.parametrize("stream", STREAMS)
 @pytest.mark.parametrize("seed", range(3))
-def test_alarms_are_rivers(stream, seed):
+def test_alarms_equal_river(stream, seed):
     alarms = assert_same_as_river(stream(np.random.default_rng(seed), 4_000))
     if stream is constant:
         assert alarms == 0
@@ -81,7 +81,7 @@ def test_alarms_are_rivers(stream, seed):
     min_window_length=st.sampled_from([1, 5, 20]),
     grace_period=st.sampled_from([1, 10, 50]),
 )
-def test_alarms_are_rivers_for_any_settings(seed, jumps, delta, clock, max_buckets, min_window_length, grace_period):
+def test_alarms_equal_river_for_any_settings(seed, jumps, delta, clock, max_buckets, min_window_length, grace_period):
     rng = np.random.default_rng(seed)
     values = np.concatenate([(rng.random(length) < share).astype(float) for length, share in jumps])
     assert_same_as_river(
@@ -95,14 +95,14 @@ def test_alarms_are_rivers_for_any_settings(seed, jumps, delta, clock, max_bucke
 
 
 @pytest.mark.slow
-def test_alarms_are_rivers_on_many_long_streams():
+def test_alarms_equal_river_on_many_long_streams():
     for seed in range(40):
         for stream in STREAMS:
             assert_same_as_river(stream(np.random.default_rng(seed), 20_000))
 
 
 @pytest.mark.parametrize(("first", "second"), [(0.2, 0.7), (0.7, 0.2)])
-def test_an_alarm_says_how_the_mean_moved(first, second):
+def test_an_alarm_reports_the_means_before_and_after(first, second):
     values = (np.random.default_rng(5).random(1_600) < np.repeat([first, second], 800)).astype(float)
     detector = Adwin(1)
     alarm = next(i for i, value in enumerate(values) if detector.update(0, value))
@@ -112,7 +112,7 @@ def test_an_alarm_says_how_the_mean_moved(first, second):
     assert state.after[0] == pytest.approx(values[alarm + 1 - state.since[0] : alarm + 1].mean())
     assert (state.after[0] > state.before[0]) == (second > first)
     detector.update(0, 0.5)
-    assert state.window[0, WIDTH] == 1
+    assert state.window[0, Window.WIDTH] == 1
 
 
 def test_detectors_are_independent():
@@ -125,35 +125,35 @@ def test_detectors_are_independent():
             assert together.update(m, value) == alone[m].update(0, value)
 
 
-def test_resize_keeps_the_windows_that_stay():
+def test_resize_keeps_the_windows_of_remaining_detectors():
     detector = Adwin(2)
     for value in (0.1, 0.9, 0.4):
         detector.update(0, value)
         detector.update(1, 1.0 - value)
     detector.resize(3)
-    assert detector.state.window[:, WIDTH].tolist() == [3, 3, 0]
+    assert detector.state.window[:, Window.WIDTH].tolist() == [3, 3, 0]
     detector.update(2, 0.5)
     detector.resize(1)
-    assert detector.state.window[:, WIDTH].tolist() == [3]
+    assert detector.state.window[:, Window.WIDTH].tolist() == [3]
     detector.resize(0)
     detector.resize(2)
-    assert detector.state.window[:, WIDTH].tolist() == [0, 0]
-    assert detector.state.window[:, ROWS].tolist() == [1, 1]
+    assert detector.state.window[:, Window.WIDTH].tolist() == [0, 0]
+    assert detector.state.window[:, Window.ROWS].tolist() == [1, 1]
 
 
-def test_reset_all_equals_new():
+def test_a_reset_detector_equals_a_new_one():
     used, new = Adwin(2), Adwin(2)
     rng = np.random.default_rng(1)
     for value in rng.random(100):
         used.update(0, value)
-    used.reset_all()
+    adwin_reset(used.state, 0)
     for value in abrupt_binary(rng, 2_000):
         assert used.update(0, value) == new.update(0, value)
     np.testing.assert_array_equal(used.state.moments, new.state.moments)
     np.testing.assert_array_equal(used.state.window, new.state.window)
 
 
-def test_resuming_equals_never_stopping():
+def test_restoring_a_snapshot_changes_nothing():
     values = recurring(np.random.default_rng(3), 3_000)
     whole = Adwin(1)
     resumed = Adwin(1)
@@ -168,7 +168,7 @@ def test_resuming_equals_never_stopping():
 
 
 @pytest.mark.parametrize("damage", ["missing", "shape", "dtype"])
-def test_a_snapshot_that_does_not_fit_is_refused(damage):
+def test_a_snapshot_that_does_not_fit_is_rejected(damage):
     arrays = Adwin(2).arrays()
     if damage == "missing":
         del arrays["moments"]
@@ -180,12 +180,12 @@ def test_a_snapshot_that_does_not_fit_is_refused(damage):
         Adwin(2).load_arrays(arrays)
 
 
-def test_bytes_are_bounded():
+def test_size_in_bytes():
     held = sum(array.nbytes for array in Adwin(16).arrays().values())
     assert Adwin.bytes_bound(16) == held
 
 
 @pytest.mark.parametrize("options", [{"delta": 0.0}, {"delta": 1.0}, {"clock": 0}, {"max_buckets": 1}])
-def test_senseless_settings_are_refused(options):
+def test_invalid_settings_are_rejected(options):
     with pytest.raises(ValueError, match="ADWIN"):
         Adwin(1, **options)

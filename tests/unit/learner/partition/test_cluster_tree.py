@@ -1,4 +1,4 @@
-"""The tree of label clusters: joining, top-level clusters, room to grow."""
+"""The cluster tree: adding labels, top-level clusters, growth, snapshots."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.partition.cluster_tree import (
-    LABELS,
-    ROOT,
+    TreeSize,
     empty_tree,
     grow_tree,
     tree_arrays,
@@ -20,7 +19,7 @@ from streamlearn.learner.partition.cluster_tree import (
 from tests.unit.learner.partition.trees import assert_sound, build, labels_below, nested
 
 
-def joined(labels: int):
+def tree_of(labels: int):
     tree = empty_tree(labels)
     for _ in range(labels):
         tree_join(tree)
@@ -28,23 +27,23 @@ def joined(labels: int):
 
 
 @pytest.mark.parametrize("labels", [0, 1, 2, 15, 16, 17, 33, 255, 256, 257, 300, 4_096, 4_097])
-def test_labels_that_join_one_by_one_keep_the_tree_sound(labels):
-    tree = joined(labels)
+def test_labels_added_one_by_one_keep_the_tree_sound(labels):
+    tree = tree_of(labels)
     assert_sound(tree)
     assert labels_below(nested(tree)) == list(range(labels))
     expected_height = 1 if labels <= 16 else 2 if labels <= 256 else 3 if labels <= 4_096 else 4
-    assert tree.height[tree.size[ROOT]] == expected_height
+    assert tree.height[tree.size[TreeSize.ROOT]] == expected_height
 
 
-def test_a_label_joins_the_group_with_most_room():
+def test_a_label_joins_the_node_with_the_fewest_labels():
     tree = build(((0, 1, 2), (3,), (4, 5)), capacity=10)
     assert not tree_join(tree)
     assert nested(tree) == ((0, 1, 2), (3, 6), (4, 5))
     assert not tree_join(tree)
-    assert nested(tree) == ((0, 1, 2), (3, 6, 7), (4, 5)), "of equals the first"
+    assert nested(tree) == ((0, 1, 2), (3, 6, 7), (4, 5)), "the first on a tie"
 
 
-def test_a_full_tree_gets_a_group_where_there_is_room_for_one():
+def test_a_label_in_a_full_tree_gets_new_nodes():
     full = tuple(range(16)), tuple(range(16, 32))
     tree = build(full, capacity=40)
     assert not tree_join(tree)
@@ -64,8 +63,8 @@ def test_top_level_clusters():
     assert [tree_cluster(deep, label) for label in range(6)] == [0, 1, 1, 0, 1, 0]
 
 
-def test_growing_changes_nothing_else():
-    tree = joined(40)
+def test_growing_keeps_the_tree():
+    tree = tree_of(40)
     grown = grow_tree(tree, 100)
     assert nested(grown) == nested(tree)
     for name, array in tree_arrays(tree).items():
@@ -73,10 +72,10 @@ def test_growing_changes_nothing_else():
     for _ in range(60):
         tree_join(grown)
     assert_sound(grown)
-    assert nested(grown) == nested(joined(100))
+    assert nested(grown) == nested(tree_of(100))
 
 
-def test_a_tree_survives_its_arrays():
+def test_a_tree_equals_the_one_restored_from_its_arrays():
     tree = build((((0, 3), (5,)), ((1,), (2, 4))), capacity=9)
     again = tree_from_arrays(tree_arrays(tree), 20)
     assert nested(again) == nested(tree)
@@ -85,15 +84,15 @@ def test_a_tree_survives_its_arrays():
 
 
 @pytest.mark.parametrize("name", ["size", "children", "leaf_parent"])
-def test_arrays_that_do_not_fit_are_refused(name):
-    arrays = tree_arrays(joined(20))
-    with pytest.raises(SnapshotError, match="label tree"):
+def test_arrays_that_do_not_fit_are_rejected(name):
+    arrays = tree_arrays(tree_of(20))
+    with pytest.raises(SnapshotError, match="cluster tree"):
         tree_from_arrays({**arrays, name: arrays[name][:-1]}, 20)
     del arrays[name]
     with pytest.raises(SnapshotError, match=name):
         tree_from_arrays(arrays, 20)
 
 
-def test_more_labels_than_room_are_refused():
+def test_more_labels_than_the_capacity_are_rejected():
     with pytest.raises(SnapshotError, match="do not fit"):
-        tree_from_arrays(tree_arrays(joined(20)), int(joined(20).size[LABELS]) - 1)
+        tree_from_arrays(tree_arrays(tree_of(20)), int(tree_of(20).size[TreeSize.LABELS]) - 1)

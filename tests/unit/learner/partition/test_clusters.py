@@ -1,4 +1,4 @@
-"""The partition equals its twin: which trees, when tested, when switched, whatever labels come when."""
+"""The partition equals its plain twin: its trees, its tests and its switches, with known and with late labels."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.learner.partition.clusters import Partition, partition_due, partition_know, partition_learn_row
 from streamlearn.state.arrays import state_hash
 from tests.naive.learner.partition.clusters import Partition as NaivePartition
 from tests.unit.learner.partition.trees import assert_sound, nested
 
 
 def pairs_stream(seed: int, rows: int, labels: int, change: int) -> list[list[int]]:
-    """Pairs of labels that occur together; from row ``change`` on each with another partner."""
+    """Return rows of label pairs that occur together; from row ``change`` on each label has another partner."""
     rng = np.random.default_rng(seed)
     found = []
     for i in range(rows):
@@ -51,9 +51,9 @@ def test_partition_equals_twin(seed, labels, declared, alarm_rows):
             row = [label for label in row if label < 1 + labels * i // 600]
         learn(ours, row)
         theirs.learn(row)
-        assert due(ours.state) == (theirs.since >= theirs.period)
-        if due(ours.state) or i in alarm_rows:
-            forced = not due(ours.state)
+        assert partition_due(ours.state) == (theirs.since >= theirs.period)
+        if partition_due(ours.state) or i in alarm_rows:
+            forced = not partition_due(ours.state)
             event, expected = ours.run_test(forced), theirs.test(forced)
             assert (event is None) == (expected is None)
             if event is not None and expected is not None:
@@ -68,18 +68,18 @@ def test_partition_equals_twin(seed, labels, declared, alarm_rows):
     assert_sound(ours.state.tree)
 
 
-def test_a_change_of_correlations_is_followed():
+def test_a_change_of_correlations_switches_the_tree():
     partition = Partition(40)
     rows = pairs_stream(3, 4_000, 40, 2_000)
     switched = []
     for i, row in enumerate(rows):
         learn(partition, row)
-        if due(partition.state):
+        if partition_due(partition.state):
             event = partition.run_test()
             if event is not None and event.switched:
                 switched.append(i)
                 assert event.gain > 3 * event.standard_error > 0
-    assert any(i < 1_000 for i in switched), "the order of the slots says nothing about these pairs"
+    assert any(i < 1_000 for i in switched), "the first tree does not group these pairs"
     assert any(i >= 2_000 for i in switched)
     assert partition.switches == len(switched)
     assert partition.tests == 12 - 1
@@ -87,12 +87,12 @@ def test_a_change_of_correlations_is_followed():
     assert all(cluster_of[a] == cluster_of[39 - a] for a in range(20))
 
 
-def test_independent_labels_give_no_reason_to_switch():
+def test_independent_labels_never_switch_the_tree():
     rng = np.random.default_rng(11)
     partition = Partition(24)
     for _ in range(3_000):
         learn(partition, np.flatnonzero(rng.random(24) < 0.08).tolist())
-        if due(partition.state):
+        if partition_due(partition.state):
             partition.run_test()
     assert partition.tests == 9
     assert partition.switches == 0
@@ -103,17 +103,17 @@ def test_periods():
     ended = []
     for i in range(1, 2_101):
         learn(partition, [i % 4])
-        if due(partition.state):
+        if partition_due(partition.state):
             partition.run_test()
             ended.append(i)
     assert ended == [100, 200, 300, 400, 500, 1_000, 1_500, 2_000]
 
 
-def test_an_alarm_before_30_rows_does_nothing():
+def test_a_forced_test_before_30_rows_does_nothing():
     partition = Partition(4)
     for i in range(129):
         learn(partition, [i % 4])
-        if due(partition.state):
+        if partition_due(partition.state):
             assert partition.run_test() is None, "the first period has no candidate to test"
     before = state_hash(partition.arrays())
     assert partition.run_test(forced=True) is None
@@ -129,7 +129,7 @@ def test_no_labels_and_empty_sets():
     partition = Partition()
     for _ in range(600):
         learn(partition, [])
-        if due(partition.state):
+        if partition_due(partition.state):
             partition.run_test()
     assert partition.cluster_count == 0
     assert partition.cluster_of.tolist() == []
@@ -138,7 +138,7 @@ def test_no_labels_and_empty_sets():
     assert partition.cluster_count == 1
 
 
-def test_known_labels_are_in_the_tree_at_once():
+def test_known_labels_join_the_tree_at_once():
     partition = Partition(3)
     partition.grow(50)
     assert partition.known == 3
@@ -149,20 +149,20 @@ def test_known_labels_are_in_the_tree_at_once():
     assert partition.known == 17
 
 
-@pytest.mark.parametrize("room", [0, 7, 100])
-def test_capacity_is_never_state(room):
-    exact, roomy = Partition(5), Partition(5)
-    roomy.grow(5 + room)
+@pytest.mark.parametrize("spare", [0, 7, 100])
+def test_capacity_is_not_state(spare):
+    exact, larger = Partition(5), Partition(5)
+    larger.grow(5 + spare)
     for row in pairs_stream(2, 450, 20, 200):
         learn(exact, row)
-        learn(roomy, row)
-        if due(exact.state):
-            assert exact.run_test() == roomy.run_test()
-    assert state_hash(exact.arrays()) == state_hash(roomy.arrays())
+        learn(larger, row)
+        if partition_due(exact.state):
+            assert exact.run_test() == larger.run_test()
+    assert state_hash(exact.arrays()) == state_hash(larger.arrays())
 
 
 @pytest.mark.parametrize("stop", [0, 1, 150, 640])
-def test_resuming_equals_never_stopping(stop):
+def test_restoring_a_snapshot_changes_nothing(stop):
     rows = pairs_stream(5, 1_200, 30, 300)
     whole, resumed = Partition(), Partition()
     for i, row in enumerate(rows):
@@ -175,19 +175,19 @@ def test_resuming_equals_never_stopping(stop):
         if i == 700:
             whole.retire(3)
             resumed.retire(3)
-        if due(whole.state):
+        if partition_due(whole.state):
             assert whole.run_test() == resumed.run_test()
     assert state_hash(whole.arrays()) == state_hash(resumed.arrays())
     assert whole.cluster_of.tolist() == resumed.cluster_of.tolist()
 
 
-def test_a_retired_label_leaves_nothing_behind():
+def test_a_retired_label_leaves_no_trace():
     retired, never = Partition(20), Partition(20)
     rows = pairs_stream(8, 150, 20, 150)
     for row in rows:
         learn(retired, row)
         learn(never, [label for label in row if label != 7])
-        if due(retired.state):
+        if partition_due(retired.state):
             retired.run_test()
             never.run_test()
     retired.retire(7)
@@ -198,7 +198,7 @@ def test_a_retired_label_leaves_nothing_behind():
 
 
 @pytest.mark.parametrize("name", ["clock", "replay.members", "counts.increment", "tree.parent", "candidate.size"])
-def test_a_snapshot_that_does_not_fit_is_refused(name):
+def test_a_snapshot_that_does_not_fit_is_rejected(name):
     partition = Partition(20)
     for row in pairs_stream(1, 120, 20, 60):
         learn(partition, row)
@@ -210,7 +210,7 @@ def test_a_snapshot_that_does_not_fit_is_refused(name):
         Partition().load_arrays(arrays)
 
 
-def test_a_snapshot_whose_parts_disagree_is_refused():
+def test_a_snapshot_whose_parts_disagree_is_rejected():
     arrays = Partition(20).arrays()
     small = Partition(10).arrays()
     with pytest.raises(SnapshotError, match="20 labels"):
@@ -220,15 +220,15 @@ def test_a_snapshot_whose_parts_disagree_is_refused():
         Partition().load_arrays(arrays | strange)
 
 
-def test_too_many_labels_are_refused():
+def test_too_many_labels_are_rejected():
     with pytest.raises(UsageError, match=r"labels\.maximum"):
         Partition(maximum=5_000)
 
 
-def test_bytes_are_bounded():
+def test_size_in_bytes_is_bounded():
     partition = Partition(300, maximum=300)
     for row in pairs_stream(1, 3_000, 300, 60):
         learn(partition, row)
     state = partition.state
-    held = [*state.counts, *state.replay, *state.tree, state.cluster_of, state.clock]
+    held = [*state.counts, *state.recent_sets, *state.tree, state.cluster_of, state.clock]
     assert sum(array.nbytes for array in held) < Partition.bytes_bound(300)

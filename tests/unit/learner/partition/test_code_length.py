@@ -1,4 +1,4 @@
-"""Code lengths equal those of a twin whose counts are really decayed, and they are log probabilities."""
+"""Code lengths equal those of a plain twin that decays its counts, and they are log probabilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamlearn.learner.partition.cluster_tree import NODES
+from streamlearn.learner.partition.cluster_tree import TreeSize
 from streamlearn.learner.partition.code_length import (
     MAXIMUM_PATTERNS,
     RENORMALISE_ABOVE,
@@ -55,7 +55,7 @@ def test_compare_equals_twin(current, candidate, rows, split):
 
 
 @pytest.mark.parametrize("labels", [9, 16])
-def test_compare_equals_twin_when_patterns_are_forgotten(labels):
+def test_compare_equals_twin_when_patterns_are_replaced(labels):
     rng = np.random.default_rng(labels)
     rows = [sorted(rng.choice(labels, rng.integers(0, 5), replace=False).tolist()) for _ in range(1_500)]
     flat = tuple(range(labels))
@@ -73,7 +73,7 @@ def test_compare_equals_twin_when_patterns_are_forgotten(labels):
 def test_probabilities_of_all_label_sets_sum_to_one(shape, learnt):
     rng = np.random.default_rng(learnt)
     tree = build(shape)
-    states = fresh_states(int(tree.size[NODES]))
+    states = fresh_states(int(tree.size[TreeSize.NODES]))
     for _ in range(learnt):
         row = np.sort(rng.choice(8, rng.integers(0, 4), replace=False)).astype(np.int32)
         update_row(tree, states, activate_row(tree, states, row))
@@ -83,13 +83,13 @@ def test_probabilities_of_all_label_sets_sum_to_one(shape, learnt):
             active = activate_row(tree, states, np.array(row, np.int32))
             total += math.exp(log_probability_row(tree, states, active))
             states.mask[:] = 0
-    # The bounds on the children's rates take nothing away: they change Bernoulli parameters, not their sum.
+    # Clipping the rates of the children changes Bernoulli parameters, not the sum of the probabilities.
     assert total == pytest.approx(1.0, rel=1e-9)
 
 
 def test_renormalising_changes_nothing():
     tree = build(PAIRS)
-    plain, scaled = fresh_states(int(tree.size[NODES])), fresh_states(int(tree.size[NODES]))
+    plain, scaled = fresh_states(int(tree.size[TreeSize.NODES])), fresh_states(int(tree.size[TreeSize.NODES]))
     rng = np.random.default_rng(0)
     for i in range(300):
         row = np.sort(rng.choice(8, rng.integers(0, 4), replace=False)).astype(np.int32)

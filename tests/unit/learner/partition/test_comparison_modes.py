@@ -1,4 +1,4 @@
-"""Setting ``learner.partition``: what each mode makes of the clusters, for the partition and for whole models."""
+"""Setting ``learner.partition``: the clusters of each mode, in the partition and in whole models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.decode.tree_prior import Scale, TreePrior, tree_prior_learn_row, tree_prior_log_prior
 from streamlearn.learner.partition.cluster_tree import tree_cluster
-from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
+from streamlearn.learner.partition.clusters import Partition, partition_due, partition_know, partition_learn_row
 from streamlearn.learner.partition.comparison_modes import MODES, Mode
 from streamlearn.learner.partition.linkage import candidate_tree
 from streamlearn.model.stream_model import StreamModel
@@ -23,14 +23,14 @@ LABELS = 24
 
 
 def learnt(mode: Mode, rows: int = 700, seed: int = 0) -> Partition:
-    """Return a partition that has seen groups of three labels that go together."""
+    """Return a partition after rows in which groups of three labels occur together."""
     generator = np.random.default_rng(5)
     partition = Partition(LABELS, mode=mode, seed=seed)
     for _ in range(rows):
         group = generator.integers(0, LABELS // 3)
         members = np.flatnonzero((np.arange(LABELS) % (LABELS // 3) == group) & (generator.random(LABELS) < 0.9))
         partition_learn_row(partition.state, members.astype(np.int32))
-        if due(partition.state):
+        if partition_due(partition.state):
             partition.run_test()
     return partition
 
@@ -42,14 +42,14 @@ def groups_of(partition: Partition) -> list[set[int]]:
     return list(found.values())
 
 
-def test_whole_is_one_cluster_for_ever():
+def test_whole_stays_one_cluster():
     partition = learnt("whole")
     assert (partition.cluster_count, set(partition.cluster_of.tolist())) == (1, {0})
     assert (partition.tests, partition.switches) == (0, 0)
     assert Partition(mode="whole").cluster_count == 0
 
 
-def test_singletons_are_one_cluster_a_label_late_ones_too():
+def test_singletons_have_one_cluster_per_label_also_for_late_labels():
     partition = learnt("singletons")
     partition.grow(LABELS + 2)
     partition_know(partition.state, LABELS + 2)
@@ -58,7 +58,7 @@ def test_singletons_are_one_cluster_a_label_late_ones_too():
     assert (partition.tests, partition.switches) == (0, 0)
 
 
-def test_random_clusters_have_the_sizes_of_the_first_candidate_and_hang_on_the_seed_alone():
+def test_random_clusters_have_the_sizes_of_the_first_candidate_and_depend_on_the_seed():
     first, again, other = learnt("random", 100), learnt("random", 700), learnt("random", 700, seed=1)
     candidate = candidate_tree(first.state.counts, LABELS, LABELS)
     sizes = Counter(candidate.leaf_parent[:LABELS].tolist())
@@ -73,7 +73,7 @@ def test_random_clusters_have_the_sizes_of_the_first_candidate_and_hang_on_the_s
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_snapshot_comes_back_and_another_mode_refuses_it(mode):
+def test_a_snapshot_restores_in_its_mode_and_no_other(mode):
     partition = learnt(mode)
     arrays = {name: array.copy() for name, array in partition.arrays().items()}
     same = Partition(mode=mode)
@@ -84,12 +84,12 @@ def test_a_snapshot_comes_back_and_another_mode_refuses_it(mode):
         Partition(mode=other).load_arrays(arrays)
 
 
-def test_a_mode_that_does_not_exist_is_named():
-    with pytest.raises(UsageError, match="'pearson'"):
+def test_an_unknown_mode_is_rejected():
+    with pytest.raises(UsageError, match=r"'pearson'.*jaccard, whole, singletons, random"):
         Partition(mode="pearson")  # pyright: ignore[reportArgumentType]
 
 
-def test_singletons_decode_labels_that_always_go_together_as_independent():
+def test_singletons_decode_labels_that_always_occur_together_as_independent():
     prior = {}
     for mode in ("whole", "singletons"):
         partition, tree = Partition(2, mode=mode), TreePrior()
@@ -117,7 +117,7 @@ def rows_of(count: int) -> list[tuple[dict[str, float], list[str]]]:
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("mode", MODES)
-def test_every_mode_keeps_the_laws_of_a_model(preset, mode):
+def test_every_mode_gives_the_same_model_however_rows_are_batched(preset, mode):
     settings = Settings.model_validate(
         {"learner": {"preset": preset, "partition": mode}, "features": {"maximum": 32}, "labels": {"maximum": 24}}
     )
@@ -145,7 +145,7 @@ def test_every_mode_keeps_the_laws_of_a_model(preset, mode):
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
-def test_a_model_of_another_mode_refuses_the_snapshot(preset):
+def test_a_model_of_another_mode_rejects_the_snapshot(preset):
     def model(mode: str) -> StreamModel:
         return StreamModel(Settings.model_validate({"learner": {"preset": preset, "partition": mode}}))
 

@@ -53,7 +53,7 @@ def test_kernel_equals_twin(rows, renormalise_at):
 
 @settings(max_examples=40, deadline=None)
 @given(rows=rows_of_labels, split=st.integers(0, 40))
-def test_growth_mid_stream_equals_room_from_the_start(rows, split):
+def test_growth_equals_capacity_from_the_start(rows, split):
     first = [row for row in rows[:split] if all(label < 3 for label in row)]
     counts = PairCounts(3)
     learn(counts, first)
@@ -69,7 +69,7 @@ def test_growth_mid_stream_equals_room_from_the_start(rows, split):
 
 @settings(max_examples=40, deadline=None)
 @given(rows=rows_of_labels, slot=st.integers(0, LABELS - 1), later=rows_of_labels)
-def test_a_retired_label_is_as_if_it_had_never_been(rows, slot, later):
+def test_a_retired_label_counts_as_if_it_had_never_occurred(rows, slot, later):
     counts = PairCounts(LABELS)
     learn(counts, rows)
     counts.retire(slot)
@@ -77,7 +77,7 @@ def test_a_retired_label_is_as_if_it_had_never_been(rows, slot, later):
     assert_equal_to_naive(counts, [[label for label in row if label != slot] for row in rows] + later)
 
 
-def test_many_rows_across_renormalisations():
+def test_many_rows_with_renormalisations():
     counts = PairCounts(2)
     both = np.array([0, 1], np.int32)
     one = np.array([0], np.int32)
@@ -89,7 +89,7 @@ def test_many_rows_across_renormalisations():
     assert jaccard(counts.state, 0, 1) == pytest.approx(0.25, rel=1e-3)
 
 
-def test_state_without_spare_room_survives_its_arrays():
+def test_counts_equal_those_restored_from_their_arrays():
     counts = PairCounts(8)
     learn(counts, [[0, 2], [1], []])
     arrays = counts.arrays(3)
@@ -104,5 +104,5 @@ def test_state_without_spare_room_survives_its_arrays():
         PairCounts(3).load_arrays({**counts.arrays(3), "label_weight": np.zeros(2)})
 
 
-def test_bytes_are_bounded():
+def test_size_in_bytes():
     assert PairCounts.bytes_bound(50) == sum(array.nbytes for array in PairCounts(50).state)

@@ -1,4 +1,4 @@
-"""Trees of label clusters as nested tuples, the way the naive twins have them, and back."""
+"""Converts cluster trees to the nested tuples of the plain twins and back."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from streamlearn.learner.partition.cluster_tree import (
-    LABELS,
     MAXIMUM_CHILDREN,
-    NODES,
-    ROOT,
+    TreeSize,
     TreeState,
     empty_tree,
     tree_add_node,
@@ -19,8 +17,8 @@ from streamlearn.learner.partition.cluster_tree import (
 
 
 def nested(tree: TreeState, node: int | None = None) -> Any:
-    """Return a tree, or what is below one of its nodes, as nested tuples of labels."""
-    at = int(tree.size[ROOT]) if node is None else node
+    """Return a tree, or the subtree of one of its nodes, as nested tuples of labels."""
+    at = int(tree.size[TreeSize.ROOT]) if node is None else node
     children = tree.children[at, : tree.child_count[at]].tolist()
     return tuple(children) if tree.height[at] == 1 else tuple(nested(tree, child) for child in children)
 
@@ -31,7 +29,7 @@ def labels_below(item: Any) -> list[int]:
 
 
 def build(item: Any, capacity: int | None = None) -> TreeState:
-    """Return the tree of nested tuples in which all labels are equally deep."""
+    """Return the tree of nested tuples, in which all labels must be equally deep."""
     labels = len(labels_below(item))
     tree = empty_tree(labels if capacity is None else capacity)
     tree.size[:] = (labels, 0, 0)
@@ -44,24 +42,24 @@ def build(item: Any, capacity: int | None = None) -> TreeState:
             tree_attach(tree, node, child)
         return node, height
 
-    tree.size[ROOT] = add(item)[0]
+    tree.size[TreeSize.ROOT] = add(item)[0]
     return tree
 
 
 def assert_sound(tree: TreeState) -> None:
     """Check that every label is in the tree once, equally deep, and that parents and children agree."""
-    labels, nodes, root = (int(tree.size[i]) for i in (LABELS, NODES, ROOT))
+    labels, nodes, root = (int(tree.size[i]) for i in TreeSize)
     assert sorted(labels_below(nested(tree))) == list(range(labels))
     assert tree.parent[root] == -1
     for node in range(nodes):
         count = int(tree.child_count[node])
         assert (0 if node == root else 1) <= count <= MAXIMUM_CHILDREN
         children = tree.children[node, :count]
-        places = np.arange(count)
+        positions = np.arange(count)
         if tree.height[node] == 1:
             np.testing.assert_array_equal(tree.leaf_parent[children], node)
-            np.testing.assert_array_equal(tree.leaf_position[children], places)
+            np.testing.assert_array_equal(tree.leaf_position[children], positions)
         else:
             np.testing.assert_array_equal(tree.parent[children], node)
-            np.testing.assert_array_equal(tree.position[children], places)
+            np.testing.assert_array_equal(tree.position[children], positions)
             np.testing.assert_array_equal(tree.height[children], tree.height[node] - 1)
