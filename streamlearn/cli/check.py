@@ -16,10 +16,10 @@ def check(
     One line a fault, and exit status 2, if there is one. Looks at each broker's address, TLS, user and password; topics
     with their partitions and retention; what this user may do; clocks; the place for snapshots. Nothing is changed.
     """
-    from streamlearn.check.faults import faults_of
+    from streamlearn.check.faults import find_faults
     from streamlearn.settings.loading import load_settings
 
-    faults = faults_of(load_settings(config, overrides or ()).settings)
+    faults = find_faults(load_settings(config, overrides or ()).settings)
     for fault in faults:
         typer.echo(" ".join(fault.split()), err=True)
     if faults:

@@ -14,8 +14,8 @@ from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
 
 if TYPE_CHECKING:
-    from streamlearn.kafka.dead_letter_reader import DeadLetterReader, Wanted
-    from streamlearn.records.dead_letter import Letter
+    from streamlearn.kafka.dead_letter_reader import DeadLetterFilter, DeadLetterReader
+    from streamlearn.records.dead_letter import DeadLetterRecord
     from streamlearn.settings.settings import Settings
 
 app = typer.Typer(
@@ -190,10 +190,8 @@ def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
 
 
 def _reader(settings: Settings) -> DeadLetterReader:
-    from streamlearn.kafka.admin.reachability import check_admission
     from streamlearn.kafka.dead_letter_reader import DeadLetterReader
 
-    check_admission(settings)
     return DeadLetterReader(settings)
 
 
@@ -203,10 +201,10 @@ def _wanted(
     partitions: list[int] | None,
     since: str | None,
     until: str | None,
-) -> Wanted:
-    from streamlearn.kafka.dead_letter_reader import Wanted
+) -> DeadLetterFilter:
+    from streamlearn.kafka.dead_letter_reader import DeadLetterFilter
 
-    return Wanted(
+    return DeadLetterFilter(
         frozenset(reasons or ()),
         frozenset(topics or ()),
         frozenset(partitions or ()),
@@ -219,13 +217,13 @@ def _shown(data: bytes | None) -> str:
     return "none" if data is None else data.decode("utf-8", "backslashreplace")
 
 
-def _line(letter: Letter) -> str:
+def _line(letter: DeadLetterRecord) -> str:
     about = letter.about
     where = f"{about.topic}[{about.partition}]@{about.offset}"
     return f"{letter.name:<10} {time_of(letter.timestamp_ms)}  {about.reason:<17} {where}  {about.text}"
 
 
-def _json(letter: Letter, *, whole: bool) -> str:
+def _json(letter: DeadLetterRecord, *, whole: bool) -> str:
     import json
     from base64 import b64encode
 

@@ -8,7 +8,7 @@ import typer
 
 from streamlearn.cli.time_options import time_of
 from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
-from streamlearn.kafka.admin.reachability import check_admission
+from streamlearn.kafka.admin.reachability import check_handshake
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
@@ -26,7 +26,7 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
     StreamlearnError
         When it cannot be done; nothing was changed.
     """
-    check_admission(settings)
+    check_handshake(settings)
     store = SnapshotStore(settings.snapshot.location)
     # In scope ``partition`` the transactional id is the worker's, and so are its rights; in the group it is a member of
     # its own, so that it throws nobody out.

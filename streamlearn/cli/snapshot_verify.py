@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from streamlearn.engine.recovery.verify_snapshot import prove
 from streamlearn.errors import UsageError
-from streamlearn.kafka.admin.reachability import check_admission
+from streamlearn.kafka.admin.reachability import check_handshake
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
@@ -36,7 +36,7 @@ class Prover:
                 f"no snapshot {one or ''} at {self.store.location}: the one before it must lie there too; "
                 "`streamlearn snapshot list` shows which there are"
             )
-        check_admission(settings)
+        check_handshake(settings)
         self._source = KafkaSource(settings).observer()
 
     def proof(self, entry: SnapshotEntry) -> str:
