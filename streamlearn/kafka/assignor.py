@@ -1,7 +1,7 @@
 """Partition assignor that gives every partition to one member: the active worker of scope ``topic``.
 
 The member that holds the partitions keeps them, because moving a model costs a restore. When it joins, each member
-tells in its user data in which generation of the group it was last given partitions; the member with the latest one
+sends as user data the generation of the group in which it was last given partitions; the member with the latest one
 still holds them. When no member has one, as at the beginning or after the active worker left, the first by name is
 chosen, static members before others.
 """
@@ -56,5 +56,5 @@ class OneMemberAssignor(AbstractPartitionAssignor):
 
 
 def _parse_generation(user_data: bytes | None) -> int:
-    """Return the generation in which a member was last given partitions; -1 when it has none or does not tell."""
+    """Return the generation in which a member was last given partitions; -1 when it sends none."""
     return int(user_data) if user_data and user_data.isdigit() else -1

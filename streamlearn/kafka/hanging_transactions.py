@@ -176,7 +176,7 @@ class HangingTransactions:
     ) -> list[ClientPartition]:
         """Return the partitions in which a producer's transaction is open.
 
-        Where the brokers do not tell, these are all partitions, or none without ``include_unknown``.
+        Where the brokers do not report it, these are all partitions, or none without ``include_unknown``.
         """
         try:
             states = self._connected_admin().describe_producers(partitions)  # pyright: ignore[reportAttributeAccessIssue]

@@ -59,7 +59,7 @@ class KafkaSink:
         self._producer: KafkaProducer | None = None
         self._publisher: KafkaProducer | None = None
         self._partitions: dict[str, int] = {}
-        self._hanging: HangingTransactions | None = None
+        self._hanging_transactions: HangingTransactions | None = None
         # Whether the last transaction was committed, while it hangs; None when nothing hangs.
         self._last_committed: bool | None = None
         self._last_written: dict[ClientPartition, int] = {}
@@ -72,17 +72,17 @@ class KafkaSink:
     def open(self) -> None:
         options = connection_options(self._settings)
         group = self._settings.kafka.group_id
-        hanging = self._hanging = HangingTransactions(options, group)
+        hanging_transactions = self._hanging_transactions = HangingTransactions(options, group)
         topics = self._settings.topics
         written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         if self._last_committed is None:
-            self._last_committed = hanging.complete_before_takeover(self.transactional_id, written)
+            self._last_committed = hanging_transactions.complete_before_takeover(self.transactional_id, written)
         producer = KafkaProducer(**options, **PRODUCER_OPTIONS, transactional_id=self.transactional_id)
         try:
             client_internals.request_metadata(producer, written)
             producer.init_transactions()
             if self._last_committed is not None:
-                hanging.complete_after_takeover(producer, self._last_committed, written)
+                hanging_transactions.complete_after_takeover(producer, self._last_committed, written)
                 self._last_committed = None
             self._last_written, self._last_positions = {}, []
         except BaseException:
@@ -93,13 +93,15 @@ class KafkaSink:
     def commit(
         self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
     ) -> list[int]:
-        producer, hanging = self._producer, self._hanging
-        if producer is None or hanging is None:
+        producer, hanging_transactions = self._producer, self._hanging_transactions
+        if producer is None or hanging_transactions is None:
             raise RetryableError("the producer is not open")
         if token is None or token.generation_id < 0 or not token.member_id:
             raise OvertakenError(f"no valid group membership to commit with: {token}")
         # If the last transaction hung, it would get the outcome of this one.
-        hanging.wait_for_markers(client_internals.get_producer_id(producer), self._last_written, self._last_positions)
+        hanging_transactions.wait_for_markers(
+            client_internals.get_producer_id(producer), self._last_written, self._last_positions
+        )
         deadline = time.monotonic() + FLUSH_SECONDS
         producer.begin_transaction()
         futures = [
@@ -153,9 +155,9 @@ class KafkaSink:
         producer, self._producer = self._producer, None
         if producer is not None:
             _close(producer)
-        hanging, self._hanging = self._hanging, None
-        if hanging is not None:
-            hanging.close()
+        hanging_transactions, self._hanging_transactions = self._hanging_transactions, None
+        if hanging_transactions is not None:
+            hanging_transactions.close()
         publisher, self._publisher = self._publisher, None
         if publisher is not None:
             _close(publisher)

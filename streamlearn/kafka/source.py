@@ -180,8 +180,8 @@ class KafkaSource:
         self._adjust_fetch_wait(bool(polled))
         self._check_not_stalled(polled, limit)
         for partition, records in polled.items():
-            # Before the engine seeks, the client reads from the committed offset, and nobody has checked whether that
-            # lies on the log: its epoch may be that of records that have replaced others.
+            # Before the engine seeks, the client reads from the committed offset without a check whether that lies on
+            # the log: its epoch may be that of records that have replaced others.
             if partition not in self._unsought:
                 self._epochs.add_records(TopicPartition(*partition), records)
         return {

@@ -2,8 +2,8 @@
 
 A hanging transaction is one that its coordinator has completed but some partitions have not: their commit or abort
 markers were never written. The markers have to be written before a successor takes the transactional id over. From then
-on the coordinator no longer tells how the last transaction ended, and a second transaction that only repeats its
-outcome may itself be interrupted, which aborts what should have been committed.
+on the coordinator no longer reports the outcome of the last transaction, and a second transaction that only repeats
+that outcome may itself be interrupted, which aborts what should have been committed.
 
 ``WriteTxnMarkers`` is the request with which the coordinator itself writes markers. It needs ALTER on the cluster
 (Kafka 3.8 and newer) or CLUSTER_ACTION; finding what hangs in the group's offsets needs READ on the offsets topic.
@@ -86,8 +86,8 @@ def complete_hanging_transaction(
                 open_before = _find_open(admin, transaction.producer_id, partitions)
                 if not open_before:
                     return None
-                hanging = _confirm_hanging(admin, transactional_id, transaction, open_before, deadline)
-                _write_markers(admin, hanging, outcome)
+                states = _confirm_hanging(admin, transactional_id, transaction, open_before, deadline)
+                _write_markers(admin, states, outcome)
             except _NOT_PERMITTED:
                 return outcome
             except kafka_errors.BrokerResponseError as error:
@@ -154,9 +154,9 @@ def _find_open(
     }
 
 
-def _write_markers(admin: KafkaAdminClient, hanging: Mapping[ClientPartition, Any], committed: bool) -> None:
-    """Write commit or abort markers, as the coordinator does."""
-    responses = send_to_leaders(admin, hanging, lambda partitions: _build_request(hanging, partitions, committed))
+def _write_markers(admin: KafkaAdminClient, states: Mapping[ClientPartition, Any], committed: bool) -> None:
+    """Write commit or abort markers to the partitions of producer states, as the coordinator does."""
+    responses = send_to_leaders(admin, states, lambda partitions: _build_request(states, partitions, committed))
     for response in responses:
         for marker in response.markers:
             for topic in marker.topics:
@@ -166,19 +166,19 @@ def _write_markers(admin: KafkaAdminClient, hanging: Mapping[ClientPartition, An
 
 
 def _build_request(
-    hanging: Mapping[ClientPartition, Any], partitions: Collection[ClientPartition], committed: bool
+    states: Mapping[ClientPartition, Any], partitions: Collection[ClientPartition], committed: bool
 ) -> WriteTxnMarkersRequest:
     marker = WriteTxnMarkersRequest.WritableTxnMarker
     return WriteTxnMarkersRequest(
         markers=[
             marker(
-                producer_id=hanging[partition].producer_id,
-                producer_epoch=hanging[partition].producer_epoch,
+                producer_id=states[partition].producer_id,
+                producer_epoch=states[partition].producer_epoch,
                 transaction_result=committed,
                 topics=[
                     marker.WritableTxnMarkerTopic(name=partition.topic, partition_indexes=[partition.partition]),
                 ],
-                coordinator_epoch=max(0, hanging[partition].coordinator_epoch),
+                coordinator_epoch=max(0, states[partition].coordinator_epoch),
             )
             for partition in partitions
         ]

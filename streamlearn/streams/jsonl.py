@@ -53,7 +53,7 @@ class JsonLinesStream:
         number = 0
         try:
             with self._open() as file:
-                # No more of a line is read than a record may have.
+                # Read no more of a line than a record may have bytes.
                 while line := file.readline(self._limits.record_bytes + 2):
                     number += 1
                     if not line.isspace():

@@ -21,7 +21,7 @@ def find_clock_faults(settings: Settings, topics: dict[str, TopicDescription]) -
     """Return the inputs that hold records from the future, a sentence each.
 
     Ages, such as how long an instance waits for its labels, come from the records' timestamps, capped at this machine's
-    clock. Brokers before 3.0 do not tell the largest timestamp, so nothing is found there.
+    clock. Brokers before 3.0 do not report the largest timestamp, so nothing is found there.
     """
     inputs = [topic for topic in (settings.topics.instances, settings.topics.labels) if topic in topics]
     specs = {

@@ -1,4 +1,4 @@
-"""Checks whether the brokers can be reached as a worker reaches them, and tells why not."""
+"""Checks whether the brokers can be reached as a worker reaches them, and finds out why not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from streamlearn.settings.settings import Settings
 
 DEFAULT_PORT = 9092
 _CONNECTION_ERRORS = (BrokerHandshakeError, BrokerDisconnectedError, BrokerUnreachableError)
-"""The most telling first: a broker that refuses us tells more than an address at which nothing answers."""
+"""In the order of their use to the operator: a refusal says more than an address at which nothing answers."""
 
 Client = TypeVar("Client")
 

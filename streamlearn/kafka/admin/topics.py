@@ -37,7 +37,7 @@ class RequiredTopic(NamedTuple):
 
 
 class TopicDescription(NamedTuple):
-    """A topic as the brokers describe it; ``operations`` is None where they do not tell what this user may do."""
+    """A topic as the brokers describe it; ``operations`` is None where they do not report what this user may do."""
 
     partitions: int
     topic_id: str
@@ -104,7 +104,7 @@ class TopicAdmin:
     def describe_after_create(self, created: Collection[str]) -> dict[str, TopicDescription]:
         """Return the topics that exist; wait, for a bounded time, until those just created are among them.
 
-        The brokers learn of a topic one after the other, and any of them may answer.
+        A new topic reaches the brokers one after the other, and any of them may answer.
         """
         deadline = time.monotonic() + _CREATE_TIMEOUT_MS / 1000
         existing = self.describe()
@@ -170,7 +170,7 @@ class TopicAdmin:
         return problems
 
     def _find_partition_problems(self, existing: Mapping[str, TopicDescription]) -> list[str]:
-        # The brokers tell no partitions of a topic that this user may not describe.
+        # The brokers report no partitions of a topic that this user may not describe.
         existing = {name: topic for name, topic in existing.items() if topic.partitions}
         topics = self._settings.topics
         instances = existing.get(topics.instances)

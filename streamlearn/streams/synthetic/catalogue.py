@@ -1,4 +1,4 @@
-"""The generators by name."""
+"""Catalogue of the generators."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ streams* (Machine Learning 88, 2012), section 5.1. As there, a label set is buil
 conditional probabilities, and each attribute belongs to a combination of labels: it takes its value from a positive
 example of a binary generator where the row's labels contain the combination, else from a negative one. Conditional
 probabilities are kept as symmetric factors, and the probabilities that labels are drawn with are fitted so that every
-label is as frequent as its prior says, whatever the dependencies. The binary generator has Gaussians around random
+label is as frequent as its prior says, for any dependencies. The binary generator has Gaussians around random
 centres.
 """
 
