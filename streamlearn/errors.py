@@ -1,20 +1,26 @@
 """One tree of errors: a class says who acts, and carries what the handler needs.
 
     StreamlearnError
-    ├── UsageError          the caller: a wrong setting, argument, file or topic (exit status 2)
-    ├── RecordError         the engine: one record cannot be used and becomes a dead letter
-    ├── RetryableError      the engine: try again
-    ├── LearnerError        the evaluation: another library's learner failed, and has no result on the stream
-    └── StopError           the operator: the engine cannot go on (exit status 1)
+    ├── UsageError                    the caller: a wrong setting, argument, file or topic (exit status 2)
+    │   └── BrokerHandshakeError      kafka/admin/broker_connection.py
+    ├── RecordError                   the engine: one record cannot be used and becomes a dead letter
+    ├── RetryableError                the engine: try again
+    │   ├── BootstrapError            kafka/instance_producer.py
+    │   ├── BrokerDisconnectedError   kafka/admin/broker_connection.py
+    │   └── BrokerUnreachableError    kafka/admin/broker_connection.py
+    ├── LearnerError                  the evaluation: another library's learner failed, and has no result on the stream
+    └── StopError                     the operator: the engine cannot go on (exit status 1)
+        ├── CorruptInputError         source/base.py
         ├── JournalError
         ├── OffsetLostError
         ├── OvertakenError
         ├── SnapshotError
         │   └── OutOfReachError
         ├── TooManyBadRecordsError
-        └── TopicError
+        ├── TopicError
+        └── TruncatedInputError       source/base.py
 
-Every message says what is wrong, where, and what to do.
+A class with a path is defined there, all others here. Every message says what is wrong, where, and what to do.
 """
 
 from __future__ import annotations
@@ -54,7 +60,7 @@ class LearnerError(StreamlearnError):
 
 
 class StopError(StreamlearnError):
-    """The engine cannot go on without somebody's help; what was committed is kept."""
+    """The engine cannot go on until the operator acts; what was committed is kept."""
 
 
 class JournalError(StopError):
@@ -62,7 +68,7 @@ class JournalError(StopError):
 
 
 class OffsetLostError(StopError):
-    """The offsets to read from are no longer kept by the broker."""
+    """The broker no longer keeps the offsets to read from."""
 
 
 class OvertakenError(StopError):
@@ -70,11 +76,11 @@ class OvertakenError(StopError):
 
 
 class SnapshotError(StopError):
-    """A snapshot cannot be used: broken, foreign, or of a newer format."""
+    """A snapshot cannot be used: it is broken, belongs to another model, or has a newer format."""
 
 
 class OutOfReachError(SnapshotError):
-    """A point cannot be reached by applying the journal again: what it takes is gone, or of another release."""
+    """A point cannot be reached by replaying the journal: records are gone, or are of another release."""
 
 
 class TooManyBadRecordsError(StopError):

@@ -1,30 +1,30 @@
-"""Everything that would keep a worker from running, found without starting one."""
+"""Finds everything that would keep a worker from running, without starting one."""
 
 from __future__ import annotations
 
-from streamlearn.check.storage import storage_faults
+from streamlearn.check.storage import find_storage_faults
 from streamlearn.errors import StreamlearnError
-from streamlearn.kafka.admin.access import access_faults
-from streamlearn.kafka.admin.broker_clock import clock_faults
-from streamlearn.kafka.admin.reachability import connection_faults
-from streamlearn.kafka.admin.topics import startable
+from streamlearn.kafka.admin.access import find_access_faults
+from streamlearn.kafka.admin.broker_clock import find_clock_faults
+from streamlearn.kafka.admin.reachability import find_connection_faults
+from streamlearn.kafka.admin.topics import find_topic_faults
 from streamlearn.settings.settings import Settings
 
 
-def faults_of(settings: Settings) -> list[str]:
+def find_faults(settings: Settings) -> list[str]:
     """Return what is wrong, a sentence each, with what to do; empty when a worker could run.
 
-    Nothing is changed: no topic is made, no partition is taken, no transaction begins. What needs a broker is left out
-    when none can be reached.
+    Nothing is changed: no topic is created, no partition is taken, no transaction begins. What needs a broker is left
+    out when none can be reached.
     """
     faults = []
     try:
-        connections = connection_faults(settings)
-        faults.extend(connections)
-        if not connections:
-            topics, found = startable(settings)
-            faults.extend([*topics, *access_faults(settings), *clock_faults(settings, found)])
+        connection_faults = find_connection_faults(settings)
+        faults.extend(connection_faults)
+        if not connection_faults:
+            topic_faults, topics = find_topic_faults(settings)
+            faults.extend([*topic_faults, *find_access_faults(settings), *find_clock_faults(settings, topics)])
     except StreamlearnError as error:
         faults.append(str(error))
-    faults.extend(storage_faults(settings))
+    faults.extend(find_storage_faults(settings))
     return faults

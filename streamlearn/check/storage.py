@@ -1,4 +1,4 @@
-"""Whether snapshots can be written."""
+"""Checks that snapshots can be written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 
 
-def storage_faults(settings: Settings) -> list[str]:
+def find_storage_faults(settings: Settings) -> list[str]:
     """Return what is wrong with `snapshot.location`, a sentence each; a small file is written, read and removed."""
     try:
         SnapshotStore(settings.snapshot.location, settings.snapshot.keep).check()

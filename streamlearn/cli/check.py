@@ -17,10 +17,10 @@ def check(
     password; topics with their partitions and retention; the permissions of this user; clocks; the snapshot location.
     Nothing is changed.
     """
-    from streamlearn.check.faults import faults_of
+    from streamlearn.check.faults import find_faults
     from streamlearn.settings.loading import load_settings
 
-    faults = faults_of(load_settings(config, overrides or ()).settings)
+    faults = find_faults(load_settings(config, overrides or ()).settings)
     for fault in faults:
         typer.echo(" ".join(fault.split()), err=True)
     if faults:

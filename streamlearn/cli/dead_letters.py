@@ -14,8 +14,8 @@ from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
 
 if TYPE_CHECKING:
-    from streamlearn.kafka.dead_letter_reader import DeadLetterReader, Wanted
-    from streamlearn.records.dead_letter import Letter
+    from streamlearn.kafka.dead_letter_reader import DeadLetterFilter, DeadLetterReader
+    from streamlearn.records.dead_letter import DeadLetterRecord
     from streamlearn.settings.settings import Settings
 
 app = typer.Typer(
@@ -198,10 +198,8 @@ def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
 
 
 def _reader(settings: Settings) -> DeadLetterReader:
-    from streamlearn.kafka.admin.reachability import check_admission
     from streamlearn.kafka.dead_letter_reader import DeadLetterReader
 
-    check_admission(settings)
     return DeadLetterReader(settings)
 
 
@@ -211,10 +209,10 @@ def _filter(
     partitions: list[int] | None,
     since: str | None,
     until: str | None,
-) -> Wanted:
-    from streamlearn.kafka.dead_letter_reader import Wanted
+) -> DeadLetterFilter:
+    from streamlearn.kafka.dead_letter_reader import DeadLetterFilter
 
-    return Wanted(
+    return DeadLetterFilter(
         frozenset(reasons or ()),
         frozenset(topics or ()),
         frozenset(partitions or ()),
@@ -227,13 +225,13 @@ def _decode(data: bytes | None) -> str:
     return "none" if data is None else data.decode("utf-8", "backslashreplace")
 
 
-def _as_line(letter: Letter) -> str:
+def _as_line(letter: DeadLetterRecord) -> str:
     about = letter.about
     source = f"{about.topic}[{about.partition}]@{about.offset}"
     return f"{letter.name:<10} {format_time(letter.timestamp_ms)}  {about.reason:<17} {source}  {about.text}"
 
 
-def _as_json(letter: Letter, *, with_record: bool) -> str:
+def _as_json(letter: DeadLetterRecord, *, with_record: bool) -> str:
     """Return a letter as one line of JSON; ``with_record`` adds the original key, value and headers in base64."""
     import json
     from base64 import b64encode

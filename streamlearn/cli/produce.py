@@ -53,8 +53,8 @@ def produce(
     """Write the instances of a stream to a topic, keyed by id; a missing id becomes the row number, from 0."""
     from streamlearn.codec.decode import EVERY_FIELD
     from streamlearn.errors import UsageError
-    from streamlearn.kafka.admin.reachability import check_admission, no_broker
-    from streamlearn.kafka.instance_producer import NoBrokerError, send_stream
+    from streamlearn.kafka.admin.reachability import check_handshake, diagnose_connection
+    from streamlearn.kafka.instance_producer import BootstrapError, send_stream
     from streamlearn.settings.addresses import parse_broker_addresses
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import open_stream
@@ -69,7 +69,7 @@ def produce(
         overrides = [*(overrides or ()), f"kafka.bootstrap_servers={bootstrap}"]
     settings = load_settings(config, overrides or ()).settings
     opened = open_stream(stream, labels=labels, seed=seed, instances=limit, text_fields=EVERY_FIELD)
-    check_admission(settings)
+    check_handshake(settings)
     try:
         sent = send_stream(
             opened,
@@ -81,8 +81,8 @@ def produce(
             limit=limit,
             security=settings.kafka.security,
         )
-    except NoBrokerError as error:
-        raise no_broker(settings, advice) from error
+    except BootstrapError as error:
+        raise diagnose_connection(settings, advice) from error
     typer.echo(
         f"wrote {sent.instances:,} instances to {topic}"
         + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")

@@ -8,7 +8,7 @@ import typer
 
 from streamlearn.cli.time_options import format_time
 from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
-from streamlearn.kafka.admin.reachability import check_admission
+from streamlearn.kafka.admin.reachability import check_handshake
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
@@ -39,7 +39,7 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
     StreamlearnError
         When the rollback is not possible; nothing was changed.
     """
-    check_admission(settings)
+    check_handshake(settings)
     store = SnapshotStore(settings.snapshot.location)
     # A member name of its own keeps the command from replacing a live worker in the group. In scope ``partition`` the
     # command keeps the worker's transactional id, which also carries the worker's permissions.

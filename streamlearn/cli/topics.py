@@ -12,12 +12,12 @@ app = typer.Typer(name="topics", help="Create and check the topics that a config
 @app.command("create")
 def create(config: Config = None, overrides: Overrides = None) -> None:
     """Create the missing topics, with the partitions and retention that the settings ask for."""
-    from streamlearn.kafka.admin.topics import Topics
+    from streamlearn.kafka.admin.topics import TopicAdmin
     from streamlearn.settings.loading import load_settings
 
-    topics = Topics(load_settings(config, overrides or ()).settings)
+    topics = TopicAdmin(load_settings(config, overrides or ()).settings)
     try:
-        created = topics.create(topics.found())
+        created = topics.create(topics.describe())
     finally:
         topics.close()
     typer.echo(f"created: {', '.join(created)}" if created else "no topic is missing")
@@ -26,12 +26,12 @@ def create(config: Config = None, overrides: Overrides = None) -> None:
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
     """Check the topics; print one line per fault and exit with status 2 if there is any."""
-    from streamlearn.kafka.admin.topics import Topics
+    from streamlearn.kafka.admin.topics import TopicAdmin
     from streamlearn.settings.loading import load_settings
 
-    topics = Topics(load_settings(config, overrides or ()).settings)
+    topics = TopicAdmin(load_settings(config, overrides or ()).settings)
     try:
-        problems = topics.problems(topics.found())
+        problems = topics.find_problems(topics.describe())
     finally:
         topics.close()
     for problem in problems:

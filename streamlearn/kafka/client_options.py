@@ -1,4 +1,4 @@
-"""The options of the Kafka client that every connection shares."""
+"""Options of the Kafka client that every connection shares."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import ssl
 from collections.abc import Iterator
 from typing import Any
+
+from kafka.errors import KafkaError
 
 from streamlearn.errors import RetryableError
 from streamlearn.settings.addresses import parse_broker_addresses
@@ -16,7 +18,7 @@ from streamlearn.settings.settings import Settings
 
 
 def connection_options(settings: Settings) -> dict[str, Any]:
-    """Return the client's options for reaching the brokers.
+    """Return the client's options for connecting to the brokers.
 
     Raises
     ------
@@ -43,16 +45,16 @@ def security_options(security: SecuritySettings) -> dict[str, Any]:
     """
     options: dict[str, Any] = {"security_protocol": security.protocol.upper()}
     if security.tls:
-        options["ssl_context"] = tls_context(security)
+        options["ssl_context"] = create_tls_context(security)
     if security.sasl:
         options["sasl_mechanism"] = security.mechanism
         options["sasl_plain_username"] = security.user
-        options["sasl_plain_password"] = password_of(security)
+        options["sasl_plain_password"] = read_password(security)
     return options
 
 
-def password_of(security: SecuritySettings) -> Masked:
-    """Return the password of the user.
+def read_password(security: SecuritySettings) -> Masked:
+    """Return the user's password.
 
     Raises
     ------
@@ -62,8 +64,8 @@ def password_of(security: SecuritySettings) -> Masked:
     return read_secret(security.password, security.password_file, "kafka.security.password")
 
 
-def tls_context(security: SecuritySettings) -> ssl.SSLContext:
-    """Return what TLS connections to the brokers are made with: TLS 1.2 or newer, certificates checked.
+def create_tls_context(security: SecuritySettings) -> ssl.SSLContext:
+    """Return the context of TLS connections to the brokers: TLS 1.2 or newer, certificates checked.
 
     Raises
     ------
@@ -84,14 +86,12 @@ def tls_context(security: SecuritySettings) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def answered(settings: Settings, purpose: str) -> Iterator[None]:
-    """Let what the Kafka client raises be a `RetryableError` that says what for the brokers were asked."""
-    from kafka.errors import KafkaError
-
+def convert_client_errors(settings: Settings, purpose: str) -> Iterator[None]:
+    """Raise a `RetryableError` in place of any error of the Kafka client; it names what the brokers were asked for."""
     try:
         yield
     except KafkaError as error:
         raise RetryableError(
-            f"no broker of {settings.kafka.bootstrap_servers} answers for {purpose} ({error}): see what "
-            "`streamlearn check` says, then try again"
+            f"no broker of {settings.kafka.bootstrap_servers} answers for {purpose} ({error}): run `streamlearn check` "
+            "to see why, then try again"
         ) from error

@@ -1,9 +1,8 @@
-"""Options of every consumer of a worker, and a record as it gives it."""
+"""Options that every consumer of a worker shares, and conversion of what it returns."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 from typing import Any
 
 from kafka import errors as kafka_errors
@@ -11,16 +10,16 @@ from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.source.base import RawRecord, TopicPartition
 
-POLL_RECORDS = 5_000
-CALL_MS = 15_000
-LOOK_MS = 1_000
-UNASSIGNED = (kafka_errors.IllegalStateError, ValueError)
-"""What the client raises when asked about a partition that is not, or no longer, assigned."""
+MAX_POLL_RECORDS = 5_000
+CALL_TIMEOUT_MS = 15_000
+"""Longest wait for an answer that the worker needs to go on."""
+LOOKUP_TIMEOUT_MS = 1_000
+"""Longest wait for an answer that only a check needs."""
 FETCH_WAIT_MS = 50
-"""Longest wait of the brokers for records. They answer one question at a time: while labels are waited for, instances
-are not asked for."""
-DAMAGED = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
-"""What the client says of a batch that fails its checksum."""
+"""Longest wait of a broker for records. A broker answers one fetch of a consumer at a time: while it waits for labels,
+it returns no instances."""
+UNASSIGNED_ERRORS = (kafka_errors.IllegalStateError, ValueError)
+"""Errors of the client when it is asked about a partition that is not, or no longer, assigned."""
 READ_OPTIONS: dict[str, Any] = {
     "metrics_enabled": False,
     "enable_auto_commit": False,
@@ -33,20 +32,23 @@ READ_OPTIONS: dict[str, Any] = {
 }
 
 
-def raw_record(record: Any) -> RawRecord:
-    """Return a record of the client as one of ours."""
+def to_raw_record(record: Any) -> RawRecord:
+    """Convert a record of the client to ours."""
     return RawRecord(
         record.topic, record.partition, record.offset, record.timestamp, record.key, record.value, record.headers
     )
 
 
-def places(consumer: Any, partition: TopicPartition) -> tuple[int, int] | None:
-    """Return where a partition is read next, and where what is committed ends; None when nobody knows."""
+def fetch_position_and_end(consumer: Any, partition: TopicPartition) -> tuple[int, int] | None:
+    """Return the next offset to read of a partition and its last stable offset; None when one of them is unknown.
+
+    The leader is asked for the end only when the high watermark lies beyond the position.
+    """
     client = ClientPartition(*partition)
-    with contextlib.suppress(kafka_errors.KafkaError, KeyError, *UNASSIGNED):
-        highwater, position = consumer.highwater(client), consumer.position(client, timeout_ms=LOOK_MS)
+    with contextlib.suppress(kafka_errors.KafkaError, KeyError, *UNASSIGNED_ERRORS):
+        highwater, position = consumer.highwater(client), consumer.position(client, timeout_ms=LOOKUP_TIMEOUT_MS)
         if highwater is not None and position is not None:
             if position >= highwater:
                 return position, position
-            return position, consumer.end_offsets([client], timeout_ms=LOOK_MS)[client]
+            return position, consumer.end_offsets([client], timeout_ms=LOOKUP_TIMEOUT_MS)[client]
     return None

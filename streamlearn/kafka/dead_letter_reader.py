@@ -1,6 +1,4 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""Reading the dead-letter topic from its beginning, and the records that its letters point to."""
+"""Reads the dead-letter topic from its beginning, and the records that its letters point to."""
 
 from __future__ import annotations
 
@@ -14,11 +12,12 @@ from kafka.structs import TopicPartition as ClientPartition
 from pydantic import ValidationError
 
 from streamlearn.errors import RetryableError, UsageError
-from streamlearn.kafka.client_options import answered, connection_options
-from streamlearn.records.dead_letter import DeadLetter, Letter
+from streamlearn.kafka.admin.reachability import connect
+from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.records.dead_letter import DeadLetter, DeadLetterRecord
 from streamlearn.settings.settings import Settings
 
-SILENCE_SECONDS = 30.0
+MAX_SILENCE_SECONDS = 30.0
 _OPTIONS: dict[str, Any] = {
     "metrics_enabled": False,
     "enable_auto_commit": False,
@@ -29,9 +28,11 @@ _OPTIONS: dict[str, Any] = {
 }
 
 
-class Wanted(NamedTuple):
-    """Which letters: empty sets and None want all. ``topics`` and ``partitions`` are those of the originals, ``since``
-    (included) and ``until`` (excluded) milliseconds since the epoch at which letters were written.
+class DeadLetterFilter(NamedTuple):
+    """Selects dead letters; empty sets and None select all.
+
+    ``topics`` and ``partitions`` are those of the original records. ``since`` (included) and ``until`` (excluded) are
+    milliseconds since the epoch at which the letters were written.
     """
 
     reasons: frozenset[str] = frozenset()
@@ -40,8 +41,8 @@ class Wanted(NamedTuple):
     since: int | None = None
     until: int | None = None
 
-    def has(self, letter: Letter) -> bool:
-        """Return whether a letter is wanted."""
+    def matches(self, letter: DeadLetterRecord) -> bool:
+        """Return whether a letter is selected."""
         about = letter.about
         return (
             (not self.reasons or about.reason in self.reasons)
@@ -62,80 +63,94 @@ class DeadLetterReader:
 
     Raises
     ------
-    RetryableError
-        When no broker answers.
-    UsageError
-        When the topic does not exist.
+    RetryableError, UsageError
+        As `connect`; a `UsageError` also when the topic does not exist.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._topic = settings.topics.dead_letters
         self.foreign = 0
-        with answered(settings, self._topic):
-            self._consumer = KafkaConsumer(**connection_options(settings), **_OPTIONS)
-        if not self._consumer.partitions_for_topic(self._topic):
+        self._consumer = connect(settings, lambda: KafkaConsumer(**connection_options(settings), **_OPTIONS))
+        with convert_client_errors(settings, self._topic):
+            exists = bool(self._partitions())
+        if not exists:
             self._consumer.close()
             raise UsageError(
-                f"{self._topic} (topics.dead_letters) does not exist at {settings.kafka.bootstrap_servers}"
+                f"{self._topic} (topics.dead_letters) does not exist at {settings.kafka.bootstrap_servers}: correct "
+                "the setting, or create the topic with `streamlearn topics create`"
             )
 
     def close(self) -> None:
         """Disconnect."""
         self._consumer.close()
 
-    def read(self, wanted: Wanted) -> Iterator[Letter]:
-        """Yield the letters that are wanted, partition after partition; ``foreign`` counts records of others."""
+    def read(self, filter_: DeadLetterFilter) -> Iterator[DeadLetterRecord]:
+        """Yield the letters that match, partition after partition; count records of other programs in ``foreign``."""
         self.foreign = 0
-        with answered(self._settings, self._topic):
-            for number in sorted(self._consumer.partitions_for_topic(self._topic)):
-                for record in self._records(ClientPartition(self._topic, number), None):
-                    letter = _letter(record)
+        with convert_client_errors(self._settings, self._topic):
+            for number in sorted(self._partitions()):
+                for record in self._read_records(ClientPartition(self._topic, number), None):
+                    letter = _parse_letter(record)
                     if letter is None:
                         self.foreign += 1
-                    elif wanted.has(letter):
+                    elif filter_.matches(letter):
                         yield letter
 
-    def find(self, partition: int, offset: int) -> Letter:
-        """Return one letter; raises `UsageError` when there is none at this place."""
-        if partition in self._consumer.partitions_for_topic(self._topic):
-            for record in self._records(ClientPartition(self._topic, partition), offset):
-                letter = _letter(record)
-                if letter is not None:
-                    return letter
+    def find(self, partition: int, offset: int) -> DeadLetterRecord:
+        """Return the letter at an offset.
+
+        Raises
+        ------
+        UsageError
+            When there is none.
+        """
+        with convert_client_errors(self._settings, self._topic):
+            if partition in self._partitions():
+                for record in self._read_records(ClientPartition(self._topic, partition), offset):
+                    letter = _parse_letter(record)
+                    if letter is not None:
+                        return letter
         raise UsageError(
             f"{self._topic} has no dead letter {partition}@{offset}: `streamlearn dead-letters list` names them"
         )
 
-    def original(self, letter: Letter) -> Any | None:
-        """Return the record that a letter points to, with its ``key``, ``value`` and ``headers``; None when the log no
-        longer has it, or cannot read it."""
-        about = letter.about
-        try:
-            return next(iter(self._records(ClientPartition(about.topic, about.partition), about.offset)), None)
-        except (kafka_errors.CorruptRecordError, kafka_errors.UnknownTopicOrPartitionError):
-            return None
+    def original(self, letter: DeadLetterRecord) -> Any | None:
+        """Return the record that a letter points to, with its ``key``, ``value`` and ``headers``.
 
-    def _records(self, partition: ClientPartition, only: int | None) -> Iterator[Any]:
-        """Yield the records of a partition up to its end as of now, or the one at an offset if it is there."""
+        None when the log no longer has it, or cannot read it.
+        """
+        about = letter.about
+        partition = ClientPartition(about.topic, about.partition)
+        with convert_client_errors(self._settings, about.topic):
+            try:
+                return next(self._read_records(partition, about.offset), None)
+            except (kafka_errors.CorruptRecordError, kafka_errors.UnknownTopicOrPartitionError):
+                return None
+
+    def _partitions(self) -> set[int]:
+        return self._consumer.partitions_for_topic(self._topic) or set()
+
+    def _read_records(self, partition: ClientPartition, only: int | None) -> Iterator[Any]:
+        """Yield the records of a partition up to its current end, or the one at an offset if it exists."""
         consumer = self._consumer
         consumer.assign([partition])
-        first = consumer.beginning_offsets([partition])[partition]
+        start = consumer.beginning_offsets([partition])[partition]
         end = consumer.end_offsets([partition])[partition]
         if only is not None:
-            if not first <= only < end:
+            if not start <= only < end:
                 return
-            first, end = only, only + 1
-        consumer.seek(partition, first)
-        heard = time.monotonic()
+            start, end = only, only + 1
+        consumer.seek(partition, start)
+        last_record = time.monotonic()
         while (consumer.position(partition) or 0) < end:
             polled = consumer.poll(timeout_ms=200).get(partition, ())
             if polled:
-                heard = time.monotonic()
-            elif time.monotonic() - heard > SILENCE_SECONDS:
+                last_record = time.monotonic()
+            elif time.monotonic() - last_record > MAX_SILENCE_SECONDS:
                 raise RetryableError(
-                    f"{partition.topic}[{partition.partition}] gave nothing for {SILENCE_SECONDS:.0f} s at "
-                    f"{consumer.position(partition)}, though it goes up to {end}: check the brokers"
+                    f"{partition.topic}[{partition.partition}] returned nothing for {MAX_SILENCE_SECONDS:.0f} s at "
+                    f"offset {consumer.position(partition)}, although it goes up to {end}: check the brokers"
                 )
             for record in polled:
                 if record.offset >= end:
@@ -144,10 +159,12 @@ class DeadLetterReader:
                     yield record
 
 
-def _letter(record: Any) -> Letter | None:
-    """Return a record of the topic as a letter; None when another program wrote it."""
+def _parse_letter(record: Any) -> DeadLetterRecord | None:
+    """Return a record of the topic as a dead letter; None when another program wrote it."""
     try:
         about = DeadLetter.from_headers(record.headers)
     except ValidationError:
         return None
-    return Letter(record.partition, record.offset, record.timestamp, record.key, record.value, record.headers, about)
+    return DeadLetterRecord(
+        record.partition, record.offset, record.timestamp, record.key, record.value, record.headers, about
+    )

@@ -1,6 +1,4 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""Sending dead letters to the topics that they came from."""
+"""Sends dead letters again to the topics that they came from."""
 
 from __future__ import annotations
 
@@ -12,15 +10,24 @@ from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError
-from streamlearn.kafka.client_options import answered, connection_options
-from streamlearn.records.dead_letter import REPLAYED, Letter, original_headers
+from streamlearn.kafka.admin.reachability import connect
+from streamlearn.kafka.client_options import connection_options
+from streamlearn.records.dead_letter import REPLAYED, DeadLetterRecord, original_headers
 from streamlearn.settings.settings import Settings
 
 FLUSH_SECONDS = 30.0
+_OPTIONS: dict[str, Any] = {
+    "acks": "all",
+    "enable_idempotence": True,
+    "linger_ms": 5,
+    "max_block_ms": 10_000,
+    "max_request_size": 64 << 20,
+    "allow_auto_create_topics": False,
+}
 
 
 class DeadLetterReplayer:
-    """Sends records again; each gets a header that counts how often, so that a second round is seen.
+    """Sends records again; each gets a header that counts its replays, so that a second one can be recognized.
 
     Parameters
     ----------
@@ -29,48 +36,39 @@ class DeadLetterReplayer:
 
     Raises
     ------
-    RetryableError
-        When no broker answers.
+    RetryableError, UsageError
+        As `connect`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._sent: list[Any] = []
-        with answered(settings, "a replay"):
-            self._producer = KafkaProducer(
-                **connection_options(settings),
-                acks="all",
-                enable_idempotence=True,
-                linger_ms=5,
-                max_block_ms=10_000,
-                max_request_size=64 << 20,
-                allow_auto_create_topics=False,
-            )
+        self._producer = connect(settings, lambda: KafkaProducer(**connection_options(settings), **_OPTIONS))
 
     def send(
-        self, letter: Letter, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
+        self, letter: DeadLetterRecord, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
     ) -> None:
-        """Send a letter's record to the partition that it came from; headers of ours among ``headers`` are left out.
+        """Send a letter's record to the partition that it came from, without our own headers among ``headers``.
 
         Raises
         ------
         RetryableError
-            When the producer does not take it.
+            When the producer does not accept it.
         """
         about = letter.about
         if key is None and value is None:
             key = b""
         headers = [*original_headers(headers), (REPLAYED, str(about.replayed + 1).encode())]
         try:
-            sent = self._producer.send(about.topic, key=key, value=value, headers=headers, partition=about.partition)
+            future = self._producer.send(about.topic, key=key, value=value, headers=headers, partition=about.partition)
         except kafka_errors.KafkaError as error:
             raise RetryableError(
-                f"{letter.name} cannot be sent to {about.topic}[{about.partition}], "
-                f"after {len(self._sent)} others: {type(error).__name__}: {error}"
+                f"{letter.name} cannot be sent to {about.topic}[{about.partition}], after {len(self._sent)} others: "
+                f"{type(error).__name__}: {error}"
             ) from error
-        self._sent.append(sent)
+        self._sent.append(future)
 
     def finish(self) -> int:
-        """Wait until all are acknowledged, and return how many are.
+        """Wait until all records are acknowledged, and return their number.
 
         Raises
         ------
@@ -79,15 +77,15 @@ class DeadLetterReplayer:
         """
         with contextlib.suppress(kafka_errors.KafkaTimeoutError):
             self._producer.flush(timeout=FLUSH_SECONDS)
-        done = sum(future.is_done and not future.failed() for future in self._sent)
-        if done < len(self._sent):
+        acknowledged = sum(future.is_done and not future.failed() for future in self._sent)
+        if acknowledged < len(self._sent):
             error = next((future.exception for future in self._sent if future.is_done and future.failed()), None)
+            reason = f" ({type(error).__name__}: {error})" if error else ""
             raise RetryableError(
-                f"{done} of {len(self._sent)} records were acknowledged, the others not"
-                f"{f' ({type(error).__name__}: {error})' if error else ''}: check the brokers, and replay those that "
-                "are missing alone, or some are learnt twice"
+                f"only {acknowledged} of {len(self._sent)} records were acknowledged{reason}: check the brokers, then "
+                "replay only those that are missing, or the others are learnt twice"
             )
-        return done
+        return acknowledged
 
     def close(self) -> None:
         """Disconnect."""

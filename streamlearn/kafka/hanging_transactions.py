@@ -1,18 +1,18 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""Transactions whose end some partitions never learn, how to see one, and the transaction that ends it.
+"""Detects hanging transactions, and completes them.
 
-A transaction coordinator that ends a transaction sends a marker to each of its partitions. One that has no leader at
-that moment it takes for a deleted one, skips it, and notes the transaction as complete: so when the broker of the only
-replica stops or starts, markers can be lost for ever (seen on Kafka 4.3, while leaderships are given up and given
-back). What waits for such a marker hangs: committed offsets stay UNSTABLE_OFFSET_COMMIT, and no reader of committed
-records passes that point of an output. The next marker of the same producer ends what hangs, with the outcome that *it*
-carries: the abort of a transaction undoes what hangs of the committed one before.
+When a coordinator completes a transaction, it sends a commit or abort marker to each of the transaction's partitions. A
+partition without a leader at that moment it takes for a deleted one: it skips the partition and records the transaction
+as complete. So when the broker of the only replica stops or starts, markers can be lost for ever (seen on Kafka 4.3
+while leaderships were given up and given back). The transaction then hangs in that partition: committed offsets stay
+UNSTABLE_OFFSET_COMMIT, and no reader of committed records passes that offset of an output. The next marker of the same
+producer completes the hanging transaction, with the outcome that this marker carries: the abort of a transaction undoes
+what hangs of a committed one before it.
 
-Hence two rules. A transaction begins only when every marker of the one before was seen, so that what hangs is always of
-the last one. And a successor ends what hangs before it takes the transactional id over (`ending`). Where it may not, it
-asks how the last one ended, takes over, and then ends an empty transaction over all partitions in the same way: markers
-go to every partition that was added to a transaction, written to or not. Killed in between, it leaves nobody who knows.
+Two rules follow. First, a transaction begins only after every marker of the previous one was seen, so that only the
+last transaction can hang. Second, a successor completes the hanging transaction before it takes the transactional id
+over (`transaction_markers`). Where it lacks the permission to, it asks for the outcome of the last transaction, takes
+the id over, and then completes an empty transaction over all partitions with the same outcome: markers go to every
+partition that was added to a transaction, written to or not. If it is killed in between, the outcome is lost.
 """
 
 from __future__ import annotations
@@ -24,25 +24,26 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
-from kafka.structs import ConsumerGroupMetadata
+from kafka.structs import ConsumerGroupMetadata  # pyright: ignore[reportAttributeAccessIssue]
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import RetryableError
-from streamlearn.kafka.transaction_markers import end_before_takeover
+from streamlearn.kafka.client_internals import add_partition_to_transaction, get_producer_id
+from streamlearn.kafka.transaction_markers import complete_hanging_transaction
 
 MARKER_SECONDS = 8.0
-LOOK_SECONDS = 0.005
+RETRY_SECONDS = 0.005
 
 
-class Markers:
-    """Sees how transactions of one transactional id ended, and whether all their partitions know.
+class HangingTransactions:
+    """Detects and completes the hanging transactions of one transactional id.
 
     Parameters
     ----------
     options:
-        The client's options for reaching the brokers.
+        The client's options for connecting to the brokers.
     group:
-        The group whose offsets the transactions hold.
+        The group whose offsets the transactions commit.
     """
 
     def __init__(self, options: Mapping[str, Any], group: str) -> None:
@@ -50,16 +51,19 @@ class Markers:
         self._group = group
         self._consumer: KafkaConsumer | None = None
         self._admin: KafkaAdminClient | None = None
-        self._known: set[str] = set()
+        self._known_topics: set[str] = set()
 
-    def end_before_takeover(self, transactional_id: str, topics: Collection[str]) -> bool | None:
-        """End what hangs of the last transaction of an id; return its outcome where `end_like` has to do it.
+    def complete_before_takeover(self, transactional_id: str, topics: Collection[str]) -> bool | None:
+        """Complete the hanging transaction of an id before the id is taken over.
 
-        To be called before somebody takes the id over.
+        Returns
+        -------
+        bool | None
+            Whether the last transaction was committed, where `complete_after_takeover` has to complete it; else None.
         """
-        return end_before_takeover(self._asked, transactional_id, topics)
+        return complete_hanging_transaction(self._connected_admin(), transactional_id, topics)
 
-    def await_committed(
+    def wait_for_markers(
         self, producer_id: int, written: Mapping[ClientPartition, int], positions: Collection[ClientPartition]
     ) -> None:
         """Wait until readers of committed records see a transaction.
@@ -67,16 +71,16 @@ class Markers:
         Parameters
         ----------
         producer_id:
-            Who wrote it.
+            The transaction's producer.
         written:
-            Partitions and the offset of the last record in each.
+            The partitions that it wrote to, with the offset of the last record in each.
         positions:
-            Partitions whose offsets it committed.
+            The partitions whose offsets it committed.
 
         Raises
         ------
         RetryableError
-            When they do not within a bound: markers were lost, or the brokers are slow.
+            When they do not see it in time: markers were lost, or the brokers are slow.
         """
         if not written and not positions:
             return
@@ -91,64 +95,68 @@ class Markers:
                 retry_backoff_ms=5,
             )
         deadline = time.monotonic() + MARKER_SECONDS
-        limit = int(MARKER_SECONDS * 1000)
+        timeout_ms = int(MARKER_SECONDS * 1000)
         for position in list(positions)[:1]:
-            # One marker ends all offsets of a group.
-            self._consumer.committed(position, timeout_ms=limit)
-        for topic in {partition.topic for partition in written} - self._known:
-            # The client leaves partitions out of its answer while it knows the leaders of others only.
+            # One marker completes all offsets of a group, so one partition of them is enough.
+            self._consumer.committed(position, timeout_ms=timeout_ms)
+        for topic in {partition.topic for partition in written} - self._known_topics:
+            # While the client knows the leaders of some partitions only, it leaves the others out of its answer.
             self._consumer.partitions_for_topic(topic)
-            self._known.add(topic)
+            self._known_topics.add(topic)
         missing = list(written)
         while missing:
             try:
-                ends = self._consumer.end_offsets(missing, timeout_ms=limit)
+                ends = self._consumer.end_offsets(missing, timeout_ms=timeout_ms)  # pyright: ignore[reportCallIssue]
             except KeyError:
                 ends = {}
             missing = [partition for partition in missing if ends.get(partition, 0) <= written[partition]]
             if missing:
-                # Another producer's open transaction may hold readers back there.
-                missing = self._hanging(producer_id, missing)
+                # The open transaction of another producer may hold readers back there.
+                missing = self._find_open(producer_id, missing)
             if missing and time.monotonic() > deadline:
-                raise RetryableError(f"no end of the last transaction is seen in {_shown(missing)}")
+                raise RetryableError(
+                    f"the last transaction has no marker in {_format(missing)} after {MARKER_SECONDS:.0f} s: it hangs "
+                    "there, or the brokers are slow"
+                )
             if missing:
-                time.sleep(LOOK_SECONDS)
+                time.sleep(RETRY_SECONDS)
 
-    def end_like(self, producer: KafkaProducer, committed: bool, topics: Collection[str]) -> None:
-        """Send the markers of an outcome to every partition of topics and to the group's offsets.
+    def complete_after_takeover(self, producer: KafkaProducer, committed: bool, topics: Collection[str]) -> None:
+        """Complete the hanging transaction of an id after the id was taken over, by an empty transaction.
+
+        Its markers go to every partition of the topics and to the group's offsets.
 
         Parameters
         ----------
         producer:
-            It has taken over the transactional id, and has no transaction open.
+            It has taken the transactional id over, and has no transaction open.
         committed:
-            How the last transaction ended.
+            Whether the last transaction was committed.
         topics:
-            The topics to which the id writes.
+            The topics that are written to under the id.
 
         Raises
         ------
         RetryableError
-            When something hangs still.
+            When a transaction still hangs.
         """
-        manager = producer._transaction_manager
         partitions = [ClientPartition(topic, n) for topic in topics for n in sorted(producer.partitions_for(topic))]
         producer.begin_transaction()
         for partition in partitions:
-            manager.maybe_add_partition_to_transaction(partition)
+            add_partition_to_transaction(producer, partition)
         producer.send_offsets_to_transaction({}, ConsumerGroupMetadata(self._group))
         if committed:
             producer.commit_transaction()
         else:
             producer.abort_transaction()
         deadline = time.monotonic() + MARKER_SECONDS
-        while missing := self._hanging(manager.producer_id_and_epoch.producer_id, partitions, unknown=False):
+        while missing := self._find_open(get_producer_id(producer), partitions, include_unknown=False):
             if time.monotonic() > deadline:
-                raise RetryableError(f"a transaction hangs in {_shown(missing)}")
-            time.sleep(LOOK_SECONDS)
+                raise RetryableError(f"a transaction still hangs in {_format(missing)} after {MARKER_SECONDS:.0f} s")
+            time.sleep(RETRY_SECONDS)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
         with contextlib.suppress(kafka_errors.KafkaError):
@@ -158,20 +166,22 @@ class Markers:
             if admin is not None:
                 admin.close()
 
-    @property
-    def _asked(self) -> KafkaAdminClient:
+    def _connected_admin(self) -> KafkaAdminClient:
         if self._admin is None:
             self._admin = KafkaAdminClient(**self._options)
         return self._admin
 
-    def _hanging(
-        self, producer_id: int, partitions: Collection[ClientPartition], *, unknown: bool = True
+    def _find_open(
+        self, producer_id: int, partitions: Collection[ClientPartition], *, include_unknown: bool = True
     ) -> list[ClientPartition]:
-        """Return the partitions where a producer's transaction is open; all, if ``unknown``, where that is not told."""
+        """Return the partitions in which a producer's transaction is open.
+
+        Where the brokers do not report it, these are all partitions, or none without ``include_unknown``.
+        """
         try:
-            states = self._asked.describe_producers(partitions)
+            states = self._connected_admin().describe_producers(partitions)  # pyright: ignore[reportAttributeAccessIssue]
         except (kafka_errors.TopicAuthorizationFailedError, kafka_errors.IncompatibleBrokerVersion):
-            return list(partitions) if unknown else []
+            return list(partitions) if include_unknown else []
         return [
             partition
             for partition, state in states.items()
@@ -182,5 +192,5 @@ class Markers:
         ]
 
 
-def _shown(partitions: Collection[ClientPartition]) -> str:
+def _format(partitions: Collection[ClientPartition]) -> str:
     return ", ".join(f"{partition.topic}[{partition.partition}]" for partition in sorted(partitions))

@@ -1,6 +1,4 @@
-# pyright: reportCallIssue=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""Sending a stream to Kafka, as a producer of instances and labels would."""
+"""Sends a stream to Kafka, as a producer of instances and labels would."""
 
 from __future__ import annotations
 
@@ -20,15 +18,16 @@ from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.security import SecuritySettings
 from streamlearn.streams.base import Stream, StreamRow
 
-UNCHECKED_AT_MOST = 10_000
+MAX_UNCHECKED = 10_000
+"""Records whose acknowledgement has not been checked yet, at most."""
 
 
-class NoBrokerError(RetryableError):
-    """No broker could be reached."""
+class BootstrapError(RetryableError):
+    """The client could not connect to any broker."""
 
 
-class Sent(NamedTuple):
-    """How many records were acknowledged."""
+class SendResult(NamedTuple):
+    """Numbers of records that were acknowledged."""
 
     instances: int
     labels: int
@@ -42,9 +41,9 @@ class _Sender:
         self._futures: deque[Any] = deque()
         self._encode = msgspec.json.Encoder().encode
 
-    def send(self, topic: str, identity: str, record: dict[str, Any]) -> None:
-        self._futures.append(self._producer.send(topic, value=self._encode(record), key=identity.encode()))
-        while len(self._futures) > UNCHECKED_AT_MOST:
+    def send(self, topic: str, key: str, record: dict[str, Any]) -> None:
+        self._futures.append(self._producer.send(topic, value=self._encode(record), key=key.encode()))
+        while len(self._futures) > MAX_UNCHECKED:
             self._futures.popleft().get(timeout=30)
 
     def finish(self) -> None:
@@ -65,24 +64,25 @@ def send_stream(
     security: SecuritySettings | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
-) -> Sent:
+) -> SendResult:
     """Send rows in order, and return when all are acknowledged.
 
     Parameters
     ----------
     labels_topic:
-        Where truths go, ``label_delay`` instances after their own; without it they are inside the instances.
+        Topic of the truths, which are sent ``label_delay`` instances after their own; by default they are part of the
+        instances.
     rate:
-        Instances a second; None is as fast as it goes.
+        Instances per second; by default as many as possible.
     security:
-        TLS and SASL; None: neither.
+        TLS and SASL; by default neither.
 
     Raises
     ------
     UsageError
-        When ``bootstrap`` is no address, a topic does not exist, or a row does not fit the stream's features.
+        When ``bootstrap`` is no address, a topic does not exist, or a row does not match the stream's features.
     RetryableError
-        When the brokers cannot be reached or do not acknowledge.
+        When the brokers cannot be reached (`BootstrapError`) or do not acknowledge.
     """
     try:
         servers = parse_broker_addresses(bootstrap)
@@ -92,7 +92,7 @@ def send_stream(
         producer = KafkaProducer(
             **security_options(security or SecuritySettings()),
             bootstrap_servers=servers,
-            bootstrap_timeout_ms=5_000,
+            bootstrap_timeout_ms=5_000,  # pyright: ignore[reportCallIssue]
             max_block_ms=10_000,
             linger_ms=5,
             batch_size=256 << 10,
@@ -100,29 +100,31 @@ def send_stream(
             allow_auto_create_topics=False,
         )
     except kafka_errors.KafkaError as error:
-        raise NoBrokerError(f"no broker answers at {bootstrap}: {error}") from error
+        raise BootstrapError(f"no broker answers at {bootstrap}: {error}") from error
     try:
         for name in (topic, labels_topic):
-            if name is not None and not _exists(producer, name):
+            if name is not None and not _topic_exists(producer, name):
                 raise UsageError(
                     f"topic {name} does not exist at {bootstrap}: create it, as with "
                     f"`streamlearn topics create --set topics.instances={name}`"
                 )
-        return _send(stream, _Sender(producer), topic, labels_topic, label_delay, rate, limit, clock, sleep)
+        return _send_rows(stream, _Sender(producer), topic, labels_topic, label_delay, rate, limit, clock, sleep)
     except kafka_errors.KafkaError as error:
-        raise RetryableError(f"records were not acknowledged by {bootstrap}: {error}") from error
+        raise RetryableError(
+            f"records were not acknowledged by {bootstrap}: {error}; check the brokers, then send them again"
+        ) from error
     finally:
         producer.close(timeout=10)
 
 
-def _exists(producer: KafkaProducer, topic: str) -> bool:
+def _topic_exists(producer: KafkaProducer, topic: str) -> bool:
     try:
         return bool(producer.partitions_for(topic))
     except kafka_errors.KafkaError:
         return False
 
 
-def _send(
+def _send_rows(
     stream: Stream,
     sender: _Sender,
     topic: str,
@@ -132,42 +134,42 @@ def _send(
     limit: int | None,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
-) -> Sent:
-    waiting: deque[tuple[int, str, Any]] = deque()
-    begun = clock()
+) -> SendResult:
+    delayed: deque[tuple[int, str, Any]] = deque()
+    start = clock()
     instances = labels = 0
 
     def send_label() -> None:
-        _, identity, truth = waiting.popleft()
+        _, instance_id, truth = delayed.popleft()
         assert labels_topic is not None
-        sender.send(labels_topic, identity, {"id": identity, "y": truth})
+        sender.send(labels_topic, instance_id, {"id": instance_id, "y": truth})
 
     for row in itertools.islice(stream, limit):
         if rate is not None:
-            ahead = instances / rate - (clock() - begun)
+            ahead = instances / rate - (clock() - start)
             if ahead > 0:
                 sleep(ahead)
-        identity = row.id if row.id is not None else str(instances)
-        record: dict[str, Any] = {"id": identity, "x": _named(row, stream, instances)}
+        instance_id = row.id if row.id is not None else str(instances)
+        record: dict[str, Any] = {"id": instance_id, "x": _name_features(row, stream, instances)}
         if labels_topic is None:
             if row.y is not None:
                 record["y"] = row.y
         elif row.y is not None:
-            waiting.append((instances + label_delay, identity, row.y))
-        sender.send(topic, identity, record)
-        while waiting and waiting[0][0] <= instances:
+            delayed.append((instances + label_delay, instance_id, row.y))
+        sender.send(topic, instance_id, record)
+        while delayed and delayed[0][0] <= instances:
             send_label()
             labels += 1
         instances += 1
-    while waiting:
+    while delayed:
         send_label()
         labels += 1
     sender.finish()
-    return Sent(instances, labels)
+    return SendResult(instances, labels)
 
 
-def _named(row: StreamRow, stream: Stream, number: int) -> Any:
-    """Return the features by name where the stream names its columns."""
+def _name_features(row: StreamRow, stream: Stream, number: int) -> Any:
+    """Return a row's features by name when the stream names its columns, else as they are."""
     if isinstance(row.x, dict) or not stream.features:
         return row.x
     if len(row.x) != len(stream.features):

@@ -1,11 +1,12 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""Ending what hangs of the last transaction of an id before anybody takes the id over.
+"""Completes hanging transactions by writing their missing transaction markers.
 
-Once the id is taken over, its coordinator no longer says how the last transaction ended; and a transaction that ends
-like it may itself be cut off, which aborts what it should have committed. So where the brokers let us, the missing
-markers are written while the coordinator still knows: by the request with which it sends them itself, which needs ALTER
-on the cluster (Kafka 3.8 and newer) or CLUSTER_ACTION, and READ on the offsets topic to see what hangs there.
+A hanging transaction is one that its coordinator has completed but some partitions have not: their commit or abort
+markers were never written. The markers have to be written before a successor takes the transactional id over. From then
+on the coordinator no longer reports the outcome of the last transaction, and a second transaction that only repeats
+that outcome may itself be interrupted, which aborts what should have been committed.
+
+``WriteTxnMarkers`` is the request with which the coordinator itself writes markers. It needs ALTER on the cluster
+(Kafka 3.8 and newer) or CLUSTER_ACTION; finding what hangs in the group's offsets needs READ on the offsets topic.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from kafka import errors as kafka_errors
 from kafka.protocol.producer.transaction import WriteTxnMarkersRequest
 from kafka.structs import TopicPartition as ClientPartition
 
+from streamlearn.kafka.client_internals import send_to_leaders
+
 _logger = logging.getLogger(__name__)
 
 OFFSETS_TOPIC = "__consumer_offsets"
-ENDING_SECONDS = 8.0
-LOOK_SECONDS = 0.01
-_COORDINATOR_COMES = (
+COMPLETION_SECONDS = 8.0
+RETRY_SECONDS = 0.01
+_COORDINATOR_MOVING = (
     kafka_errors.CoordinatorNotAvailableError,
     kafka_errors.CoordinatorLoadInProgressError,
     kafka_errors.NotCoordinatorError,
 )
-_NOT_ALLOWED = (
+_NOT_PERMITTED = (
     kafka_errors.ClusterAuthorizationFailedError,
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.IncompatibleBrokerVersion,
@@ -42,111 +45,119 @@ _COMMITTED = {
     "PrepareAbort": False,
     "PrepareEpochFence": False,
     "CompleteAbort": False,
-    # Taking the id over aborts it.
+    # It is aborted when the id is taken over.
     "Ongoing": False,
 }
 _COMPLETE = ("CompleteCommit", "CompleteAbort")
 
 
-def end_before_takeover(admin: KafkaAdminClient, transactional_id: str, topics: Collection[str]) -> bool | None:
-    """End what hangs of an id's last transaction, in the way in which that one ended.
+def complete_hanging_transaction(
+    admin: KafkaAdminClient, transactional_id: str, topics: Collection[str]
+) -> bool | None:
+    """Write the missing markers of an id's last transaction, with the outcome of that transaction.
 
     Parameters
     ----------
     admin:
-        To ask and to write with.
+        Administrator of the brokers.
     transactional_id:
         Nobody has taken it over yet.
     topics:
-        The topics to which the id writes.
+        The topics that are written to under the id.
 
     Returns
     -------
     bool | None
         None when nothing hangs. Otherwise whether the last transaction was, or will be, committed: its markers are
-        still to be written, or not to be seen.
+        still being written, or this user may not see or write them.
     """
-    deadline = time.monotonic() + ENDING_SECONDS
+    deadline = time.monotonic() + COMPLETION_SECONDS
     while True:
-        told = _described(admin, transactional_id, deadline)
-        outcome = None if told is None else _COMMITTED.get(told.state.value)
-        if told is None or outcome is None or told.state.value == "Ongoing" or time.monotonic() > deadline:
+        transaction = _describe_transaction(admin, transactional_id, deadline)
+        if transaction is None:
+            return None
+        state = transaction.state.value
+        outcome = _COMMITTED.get(state)
+        if outcome is None or state == "Ongoing" or time.monotonic() > deadline:
             return outcome
-        if told.state.value in _COMPLETE:
+        if state in _COMPLETE:
             try:
-                first = _open(admin, told.producer_id, _partitions(admin, (*topics, OFFSETS_TOPIC)))
-                if not first:
+                partitions = _list_partitions(admin, (*topics, OFFSETS_TOPIC))
+                open_before = _find_open(admin, transaction.producer_id, partitions)
+                if not open_before:
                     return None
-                _write(admin, _still_open(admin, transactional_id, told, first, deadline), outcome)
-            except _NOT_ALLOWED:
+                states = _confirm_hanging(admin, transactional_id, transaction, open_before, deadline)
+                _write_markers(admin, states, outcome)
+            except _NOT_PERMITTED:
                 return outcome
             except kafka_errors.BrokerResponseError as error:
-                # A leader moves, or somebody took the id over: look again.
-                _logger.info("what hangs of %s is not ended yet: %s", transactional_id, error)
-        time.sleep(LOOK_SECONDS)
+                # A leader moves, or the id was taken over meanwhile: start over.
+                _logger.info("hanging transaction of %s not completed yet, trying again: %s", transactional_id, error)
+        time.sleep(RETRY_SECONDS)
 
 
-def _described(admin: KafkaAdminClient, transactional_id: str, deadline: float) -> Any:
+def _describe_transaction(admin: KafkaAdminClient, transactional_id: str, deadline: float) -> Any:
+    """Return the state of an id's last transaction; None when there is none, or the brokers are older than 3.0."""
     while True:
         try:
-            return admin.describe_transactions([transactional_id])[transactional_id]
+            return admin.describe_transactions([transactional_id])[transactional_id]  # pyright: ignore[reportAttributeAccessIssue]
         except (kafka_errors.TransactionalIdNotFoundError, kafka_errors.IncompatibleBrokerVersion):
-            # Brokers before 3.0 do not tell.
             return None
-        except _COORDINATOR_COMES:
+        except _COORDINATOR_MOVING:
             if time.monotonic() > deadline:
                 raise
-            time.sleep(LOOK_SECONDS)
+            time.sleep(RETRY_SECONDS)
 
 
-def _still_open(
-    admin: KafkaAdminClient, transactional_id: str, told: Any, first: Mapping[ClientPartition, Any], deadline: float
+def _confirm_hanging(
+    admin: KafkaAdminClient,
+    transactional_id: str,
+    transaction: Any,
+    open_before: Mapping[ClientPartition, Any],
+    deadline: float,
 ) -> dict[ClientPartition, Any]:
-    """Return where a transaction is open, from the same offset on, before and after the coordinator says that none is.
+    """Return where a transaction is open from the same offset on before and after the coordinator says that none is.
 
-    That cannot be one which somebody who holds the id has begun in between.
+    Such a transaction hangs; it cannot be one that a holder of the id has begun in between.
     """
-    again = _described(admin, transactional_id, deadline)
-    if again is None or (again.state, again.producer_epoch) != (told.state, told.producer_epoch):
+    now = _describe_transaction(admin, transactional_id, deadline)
+    if now is None or (now.state, now.producer_epoch) != (transaction.state, transaction.producer_epoch):
         return {}
     return {
         partition: state
-        for partition, state in _open(admin, told.producer_id, first).items()
-        if state.current_transaction_start_offset == first[partition].current_transaction_start_offset
+        for partition, state in _find_open(admin, transaction.producer_id, open_before).items()
+        if state.current_transaction_start_offset == open_before[partition].current_transaction_start_offset
     }
 
 
-def _partitions(admin: KafkaAdminClient, topics: Collection[str]) -> list[ClientPartition]:
-    found = []
+def _list_partitions(admin: KafkaAdminClient, topics: Collection[str]) -> list[ClientPartition]:
+    partitions = []
     for topic in admin.describe_topics(sorted(set(topics))):
         if topic["error_code"]:
             raise kafka_errors.for_code(topic["error_code"])(topic["name"])
-        found += [ClientPartition(topic["name"], partition["partition_index"]) for partition in topic["partitions"]]
-    return found
+        partitions += [
+            ClientPartition(topic["name"], partition["partition_index"]) for partition in topic["partitions"]
+        ]
+    return partitions
 
 
-def _open(
+def _find_open(
     admin: KafkaAdminClient, producer_id: int, partitions: Collection[ClientPartition]
 ) -> dict[ClientPartition, Any]:
+    """Return the partitions in which a producer's transaction is open, with the producer's state there."""
+    states = admin.describe_producers(partitions)  # pyright: ignore[reportAttributeAccessIssue]
     return {
         partition: active
-        for partition, state in admin.describe_producers(partitions).items()
+        for partition, state in states.items()
         for active in state.active_producers
         if active.producer_id == producer_id and active.current_transaction_start_offset >= 0
     }
 
 
-def _write(admin: KafkaAdminClient, hanging: Mapping[ClientPartition, Any], committed: bool) -> None:
-    """Write an outcome's markers, as the coordinator does."""
-
-    async def send() -> list[Any]:
-        leaders = await admin._async_get_leader_for_partitions(list(hanging))
-        return [
-            await admin._manager.send(_request(hanging, partitions, committed), node_id=leader)
-            for leader, partitions in leaders.items()
-        ]
-
-    for response in admin._manager.run(send):
+def _write_markers(admin: KafkaAdminClient, states: Mapping[ClientPartition, Any], committed: bool) -> None:
+    """Write commit or abort markers to the partitions of producer states, as the coordinator does."""
+    responses = send_to_leaders(admin, states, lambda partitions: _build_request(states, partitions, committed))
+    for response in responses:
         for marker in response.markers:
             for topic in marker.topics:
                 for partition in topic.partitions:
@@ -154,20 +165,20 @@ def _write(admin: KafkaAdminClient, hanging: Mapping[ClientPartition, Any], comm
                         raise kafka_errors.for_code(partition.error_code)(f"{topic.name}[{partition.partition_index}]")
 
 
-def _request(
-    hanging: Mapping[ClientPartition, Any], partitions: Collection[ClientPartition], committed: bool
+def _build_request(
+    states: Mapping[ClientPartition, Any], partitions: Collection[ClientPartition], committed: bool
 ) -> WriteTxnMarkersRequest:
     marker = WriteTxnMarkersRequest.WritableTxnMarker
     return WriteTxnMarkersRequest(
         markers=[
             marker(
-                producer_id=hanging[partition].producer_id,
-                producer_epoch=hanging[partition].producer_epoch,
+                producer_id=states[partition].producer_id,
+                producer_epoch=states[partition].producer_epoch,
                 transaction_result=committed,
                 topics=[
                     marker.WritableTxnMarkerTopic(name=partition.topic, partition_indexes=[partition.partition]),
                 ],
-                coordinator_epoch=max(0, hanging[partition].coordinator_epoch),
+                coordinator_epoch=max(0, states[partition].coordinator_epoch),
             )
             for partition in partitions
         ]

@@ -46,7 +46,7 @@ class DeadLetter(BaseModel):
         )
 
 
-class Letter(NamedTuple):
+class DeadLetterRecord(NamedTuple):
     """A record of the dead-letter topic with its parsed headers, ``about``; ``timestamp_ms`` is when it was refused."""
 
     partition: int

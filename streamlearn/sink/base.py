@@ -1,4 +1,4 @@
-"""What the engine needs of a sink: transactions that hold outputs and positions together."""
+"""Interface of sinks: transactions that write outputs and positions together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from streamlearn.source.base import Committed, TopicPartition
 
 
 class OutputRecord(NamedTuple):
-    """A record to write; it goes to ``partition`` modulo the topic's number of partitions."""
+    """A record to write, to ``partition`` modulo the topic's number of partitions."""
 
     topic: str
     partition: int
@@ -19,15 +19,15 @@ class OutputRecord(NamedTuple):
 
 
 class Sink(Protocol):
-    """Outputs to write. One thread uses it."""
+    """Outputs to write; used by one thread."""
 
     def open(self) -> None:
-        """Connect, settle what a predecessor of the same name left open, and fence it."""
+        """Connect, complete the open transaction of a predecessor of the same name, and fence it."""
         ...
 
     @property
     def is_open(self) -> bool:
-        """Whether `open` was called and `close` was not."""
+        """Whether the sink is open."""
         ...
 
     def commit(
@@ -35,17 +35,17 @@ class Sink(Protocol):
     ) -> list[int]:
         """Write records and positions in one transaction; return the offset of each record.
 
-        Any exception leaves the outcome unknown: the caller calls `close`, then `open`, which settles it, and reads the
-        committed positions.
+        After any exception the outcome is unknown. The caller calls `close`, then `open`, which settles it, and reads
+        the committed positions.
         """
         ...
 
     def publish(self, record: OutputRecord) -> None:
-        """Write a record outside transactions, without waiting; used for the metrics topic."""
+        """Write a record outside of transactions, without waiting; used for the metrics topic."""
         ...
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has."""
+        """Return the number of partitions of a topic."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A sink on a log in memory: a transaction is one call that cannot be half done."""
+"""A sink on a log in memory: a transaction is one call, which cannot fail halfway."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from streamlearn.source.memory_log import MemoryLog
 
 
 class MemorySink:
-    """Writes to a log.
+    """Writes to a memory log.
 
     Parameters
     ----------
     log:
         The log.
     group:
-        Name under which positions are committed.
+        Group under which positions are committed.
     """
 
     def __init__(self, log: MemoryLog, group: str) -> None:

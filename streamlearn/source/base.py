@@ -1,4 +1,4 @@
-"""What the engine needs of a source: records by partition, assignments, committed positions, and re-reading a range."""
+"""Interface of sources: records by partition, assignment changes, committed positions, and readers of a range."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class TopicPartition(NamedTuple):
 
 
 class RawRecord(NamedTuple):
-    """A record as it lies in the log; ``timestamp_ms`` is milliseconds since the epoch."""
+    """A record of the log, not decoded; ``timestamp_ms`` is milliseconds since the epoch."""
 
     topic: str
     partition: int
@@ -28,9 +28,9 @@ class RawRecord(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """A committed position: the next ``offset`` to read, and the engine's ``"<seq>:<chain>"``.
+    """A committed position: the next ``offset`` to read, and the engine's ``"<seq>:<chain>"`` as ``metadata``.
 
-    ``leader_epoch`` tells under which leader the log was written up to there; -1 where nobody knows.
+    ``leader_epoch`` is that of the record before the offset; -1 where it is unknown.
     """
 
     offset: int
@@ -39,14 +39,17 @@ class Committed(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """The first offset that a partition still has, and the one after its last committed record."""
+    """The first offset that a partition still has, and the offset after its last committed record."""
 
     start: int
     end: int
 
 
 class AssignmentChange(NamedTuple):
-    """Partitions were taken away or given; ``token`` is what a commit must show to prove that they are still owned."""
+    """Partitions were revoked or assigned.
+
+    A commit presents ``token`` to prove that the assigned partitions are still owned; it is opaque to the engine.
+    """
 
     kind: Literal["revoked", "assigned"]
     partitions: tuple[TopicPartition, ...]
@@ -54,13 +57,12 @@ class AssignmentChange(NamedTuple):
 
 
 class CorruptInputError(StopError):
-    """The record at ``offset`` of ``partition`` fails its checksum; the source must be sought before the next poll."""
+    """The record at ``offset`` of ``partition`` fails its checksum; seek past it before the next poll."""
 
     def __init__(self, partition: TopicPartition, offset: int, text: str) -> None:
         super().__init__(
-            f"{partition.topic}[{partition.partition}] cannot be read at offset {offset}: {text}. Restore "
-            "the partition "
-            "from another replica, or set engine.on_offset_lost to earliest or latest to go on behind the record"
+            f"{partition.topic}[{partition.partition}] cannot be read at offset {offset}: {text}. Restore the "
+            "partition from another replica, or set engine.on_offset_lost to earliest or latest to skip the record"
         )
         self.partition = partition
         self.offset = offset
@@ -68,24 +70,24 @@ class CorruptInputError(StopError):
 
 
 class TruncatedInputError(StopError):
-    """The log of ``partition`` was cut off at ``offset``, before the position; None where that is not known."""
+    """The log of ``partition`` was truncated at ``offset``, below the position; None where the offset is unknown."""
 
     def __init__(self, partition: TopicPartition, offset: int | None) -> None:
-        place = "before what was read" if offset is None else f"at {offset}"
+        where = "below the position that was read" if offset is None else f"at {offset}"
         super().__init__(
-            f"{partition.topic}[{partition.partition}] was cut off {place}: a broker that was not in sync became its "
-            "leader (unclean.leader.election.enable), and records that the model was given are gone. Send what is "
-            "missing again and begin a new model with another kafka.group_id"
+            f"{partition.topic}[{partition.partition}] was cut off {where}: a broker that was not in sync became its "
+            "leader (unclean.leader.election.enable), and records that the model has read are gone. Send the missing "
+            "records again and start a new model with another kafka.group_id"
         )
         self.partition = partition
         self.offset = offset
 
 
 class RangeReader(Protocol):
-    """Reads one partition's records again, in order."""
+    """Reads the records of one partition again, in order."""
 
     def read_to(self, end: int) -> list[RawRecord]:
-        """Return the records from where the last call ended up to ``end`` (excluded).
+        """Return the records from the end of the last call up to ``end`` (excluded).
 
         Raises
         ------
@@ -95,7 +97,7 @@ class RangeReader(Protocol):
         ...
 
     def follow(self, timeout_seconds: float) -> list[RawRecord]:
-        """Return committed records that follow where the last call ended; waits for the first one.
+        """Return committed records from the end of the last call on; wait for the first one.
 
         Raises
         ------
@@ -105,19 +107,19 @@ class RangeReader(Protocol):
         ...
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         ...
 
 
 class Source(Protocol):
-    """Instances and labels to read. One thread uses it."""
+    """Instances and labels to read; used by one thread."""
 
     def open(self) -> None:
         """Connect and ask for partitions."""
         ...
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
-        """Return records that follow each partition's position, at most ``limit``, and move the positions.
+        """Return records from each partition's position on, at most ``limit``, and advance the positions.
 
         Raises
         ------
@@ -126,25 +128,25 @@ class Source(Protocol):
         OffsetLostError
             When the log no longer has a partition's position.
         TruncatedInputError
-            When a partition's log was cut off before its position.
+            When a partition's log was truncated below its position.
         """
         ...
 
     def changes(self) -> list[AssignmentChange]:
-        """Return the changes of assignment since the last call, oldest first."""
+        """Return the assignment changes since the last call, oldest first."""
         ...
 
     def keep_alive(self) -> None:
-        """Show the group that this worker lives while it does not poll; every position must be set again afterwards."""
+        """Keep the group membership while the engine does not poll; seek every partition again afterwards."""
         ...
 
     def check_reachable(self) -> None:
-        """Ask a broker for anything; waits for a bounded time.
+        """Send a request to a broker, and wait for a bounded time.
 
         Raises
         ------
         RetryableError
-            When none answers.
+            When no broker answers.
         """
         ...
 
@@ -153,23 +155,23 @@ class Source(Protocol):
         ...
 
     def leader_epoch(self, partition: TopicPartition, offset: int) -> int:
-        """Return what to commit with a position as `Committed.leader_epoch`."""
+        """Return the `Committed.leader_epoch` of a position."""
         ...
 
     def at_end(self, partition: TopicPartition) -> bool:
         """Return whether every committed record of an owned partition has been polled."""
         ...
 
-    def behind(self, partition: TopicPartition, offset: int) -> int:
-        """Return how many offsets an owned partition has after one, as far as is known without asking."""
+    def lag(self, partition: TopicPartition, offset: int) -> int:
+        """Return how many offsets an owned partition has from ``offset`` on, as far as is known without a request."""
         ...
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has."""
+        """Return the number of partitions of a topic."""
         ...
 
     def topic_id(self, topic: str) -> str:
-        """Return what tells a topic from another of the same name, such as one that was recreated."""
+        """Return the id of a topic; a topic that is created again under the same name has another."""
         ...
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed | None]:
@@ -177,7 +179,7 @@ class Source(Protocol):
         ...
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
-        """Return what the log holds of each partition, committed records only."""
+        """Return the range of committed records that the log holds of each partition."""
         ...
 
     def reader(self, partition: TopicPartition, start: int) -> RangeReader:
@@ -185,13 +187,13 @@ class Source(Protocol):
         ...
 
     def members(self) -> list[str]:
-        """Return the names of the group's members, stand-bys too; needs no `open`."""
+        """Return the names of the group's members, including stand-bys; needs no `open`."""
         ...
 
     def observer(self) -> Source:
-        """Return a source for another thread that answers questions about the log, and is no member of the group."""
+        """Return a source for another thread, which reads the log and is not a member of the group."""
         ...
 
     def close(self, *, leave: bool) -> None:
-        """Disconnect; with ``leave`` also give up the place in the group at once."""
+        """Disconnect; with ``leave`` also leave the group at once."""
         ...

@@ -24,11 +24,11 @@ class _MemoryReader:
         return self.read_to(len(self._records))
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to close."""
 
 
 class MemorySource:
-    """Reads topics of a log.
+    """Reads topics of a memory log.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class MemorySource:
     topics:
         Topics to read.
     group:
-        Name under which positions are committed.
+        Group under which positions are committed.
     """
 
     def __init__(self, log: MemoryLog, topics: Sequence[str], group: str) -> None:
@@ -87,7 +87,7 @@ class MemorySource:
     def at_end(self, partition: TopicPartition) -> bool:
         return self._positions[partition] >= len(self._log.read(partition))
 
-    def behind(self, partition: TopicPartition, offset: int) -> int:
+    def lag(self, partition: TopicPartition, offset: int) -> int:
         return max(0, len(self._log.read(partition)) - offset)
 
     def partitions(self, topic: str) -> int:

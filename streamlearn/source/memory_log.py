@@ -1,7 +1,7 @@
 """A log in memory: topics, partitions, transactions and committed positions within one process.
 
-It is the transport of the demo and of embedded use. The memory source and sink of one log share it; any thread may
-append while an engine runs.
+It is the transport of the demo and of embedded use. A memory source and a memory sink share one log; any thread may
+append to it while an engine runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class MemoryLog:
     Parameters
     ----------
     topics:
-        Topic names and their partition counts; a topic that is written to first is made with one partition.
+        Topic names and their partition counts; any other topic is created with one partition on first use.
     """
 
     def __init__(self, topics: Mapping[str, int] | None = None) -> None:
@@ -32,20 +32,20 @@ class MemoryLog:
             self.create(topic, partitions)
 
     def create(self, topic: str, partitions: int = 1) -> None:
-        """Make a topic, or make it anew and empty."""
+        """Create a topic; one of that name is replaced by an empty one."""
         self._partitions[topic] = partitions
         self._ids[topic] = uuid.uuid4().hex
         for partition in range(partitions):
             self._records[TopicPartition(topic, partition)] = []
 
     def partitions(self, topic: str) -> int:
-        """Return how many partitions a topic has; it is made when it is not there."""
+        """Return the number of partitions of a topic; create it if it does not exist."""
         if topic not in self._partitions:
             self.create(topic)
         return self._partitions[topic]
 
     def topic_id(self, topic: str) -> str:
-        """Return the identity of a topic."""
+        """Return the id of a topic."""
         self.partitions(topic)
         return self._ids[topic]
 
@@ -68,7 +68,7 @@ class MemoryLog:
             return len(records) - 1
 
     def wait(self, timeout_seconds: float, ready: Callable[[], bool]) -> None:
-        """Wait until something appended makes ``ready`` true, or the time is over."""
+        """Wait until an append makes ``ready`` true, or the time is over."""
         with self._appended:
             self._appended.wait_for(ready, timeout_seconds)
 

@@ -1,4 +1,4 @@
-"""A line of an ARFF file's data to an instance and its truth."""
+"""Converts a data line of an ARFF file to an instance and its truth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MISSING = "?"
 
 
 class Attribute(NamedTuple):
-    """A declared attribute; ``values`` are those of a nominal one, else None."""
+    """A declared attribute; ``values`` are those of a nominal attribute, else None."""
 
     name: str
     values: tuple[str, ...] | None
@@ -27,29 +27,29 @@ class RowReader:
     Parameters
     ----------
     attributes:
-        In the order of the header.
-    label_places:
-        Which of them are labels, rising.
+        The attributes in the order of the header.
+    label_indices:
+        Indices of those that are labels, ascending.
     """
 
-    def __init__(self, attributes: Sequence[Attribute], label_places: Sequence[int]) -> None:
+    def __init__(self, attributes: Sequence[Attribute], label_indices: Sequence[int]) -> None:
         self._attributes = attributes
         self._names = [attribute.name for attribute in attributes]
-        self._label_places = list(label_places)
+        self._label_indices = list(label_indices)
         self._is_label = [False] * len(attributes)
-        for place in label_places:
-            self._is_label[place] = True
-        self._feature_places = [place for place, is_label in enumerate(self._is_label) if not is_label]
-        self._label_names = [self._names[place] for place in label_places]
+        for index in label_indices:
+            self._is_label[index] = True
+        self._feature_indices = [index for index, is_label in enumerate(self._is_label) if not is_label]
+        self._label_names = [self._names[index] for index in label_indices]
         self._is_numeric = [
             attribute.values is None and not is_label
             for attribute, is_label in zip(attributes, self._is_label, strict=True)
         ]
-        # A label {1,0} that a sparse row leaves out is set: it has its first value.
-        self._set_unless_given = {
-            place: values[0]
-            for place in label_places
-            if (values := attributes[place].values) and values[0].lower() in _TRUE
+        # A sparse row that leaves out a label {1,0} sets it: the label has its first value.
+        self._true_by_default = {
+            index: values[0]
+            for index in label_indices
+            if (values := attributes[index].values) and values[0].lower() in _TRUE
         }
 
     def read(self, text: str) -> StreamRow:
@@ -58,58 +58,59 @@ class RowReader:
         Raises
         ------
         ValueError
-            When the line does not fit the header; the message names the attribute and the offending text.
+            When the line does not match the header; the message names the attribute and the offending text.
         """
         if text.startswith("{"):
-            return self._sparse(text)
+            return self._read_sparse(text)
         fields = split_fields(text)
         if len(fields) != len(self._attributes):
             raise ValueError(f"{len(fields)} values for {len(self._attributes)} attributes")
-        return StreamRow(self._dense_features(fields), self._dense_truth(fields))
+        return StreamRow(self._read_dense_features(fields), self._read_dense_truth(fields))
 
-    def _dense_features(self, fields: list[str]) -> list[Value]:
+    def _read_dense_features(self, fields: list[str]) -> list[Value]:
         try:
             return [
-                float(fields[place]) if self._is_numeric[place] else self._nominal(place, fields[place])
-                for place in self._feature_places
+                float(fields[index]) if self._is_numeric[index] else self._parse_nominal(index, fields[index])
+                for index in self._feature_indices
             ]
         except ValueError:
-            return [self._value(place, fields[place]) for place in self._feature_places]
+            # A missing value, or an error that `_parse_value` explains.
+            return [self._parse_value(index, fields[index]) for index in self._feature_indices]
 
-    def _dense_truth(self, fields: list[str]) -> list[str] | dict[str, bool]:
-        given = [fields[place] for place in self._label_places]
-        if _ZEROS_AND_ONES.issuperset(given):
-            return [name for name, text in zip(self._label_names, given, strict=True) if text == "1"]
-        return self._truth(dict(zip(self._label_places, given, strict=True)))
+    def _read_dense_truth(self, fields: list[str]) -> list[str] | dict[str, bool]:
+        texts = [fields[index] for index in self._label_indices]
+        if _ZEROS_AND_ONES.issuperset(texts):
+            return [name for name, text in zip(self._label_names, texts, strict=True) if text == "1"]
+        return self._parse_truth(dict(zip(self._label_indices, texts, strict=True)))
 
-    def _sparse(self, text: str) -> StreamRow:
+    def _read_sparse(self, text: str) -> StreamRow:
         if not text.endswith("}"):
             raise ValueError("a sparse row is not closed by a brace")
         body = text[1:-1].strip()
         names, is_label, is_numeric = self._names, self._is_label, self._is_numeric
         count = len(names)
         x: dict[str, Value] = {}
-        given: dict[int, str] = {}
-        entries = self._entries(body)
-        for index, text_value in entries:
-            place = int(index) if index.isdecimal() else -1
-            if not 0 <= place < count:
-                raise ValueError(f"{index!r} is not an index of {count} attributes, counted from 0")
-            if is_label[place]:
-                given[place] = text_value
-            elif is_numeric[place]:
+        label_texts: dict[int, str] = {}
+        entries = self._split_entries(body)
+        for index_text, value_text in entries:
+            index = int(index_text) if index_text.isdecimal() else -1
+            if not 0 <= index < count:
+                raise ValueError(f"{index_text!r} is not an index of {count} attributes, counted from 0")
+            if is_label[index]:
+                label_texts[index] = value_text
+            elif is_numeric[index]:
                 try:
-                    x[names[place]] = float(text_value)
+                    x[names[index]] = float(value_text)
                 except ValueError:
-                    x[names[place]] = self._value(place, text_value)
+                    x[names[index]] = self._parse_value(index, value_text)
             else:
-                x[names[place]] = self._value(place, text_value)
-        if len(x) + len(given) != len(entries):
-            raise ValueError(f"an index stands twice in {text[:60]!r}")
-        return StreamRow(x, self._truth({**self._set_unless_given, **given}))
+                x[names[index]] = self._parse_value(index, value_text)
+        if len(x) + len(label_texts) != len(entries):
+            raise ValueError(f"an index occurs twice in {text[:60]!r}")
+        return StreamRow(x, self._parse_truth({**self._true_by_default, **label_texts}))
 
     @staticmethod
-    def _entries(body: str) -> Sequence[Sequence[str]]:
+    def _split_entries(body: str) -> Sequence[Sequence[str]]:
         if not body:
             return ()
         if "'" in body or '"' in body:
@@ -120,37 +121,37 @@ class RowReader:
                 return split_entries(body)
         return entries
 
-    def _truth(self, given: dict[int, str]) -> list[str] | dict[str, bool]:
-        """Return the labels that are set; when one is missing (``?``), what is known of all others."""
+    def _parse_truth(self, texts: dict[int, str]) -> list[str] | dict[str, bool]:
+        """Return the labels that are true; when a label is missing (``?``), the known values of all others."""
         names = self._names
-        if MISSING in given.values():
+        if MISSING in texts.values():
             return {
-                names[place]: self._is_true(place, given.get(place, "0"))
-                for place in self._label_places
-                if given.get(place) != MISSING
+                names[index]: self._parse_label(index, texts.get(index, "0"))
+                for index in self._label_indices
+                if texts.get(index) != MISSING
             }
-        return [names[place] for place in sorted(given) if self._is_true(place, given[place])]
+        return [names[index] for index in sorted(texts) if self._parse_label(index, texts[index])]
 
-    def _value(self, place: int, text: str) -> Value:
+    def _parse_value(self, index: int, text: str) -> Value:
         if text == MISSING:
             return None
-        if not self._is_numeric[place]:
-            return self._nominal(place, text)
+        if not self._is_numeric[index]:
+            return self._parse_nominal(index, text)
         try:
             return float(text)
         except ValueError:
-            raise ValueError(f"{text!r} is not a number, for attribute {self._names[place]!r}") from None
+            raise ValueError(f"{text!r} is not a number, for attribute {self._names[index]!r}") from None
 
-    def _nominal(self, place: int, text: str) -> str:
-        values = self._attributes[place].values
+    def _parse_nominal(self, index: int, text: str) -> str:
+        values = self._attributes[index].values
         if values is None or text not in values:
-            raise ValueError(f"{text!r} is not a value of attribute {self._names[place]!r}")
+            raise ValueError(f"{text!r} is not a value of attribute {self._names[index]!r}")
         return text
 
-    def _is_true(self, place: int, text: str) -> bool:
+    def _parse_label(self, index: int, text: str) -> bool:
         lowered = text.strip().lower()
         if lowered in _TRUE:
             return True
         if lowered in _FALSE:
             return False
-        raise ValueError(f"{text!r} is neither 0 nor 1, for label {self._names[place]!r}")
+        raise ValueError(f"{text!r} is neither 0 nor 1, for label {self._names[index]!r}")

@@ -1,4 +1,4 @@
-"""The words of ARFF: quotes, escapes, separators."""
+"""Lexical rules of ARFF: quotes, escapes, separators."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _ENTRY = re.compile(rf"""\s*(\S+)\s+(?:{_QUOTED}|((?!['"])[^,]*?))\s*(?:,|$)""")
 _ESCAPE = re.compile(r"\\(.)")
 
 
-def decoded(line: bytes) -> str:
-    """Return a line as text, without white space around it: UTF-8, or Latin-1 where it is not."""
+def decode_line(line: bytes) -> str:
+    """Return a line as text, without white space around it: as UTF-8, or as Latin-1 when it is not UTF-8."""
     try:
         return line.decode().strip()
     except UnicodeDecodeError:
         return line.decode("latin-1").strip()
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     """Return a quoted word without its backslashes."""
     return _ESCAPE.sub(r"\1", text) if "\\" in text else text
 
 
-def first_word(text: str) -> tuple[str, str]:
-    """Return the name that a declaration begins with, unquoted, and the rest.
+def split_name(text: str) -> tuple[str, str]:
+    """Return the name that a declaration starts with, unquoted, and the rest.
 
     Raises
     ------
@@ -34,8 +34,8 @@ def first_word(text: str) -> tuple[str, str]:
     """
     match = _NAME.match(text)
     if match is None:
-        raise ValueError(f"no name in {_shown(text)}")
-    return _word(match, 1), text[match.end() :]
+        raise ValueError(f"no name in {_shorten(text)}")
+    return _unquote(match, 1), text[match.end() :]
 
 
 def split_fields(text: str) -> list[str]:
@@ -53,15 +53,15 @@ def split_fields(text: str) -> list[str]:
     while True:
         match = _FIELD.match(text, position)
         if match is None:
-            raise ValueError(f"a quote is not closed, or text follows it, in {_shown(text[position:])}")
-        fields.append(_word(match, 1))
+            raise ValueError(f"a quote is not closed, or text follows it, in {_shorten(text[position:])}")
+        fields.append(_unquote(match, 1))
         position = match.end()
         if not match[0].rstrip().endswith(","):
             return fields
 
 
 def split_entries(text: str) -> list[tuple[str, str]]:
-    """Return the index and value pairs of a sparse row, without its braces; values are unquoted.
+    """Return the pairs of index and value of a sparse row without its braces; values are unquoted.
 
     Raises
     ------
@@ -73,17 +73,17 @@ def split_entries(text: str) -> list[tuple[str, str]]:
     while position < len(text):
         match = _ENTRY.match(text, position)
         if match is None:
-            raise ValueError(f"{_shown(text[position:])} is not an index and a value")
-        entries.append((match[1], _word(match, 2)))
+            raise ValueError(f"{_shorten(text[position:])} is not an index and a value")
+        entries.append((match[1], _unquote(match, 2)))
         position = match.end()
     return entries
 
 
-def _word(match: re.Match[str], group: int) -> str:
+def _unquote(match: re.Match[str], group: int) -> str:
     quoted = match[group] if match[group] is not None else match[group + 1]
-    return unescaped(quoted) if quoted is not None else match[group + 2]
+    return unescape(quoted) if quoted is not None else match[group + 2]
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     text = text.strip()
     return repr(text if len(text) <= 60 else text[:60] + "...")

@@ -1,4 +1,4 @@
-"""What a stream is: a name, what is known of it before the first row, and its rows."""
+"""Interface of streams: a name, what is declared before the first row, and the rows."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class StreamRow(NamedTuple):
 class Stream(Protocol):
     """Instances in order, read row by row.
 
-    ``features`` and ``labels`` are the declared names, empty where nothing is declared; ``columns`` is how many numbers
-    the declared features can become, one a feature and one a value of a nominal feature, 0 where nothing is declared.
+    ``features`` and ``labels`` are the declared names, empty where nothing is declared. ``columns`` is the number of
+    columns that the declared features can need: one per feature, and one per value of a nominal feature; 0 where
+    nothing is declared.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""Instance records, one JSON object a line: a file, a compressed file, or standard input."""
+"""Reads instances as JSON Lines, one object per line: a file, a compressed file, or standard input."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from streamlearn.streams.base import StreamRow
 
 
 class JsonLinesStream:
-    """The instances of a JSON Lines source; nothing is declared, labels join at first mention.
+    """The instances of a JSON Lines source; nothing is declared, labels join when they first occur.
 
     Parameters
     ----------
     path:
         ``.jsonl`` or ``.jsonl.gz``; ``-`` is standard input.
     limits:
-        What a record may ask for.
+        Limits of a record.
     text_fields:
-        Names whose texts may be of any length.
+        Names of features whose texts may have any length.
     """
 
     features: Sequence[str] = ()
@@ -53,7 +53,7 @@ class JsonLinesStream:
         number = 0
         try:
             with self._open() as file:
-                # A line is never read further than a record may be long.
+                # Read no more of a line than a record may have bytes.
                 while line := file.readline(self._limits.record_bytes + 2):
                     number += 1
                     if not line.isspace():

@@ -1,4 +1,4 @@
-"""From the text that names a stream to the stream."""
+"""Opens the stream that a specification names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def open_stream(
     instances: int | None = None,
     text_fields: Container[str] = (),
 ) -> Stream:
-    """Return the stream that a text names.
+    """Return the stream that a specification names.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ def open_stream(
     labels:
         Which attributes of an ARFF file are labels.
     seed, instances:
-        Of a generator.
+        Seed and number of rows of a generator.
     text_fields:
-        Names in JSON Lines whose texts may be of any length.
+        Names of features in JSON Lines whose texts may have any length.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def open_stream(
         from streamlearn.streams.jsonl import JsonLinesStream
 
         if spec != "-" and not Path(spec).exists():
-            raise UsageError(f"{spec}: no such file")
+            raise UsageError(f"{spec}: no such file; correct the path")
         return JsonLinesStream(spec, text_fields=text_fields)
     if spec.endswith((".arff", ".arff.gz")):
         from streamlearn.streams.arff import ArffStream

@@ -39,7 +39,7 @@ from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import Drift, GeneratedStream, generator
 from streamlearn.streams.synthetic.drifting import PERIOD, Drifting
-from streamlearn.streams.synthetic.meta_drift import MetaDrift, MetaLabelStream, MetaLabelTurnover, What
+from streamlearn.streams.synthetic.meta_drift import DriftTarget, MetaDrift, MetaLabelStream, MetaLabelTurnover
 from tests.benchmarks.figures import Better, Figure, add_history_option, keep
 
 BEFORE = 2_000
@@ -76,10 +76,10 @@ def cases(each: int) -> Iterator[Case]:
         # No multiple of a hundred, so that a detector that fires by the clock has no luck.
         period = BEFORE + 37 * (number + 1)
         seeds = itertools.count(100 * number)
-        for what in get_args(What):
+        for what in get_args(DriftTarget):
             for how in ("sudden", "gradual"):
                 drift = MetaDrift(what, how)
-                make = partial(MetaLabelStream, next(seeds), drift=drift, period=period, lasts=LASTS)
+                make = partial(MetaLabelStream, next(seeds), drift=drift, period=period, duration=LASTS)
                 yield _case(f"{what}, {how}", make, 1)
         back = MetaDrift("features", "recurring")
         yield _case("features, back again", partial(MetaLabelStream, next(seeds), drift=back, period=period), 2)

@@ -20,7 +20,7 @@ class Network:
         self._proxies = {worker: [Proxy(broker) for broker in brokers] for worker in workers}
         for proxies in self._proxies.values():
             for proxy in proxies:
-                proxy.stand_beside(proxies)
+                proxy.advertise(proxies)
 
     def bootstrap(self, worker: str) -> str:
         """Return where a worker finds the brokers."""
@@ -36,7 +36,7 @@ class Network:
 
     def mend(self, worker: str) -> None:
         for proxy in self._proxies[worker]:
-            proxy.mend()
+            proxy.restore()
 
     def close(self) -> None:
         for proxies in self._proxies.values():

@@ -1,4 +1,4 @@
-"""Brokers by the script that people use: one, or a cluster."""
+"""Starts brokers with the script that users run: one, or a cluster."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ import pytest
 from tests.environment import is_required
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "kafka" / "broker"
-PORTS_OF_A_NODE = 6
-BETWEEN_NODES = 10
+PORTS_PER_NODE = 6
+NODE_PORT_STEP = 10
 PORTS = (10_000, 32_000)
 
 
 def _free_port(nodes: int) -> int:
-    """Return a port from which every port that the script takes is free.
+    """Return a first port such that every port that the script uses is free.
 
-    It lies below those that the operating system gives to outgoing connections: one of these could take the port of a
-    broker that is away for a moment.
+    It lies below the ports that the operating system gives to outgoing connections, one of which could otherwise take
+    the port of a broker that is stopped for a moment.
     """
-    offsets = [BETWEEN_NODES * node + place for node in range(nodes) for place in range(PORTS_OF_A_NODE)]
+    offsets = [NODE_PORT_STEP * node + listener for node in range(nodes) for listener in range(PORTS_PER_NODE)]
     while True:
         port = random.randrange(*PORTS)
         with contextlib.ExitStack() as taken:
@@ -41,30 +41,30 @@ def _free_port(nodes: int) -> int:
 
 
 class Broker:
-    """The broker, or the cluster, of a test; its nodes may be stopped and started again, and keep their data.
+    """The broker, or the cluster, of a test; its nodes can be stopped and started again, and keep their data.
 
     Parameters
     ----------
     folder:
-        Where data and logs lie.
+        Folder of data and logs.
     nodes:
-        How many brokers there are; they are numbered from 1.
+        Number of brokers; they are numbered from 1.
     """
 
     def __init__(self, folder: Path, nodes: int = 1) -> None:
         self.folder = folder
         self.nodes = nodes
         self._port = _free_port(nodes)
-        self._where = ["--port", str(self._port), "--folder", str(folder), "--nodes", str(nodes)]
+        self._arguments = ["--port", str(self._port), "--folder", str(folder), "--nodes", str(nodes)]
 
     @property
     def address(self) -> str:
-        """The plain listener of every node, comma-separated."""
+        """The plain listeners of all nodes, comma-separated."""
         return ",".join(f"127.0.0.1:{self.port(node)}" for node in range(1, self.nodes + 1))
 
     def port(self, node: int = 1) -> int:
-        """Return the port of a node's plain listener; the next ones are the controller's and the secure ones."""
-        return self._port + BETWEEN_NODES * (node - 1)
+        """Return the port of a node's plain listener; the controller and the secure listeners have the next ones."""
+        return self._port + NODE_PORT_STEP * (node - 1)
 
     def start(self, *arguments: str, node: int | None = None) -> subprocess.CompletedProcess[str]:
         return self._call("start", *arguments, node=node)
@@ -78,16 +78,16 @@ class Broker:
         os.kill(int((folder / "broker.pid").read_text()), number)
 
     def pause(self, node: int = 1) -> None:
-        """Let a node hang: its connections stay open, and nothing is answered."""
+        """Freeze a node: its connections stay open, but it answers nothing."""
         self.signal(signal.SIGSTOP, node)
 
     def resume(self, node: int = 1) -> None:
-        """Let a node go on; nothing happens to one that has ended."""
+        """Let a frozen node continue; do nothing when it has ended."""
         with contextlib.suppress(ProcessLookupError, FileNotFoundError):
             self.signal(signal.SIGCONT, node)
 
     def kill(self, node: int = 1) -> None:
-        """End a node as a power cut would, but for what the operating system has not written yet."""
+        """End a node as a power cut would, except that what the operating system has buffered is not lost."""
         self.signal(signal.SIGKILL, node)
         while self._call("status", node=node).returncode == 0:
             pass
@@ -95,7 +95,7 @@ class Broker:
     def _call(self, action: str, *arguments: str, node: int | None = None) -> subprocess.CompletedProcess[str]:
         chosen = [] if node is None else ["--node", str(node)]
         return subprocess.run(
-            [SCRIPT, action, *self._where, *arguments, *chosen],
+            [SCRIPT, action, *self._arguments, *arguments, *chosen],
             capture_output=True,
             text=True,
             check=False,
@@ -103,15 +103,15 @@ class Broker:
         )
 
 
-def started(
+def start_brokers(
     folder: Path, *arguments: str, nodes: int = 1, prepare: Callable[[int], None] = lambda port: None
 ) -> Broker:
-    """Return brokers that answer; the test is skipped where what they need is missing, unless that is not allowed.
+    """Start brokers; skip the test where their requirements are missing, unless the environment forbids skipping.
 
     Parameters
     ----------
     prepare:
-        Told the first node's port before anything is started.
+        Called with the first node's port before anything is started.
     """
     missing = [name for name in ("java", "mvn", "openssl") if shutil.which(name) is None]
     required = is_required("STREAMLEARN_REQUIRE_BROKER")

@@ -1,4 +1,4 @@
-"""A service on several brokers: who leads what, and a worker stopped in mid-transaction."""
+"""A service on several brokers: finds and changes leaders, and freezes a worker during its transaction."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.service import Service
 T = TypeVar("T")
 _UNCLEAN = 1
 ANSWER_SECONDS = 40.0
-_PASSING = (
+_TRANSIENT_ERRORS = (
     kafka_errors.KafkaConnectionError,
     kafka_errors.KafkaTimeoutError,
     kafka_errors.CoordinatorNotAvailableError,
@@ -30,14 +30,14 @@ REPLICAS = ["topics.partitions=3", "topics.replication=3"]
 
 
 class Cluster:
-    """Asks the brokers of a cluster, whichever of them are there.
+    """Asks the brokers of a cluster, as long as one of them runs.
 
     Parameters
     ----------
     brokers:
         The cluster.
     service:
-        The service that lives on it.
+        The service that uses it.
     """
 
     def __init__(self, brokers: Broker, service: Service) -> None:
@@ -45,12 +45,12 @@ class Cluster:
         self._service = service
 
     def ask(self, question: Callable[[KafkaAdminClient], T]) -> T:
-        """Return an answer; while leaders and coordinators change, the question is put again."""
+        """Return the answer to a question; repeat it while leaders and coordinators change."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
                 return self._ask(question)
-            except _PASSING:
+            except _TRANSIENT_ERRORS:
                 if time.monotonic() > deadline:
                     raise
 
@@ -61,7 +61,7 @@ class Cluster:
         finally:
             admin.close()
 
-    def described(self, topic: str) -> list[dict[str, Any]]:
+    def describe(self, topic: str) -> list[dict[str, Any]]:
         """Return a topic's partitions in order."""
 
         def question(admin: KafkaAdminClient) -> list[dict[str, Any]]:
@@ -71,8 +71,8 @@ class Cluster:
         return self.ask(question)
 
     def leader(self, topic: str, partition: int = 0) -> int:
-        """Return the node that leads a partition; -1 when none does."""
-        return self.described(topic)[partition]["leader_id"]
+        """Return the node that leads a partition; -1 when there is no leader."""
+        return self.describe(topic)[partition]["leader_id"]
 
     def in_sync(self, *topics: str) -> bool:
         """Return whether every replica of topics is in sync."""
@@ -80,41 +80,41 @@ class Cluster:
             return all(
                 sorted(each["isr_nodes"]) == sorted(each["replica_nodes"]) and each["leader_id"] > 0
                 for topic in topics
-                for each in self.described(topic)
+                for each in self.describe(topic)
             )
         except kafka_errors.KafkaError:
             return False
 
     def restore(self, *topics: str) -> None:
-        """Start what does not run, and wait until topics are whole again."""
+        """Start the nodes that do not run, and wait until every replica of topics is in sync."""
         started = self.brokers.start()
         assert started.returncode == 0, started.stderr
         self._service.wait("all replicas to be in sync", lambda: self.in_sync(*topics), seconds=90)
 
     def coordinator(self, transactional_id: str) -> int:
-        """Return the node that looks after a transactional id."""
+        """Return the node that coordinates a transactional id."""
         return self.ask(lambda admin: admin.describe_transactions([transactional_id]))[transactional_id].coordinator_id
 
-    def elect_unclean(self, place: TopicPartition) -> None:
-        """Let a replica that is not in sync lead a partition."""
+    def elect_unclean(self, partition: TopicPartition) -> None:
+        """Make a replica that is not in sync the leader of a partition."""
 
         def elected() -> bool:
             try:
-                self.ask(lambda admin: admin.elect_leaders(_UNCLEAN, {place.topic: [place.partition]}))
+                self.ask(lambda admin: admin.elect_leaders(_UNCLEAN, {partition.topic: [partition.partition]}))
             except kafka_errors.ElectionNotNeededError:
                 return True
             except kafka_errors.KafkaError:
                 return False
-            return self.leader(place.topic, place.partition) > 0
+            return self.leader(partition.topic, partition.partition) > 0
 
         self._service.wait("an unclean leader", elected, seconds=60)
 
-    def stop_in_transaction(
+    def freeze_in_transaction(
         self, worker: subprocess.Popen[bytes], transactional_id: str, let_run: Callable[[], object]
     ) -> None:
-        """Stop a worker at a moment when its transaction is open; ``let_run`` takes the time between two attempts."""
+        """Stop a worker by SIGSTOP while its transaction is open; ``let_run`` takes the time between two attempts."""
 
-        def stopped() -> bool:
+        def is_frozen() -> bool:
             worker.send_signal(signal.SIGSTOP)
             state = self.ask(lambda admin: admin.describe_transactions([transactional_id]))[transactional_id].state
             if state.value == "Ongoing":
@@ -123,15 +123,15 @@ class Cluster:
             let_run()
             return False
 
-        self._service.wait("the worker to have a transaction open", stopped)
+        self._service.wait("the worker to have a transaction open", is_frozen)
 
 
-def append_alone(brokers: Broker, node: int, place: TopicPartition, values: list[bytes]) -> None:
-    """Write records to a partition by its leader's address, waiting for that one's acknowledgement only."""
+def append_to_leader(brokers: Broker, node: int, partition: TopicPartition, values: list[bytes]) -> None:
+    """Write records to a partition through its leader's address, and wait for the leader's acknowledgement only."""
     from kafka import KafkaProducer
 
     producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{brokers.port(node)}", acks=1, enable_idempotence=False)
-    futures = [producer.send(place.topic, value=value, partition=place.partition) for value in values]
+    futures = [producer.send(partition.topic, value=value, partition=partition.partition) for value in values]
     producer.flush(timeout=20)
     for future in futures:
         future.get(timeout=1)

@@ -1,4 +1,4 @@
-"""A real broker for the tests that need one: Apache Kafka, by the script that people use, one for each test run."""
+"""A real broker for the tests that need one: Apache Kafka, started once per test run by the script that users run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.workers import Workers
-from tests.integration.brokers import Broker, started
+from tests.integration.brokers import Broker, start_brokers
 from tests.integration.service import Service
 
 
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Start the broker."""
-    broker = started(tmp_path_factory.mktemp("broker"), "--secure")
+    broker = start_brokers(tmp_path_factory.mktemp("broker"), "--secure")
     yield broker
     broker.stop()
 
@@ -35,7 +35,7 @@ def broker(broker_process: Broker) -> str:
 
 @pytest.fixture
 def service(broker: str, tmp_path: Path) -> Iterator[Service]:
-    """A service with topics and a group of its own; its workers are killed at the end."""
+    """Create a service with its own topics and group; kill its workers at the end."""
     made = Service(broker, f"t{uuid.uuid4().hex[:8]}", tmp_path)
     yield made
     made.kill_all()
@@ -43,7 +43,7 @@ def service(broker: str, tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def workers(service: Service, tmp_path: Path) -> Iterator[Workers]:
-    """Workers that start at once, with everything loaded for the service's settings."""
+    """Create workers that start at once, with everything loaded for the service's settings."""
     made = Workers(service.settings(), tmp_path / "workers.log")
     yield made
     made.close()

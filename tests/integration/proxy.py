@@ -1,8 +1,8 @@
-"""A proxy before a broker that can be cut, go silent, or lose a chosen request or the answer to it.
+"""A proxy in front of a broker that can be cut, go silent, or lose a chosen request or the response to it.
 
-Every message is a length and a body; a request's body begins with the number of its kind (``api_key``), its version and
-a correlation id, an answer's with that id. The broker's address in answers becomes the proxy's, so that clients come
-back here.
+Every message is a length and a body. The body of a request begins with its ``api_key``, its version and a correlation
+id, that of a response with the correlation id. The proxy replaces the broker's address in responses by its own, so that
+clients connect to the proxy again.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ END_TRANSACTION = 26
 
 
 class Loss(NamedTuple):
-    """From the ``after``-th request of a kind on, the broker does not hear it, or the client does not hear the answer.
+    """From the ``after``-th request with an API key on, requests do not reach the broker, or answers not the client.
 
-    It ends when a request of the kind ``until`` comes.
+    It ends with the first request whose API key is ``until``.
     """
 
-    kind: int
+    api_key: int
     after: int
     what: Literal["request", "answer"]
     until: int
 
 
 class Proxy:
-    """Accepts clients on an address of its own and passes on what they and the broker say.
+    """Accepts clients on an address of its own, and forwards messages between them and the broker.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ class Proxy:
         self._listener = socket.create_server((host, 0))
         own = self._listener.getsockname()[1]
         self.address = f"{host}:{own}"
-        self._names = (host.encode() + struct.pack(">i", int(port)), host.encode() + struct.pack(">i", own))
-        self._renamed = [self._names]
+        self._addresses = (host.encode() + struct.pack(">i", int(port)), host.encode() + struct.pack(">i", own))
+        self._replacements = [self._addresses]
         self._lock = threading.Lock()
         self._loss: Loss | None = None
         self._counts: dict[int, int] = {}
@@ -55,39 +55,39 @@ class Proxy:
         self.lost = 0
         self._closed = False
         self._is_cut = False
-        self._passing = threading.Event()
-        self._passing.set()
+        self._forwarding = threading.Event()
+        self._forwarding.set()
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def lose(self, loss: Loss) -> None:
-        """Lose messages from here on."""
+        """Lose messages from now on."""
         with self._lock:
             self._loss = loss
             self._counts.clear()
             self.lost = 0
 
-    def stand_beside(self, others: Sequence[Proxy]) -> None:
-        """Let clients find the other brokers of a cluster behind their proxies."""
-        self._renamed = [each._names for each in others]
+    def advertise(self, proxies: Sequence[Proxy]) -> None:
+        """Replace the addresses of all brokers of a cluster by those of their proxies."""
+        self._replacements = [proxy._addresses for proxy in proxies]
 
     def cut(self) -> None:
-        """Reset every connection, and every new one, until `mend`."""
+        """Reset every connection, and every new one, until `restore`."""
         self._is_cut = True
         self._end_connections()
 
     def silence(self) -> None:
-        """Keep connections open and pass nothing on until `mend`."""
-        self._passing.clear()
+        """Keep connections open but forward nothing until `restore`."""
+        self._forwarding.clear()
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """End a cut or a silence."""
         self._is_cut = False
-        self._passing.set()
+        self._forwarding.set()
 
     def close(self) -> None:
-        """Cut every connection and accept none."""
+        """Reset every connection and accept no more."""
         self._closed = True
-        self._passing.set()
+        self._forwarding.set()
         _end(self._listener)
         self._end_connections()
 
@@ -114,43 +114,44 @@ class Proxy:
             broker.settimeout(None)
             with self._lock:
                 self._open |= {client, broker}
-            unheard: set[int] = set()
+            lost_responses: set[int] = set()
 
-            def heard(body: bytes, unheard: set[int] = unheard) -> bytes | None:
-                return self._request(body, unheard)
+            def convert_request(body: bytes, lost_responses: set[int] = lost_responses) -> bytes | None:
+                return self._convert_request(body, lost_responses)
 
-            def answered(body: bytes, unheard: set[int] = unheard) -> bytes | None:
-                (correlation,) = struct.unpack_from(">i", body)
-                if correlation in unheard:
+            def convert_response(body: bytes, lost_responses: set[int] = lost_responses) -> bytes | None:
+                (correlation_id,) = struct.unpack_from(">i", body)
+                if correlation_id in lost_responses:
                     return None
-                for theirs, ours in self._renamed:
+                for theirs, ours in self._replacements:
                     body = body.replace(theirs, ours)
                 return body
 
-            for source, target, change in ((client, broker, heard), (broker, client, answered)):
-                threading.Thread(target=self._pass, args=(source, target, change), daemon=True).start()
+            for source, target, convert in ((client, broker, convert_request), (broker, client, convert_response)):
+                threading.Thread(target=self._forward, args=(source, target, convert), daemon=True).start()
 
-    def _request(self, body: bytes, unheard: set[int]) -> bytes | None:
-        kind, _, correlation = struct.unpack_from(">hhi", body)
+    def _convert_request(self, body: bytes, lost_responses: set[int]) -> bytes | None:
+        """Return a request, or None when it is lost; note when its response is to be lost."""
+        api_key, _, correlation_id = struct.unpack_from(">hhi", body)
         with self._lock:
             loss = self._loss
             if loss is None:
                 return body
-            self._counts[kind] = self._counts.get(kind, 0) + 1
-            if kind == loss.until and self.lost:
+            self._counts[api_key] = self._counts.get(api_key, 0) + 1
+            if api_key == loss.until and self.lost:
                 self._loss = None
-            elif kind == loss.kind and self._counts[kind] >= loss.after:
+            elif api_key == loss.api_key and self._counts[api_key] >= loss.after:
                 self.lost += 1
                 if loss.what == "request":
                     return None
-                unheard.add(correlation)
+                lost_responses.add(correlation_id)
         return body
 
-    def _pass(self, source: socket.socket, target: socket.socket, change: Callable[[bytes], bytes | None]) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, convert: Callable[[bytes], bytes | None]) -> None:
         with contextlib.suppress(OSError), source.makefile("rb") as stream:
             while len(size := stream.read(4)) == 4:
-                body = change(stream.read(*struct.unpack(">i", size)))
-                self._passing.wait()
+                body = convert(stream.read(*struct.unpack(">i", size)))
+                self._forwarding.wait()
                 if body is not None:
                     target.sendall(size + body)
         for each in (source, target):

@@ -1,4 +1,4 @@
-"""The command line as a user runs it against a broker, and an independent reader of what comes out."""
+"""The command line as a user runs it against a broker, and independent readers of its output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_lette
 
 
 class Follower:
-    """Counts the committed records of a topic as they come; cheap enough to hit a worker in mid-stream."""
+    """Counts the committed records of a topic as they come; cheap enough to catch a worker in mid-stream."""
 
     def __init__(self, broker: str, topic: str) -> None:
         self._consumer = KafkaConsumer(
@@ -38,7 +38,7 @@ class Follower:
         self._count = 0
 
     def count(self) -> int:
-        """Return how many have come so far."""
+        """Return the number of records so far."""
         while polled := self._consumer.poll(timeout_ms=20):
             self._count += sum(len(records) for records in polled.values())
         return self._count
@@ -48,16 +48,16 @@ class Follower:
 
 
 class Service:
-    """Topics, a group and workers of one test.
+    """The topics, the group and the workers of one test.
 
     Parameters
     ----------
     broker:
-        Its address.
+        Address of the broker.
     name:
-        Prefix of every topic, and the group.
+        Prefix of every topic, and name of the group.
     folder:
-        For snapshots and logs.
+        Folder of snapshots and logs.
     """
 
     def __init__(self, broker: str, name: str, folder: Path) -> None:
@@ -88,7 +88,7 @@ class Service:
         return arguments
 
     def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; it must succeed."""
+        """Run a command to its end, and assert that it succeeds."""
         done = subprocess.run(
             [sys.executable, "-m", "streamlearn", *arguments],
             capture_output=True,
@@ -104,7 +104,7 @@ class Service:
         self.command("topics", "check", *self.settings(**options))
 
     def make_topics(self, **options: Any) -> None:
-        """Create topics without a command."""
+        """Create the topics without a command."""
         arguments = self.settings(**options)
         prepare_topics(load_settings(None, [*arguments[1::2], "topics.create=true"], {}).settings)
 
@@ -126,7 +126,7 @@ class Service:
         return [process for process in self._workers if process.poll() is None]
 
     def log_of(self, worker: str) -> str:
-        """Return what a worker's processes have logged, one after the other."""
+        """Return the logs of all processes of a worker, in order."""
         paths = sorted(self._folder.glob(f"{self.name}-{worker}-*.log"))
         return "".join(path.read_text(errors="replace") for path in paths)
 
@@ -168,15 +168,15 @@ class Service:
             offsets = admin.list_group_offsets(self.name)[self.name]
         finally:
             admin.close()
-        found = {(place.topic, place.partition): (entry.offset, entry.metadata) for place, entry in offsets.items()}
-        return {place: found[tuple(place)] for place in partitions}
+        found = {(key.topic, key.partition): (entry.offset, entry.metadata) for key, entry in offsets.items()}
+        return {partition: found[tuple(partition)] for partition in partitions}
 
     def read(self, role: str) -> list[Any]:
         """Return all committed records of a role's topic."""
         return self.read_topic(self.topic(role))
 
     def read_topic(self, topic: str, *, committed: bool = True) -> list[Any]:
-        """Return all records of a topic, or the committed ones, by a consumer that knows nothing of ours."""
+        """Return all records of a topic, or the committed ones, with a consumer outside of the group."""
         consumer = KafkaConsumer(
             bootstrap_servers=self.broker,
             isolation_level="read_committed" if committed else "read_uncommitted",
@@ -197,7 +197,7 @@ class Service:
             consumer.close()
 
     def follow(self, role: str) -> Follower:
-        """Return what counts a role's committed records as they come."""
+        """Return a counter of a role's committed records."""
         follower = Follower(self.broker, self.topic(role))
         self._followers.append(follower)
         return follower
@@ -208,7 +208,7 @@ class Service:
         try:
             group = admin.describe_groups([self.name])[self.name]
         except CoordinatorNotAvailableError:
-            # A broker that has just started makes the topic of the groups first.
+            # A broker that has just started first creates the offsets topic.
             return {}
         finally:
             admin.close()
@@ -228,7 +228,7 @@ class Service:
         return [json.loads(record.value) for record in self.read("predictions")]
 
     def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
-        """Wait until a condition holds; the workers' logs explain when it does not."""
+        """Wait until a condition holds; fail with the workers' logs when it does not."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"

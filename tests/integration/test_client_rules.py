@@ -1,4 +1,4 @@
-"""The client's hazards on a real broker, and the rule that answers each."""
+"""The hazards of the client on a real broker, and the rules that avoid them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
+from kafka.producer.transaction_manager import AddPartitionsToTxnHandler
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.engine.commit import read_mark
@@ -27,7 +28,7 @@ MARK = "1:" + "a" * 24
 
 
 class Member:
-    """A source in the group, polled until what a test waits for has happened."""
+    """A source that is a member of the group and records its assignment changes."""
 
     def __init__(self, settings: Settings) -> None:
         self.source = KafkaSource(settings)
@@ -61,7 +62,7 @@ def until(condition: Callable[[], bool], *members: Member, seconds: float = 30) 
 
 @pytest.fixture
 def two(service: Service) -> tuple[Settings, Settings]:
-    """Give the settings of two workers over two partitions."""
+    """Create topics with two partitions; return the settings of two workers."""
     service.make_topics(more=PARTITIONS)
     first, second = (
         settings_of(service, labels=False, more=[*PARTITIONS, f"worker.name={name}", "kafka.session_timeout_ms=3000"])
@@ -71,7 +72,7 @@ def two(service: Service) -> tuple[Settings, Settings]:
 
 
 def test_a_commit_shows_the_generation_of_the_assignment_not_a_later_one(two: tuple[Settings, Settings]) -> None:
-    """Between join and sync the client's metadata is already the next generation's, the assignment still the old."""
+    """Between join and sync the client's metadata is of the next generation already, the assignment of the old one."""
     first = Member(two[0])
     until(lambda: len(first.owned) == 2, first)
     before = first.token
@@ -105,7 +106,7 @@ def test_no_commit_without_a_membership(two: tuple[Settings, Settings]) -> None:
 
 
 def test_a_first_join_survives_short_polls(two: tuple[Settings, Settings]) -> None:
-    """Without the topics' metadata before the first poll, a join stalls when a poll ends between join and sync."""
+    """Without the topics' metadata before the first poll, a join stalls if a poll ends between join and sync."""
     for attempt in range(4):
         settings = two[0].model_copy(
             update={"kafka": two[0].kafka.model_copy(update={"group_id": f"{two[0].kafka.group_id}-{attempt}"})}
@@ -119,7 +120,7 @@ def test_a_first_join_survives_short_polls(two: tuple[Settings, Settings]) -> No
 
 
 class _Halves:
-    """Committed offsets whose halves straddle another worker's commit for a while."""
+    """Returns committed offsets of which one half is older for a while, as while another worker commits."""
 
     def __init__(self, torn: int) -> None:
         self._torn = torn
@@ -143,7 +144,7 @@ def test_two_halves_are_read_until_they_agree() -> None:
 def test_nothing_is_lost_when_the_position_is_set_back_with_records_parked(
     service: Service, two: tuple[Settings, Settings]
 ) -> None:
-    """Pausing would leave a half-drained partition's records parked for ever; the source seeks instead."""
+    """A pause would lose the buffered records of a partition; the source seeks instead."""
     values = [b"%d" % number for number in range(1_000)]
     service.produce_raw("instances", values)
     member = Member(two[0])
@@ -162,19 +163,19 @@ def test_nothing_is_lost_when_the_position_is_set_back_with_records_parked(
     member.source.close(leave=True)
 
 
-def test_a_source_without_records_asks_seldom(
+def test_a_source_without_records_fetches_seldom(
     service: Service, two: tuple[Settings, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each answer costs processor time, even an empty one; a long wait of the broker ends with the first record."""
+    """Every answer costs processor time, even an empty one; a long wait of the broker ends with the first record."""
     member = Member(two[0])
     until(lambda: len(member.owned) == 2, member)
     fetcher = member.source.consumer._fetcher
     waits: list[int] = []
-    asked = fetcher._create_fetch_requests
+    create = fetcher._create_fetch_requests
     monkeypatch.setattr(
-        fetcher, "_create_fetch_requests", lambda: waits.append(fetcher.config["fetch_max_wait_ms"]) or asked()
+        fetcher, "_create_fetch_requests", lambda: waits.append(fetcher.config["fetch_max_wait_ms"]) or create()
     )
-    until(lambda: waits[-3:] == [source_module.IDLE_WAIT_MS] * 3, member)
+    until(lambda: waits[-3:] == [source_module.IDLE_FETCH_WAIT_MS] * 3, member)
     service.produce_raw("instances", [b"1"])
     while not member.poll(5.0):
         pass
@@ -189,7 +190,7 @@ def test_the_engine_never_pauses_a_partition() -> None:
     assert ".pause(" not in text
 
 
-def test_a_key_that_fills_a_record_does_not_hold_its_answer_up(
+def test_a_key_of_the_size_of_a_record_does_not_prevent_its_answer(
     service: Service, two: tuple[Settings, Settings]
 ) -> None:
     member = Member(two[0])
@@ -208,7 +209,7 @@ def test_a_key_that_fills_a_record_does_not_hold_its_answer_up(
 
 
 def test_a_thrown_away_producer_leaks_no_offsets(service: Service, two: tuple[Settings, Settings]) -> None:
-    """An aborted producer's offsets would go into its next transaction; the sink's next producer is another one."""
+    """Offsets of an aborted transaction would go into the producer's next one; the sink makes a new producer."""
     member = Member(two[0])
     until(lambda: len(member.owned) == 2, member)
     first, second = member.owned
@@ -226,6 +227,41 @@ def test_a_thrown_away_producer_leaks_no_offsets(service: Service, two: tuple[Se
     member.source.close(leave=True)
 
 
+def test_back_to_back_transactions_do_not_wait_for_the_default_backoff(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it completes a transaction, the coordinator refuses the next one, and the client tries again later.
+
+    With the default backoff a transaction that was refused would take at least 100 ms.
+    """
+    service.make_topics()
+    refused: list[object] = []
+    override = AddPartitionsToTxnHandler.maybe_override_retry_backoff_ms
+
+    def count(self: AddPartitionsToTxnHandler) -> None:
+        # The client calls this only when it is answered CONCURRENT_TRANSACTIONS.
+        refused.append(self)
+        override(self)
+
+    monkeypatch.setattr(AddPartitionsToTxnHandler, "maybe_override_retry_backoff_ms", count)
+    producer = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=service.name)
+    producer.init_transactions()
+    durations: list[float] = []
+    deadline = time.monotonic() + 60
+    while len(durations) < 20 and time.monotonic() < deadline:
+        refused.clear()
+        start = time.monotonic()
+        producer.begin_transaction()
+        for role in ("predictions", "events", "dead_letters"):
+            producer.send(service.topic(role), value=b"{}", partition=0)
+        producer.commit_transaction()
+        if refused:
+            durations.append(time.monotonic() - start)
+    producer.close(timeout=5)
+    assert durations, "the coordinator refused no transaction"
+    assert min(durations) < 0.1
+
+
 def test_an_open_transaction_of_a_predecessor_is_aborted_when_a_successor_opens(
     service: Service, two: tuple[Settings, Settings]
 ) -> None:
@@ -234,13 +270,13 @@ def test_an_open_transaction_of_a_predecessor_is_aborted_when_a_successor_opens(
     orphan.init_transactions()
     orphan.begin_transaction()
     orphan.send(service.topic("predictions"), value=b"never committed", partition=0).get(timeout=10)
-    begun = time.monotonic()
+    start = time.monotonic()
     sink.open()
     reader = KafkaConsumer(bootstrap_servers=service.broker, isolation_level="read_committed")
-    place = ClientPartition(service.topic("predictions"), 0)
-    reader.assign([place])
-    assert reader.end_offsets([place])[place] >= 2, "the abort marker lies behind the aborted record"
-    assert time.monotonic() - begun < 5
+    partition = ClientPartition(service.topic("predictions"), 0)
+    reader.assign([partition])
+    assert reader.end_offsets([partition])[partition] >= 2, "the abort marker follows the aborted record"
+    assert time.monotonic() - start < 5
     reader.close()
     assert service.read("predictions") == []
     with pytest.raises(Exception, match=r"(?i)fenced|epoch|transaction"):

@@ -1,5 +1,7 @@
-"""Three brokers that are killed, stopped, slow and restarted under load: each instance answered once, as by one
-uninterrupted run."""
+"""Three brokers that are killed, stopped, slow and restarted under load.
+
+Each instance is answered once, and the outputs equal those of one uninterrupted run.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.structs import TopicPartition
 
-from tests.integration.brokers import Broker, started
-from tests.integration.cluster import REPLICAS, Cluster, append_alone
+from tests.integration.brokers import Broker, start_brokers
+from tests.integration.cluster import REPLICAS, Cluster, append_to_leader
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
-from tests.integration.test_faults import answered_once, produce
+from tests.integration.test_faults import assert_each_handled_once, produce
 
 pytestmark = pytest.mark.timeout(600)
 MORE = [*REPLICAS, "engine.batch_instances=40", "kafka.session_timeout_ms=10000"]
@@ -28,7 +30,7 @@ COUNT = 4_000
 @pytest.fixture(scope="module")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Start three brokers."""
-    made = started(tmp_path_factory.mktemp("cluster"), nodes=3)
+    made = start_brokers(tmp_path_factory.mktemp("cluster"), nodes=3)
     yield made
     made.stop()
 
@@ -42,7 +44,7 @@ def service(brokers: Broker, tmp_path: Path) -> Iterator[Service]:
 
 @pytest.fixture
 def cluster(brokers: Broker, service: Service) -> Iterator[Cluster]:
-    """The cluster with the service's topics; all nodes run before and after."""
+    """Create the service's topics on the cluster; all nodes run before and after the test."""
     made = Cluster(brokers, service)
     service.make_topics(labels=True, more=MORE)
     yield made
@@ -58,8 +60,8 @@ def topics_of(service: Service) -> list[str]:
     return [*(service.topic(role) for role in roles), f"{service.name}-journal"]
 
 
-def end_well(service: Service, process: subprocess.Popen[bytes], count: int) -> None:
-    """Wait for every answer, end the worker, and compare with one uninterrupted run."""
+def finish_and_compare(service: Service, process: subprocess.Popen[bytes], count: int) -> None:
+    """Wait for all answers, stop the worker, and compare with one uninterrupted run."""
     poison = service.follow("dead_letters")
     answered = service.follow("predictions")
     given = [record.value for record in service.read("instances")]
@@ -71,12 +73,12 @@ def end_well(service: Service, process: subprocess.Popen[bytes], count: int) -> 
     )
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=90) == 0, service.logs()
-    answered_once(service, count)
+    assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))
 
 
 def kill_in_transactions(service: Service, cluster: Cluster, choices: Sequence[Callable[[], int]]) -> None:
-    """Kill one broker after the other while the worker's transaction is open, the choice made at the moment."""
+    """Kill one broker after the other while the worker's transaction is open; each is chosen at that moment."""
     count = produce(service, 500, seed=31)
     answered = service.follow("predictions")
     process = service.start(labels=True, more=MORE)
@@ -84,15 +86,15 @@ def kill_in_transactions(service: Service, cluster: Cluster, choices: Sequence[C
     for choose in choices:
         node = choose()
         count += produce(service, 2_000, seed=count, first=count)
-        cluster.stop_in_transaction(process, f"{service.name}-topic", answered.count)
+        cluster.freeze_in_transaction(process, f"{service.name}-topic", answered.count)
         here = answered.count()
-        assert here < count - 300, "the kill must fall in mid-stream"
+        assert here < count - 300, "the kill did not happen in mid-stream"
         cluster.brokers.kill(node)
         process.send_signal(signal.SIGCONT)
         service.wait("answers with two brokers", lambda here=here: answered.count() >= here + 200, seconds=90)
         assert process.poll() is None, service.logs()
         cluster.restore(*topics_of(service))
-    end_well(service, process, count)
+    finish_and_compare(service, process, count)
 
 
 def test_the_leader_of_the_answers_killed_in_mid_transaction(service: Service, cluster: Cluster) -> None:
@@ -112,7 +114,7 @@ def test_coordinator_and_leader_of_the_journal_killed_in_mid_transaction(service
 
 
 @pytest.mark.cluster
-def test_a_follower_that_lags_holds_nothing_up_and_may_lead_later(service: Service, cluster: Cluster) -> None:
+def test_a_follower_that_lags_delays_nothing_and_may_lead_later(service: Service, cluster: Cluster) -> None:
     produce(service, COUNT, seed=32)
     answered = service.follow("predictions")
     process = service.start(labels=True, more=MORE)
@@ -128,7 +130,7 @@ def test_a_follower_that_lags_holds_nothing_up_and_may_lead_later(service: Servi
     here = answered.count()
     service.wait("answers without the leader", lambda: answered.count() >= here + 200, seconds=90)
     cluster.restore(*topics_of(service))
-    end_well(service, process, COUNT)
+    finish_and_compare(service, process, COUNT)
 
 
 @pytest.mark.cluster
@@ -140,11 +142,11 @@ def test_brokers_restarted_one_after_the_other(service: Service, cluster: Cluste
         count += produce(service, 1_500, seed=33 + node, first=count)
         here = answered.count()
         service.wait("answers before the restart", lambda here=here: answered.count() >= here + 200, seconds=90)
-        assert answered.count() < count - 300, "the restart must fall in mid-stream"
+        assert answered.count() < count - 300, "the restart did not happen in mid-stream"
         assert cluster.brokers.stop(node).returncode == 0
         cluster.restore(*topics_of(service))
         assert process.poll() is None, service.logs()
-    end_well(service, process, count)
+    finish_and_compare(service, process, count)
 
 
 @pytest.mark.cluster
@@ -159,20 +161,20 @@ def test_two_of_three_killed_at_once_then_started_again(service: Service, cluste
     service.wait("the worker to notice", lambda: "trying again" in service.log_of("w0"), seconds=60)
     assert process.poll() is None, service.logs()
     cluster.restore(*topics_of(service))
-    end_well(service, process, COUNT)
+    finish_and_compare(service, process, COUNT)
 
 
 def test_a_log_cut_off_below_what_was_read_stops_by_name_also_after_a_restart(
     service: Service, cluster: Cluster
 ) -> None:
-    """A follower that was away becomes leader (unclean election) and lacks what the model has learnt from."""
+    """A follower that was away becomes leader by unclean election, and lacks records that the model has learnt from."""
     leader, follower = 1, 2
     more = [*MORE, f"topics.instances={service.name}-cut", "topics.labels="]
-    place = TopicPartition(f"{service.name}-cut", 0)
+    partition = TopicPartition(f"{service.name}-cut", 0)
 
     def create(admin: KafkaAdminClient) -> None:
         configs = {"min.insync.replicas": "1", "unclean.leader.election.enable": "true", "cleanup.policy": "delete"}
-        wanted = {place.topic: {"assignments": {0: [leader, follower]}, "configs": configs}}
+        wanted = {partition.topic: {"assignments": {0: [leader, follower]}, "configs": configs}}
         admin.create_topics(wanted, timeout_ms=10_000, wait_for_metadata=True)
 
     cluster.ask(create)
@@ -180,22 +182,22 @@ def test_a_log_cut_off_below_what_was_read_stops_by_name_also_after_a_restart(
     def values(first: int, count: int) -> list[bytes]:
         return [json.dumps({"id": f"{n}", "x": {"f": n % 5}, "y": ["a"]}).encode() for n in range(first, first + count)]
 
-    append_alone(cluster.brokers, leader, place, values(0, 100))
+    append_to_leader(cluster.brokers, leader, partition, values(0, 100))
     process = service.start(more=more)
     service.wait("the first answers", lambda: len(service.read("predictions")) == 100)
     cluster.brokers.kill(follower)
-    service.wait("the follower to be left out", lambda: cluster.described(place.topic)[0]["isr_nodes"] == [leader])
-    append_alone(cluster.brokers, leader, place, values(100, 50))
+    service.wait("the follower to be left out", lambda: cluster.describe(partition.topic)[0]["isr_nodes"] == [leader])
+    append_to_leader(cluster.brokers, leader, partition, values(100, 50))
     service.wait("answers of what only the leader has", lambda: len(service.read("predictions")) == 150, seconds=90)
-    assert service.committed([place])[place][0] == 150
+    assert service.committed([partition])[partition][0] == 150
     cluster.brokers.kill(leader)
     assert cluster.brokers.start(node=follower).returncode == 0
-    cluster.elect_unclean(place)
+    cluster.elect_unclean(partition)
     assert process.wait(timeout=120) == 1, service.logs()
-    assert f"{place.topic}[0] was cut off at 100" in service.log_of("w0")
-    # New records fill the log beyond the old position: only the epoch tells that they are others.
-    append_alone(cluster.brokers, follower, place, values(900, 80))
+    assert f"{partition.topic}[0] was cut off at 100" in service.log_of("w0")
+    # New records fill the log beyond the old position: only the leader epoch shows that they are different ones.
+    append_to_leader(cluster.brokers, follower, partition, values(900, 80))
     again = service.start(more=more)
     assert again.wait(timeout=120) == 1, service.logs()
-    assert service.log_of("w0").count(f"{place.topic}[0] was cut off at 100") >= 2
+    assert service.log_of("w0").count(f"{partition.topic}[0] was cut off at 100") >= 2
     assert len(service.read("predictions")) == 150

@@ -1,4 +1,4 @@
-"""A worker whose network is gone for longer than its session, and then there again."""
+"""A worker whose network fails for longer than its session, and then works again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.faults.workers import Workers
 from tests.integration.proxy import Proxy
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
-from tests.integration.test_faults import answered_once, produce
+from tests.integration.test_faults import assert_each_handled_once, produce
 
 COUNT = 800
 MORE = ["topics.partitions=2", "kafka.session_timeout_ms=1000", "engine.batch_instances=8"]
@@ -39,14 +39,14 @@ def test_a_worker_that_is_cut_off_is_replaced_and_stands_by_when_it_comes_back(
     service.wait("the second to stand by", lambda: service.assigned().get("w1") == [])
     count += produce(service, COUNT, seed=52, first=count)
     (proxy.cut if how == "cut" else proxy.silence)()
-    assert answered.count() < count - 300, "it must fall in mid-stream"
+    assert answered.count() < count - 300, "the fault did not happen in mid-stream"
     service.wait("the second to take over", lambda: service.assigned().get("w1") == [0, 1])
     bad = sum(record.value == b"{" for record in service.read("instances"))
     service.wait("answers by the second", lambda: answered.count() >= count - bad, seconds=90)
-    proxy.mend()
+    proxy.restore()
     service.wait("the first to come back", lambda: service.assigned().get("w0") == [], seconds=90)
     for process in (first, second):
         os.kill(process, signal.SIGTERM)
         assert workers.wait(process) == 0, workers.log()[-3000:]
-    answered_once(service, count)
+    assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))

@@ -1,4 +1,4 @@
-"""Records that a disk has damaged: the worker stops and names them, or passes over them as it is told."""
+"""Records that were damaged on disk: the worker stops and names them, or skips them as configured."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from kafka import KafkaProducer
 
 from streamlearn.errors import StopError
-from streamlearn.kafka import range_reader as reader
-from streamlearn.kafka import stalled_partitions as withheld
+from streamlearn.kafka import stalled_partitions
+from streamlearn.kafka.range_reader import KafkaRangeReader
 from streamlearn.source.base import TopicPartition
 from tests.integration.conftest import Broker
 from tests.integration.reference import settings_of
@@ -23,7 +23,7 @@ from tests.integration.test_faults import instance
 
 
 def produce_batch(service: Service, values: list[bytes], *, aborted: bool = False) -> None:
-    """Send values in one batch, in a transaction that leaves a marker behind it."""
+    """Send values as one batch in a transaction, which is followed by a marker."""
     producer = KafkaProducer(
         bootstrap_servers=service.broker, linger_ms=1_000, transactional_id=f"{service.name}-producer"
     )
@@ -41,11 +41,11 @@ def produce_batch(service: Service, values: list[bytes], *, aborted: bool = Fals
 
 
 def damage(log: Path, value: bytes) -> None:
-    """Change a byte of a value on the broker's disk."""
+    """Change a byte of a value in the broker's log."""
     content = log.read_bytes()
-    (place,) = [at for at in range(len(content)) if content.startswith(value, at)]
+    (start,) = [position for position in range(len(content)) if content.startswith(value, position)]
     with log.open("r+b") as file:
-        file.seek(place)
+        file.seek(start)
         file.write(b"?")
 
 
@@ -66,8 +66,8 @@ def test_a_record_that_fails_its_checksum_stops_by_name_or_is_passed_over_and_jo
     assert stopped.wait(timeout=60) == 1
     assert f"{topic}[0] cannot be read at offset 33: " in service.log_of("w0")
     assert "engine.on_offset_lost" in service.log_of("w0")
-    passing = [*more, "engine.on_offset_lost=earliest"]
-    assert service.start("--stop-at-end", more=passing).wait(timeout=60) == 0, service.logs()
+    skipping = [*more, "engine.on_offset_lost=earliest"]
+    assert service.start("--stop-at-end", more=skipping).wait(timeout=60) == 0, service.logs()
     answered = [each["source"]["offset"] for each in service.predictions()]
     assert answered == [*range(30), *range(36, 66)]
     dead = [dict(record.headers) for record in service.read("dead_letters")]
@@ -80,18 +80,18 @@ def test_a_record_that_fails_its_checksum_stops_by_name_or_is_passed_over_and_jo
     assert [(at, to) for _, _, at, to in lost][-1] == (34, 35)
     assert max(to for *_, to in lost) - min(at for _, _, at, _ in lost) <= 5
     shutil.rmtree(service.snapshots)
-    assert service.start("--stop-at-end", worker="w1", more=passing).wait(timeout=60) == 0, service.logs()
-    assert "restored at" in service.log_of("w1"), "the journal alone, with what was passed over, gives the same model"
+    assert service.start("--stop-at-end", worker="w1", more=skipping).wait(timeout=60) == 0, service.logs()
+    assert "restored at" in service.log_of("w1"), "the journal, which has the skipped offsets, gives the same model"
     assert len(service.read("dead_letters")) == 2
     assert len(service.predictions()) == 60
 
 
-def damage_length(log: Path, place: int) -> None:
-    """Change the length of the batch that begins at an offset, on the broker's disk."""
+def damage_length(log: Path, first_offset: int) -> None:
+    """Change the length of the batch that begins at an offset in the broker's log."""
     with log.open("r+b") as file:
         offset, start = -1, 0
-        # An offset of 8 bytes, a length of 4, and so many bytes.
-        while offset != place:
+        # A batch is an offset of 8 bytes, a length of 4 bytes, and as many bytes.
+        while offset != first_offset:
             start = file.tell()
             offset, length = struct.unpack(">qi", file.read(12))
             file.seek(length, os.SEEK_CUR)
@@ -102,16 +102,16 @@ def damage_length(log: Path, place: int) -> None:
 def test_a_batch_whose_length_is_damaged_stops_a_reader_and_a_source_by_name(
     service: Service, broker_process: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker then gives nothing from there on, and no error."""
+    """From there on the broker returns nothing, and no error."""
     service.make_topics()
     for first in (0, 10, 20):
         produce_batch(service, [instance(row) for row in range(first, first + 10)])
     topic = service.topic("instances")
     (log,) = broker_process.folder.glob(f"data/{topic}-0/*.log")
     damage_length(log, 11)
-    monkeypatch.setattr(withheld, "WITHHELD_SECONDS", 0.2)
+    monkeypatch.setattr(stalled_partitions, "STALLED_SECONDS", 0.2)
     settings = settings_of(service, labels=False)
-    records = reader.KafkaRangeReader(settings, TopicPartition(topic, 0), 0)
+    records = KafkaRangeReader(settings, TopicPartition(topic, 0), 0)
     try:
         with pytest.raises(
             StopError, match=rf"{topic}\[0\] cannot be read again at offset 11: the broker has records up"

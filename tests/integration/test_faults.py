@@ -1,4 +1,7 @@
-"""Workers killed and brokers away, with several partitions and labels on their own topic: as one uninterrupted run."""
+"""Workers are killed and brokers stopped, with several partitions and a labels topic.
+
+The outputs equal those of one uninterrupted run.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +29,28 @@ def truth(row: int) -> bytes:
 
 
 def produce(service: Service, count: int, seed: int, first: int = 0) -> int:
-    """Send instances from row ``first`` on, and labels that come late, out of order, twice, never, or for nobody;
-    return how many instances."""
-    draw = Random(seed)
+    """Send instances from row ``first`` on, and labels that come late, out of order, twice, never, or for poison.
+
+    Returns
+    -------
+    int
+        Number of instances.
+    """
+    random = Random(seed)
     producer = KafkaProducer(bootstrap_servers=service.broker, linger_ms=5)
-    waiting: list[tuple[int, int]] = []
+    delayed: list[tuple[int, int]] = []
     futures = []
     for row in range(first, first + count):
         key = f"r{row}".encode()
-        poison = b"{" if draw.random() < 0.01 else None
+        poison = b"{" if random.random() < 0.01 else None
         futures.append(producer.send(service.topic("instances"), value=poison or instance(row), key=key))
-        if draw.random() < 0.8:
-            waiting.append((row + draw.randrange(0, 400), row))
-        for due, labelled in [entry for entry in waiting if entry[0] <= row]:
-            waiting.remove((due, labelled))
+        if random.random() < 0.8:
+            delayed.append((row + random.randrange(0, 400), row))
+        for due, labelled in [entry for entry in delayed if entry[0] <= row]:
+            delayed.remove((due, labelled))
             futures.extend(
                 producer.send(service.topic("labels"), value=truth(labelled), key=f"r{labelled}".encode())
-                for _ in range(2 if draw.random() < 0.02 else 1)
+                for _ in range(2 if random.random() < 0.02 else 1)
             )
     producer.flush(timeout=30)
     for future in futures:
@@ -51,7 +59,8 @@ def produce(service: Service, count: int, seed: int, first: int = 0) -> int:
     return count
 
 
-def answered_once(service: Service, count: int) -> None:
+def assert_each_handled_once(service: Service, count: int) -> None:
+    """Assert that each instance has either one answer or one dead letter."""
     answers = [(each["source"]["partition"], each["source"]["offset"]) for each in service.predictions()]
     dead = [dict(record.headers) for record in service.read("dead_letters")]
     poison = [
@@ -70,18 +79,18 @@ def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterr
     more = [*PARTITIONS, "engine.batch_instances=150"]
     service.make_topics(labels=True, more=more)
     count = produce(service, 6_000, seed=11)
-    draw = Random(12)
+    random = Random(12)
     answered = service.follow("predictions")
     for _ in range(10):
         process = workers.start(*service.settings(labels=True, more=more))
-        goal = answered.count() + draw.randrange(1, 400)
+        goal = answered.count() + random.randrange(1, 400)
         service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
         os.kill(process, signal.SIGKILL)
         assert workers.wait(process) == -signal.SIGKILL, workers.log()
-        assert 0 < answered.count() < 0.98 * count, "the kill must fall in mid-stream"
+        assert 0 < answered.count() < 0.98 * count, "the kill did not happen in mid-stream"
     last = workers.start("--stop-at-end", *service.settings(labels=True, more=more))
     assert workers.wait(last, 120) == 0, workers.log()
-    answered_once(service, count)
+    assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
 
 
@@ -111,5 +120,5 @@ def test_a_broker_stopped_or_killed_and_started_under_load_loses_and_doubles_not
     )
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0, service.logs()
-    answered_once(service, count)
+    assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))

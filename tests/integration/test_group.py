@@ -1,4 +1,4 @@
-"""A model for every partition: workers join and leave, and each instance is still answered once."""
+"""One model per partition: workers join and leave, and each instance is answered once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
-from tests.integration.test_faults import answered_once, produce
+from tests.integration.test_faults import assert_each_handled_once, produce
 
 
 def test_two_workers_share_the_partitions_one_leaves_and_one_joins(service: Service) -> None:
@@ -16,7 +16,7 @@ def test_two_workers_share_the_partitions_one_leaves_and_one_joins(service: Serv
     halves = [[0, 1], [2, 3]]
 
     def shared_by(*workers: str) -> bool:
-        """Return whether the group knows these workers alone, and each holds its share of the partitions."""
+        """Return whether these workers are the group, and each holds its share of the partitions."""
         held = service.assigned()
         shares = [[0, 1, 2, 3]] if len(workers) == 1 else halves
         return sorted(held) == sorted(workers) and sorted(held.values()) == shares
@@ -36,16 +36,16 @@ def test_two_workers_share_the_partitions_one_leaves_and_one_joins(service: Serv
     count += produce(service, 1_000, seed=33)
     poison = service.follow("dead_letters")
 
-    def every_instance_is_dealt_with() -> bool:
-        # Dead letters of labels come beside them, so this is no end by itself.
+    def all_handled() -> bool:
+        # Dead letters of labels are counted too, so this alone does not prove it.
         if answered.count() + poison.count() < count:
             return False
         bad = [record for record in service.read("dead_letters") if record.value == b"{"]
         return answered.count() + len(bad) >= count
 
-    service.wait("every instance", every_instance_is_dealt_with)
+    service.wait("every instance", all_handled)
     for process in (second, third):
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=60) == 0, service.logs()
-    answered_once(service, count)
+    assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))

@@ -1,4 +1,4 @@
-"""Markers that a stopping broker never sent: what hangs is ended, as its transaction was, when a successor opens."""
+"""Hanging transactions, whose markers a broker never sent, are completed with their outcome by a successor."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from kafka.producer.transaction_manager import TransactionalRequestResult, TxnOf
 from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
-from streamlearn.kafka import transaction_markers as ending
+from streamlearn.kafka import transaction_markers
 from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 
 
-def _verify(broker: str, enabled: bool) -> None:
+def _set_verification(broker: str, enabled: bool) -> None:
     admin = KafkaAdminClient(bootstrap_servers=broker)
     name, value = "transaction.partition.verification.enable", "true" if enabled else "false"
     admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", {name: value})])
@@ -29,24 +29,24 @@ def _verify(broker: str, enabled: bool) -> None:
 
 @pytest.fixture
 def unverified(broker: str) -> Iterator[str]:
-    """Let the broker take records into transactions that do not know of their partitions, for the test."""
-    _verify(broker, enabled=False)
+    """Let the broker accept transactional records in partitions that were not added to the transaction."""
+    _set_verification(broker, enabled=False)
     yield broker
-    _verify(broker, enabled=True)
+    _set_verification(broker, enabled=True)
 
 
 def leave_hanging(
     service: Service, transactional_id: str, *, committed: bool, offsets: dict[tuple[str, int], tuple[int, str]]
 ) -> None:
-    """End a transaction whose coordinator sends no marker to the predictions and to the group's offsets."""
+    """Complete a transaction whose coordinator sends no marker to the predictions and to the group's offsets."""
     producer = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=transactional_id)
     producer.init_transactions()
     producer.begin_transaction()
     producer.send(service.topic("events"), value=b"{}", partition=0).get(timeout=10)
     manager: Any = producer._transaction_manager
-    place = ClientPartition(service.topic("predictions"), 0)
-    manager._partitions_in_transaction.add(place)
-    producer.send(place.topic, value=b"hanging", partition=place.partition).get(timeout=10)
+    partition = ClientPartition(service.topic("predictions"), 0)
+    manager._partitions_in_transaction.add(partition)
+    producer.send(partition.topic, value=b"hanging", partition=partition.partition).get(timeout=10)
     handler = TxnOffsetCommitHandler(
         manager,
         ConsumerGroupMetadata(service.name),
@@ -65,13 +65,13 @@ def leave_hanging(
     producer.close(timeout=5)
 
 
-def readable(service: Service) -> tuple[int, int]:
-    """Return the end of the predictions for a reader of committed records, and for a reader of all."""
+def read_ends(service: Service) -> tuple[int, int]:
+    """Return the end of the predictions for readers of committed records, and for readers of all records."""
     ends = []
-    place = ClientPartition(service.topic("predictions"), 0)
+    partition = ClientPartition(service.topic("predictions"), 0)
     for level in ("read_committed", "read_uncommitted"):
         consumer = KafkaConsumer(bootstrap_servers=service.broker, isolation_level=level)
-        ends.append(consumer.end_offsets([place])[place])
+        ends.append(consumer.end_offsets([partition])[partition])
         consumer.close()
     return ends[0], ends[1]
 
@@ -85,49 +85,49 @@ class _Killed(BaseException):
 def test_what_hangs_is_ended_as_its_transaction_was(
     service: Service, unverified: str, monkeypatch: pytest.MonkeyPatch, committed: bool, allowed: bool
 ) -> None:
-    """With the right to write markers it is ended before the takeover, so it may be cut off there; else behind it."""
+    """With the permission to write markers that happens before the takeover, which may be interrupted; else after."""
     service.make_topics()
     settings = settings_of(service, labels=False)
     sink = KafkaSink(settings)
-    place = (service.topic("instances"), 0)
-    leave_hanging(service, sink.transactional_id, committed=committed, offsets={place: (7, "1:" + "a" * 24)})
-    assert readable(service) == (0, 1)
+    partition = (service.topic("instances"), 0)
+    leave_hanging(service, sink.transactional_id, committed=committed, offsets={partition: (7, "1:" + "a" * 24)})
+    assert read_ends(service) == (0, 1)
     group = KafkaConsumer(bootstrap_servers=service.broker, group_id=service.name, isolation_level="read_committed")
     with pytest.raises(kafka_errors.KafkaTimeoutError):
-        group.committed(ClientPartition(*place), timeout_ms=1_000)
+        group.committed(ClientPartition(*partition), timeout_ms=1_000)
     with monkeypatch.context() as patch:
         if allowed:
-            patch.setattr(KafkaProducer, "init_transactions", _killed_behind(KafkaProducer.init_transactions))
+            patch.setattr(KafkaProducer, "init_transactions", _kill_after(KafkaProducer.init_transactions))
             with pytest.raises(_Killed):
                 KafkaSink(settings).open()
         else:
-            patch.setattr(ending, "_write", _refused)
+            patch.setattr(transaction_markers, "_write_markers", _refuse)
             sink.open()
             sink.close()
     sink.open()
     sink.close()
-    found = group.committed(ClientPartition(*place), metadata=True, timeout_ms=10_000)
+    found = group.committed(ClientPartition(*partition), metadata=True, timeout_ms=10_000)
     group.close()
     assert (found is not None and (found.offset, found.metadata)) == (committed and (7, "1:" + "a" * 24))
     assert [record.value for record in service.read("predictions")] == ([b"hanging"] if committed else [])
-    end, all_end = readable(service)
-    assert end == all_end, "nothing hangs any more"
+    end, all_end = read_ends(service)
+    assert end == all_end, "a transaction still hangs"
 
 
-def _killed_behind(call: Callable[..., None]) -> Callable[..., None]:
-    def called(*arguments: Any) -> None:
+def _kill_after(call: Callable[..., None]) -> Callable[..., None]:
+    def kill(*arguments: Any) -> None:
         call(*arguments)
         raise _Killed
 
-    return called
+    return kill
 
 
-def _refused(*arguments: Any) -> None:
+def _refuse(*arguments: Any) -> None:
     raise kafka_errors.ClusterAuthorizationFailedError
 
 
 def test_a_transaction_that_is_open_is_not_taken_for_one_that_hangs(service: Service) -> None:
-    """Another worker that holds the id may be in its transaction: taking over aborts it, nothing may commit it."""
+    """A worker that holds the id may have a transaction open: a takeover aborts it, nothing may commit it."""
     service.make_topics()
     sink = KafkaSink(settings_of(service, labels=False))
     holder = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=sink.transactional_id)
@@ -138,12 +138,13 @@ def test_a_transaction_that_is_open_is_not_taken_for_one_that_hangs(service: Ser
         if value == b"first":
             holder.commit_transaction()
     admin = KafkaAdminClient(bootstrap_servers=service.broker)
-    place = ClientPartition(service.topic("predictions"), 0)
-    told = admin.describe_transactions([sink.transactional_id])[sink.transactional_id]
-    seen = ending._open(admin, told.producer_id, [place])
-    assert place in seen
-    complete = told._replace(state=type(told.state)("CompleteCommit"))
-    assert ending._still_open(admin, sink.transactional_id, complete, seen, time.monotonic() + 5) == {}
+    partition = ClientPartition(service.topic("predictions"), 0)
+    transaction = admin.describe_transactions([sink.transactional_id])[sink.transactional_id]
+    open_before = transaction_markers._find_open(admin, transaction.producer_id, [partition])
+    assert partition in open_before
+    complete = transaction._replace(state=type(transaction.state)("CompleteCommit"))
+    deadline = time.monotonic() + 5
+    assert transaction_markers._confirm_hanging(admin, sink.transactional_id, complete, open_before, deadline) == {}
     admin.close()
     sink.open()
     sink.close()

@@ -1,4 +1,4 @@
-"""The main job on a real broker: each instance answered exactly once, whatever happens to the workers."""
+"""The main job on a real broker: each instance is answered exactly once, even when workers are killed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.integration.service import Service
 
 
 def assert_each_answered_once(service: Service, count: int) -> None:
-    places = [(each["source"]["partition"], each["source"]["offset"]) for each in service.predictions()]
-    assert len(places) == len(set(places)), "an instance was answered twice"
-    assert len(places) == count, f"{count - len(places)} instances were not answered\n{service.logs()}"
+    answered = [(each["source"]["partition"], each["source"]["offset"]) for each in service.predictions()]
+    assert len(answered) == len(set(answered)), "an instance was answered twice"
+    assert len(answered) == count, f"{count - len(answered)} instances were not answered\n{service.logs()}"
 
 
 def run_to_end(service: Service, **options: object) -> None:
@@ -33,7 +33,7 @@ def test_twenty_thousand_real_instances_each_answered_once(service: Service) -> 
     run_to_end(service)
     assert_each_answered_once(service, 20_000)
     learned = [each["model"]["learned"] for each in service.predictions()]
-    assert learned == list(range(20_000)), "every truth inside an instance is learnt right after its answer"
+    assert learned == list(range(20_000)), "a truth inside an instance was not learnt right after its answer"
 
 
 def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
@@ -51,20 +51,20 @@ def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
     random = Random(5)
     answered = service.follow("predictions")
     for _ in range(10):
-        # Small batches make many commits, so that kills fall before, within and after them.
+        # Small batches make many commits, so that kills happen before, during and after them.
         process = workers.start(*service.settings(more=["engine.batch_instances=2"]))
         goal = answered.count() + random.randrange(1, 200)
         service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
         os.kill(process, signal.SIGKILL)
         assert workers.wait(process) == -signal.SIGKILL, workers.log()
-        assert 0 < answered.count() < count, "the kill must fall in mid-stream"
+        assert 0 < answered.count() < count, "the kill did not happen in mid-stream"
     run_to_end(service, more=["engine.batch_instances=100"])
     assert_each_answered_once(service, count)
-    assert anonymous(service) == anonymous(quiet)
+    assert anonymize(service) == anonymize(quiet)
 
 
-def anonymous(service: Service) -> list[bytes]:
-    """Return the predictions' bytes; what names the model and the topic, which differ, is left out."""
+def anonymize(service: Service) -> list[bytes]:
+    """Return the predictions' bytes without the names of the model and of the topic, which differ."""
     names = {json.loads(record.value)["model"]["lineage"] for record in service.read("predictions")}
     (lineage,) = names
     return [
@@ -146,7 +146,7 @@ def test_labels_on_their_own_topic_late_and_some_never(service: Service) -> None
     run_to_end(service, labels=True)
     assert_each_answered_once(service, count + 1)
     last = next(each for each in service.predictions() if each["id"] == "last")
-    assert last["model"]["learned"] == len(labelled), "each truth is learnt once, those that never came are not"
+    assert last["model"]["learned"] == len(labelled), "not each truth was learnt once"
     assert last["labels"] == ["label1"]
     reasons = [dict(record.headers)["streamlearn.reason"] for record in service.read("dead_letters")]
     assert reasons == [b"duplicate_label"]

@@ -1,4 +1,4 @@
-"""``streamlearn snapshot rollback`` on a broker: refused beside workers, killed on its way, and gone on from."""
+"""``streamlearn snapshot rollback`` on a broker: refused while workers live, killed midway, and continued from."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kafka import KafkaConsumer
 from tests.faults.workers import Workers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
-from tests.integration.test_faults import answered_once, produce
+from tests.integration.test_faults import assert_each_handled_once, produce
 from tests.snapshot_faults import alter_weights, snapshots
 
 MORE = ["topics.partitions=2", "engine.batch_instances=20", "kafka.session_timeout_ms=1000"]
@@ -22,7 +22,7 @@ def sequences(service: Service) -> list[int]:
 
 
 def run(service: Service, workers: Workers, count: int, first: int, more: Sequence[str] = MORE) -> None:
-    """Let a worker answer more instances and end on a snapshot."""
+    """Run a worker that answers more instances and writes a snapshot at its end."""
     produce(service, count, seed=first, first=first)
     arguments = service.settings(labels=True, more=[*more, "snapshot.interval_seconds=600"])
     assert workers.wait(workers.start("--stop-at-end", "--leave", *arguments)) == 0, workers.log()[-3000:]
@@ -37,10 +37,10 @@ def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_
     newest, oldest = sequences(service)
     settings = service.settings(labels=True, more=MORE)
 
-    # A worker that does nothing but live.
+    # A member of the group that does nothing.
     live = KafkaConsumer(service.topic("instances"), bootstrap_servers=service.broker, group_id=service.name)
     live.poll(timeout_ms=100)
-    service.wait("it to be in the group", lambda: bool(service.assigned()))
+    service.wait("the member to join", lambda: bool(service.assigned()))
     assert workers.wait(workers.start(str(oldest), "--yes", *settings, command=COMMAND)) == 1
     live.close()
     assert f"streamlearn: workers of group {service.name} live: kafka-python" in workers.log()
@@ -50,7 +50,7 @@ def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_
     assert mark(service) == newest
 
     assert killed(workers, "commit answered", str(oldest), *settings)
-    service.wait("the rollback whose end nobody waited for", lambda: mark(service) == newest + 1)
+    service.wait("the rollback that was killed before its commit was answered", lambda: mark(service) == newest + 1)
     run(service, workers, 60, 120)
     before = mark(service)
     assert killed(workers, "outputs flushed", str(newest), *settings)
@@ -61,7 +61,7 @@ def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_
         if not path.name.startswith(f"{oldest}-"):
             path.unlink()
     run(service, workers, 60, 180)
-    answered_once(service, 240)
+    assert_each_handled_once(service, 240)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))
     verify = ("snapshot", "verify")
     assert workers.wait(workers.start("--against-journal", *settings, command=verify)) == 0, workers.log()[-3000:]
@@ -87,17 +87,17 @@ def test_one_of_several_models_goes_back_alone_and_equals_one_run_over_its_journ
     assert workers.wait(again) == 0, workers.log()[-3000:]
     assert [mark(service, partition) for partition in range(2)] == [before[0], before[1] + 1]
     run(service, workers, 60, 120, more)
-    answered_once(service, 180)
+    assert_each_handled_once(service, 180)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
 
 
 def killed(workers: Workers, point: str, *arguments: str) -> bool:
-    """Return whether a rollback was killed at a point."""
+    """Run a rollback that is armed with a point; return whether it was killed there."""
     process = workers.start(*arguments, "--yes", command=COMMAND, armed=f"{point}:1")
     return workers.wait(process) == -signal.SIGKILL
 
 
 def mark(service: Service, partition: int = 0) -> int:
     """Return the committed sequence."""
-    place = (service.topic("instances"), partition)
-    return int(service.committed([place])[place][1].split(":")[0])
+    instances = (service.topic("instances"), partition)
+    return int(service.committed([instances])[instances][1].split(":")[0])

@@ -1,5 +1,7 @@
-"""Brokers that ask for TLS, a password or a certificate, and allow what an ACL allows: right credentials work end to
-end, and each wrong one gets its own message."""
+"""Brokers with TLS, passwords, client certificates and ACLs.
+
+Right credentials work end to end, and each wrong one gets its own message.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ from kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from streamlearn.check.faults import faults_of
-from streamlearn.kafka.admin.reachability import connection_faults
+from streamlearn.check.faults import find_faults
+from streamlearn.kafka.admin.reachability import find_connection_faults
 from streamlearn.settings.loading import load_settings
 from streamlearn.settings.settings import Settings
 from tests.certificates import issue
@@ -41,7 +43,7 @@ SASL_LISTENER, TLS_LISTENER = 2, 3
 
 @dataclass
 class Secured:
-    """A broker's secure listeners, and what a worker needs to come by them."""
+    """A broker's secure listeners, and a user's credentials for them."""
 
     broker: Broker
     folder: Path
@@ -55,7 +57,7 @@ class Secured:
         return f"127.0.0.1:{self.broker.port() + listener}"
 
     def by_password(self, **changes: Any) -> list[str]:
-        """Return the settings of a worker that shows its password; changes override them, None leaves one out."""
+        """Return the settings of a worker with a password; changes override them, None removes one."""
         return self._settings(
             SASL_LISTENER,
             {
@@ -68,7 +70,7 @@ class Secured:
         )
 
     def by_certificate(self, **changes: Any) -> list[str]:
-        """Return the settings of a worker that shows a certificate."""
+        """Return the settings of a worker with a client certificate."""
         tls = self.folder / "tls"
         files = {"certificate_file": tls / f"{self.user}.pem", "key_file": tls / f"{self.user}-key.pem"}
         return self._settings(TLS_LISTENER, {"protocol": "ssl", "ca_file": self.ca_file, **files, **changes})
@@ -81,7 +83,7 @@ class Secured:
         ]
 
 
-def loaded(overrides: Sequence[str]) -> Settings:
+def load(overrides: Sequence[str]) -> Settings:
     return load_settings(None, overrides, {}).settings
 
 
@@ -94,7 +96,7 @@ def admin(broker: str) -> Iterator[KafkaAdminClient]:
 
 @pytest.fixture
 def secured(broker_process: Broker, service: Service, admin: KafkaAdminClient, tmp_path: Path) -> Secured:
-    """A user of the service's name with a password and a certificate."""
+    """Create a user of the service's name with a password and a certificate."""
     made = Secured(broker_process, tmp_path, service.name)
     (tmp_path / "password").write_text(PASSWORD + "\n")
     admin.alter_user_scram_credentials([UserScramCredentialUpsertion(service.name, "SCRAM-SHA-512", PASSWORD)])
@@ -103,8 +105,8 @@ def secured(broker_process: Broker, service: Service, admin: KafkaAdminClient, t
     return made
 
 
-def allowed(service: Service, principal: str) -> list[ACL]:
-    """Return what docs/operations/secure.md says a worker needs, and its producers of instances."""
+def acls_of(service: Service, principal: str) -> list[ACL]:
+    """Return the ACLs that docs/operations/secure.md asks for: those of a worker, and of a producer of instances."""
     read, write = ACLOperation.READ, ACLOperation.WRITE
     wanted = [
         (ResourceType.TOPIC, service.topic("instances"), read),
@@ -128,7 +130,7 @@ def test_a_worker_with_password_tls_and_acls_answers_exactly_once(
 ) -> None:
     more = [*secured.by_password(), "log.level=debug"]
     service.create_topics()
-    admin.create_acls(allowed(service, f"User:{service.name}"))
+    admin.create_acls(acls_of(service, f"User:{service.name}"))
     service.command("check", *service.settings(more=more))
     service.command(
         "produce", "synthetic:drifting", "--topic", service.topic("instances"), "--limit", "600",
@@ -139,19 +141,19 @@ def test_a_worker_with_password_tls_and_acls_answers_exactly_once(
     answered = [answer["source"]["offset"] for answer in service.predictions()]
     assert sorted(answered) == [record.offset for record in service.read("instances")]
     assert len(answered) == 600
-    assert_equals_an_uninterrupted_run(service, loaded(service.settings(more=more)[1::2]))
+    assert_equals_an_uninterrupted_run(service, load(service.settings(more=more)[1::2]))
     assert PASSWORD not in service.log_of("w0")
 
 
-def test_plain_passwords_and_certificates_are_let_in(
+def test_plain_passwords_and_client_certificates_are_accepted(
     service: Service, secured: Secured, admin: KafkaAdminClient
 ) -> None:
     service.create_topics()
-    admin.create_acls(allowed(service, f"User:CN={service.name}"))
+    admin.create_acls(acls_of(service, f"User:CN={service.name}"))
     password_of_admin = secured.broker.folder / "admin-password"
     plain = secured.by_password(mechanism="PLAIN", user="admin", password_file=password_of_admin)
     for more in (secured.by_certificate(), plain):
-        assert faults_of(loaded(service.settings(more=more)[1::2])) == []
+        assert find_faults(load(service.settings(more=more)[1::2])) == []
 
 
 def test_each_wrong_credential_has_its_message(
@@ -175,18 +177,18 @@ def test_each_wrong_credential_has_its_message(
          "kafka.security.protocol = ssl"),
         (secured.by_password(protocol="sasl_plaintext", ca_file=None), "kafka.security.protocol = sasl_ssl"),
         (secured.by_password(address=secured.broker.address), "the port does not speak TLS"),
-        (secured.by_password(address=tls_port), "the broker asks for a certificate of ours"),
+        (secured.by_password(address=tls_port), "the broker asks for a client certificate"),
         (secured.by_certificate(address=sasl_port), "may ask for a user and a password (kafka.security.protocol = "
          "sasl_ssl)"),
-        (secured.by_certificate(certificate_file=None, key_file=None), "the broker asks for a certificate of ours"),
+        (secured.by_certificate(certificate_file=None, key_file=None), "the broker asks for a client certificate"),
         (secured.by_certificate(certificate_file=foreign / f"{secured.user}.pem",
-                                key_file=foreign / f"{secured.user}-key.pem"), "the broker refuses our certificate"),
+                                key_file=foreign / f"{secured.user}-key.pem"), "refuses the client certificate"),
         (secured.by_certificate(address="127.0.0.2:" + tls_port.partition(":")[2]), "nothing listens on that port"),
         (["kafka.bootstrap_servers=a..b:9092"], "that is no host name"),
     ):  # fmt: skip
-        (fault,) = connection_faults(loaded(overrides))
+        (fault,) = find_connection_faults(load(overrides))
         assert said in fault
-    # The broker takes another certificate while it runs; this one has expired.
+    # The broker changes its certificate while it runs; the new one has expired.
     expired = tmp_path / "expired"
     shutil.copytree(tmp_path / "tls", expired)
     issue(expired, "broker", end="20240101000000Z")
@@ -195,17 +197,17 @@ def test_each_wrong_credential_has_its_message(
         name = "listener.name.mutual.ssl.keystore.location"
         admin.alter_configs([ConfigResource("BROKER", "1", {name: str(certificate)})], raise_on_unknown=False)
 
+    settings = load(secured.by_certificate())
     show(expired / "broker-both.pem")
     try:
-        # While the broker changes over, some connections still meet the other certificate.
-        expired_is_named = "the broker's certificate has expired"
+        # While the broker changes its certificate, some connections still get the other one.
         service.wait(
-            "the broker's other certificate to be refused by name",
-            lambda: any(expired_is_named in fault for fault in connection_faults(loaded(secured.by_certificate()))),
+            "the expired certificate to be refused",
+            lambda: any("certificate has expired" in fault for fault in find_connection_faults(settings)),
         )
     finally:
         show(secured.broker.folder / "tls" / "broker-both.pem")
-    service.wait("the broker's own certificate", lambda: connection_faults(loaded(secured.by_certificate())) == [])
+    service.wait("the broker's own certificate", lambda: find_connection_faults(settings) == [])
 
 
 def test_a_run_with_a_wrong_password_ends_at_once_with_one_line_that_does_not_show_it(
@@ -228,12 +230,12 @@ def test_a_run_with_a_wrong_password_ends_at_once_with_one_line_that_does_not_sh
 def test_each_missing_acl_is_named(service: Service, secured: Secured, admin: KafkaAdminClient) -> None:
     service.create_topics()
     principal = f"User:{service.name}"
-    acls = [acl for acl in allowed(service, principal) if acl.operation != ACLOperation.CREATE]
+    acls = [acl for acl in acls_of(service, principal) if acl.operation != ACLOperation.CREATE]
     acls.remove(next(acl for acl in acls if acl.resource_pattern.resource_name == service.topic("instances")))
     admin.create_acls(acls)
-    settings = loaded(service.settings(more=secured.by_password())[1::2])
+    settings = load(service.settings(more=secured.by_password())[1::2])
     # Of the instances only writing is allowed.
-    (fault,) = faults_of(settings)
+    (fault,) = find_faults(settings)
     assert fault == f"topic {service.topic('instances')} (topics.instances) may not be read: grant this user READ on it"
     said = {
         (ResourceType.TOPIC, service.topic("predictions")): "(topics.predictions) may not be written: grant",
@@ -246,6 +248,6 @@ def test_each_missing_acl_is_named(service: Service, secured: Secured, admin: Ka
     for (kind, name), words in said.items():
         pattern = ResourcePatternFilter(kind, name, ACLResourcePatternType.LITERAL)
         admin.delete_acls([ACLFilter(principal, "*", ACLOperation.ANY, ACLPermissionType.ANY, pattern)])
-        assert any(words in fault for fault in faults_of(settings)), (words, faults_of(settings))
-    found = faults_of(settings)
+        assert any(words in fault for fault in find_faults(settings)), (words, find_faults(settings))
+    found = find_faults(settings)
     assert len(found) == 1 + len(said), found

@@ -1,4 +1,4 @@
-"""Snapshots that do not belong, on a broker: refused by name, and the answers are those of an uninterrupted run."""
+"""Invalid snapshots on a broker are refused with a reason, and the answers equal those of one uninterrupted run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 from tests.faults.workers import Workers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
-from tests.integration.test_faults import answered_once
+from tests.integration.test_faults import assert_each_handled_once
 from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
 
 
-def _altered(newest: Path) -> Path:
-    """Leave only a snapshot with batches behind it, and other weights in it."""
+def _alter(newest: Path) -> Path:
+    """Leave only a snapshot that is followed by batches, and alter its weights."""
     _, older, *rest = snapshots(newest.parent)
     for path in (newest, *rest):
         path.unlink()
@@ -22,25 +22,25 @@ def _altered(newest: Path) -> Path:
     return older
 
 
-def _damaged(newest: Path) -> Path:
+def _damage(newest: Path) -> Path:
     damage(newest)
     return newest
 
 
-def _foreign(newest: Path) -> Path:
+def _rename_foreign(newest: Path) -> Path:
     seq = int(newest.name.split("-")[0]) - 1
-    return _alone(newest, renamed(newest, seq=seq, chain="f" * 24))
+    return _keep_only(newest, renamed(newest, seq=seq, chain="f" * 24))
 
 
-def _other_chain(newest: Path) -> Path:
-    return _alone(newest, renamed(newest, chain="f" * 24))
+def _rename_chain(newest: Path) -> Path:
+    return _keep_only(newest, renamed(newest, chain="f" * 24))
 
 
-def _future(newest: Path) -> Path:
-    return _alone(newest, renamed(newest, seq=10_000))
+def _rename_future(newest: Path) -> Path:
+    return _keep_only(newest, renamed(newest, seq=10_000))
 
 
-def _alone(newest: Path, other: Path) -> Path:
+def _keep_only(newest: Path, other: Path) -> Path:
     kept = other.read_bytes()
     shutil.rmtree(newest.parent)
     newest.parent.mkdir()
@@ -49,11 +49,11 @@ def _alone(newest: Path, other: Path) -> Path:
 
 
 FAULTS: list[tuple[Callable[[Path], Path], str]] = [
-    (_altered, "the state was altered, or this machine computes other bits"),
-    (_damaged, "is damaged or cut short"),
-    (_foreign, "it belongs to another model"),
-    (_other_chain, "has the chain ffffffffffffffffffffffff, committed is"),
-    (_future, "is of sequence 10000, beyond the committed"),
+    (_alter, "the state was altered, or this machine computes other bits"),
+    (_damage, "is damaged or cut short"),
+    (_rename_foreign, "it belongs to another model"),
+    (_rename_chain, "has the chain ffffffffffffffffffffffff, committed is"),
+    (_rename_future, "is of sequence 10000, beyond the committed"),
 ]
 
 
@@ -63,7 +63,7 @@ def test_snapshots_that_do_not_belong_are_refused_by_name(service: Service, work
     count = 0
 
     def run() -> str:
-        """Let a worker apply some more, and return what it said."""
+        """Run a worker that applies more instances; return its log."""
         nonlocal count
         before = len(workers.log())
         rows = range(count, count + 150)
@@ -80,5 +80,5 @@ def test_snapshots_that_do_not_belong_are_refused_by_name(service: Service, work
         (line, *_) = [line for line in run().splitlines() if "snapshot refused" in line]
         assert str(refused) in line
         assert reason in line
-    answered_once(service, count)
+    assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=False, more=more))

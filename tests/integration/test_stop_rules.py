@@ -1,4 +1,4 @@
-"""What only a broker shows of the stop rules: it is away for too long, or a second worker takes a name."""
+"""Stop rules that need a broker: it is away for too long, or a second worker has the same name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.brokers import started
+from tests.integration.brokers import start_brokers
 from tests.integration.service import Service
 
 ROW = b'{"id": "%d", "x": {"a": 1}, "y": ["news"]}'
@@ -17,7 +17,7 @@ ROW = b'{"id": "%d", "x": {"a": 1}, "y": ["news"]}'
 def test_a_broker_that_stays_away_stops_an_idle_worker_and_nothing_is_lost(
     tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    broker = started(tmp_path_factory.mktemp("away"))
+    broker = start_brokers(tmp_path_factory.mktemp("away"))
     service = Service(broker.address, f"t{uuid.uuid4().hex[:8]}", tmp_path)
     try:
         service.make_topics()
@@ -38,7 +38,7 @@ def test_a_broker_that_stays_away_stops_an_idle_worker_and_nothing_is_lost(
         broker.stop()
 
 
-def test_a_second_worker_of_a_name_ends_the_first_by_name(service: Service) -> None:
+def test_a_second_worker_with_the_same_name_ends_the_first(service: Service) -> None:
     service.make_topics()
     service.produce_raw("instances", [ROW % number for number in range(20)])
     first = service.start()

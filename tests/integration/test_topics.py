@@ -1,4 +1,4 @@
-"""``streamlearn topics`` and the start-up: what is wrong with the topics, by name."""
+"""``streamlearn topics`` and the start of a worker name everything that is wrong with the topics."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import pytest
 from kafka import KafkaAdminClient
 
 from streamlearn.errors import RetryableError, TopicError
-from streamlearn.kafka.admin.topics import FoundTopic, Topics, prepare_topics
+from streamlearn.kafka.admin.topics import TopicAdmin, TopicDescription, prepare_topics
 from streamlearn.settings.loading import load_settings
 from streamlearn.settings.settings import Settings
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 
 
-def make(service: Service, **topics: dict[str, object]) -> None:
-    """Make topics by role, each with its partitions and settings."""
+def create(service: Service, **topics: dict[str, object]) -> None:
+    """Create topics by role, each with its partitions and settings."""
     admin = KafkaAdminClient(bootstrap_servers=service.broker)
     wanted = {
         service.topic(role): {
@@ -31,17 +31,17 @@ def make(service: Service, **topics: dict[str, object]) -> None:
     admin.close()
 
 
-def problems(settings: Settings) -> list[str]:
-    topics = Topics(settings)
+def find_problems(settings: Settings) -> list[str]:
+    admin = TopicAdmin(settings)
     try:
-        return topics.problems(topics.found())
+        return admin.find_problems(admin.describe())
     finally:
-        topics.close()
+        admin.close()
 
 
 def test_missing_topics_are_named_with_their_settings(service: Service) -> None:
     settings = settings_of(service, labels=True)
-    found = problems(settings)
+    found = find_problems(settings)
     assert len(found) == 7
     for role in ("instances", "labels", "predictions", "events", "metrics", "dead_letters", "journal"):
         assert any(f"(topics.{role}) does not exist" in problem for problem in found), role
@@ -51,7 +51,7 @@ def test_missing_topics_are_named_with_their_settings(service: Service) -> None:
 
 def test_wrong_counts_compaction_and_retention_are_named(service: Service) -> None:
     settings = settings_of(service, labels=True)
-    make(
+    create(
         service,
         instances={"partitions": 3, "cleanup_policy": "compact"},
         labels={"partitions": 2},
@@ -61,7 +61,7 @@ def test_wrong_counts_compaction_and_retention_are_named(service: Service) -> No
         dead_letters={"cleanup_policy": "compact"},
         journal={"retention_ms": 1_000},
     )
-    found = problems(settings)
+    found = find_problems(settings)
     assert len(found) == 3
     assert "cleanup.policy=compact" in found[0]
     assert service.topic("instances") in found[0]
@@ -70,20 +70,20 @@ def test_wrong_counts_compaction_and_retention_are_named(service: Service) -> No
 
 
 def test_scope_partition_needs_a_journal_partition_for_each(service: Service) -> None:
-    make(service, instances={"partitions": 3}, predictions={}, events={}, metrics={}, dead_letters={}, journal={})
-    assert problems(settings_of(service, labels=False)) == []
-    (found,) = problems(settings_of(service, labels=False, more=["engine.scope=partition"]))
+    create(service, instances={"partitions": 3}, predictions={}, events={}, metrics={}, dead_letters={}, journal={})
+    assert find_problems(settings_of(service, labels=False)) == []
+    (found,) = find_problems(settings_of(service, labels=False, more=["engine.scope=partition"]))
     assert "engine.scope = partition needs 3" in found
 
 
-def test_only_the_journal_is_made_unless_told(service: Service) -> None:
-    make(service, instances={"partitions": 2, "retention_ms": 5_000_000}, predictions={}, events={}, metrics={})
+def test_only_the_journal_is_created_by_default(service: Service) -> None:
+    create(service, instances={"partitions": 2, "retention_ms": 5_000_000}, predictions={}, events={}, metrics={})
     settings = settings_of(service, labels=False)
     with pytest.raises(TopicError, match=r"dead-letters \(topics\.dead_letters\) does not exist"):
         prepare_topics(settings)
-    topics = Topics(settings)
-    journal = topics.found()[service.topic("journal")]
-    topics.close()
+    admin = TopicAdmin(settings)
+    journal = admin.describe()[service.topic("journal")]
+    admin.close()
     assert (journal.partitions, journal.configs["retention.ms"]) == (2, "5000000")
     prepare_topics(settings_of(service, labels=False, more=["topics.create=true"]))
 
@@ -100,24 +100,24 @@ def test_check_ends_with_status_2_and_a_line_for_each_fault(service: Service) ->
     assert len(done.stderr.strip().splitlines()) == 6
 
 
-def test_no_broker_is_said_plainly() -> None:
+def test_an_unreachable_broker_is_named() -> None:
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})
     with pytest.raises(RetryableError, match=r"no broker answers at 127\.0\.0\.1:1"):
-        Topics(settings)
+        TopicAdmin(settings)
 
 
-def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again(
+def test_topics_are_described_again_until_the_brokers_know_a_new_one(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, FoundTopic]] = []
-    real = Topics.found
+    answers: list[dict[str, TopicDescription]] = []
+    describe = TopicAdmin.describe
 
-    def found(self: Topics) -> dict[str, FoundTopic]:
-        # What the cluster's other brokers know at first; after a creation the client waits for one of them.
-        asked.append(real(self) if len(asked) != 1 else asked[0])
-        return asked[-1]
+    def describe_late(self: TopicAdmin) -> dict[str, TopicDescription]:
+        # A broker may not know a new topic yet: after a creation the client waits for one broker only.
+        answers.append(describe(self) if len(answers) != 1 else answers[0])
+        return answers[-1]
 
-    monkeypatch.setattr(Topics, "found", found)
+    monkeypatch.setattr(TopicAdmin, "describe", describe_late)
     arguments = service.settings(labels=True)
     prepare_topics(load_settings(None, [*arguments[1::2], "topics.create=true"], {}).settings)
-    assert [len(each) for each in asked] == [0, 0, 7]
+    assert [len(answer) for answer in answers] == [0, 0, 7]

@@ -23,7 +23,7 @@ _NAME = "broker"
 
 
 def program() -> str:
-    """Return the server's program; the test is skipped where there is none."""
+    """Return the server's program; skip the test where there is none."""
     found = os.environ.get(VARIABLE) or shutil.which("toxiproxy-server")
     if not found:
         pytest.skip(
@@ -60,7 +60,7 @@ class Toxiproxy:
 
     @contextlib.contextmanager
     def toxic(self, kind: str, *streams: str, **attributes: int) -> Iterator[None]:
-        """Let connections suffer while the block lasts; without streams in both directions."""
+        """Apply a toxic to connections while the block lasts, by default in both directions."""
         names = []
         for stream in streams or ("upstream", "downstream"):
             toxic = {"name": f"{kind}-{stream}", "type": kind, "stream": stream, "attributes": attributes}
@@ -72,7 +72,7 @@ class Toxiproxy:
 
     @contextlib.contextmanager
     def cut(self) -> Iterator[None]:
-        """End all connections and take no new one while the block lasts."""
+        """Close all connections and accept no new ones while the block lasts."""
         self._call("POST", f"/proxies/{_NAME}", {"enabled": False})
         yield
         self._call("POST", f"/proxies/{_NAME}", {"enabled": True})

@@ -159,7 +159,7 @@ class RecordBuffer:
     def behind(self, task: Task) -> int:
         """Return how many records of the log a task has not applied."""
         return sum(
-            self._source.behind(partition, task.positions[partition])
+            self._source.lag(partition, task.positions[partition])
             for partition in task.partitions
             # Behind the last record there may be markers, which nobody applies.
             if self.has(task, partition) or not self._source.at_end(partition)

@@ -1,9 +1,7 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""A connection to one broker, step by step, so that each failure has its name.
+"""Connects to one broker step by step, so that each failure gets its own message.
 
-The Kafka client hides the reason: a closed port, a foreign certificate and a wrong password are all "unable to
-bootstrap" to it.
+The Kafka client hides the reason: it reports a closed port, an untrusted certificate and a wrong password alike as
+"unable to bootstrap".
 """
 
 from __future__ import annotations
@@ -16,7 +14,11 @@ from typing import Any, NamedTuple
 
 from kafka import errors as kafka_errors
 from kafka.net.sasl import get_sasl_mechanism
-from kafka.protocol.metadata import ApiVersionsRequest, FindCoordinatorRequest, MetadataRequest
+from kafka.protocol.metadata import (
+    ApiVersionsRequest,  # pyright: ignore[reportAttributeAccessIssue]
+    FindCoordinatorRequest,  # pyright: ignore[reportAttributeAccessIssue]
+    MetadataRequest,
+)
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
@@ -26,67 +28,71 @@ from streamlearn.settings.security import SecuritySettings
 from streamlearn.settings.settings import Settings
 
 CONNECT_SECONDS = 5.0
-ANSWER_SECONDS = 5.0
-LONGEST_ANSWER_BYTES = 16 << 20
+RESPONSE_SECONDS = 5.0
+MAX_RESPONSE_BYTES = 16 << 20
 
+# Codes of OpenSSL for a certificate that fails verification.
 _EXPIRED, _NOT_YET_VALID = 10, 9
-_FOREIGN = (2, 18, 19, 20, 21)
-_OTHER_HOST = (62, 64)
+_UNTRUSTED = (2, 18, 19, 20, 21)
+_HOST_MISMATCH = (62, 64)
 _TLS_ALERT = b"\x15\x03"
-_UNSUPPORTED_MECHANISM, _ILLEGAL_SASL_STATE = 33, 34
-_SEVERAL_COORDINATORS = 4
+# Error codes of the Kafka protocol.
+_UNSUPPORTED_SASL_MECHANISM, _ILLEGAL_SASL_STATE = 33, 34
+_BATCHED_COORDINATORS_VERSION = 4
+"""FindCoordinator takes a list of keys from this version on (KIP-699)."""
 
 
-class UnreachableError(RetryableError):
-    """Nobody answers at an address."""
+class BrokerUnreachableError(RetryableError):
+    """Nothing answers at an address."""
 
 
-class RefusedError(UsageError):
-    """A broker is there, but TLS, SASL or the protocol do not fit it."""
+class BrokerHandshakeError(UsageError):
+    """A broker is there, but TLS, SASL or the protocol do not match its listener."""
 
 
-class SilentError(RetryableError):
-    """A broker ends the connection and gives no reason: it may be about to stop or to start."""
+class BrokerDisconnectedError(RetryableError):
+    """A broker closes the connection without a reason, or does not answer: it may be about to stop or to start."""
 
 
 class Broker(NamedTuple):
     """A broker as the cluster advertises it."""
 
-    node: int
+    node_id: int
     host: str
     port: int
 
 
 @contextlib.contextmanager
 def open_connection(
-    settings: Settings, host: str, port: int, role: str = "kafka.bootstrap_servers"
+    settings: Settings, host: str, port: int, origin: str = "kafka.bootstrap_servers"
 ) -> Iterator[BrokerConnection]:
-    """Connect to a broker as a worker does, up to where requests are answered.
+    """Connect to a broker as a worker does, with TLS and SASL.
 
     Parameters
     ----------
-    role:
+    origin:
         Where the address comes from, for messages.
 
     Raises
     ------
-    UnreachableError
-        When nobody answers at the address.
-    RefusedError
-        When TLS, the password, or the protocol do not fit the listener.
-    SilentError
-        When it ends the connection without a reason, which may be one of these.
+    BrokerUnreachableError
+        When nothing answers at the address.
+    BrokerHandshakeError
+        When TLS, the password or the protocol do not match the listener.
+    BrokerDisconnectedError
+        When the broker closes the connection without a reason, which may be one of the above.
     UsageError
         When a certificate, key or password of the settings cannot be read.
     """
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     security = settings.kafka.security
     options = security_options(security)
-    connection = BrokerConnection(_tcp(host, port, shown, role), security, shown, f"streamlearn-{settings.worker.name}")
+    sock = _connect(host, port, address, origin)
+    connection = BrokerConnection(sock, security, address, f"streamlearn-{settings.worker.name}")
     try:
         if security.tls:
-            connection.encrypt(options["ssl_context"], host)
-        connection.learn_versions()
+            connection.start_tls(options["ssl_context"], host)
+        connection.negotiate_versions()
         if security.sasl:
             connection.authenticate(options, host)
         yield connection
@@ -94,7 +100,7 @@ def open_connection(
         connection.close()
 
 
-def _tcp(host: str, port: int, shown: str, role: str) -> socket.socket:
+def _connect(host: str, port: int, address: str, origin: str) -> socket.socket:
     try:
         return socket.create_connection((host, port), timeout=CONNECT_SECONDS)
     except socket.gaierror as error:
@@ -107,88 +113,96 @@ def _tcp(host: str, port: int, shown: str, role: str) -> socket.socket:
         reason = "nothing listens on that port"
     except OSError as error:
         reason = error.strerror or str(error)
-    raise UnreachableError(f"{shown} ({role}): {reason}; start the broker, or correct the address")
+    raise BrokerUnreachableError(f"{address} ({origin}): {reason}; start the broker, or correct the address")
 
 
 class BrokerConnection:
     """A blocking connection to one broker, made by `open_connection`."""
 
-    def __init__(self, sock: socket.socket, security: SecuritySettings, shown: str, client: str) -> None:
+    def __init__(self, sock: socket.socket, security: SecuritySettings, address: str, client_id: str) -> None:
         self._socket = sock
         self._security = security
-        self._shown = shown
-        self._protocol = KafkaProtocol(client_id=client, receive_message_max_bytes=LONGEST_ANSWER_BYTES)
-        self._versions: dict[int, int] = {}
-        sock.settimeout(ANSWER_SECONDS)
+        self._address = address
+        self._protocol = KafkaProtocol(
+            client_id=client_id,
+            receive_message_max_bytes=MAX_RESPONSE_BYTES,  # pyright: ignore[reportCallIssue]
+        )
+        self._max_versions: dict[int, int] = {}
+        sock.settimeout(RESPONSE_SECONDS)
 
     def close(self) -> None:
         self._socket.close()
 
-    def encrypt(self, context: ssl.SSLContext, host: str) -> None:
-        plain = {"ssl": "plaintext", "sasl_ssl": "sasl_plaintext"}[self._security.protocol]
+    def start_tls(self, context: ssl.SSLContext, host: str) -> None:
         try:
             self._socket = context.wrap_socket(self._socket, server_hostname=host.rstrip("."))
         except ssl.SSLCertVerificationError as error:
-            raise self._refused(self._certificate_fault(error, host)) from None
+            raise self._handshake_error(self._describe_certificate_fault(error, host)) from None
         except ssl.SSLError as error:
-            if self._alert(error) is None:
-                raise SilentError(self._no_tls(plain)) from None
-            raise self._refused(str(self._alert(error))) from None
+            alert = self._describe_alert(error)
+            if alert is None:
+                raise self._no_tls_error() from None
+            raise self._handshake_error(alert) from None
         except OSError:
-            raise SilentError(self._no_tls(plain)) from None
+            raise self._no_tls_error() from None
 
-    def _no_tls(self, plain: str) -> str:
-        return (
-            f"{self._shown}: the port does not speak TLS: correct the port, or, if it is meant to be plain, set "
+    def _no_tls_error(self) -> BrokerDisconnectedError:
+        plain = {"ssl": "plaintext", "sasl_ssl": "sasl_plaintext"}[self._security.protocol]
+        return BrokerDisconnectedError(
+            f"{self._address}: the port does not speak TLS: correct the port or, if it is meant to be plain, set "
             f"kafka.security.protocol = {plain}"
         )
 
-    def _certificate_fault(self, error: ssl.SSLCertVerificationError, host: str) -> str:
+    def _describe_certificate_fault(self, error: ssl.SSLCertVerificationError, host: str) -> str:
         code = error.verify_code
         authorities = self._security.ca_file or "the system's"
         if code == _EXPIRED:
-            return "the broker's certificate has expired: have it renewed (or correct this machine's clock)"
+            return "the broker's certificate has expired: renew it (or correct this machine's clock)"
         if code == _NOT_YET_VALID:
             return "the broker's certificate is not valid yet: correct this machine's clock"
-        if code in _FOREIGN:
+        if code in _UNTRUSTED:
             return (
                 "the broker's certificate is not signed by an authority of kafka.security.ca_file "
-                f"({authorities}): name the file of the authority that signed it"
+                f"({authorities}): set it to the file of the authority that signed the certificate"
             )
-        if code in _OTHER_HOST:
+        if code in _HOST_MISMATCH:
             return (
-                f"the broker's certificate is not for {host}: use a name that stands in it, or set "
+                f"the broker's certificate is not for {host}: use a name that the certificate lists, or set "
                 "kafka.security.check_hostname = false"
             )
         return f"the broker's certificate is refused: {error.verify_message}"
 
     @staticmethod
-    def _alert(error: ssl.SSLError) -> str | None:
-        """Return what the broker says against our side of TLS; None when it says nothing of the kind."""
+    def _describe_alert(error: ssl.SSLError) -> str | None:
+        """Return what the broker's TLS alert says about our side; None when there is no alert."""
         reason = (error.reason or "").upper()
         if "ALERT" not in reason:
             return None
         if any(word in reason for word in ("CERTIFICATE_REQUIRED", "BAD_CERTIFICATE")):
             return (
-                "the broker asks for a certificate of ours: set kafka.security.certificate_file and key_file, or use a "
+                "the broker asks for a client certificate: set kafka.security.certificate_file and key_file, or use a "
                 "listener without mutual TLS"
             )
         if any(word in reason for word in ("UNKNOWN_CA", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED", "REVOKED")):
             return (
-                "the broker refuses our certificate (kafka.security.certificate_file): it has expired, or is not "
-                "signed by an authority that the broker knows"
+                "the broker refuses the client certificate (kafka.security.certificate_file): it has expired, or is "
+                "not signed by an authority that the broker trusts"
             )
         if "PROTOCOL_VERSION" in reason or "HANDSHAKE_FAILURE" in reason:
-            return "the broker speaks no version of TLS, or no cipher, that is accepted here (TLS 1.2 or newer)"
+            return "the broker offers no TLS version or cipher that is accepted here: enable TLS 1.2 or newer on it"
         return f"the broker ends TLS: {reason.replace('_', ' ').lower()}"
 
-    def learn_versions(self) -> None:
-        answer = self.ask(ApiVersionsRequest(version=0), self._silent_at_first())
-        self._versions = {entry.api_key: entry.max_version for entry in answer.api_keys}
+    def negotiate_versions(self) -> None:
+        """Ask which versions of each request the broker accepts."""
+        response = self.send(ApiVersionsRequest(version=0), self._describe_first_disconnect())
+        self._max_versions = {entry.api_key: entry.max_version for entry in response.api_keys}
 
-    def _silent_at_first(self) -> str:
+    def _describe_first_disconnect(self) -> str:
         if self._security.tls:
-            return "the broker ends the connection: what listens there is no Kafka broker, or wants another certificate"
+            return (
+                "the broker closes the connection: what listens there is no Kafka broker, or asks for another "
+                "certificate"
+            )
         encrypted = {"plaintext": "ssl", "sasl_plaintext": "sasl_ssl"}[self._security.protocol]
         return (
             "no Kafka broker answers: the port may speak TLS; correct the port, or set kafka.security.protocol = "
@@ -196,23 +210,24 @@ class BrokerConnection:
         )
 
     def authenticate(self, options: dict[str, Any], host: str) -> None:
+        """Log in by SASL."""
         security = self._security
-        answer = self.ask(
+        response = self.send(
             SaslHandshakeRequest(mechanism=security.mechanism, version=1),
-            "the broker ends the connection at the request for SASL",
+            "the broker closes the connection when asked for SASL",
         )
-        if answer.error_code == _UNSUPPORTED_MECHANISM:
-            raise self._refused(
+        if response.error_code == _UNSUPPORTED_SASL_MECHANISM:
+            raise self._handshake_error(
                 f"the mechanism {security.mechanism} is not enabled there: set kafka.security.mechanism to one of "
-                f"{', '.join(answer.mechanisms)}"
+                f"{', '.join(response.mechanisms)}"
             )
-        if answer.error_code == _ILLEGAL_SASL_STATE:
-            fitting = "ssl" if security.tls else "plaintext"
-            raise self._refused(
-                "this listener asks for no password: correct the port, or set kafka.security.protocol = " + fitting
+        if response.error_code == _ILLEGAL_SASL_STATE:
+            protocol = "ssl" if security.tls else "plaintext"
+            raise self._handshake_error(
+                f"this listener asks for no password: correct the port, or set kafka.security.protocol = {protocol}"
             )
-        if answer.error_code:
-            raise self._refused(f"SASL fails: {kafka_errors.for_code(answer.error_code).__name__}")
+        if response.error_code:
+            raise self._handshake_error(f"SASL fails: {kafka_errors.for_code(response.error_code).__name__}")
         mechanism = get_sasl_mechanism(security.mechanism)(host=host, **options)
         wrong = (
             f"user {security.user!r} or its password is wrong: check kafka.security.user, password_file, and that "
@@ -220,69 +235,80 @@ class BrokerConnection:
         )
         while not mechanism.is_done():
             request = SaslAuthenticateRequest(mechanism.auth_bytes(), version=self.version_of(SaslAuthenticateRequest))
-            answer = self.ask(request, wrong)
-            if answer.error_code:
-                raise self._refused(wrong)
+            response = self.send(request, wrong)
+            if response.error_code:
+                raise self._handshake_error(wrong)
             try:
-                mechanism.receive(answer.auth_bytes)
+                mechanism.receive(response.auth_bytes)
             except (ValueError, KeyError):
-                raise self._refused(
-                    "the broker does not prove that it knows the password: it may be a foreign one"
+                raise self._handshake_error(
+                    "the broker does not prove that it knows the password: it may not be a broker of this cluster"
                 ) from None
         if not mechanism.is_authenticated():
-            raise self._refused(wrong)
+            raise self._handshake_error(wrong)
 
     def brokers(self) -> list[Broker]:
+        """Return the brokers that the cluster advertises."""
         request = MetadataRequest(topics=[], version=self.version_of(MetadataRequest))
-        silent = "the broker ends the connection at the first request"
+        disconnect = "the broker closes the connection at the first request"
         if not self._security.sasl:
             sasl = "sasl_ssl" if self._security.tls else "sasl_plaintext"
-            silent += (
+            disconnect += (
                 f": the listener may ask for a user and a password (kafka.security.protocol = {sasl}), or the port is "
                 "a controller's"
             )
-        answer = self.ask(request, silent)
-        return [Broker(broker.node_id, broker.host, broker.port) for broker in answer.brokers]
+        response = self.send(request, disconnect)
+        return [Broker(broker.node_id, broker.host, broker.port) for broker in response.brokers]
 
-    def coordinator(self, key: str, kind: int) -> tuple[int, Broker]:
-        """Return the broker that looks after a group (kind 0) or a transactional id (kind 1), and the error code."""
+    def coordinator(self, key: str, key_type: int) -> tuple[int, Broker]:
+        """Return the coordinator of a group (type 0) or of a transactional id (type 1), after the error code."""
         version = self.version_of(FindCoordinatorRequest)
-        if version >= _SEVERAL_COORDINATORS:
-            request = FindCoordinatorRequest(key_type=kind, coordinator_keys=[key], version=version)
-            (found,) = self.ask(request).coordinators
+        if version >= _BATCHED_COORDINATORS_VERSION:
+            request = FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key], version=version)
+            (found,) = self.send(request).coordinators
         else:
-            found = self.ask(FindCoordinatorRequest(key=key, key_type=kind, version=version))
+            found = self.send(FindCoordinatorRequest(key=key, key_type=key_type, version=version))
         return found.error_code, Broker(found.node_id, found.host, found.port)
 
     def version_of(self, request: Any) -> int:
-        """Return the newest version of a kind of request that client and broker know."""
-        return min(request.max_version, self._versions.get(request.API_KEY, request.max_version))
+        """Return the newest version of a request that both client and broker support."""
+        return min(request.max_version, self._max_versions.get(request.API_KEY, request.max_version))
 
-    def ask(self, request: Any, silent: str = "the broker ends the connection") -> Any:
-        """Return the answer to a request; ``silent`` says what it means when the broker does not give one."""
+    def send(self, request: Any, disconnect: str = "the broker closes the connection") -> Any:
+        """Send a request, and return the response.
+
+        Parameters
+        ----------
+        disconnect:
+            The message when the broker gives none.
+        """
         self._protocol.send_request(request)
         try:
             self._socket.sendall(self._protocol.send_bytes())
             while True:
                 data = self._socket.recv(65_536)
                 if data.startswith(_TLS_ALERT):
-                    raise self._refused(silent)
+                    raise self._handshake_error(disconnect)
                 if not data:
-                    raise SilentError(f"{self._shown}: {silent}")
-                answers = self._protocol.receive_bytes(data)
-                if answers:
-                    return answers[0][1]
+                    raise self._disconnected_error(disconnect)
+                responses = self._protocol.receive_bytes(data)
+                if responses:
+                    return responses[0][1]
         except ssl.SSLError as error:
-            # With TLS 1.3 the broker looks at our certificate only after the handshake.
-            if self._alert(error) is None:
-                raise SilentError(f"{self._shown}: {silent}") from None
-            raise self._refused(str(self._alert(error))) from None
+            # With TLS 1.3 the broker checks the client certificate only after the handshake.
+            alert = self._describe_alert(error)
+            if alert is None:
+                raise self._disconnected_error(disconnect) from None
+            raise self._handshake_error(alert) from None
         except TimeoutError:
-            raise SilentError(f"{self._shown}: {silent} (no answer within {ANSWER_SECONDS:.0f} s)") from None
+            raise self._disconnected_error(f"{disconnect} (no answer within {RESPONSE_SECONDS:.0f} s)") from None
         except OSError:
-            raise SilentError(f"{self._shown}: {silent}") from None
+            raise self._disconnected_error(disconnect) from None
         except kafka_errors.KafkaError as error:
-            raise self._refused(f"what listens there does not answer as a Kafka broker ({error})") from None
+            raise self._handshake_error(f"what listens there does not answer as a Kafka broker ({error})") from None
 
-    def _refused(self, text: str) -> RefusedError:
-        return RefusedError(f"{self._shown}: {text}")
+    def _handshake_error(self, text: str) -> BrokerHandshakeError:
+        return BrokerHandshakeError(f"{self._address}: {text}")
+
+    def _disconnected_error(self, text: str) -> BrokerDisconnectedError:
+        return BrokerDisconnectedError(f"{self._address}: {text}")

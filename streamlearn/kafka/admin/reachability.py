@@ -1,13 +1,18 @@
-"""Whether the brokers can be reached as a worker reaches them, and why not."""
+"""Checks whether the brokers can be reached as a worker reaches them, and finds out why not."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from kafka.errors import KafkaError
 
 from streamlearn.errors import RetryableError, StreamlearnError
 from streamlearn.kafka.admin.broker_connection import (
     Broker,
-    RefusedError,
-    SilentError,
-    UnreachableError,
+    BrokerDisconnectedError,
+    BrokerHandshakeError,
+    BrokerUnreachableError,
     open_connection,
 )
 from streamlearn.kafka.client_options import security_options
@@ -15,9 +20,13 @@ from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.settings import Settings
 
 DEFAULT_PORT = 9092
+_CONNECTION_ERRORS = (BrokerHandshakeError, BrokerDisconnectedError, BrokerUnreachableError)
+"""In the order of their use to the operator: a refusal says more than an address at which nothing answers."""
+
+Client = TypeVar("Client")
 
 
-def split_address(address: str) -> tuple[str, int]:
+def parse_address(address: str) -> tuple[str, int]:
     """Return host and port of an address that `parse_broker_addresses` accepts."""
     host, colon, port = address.rpartition(":")
     if not colon or address.endswith("]"):
@@ -25,8 +34,8 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def connection_faults(settings: Settings) -> list[str]:
-    """Return what is wrong with each bootstrap server and with the brokers that they advertise, a sentence each.
+def find_connection_faults(settings: Settings) -> list[str]:
+    """Return what is wrong with each bootstrap server and with each broker that they advertise, a sentence each.
 
     Raises
     ------
@@ -35,75 +44,92 @@ def connection_faults(settings: Settings) -> list[str]:
     """
     security_options(settings.kafka.security)
     faults: list[str] = []
-    brokers: dict[Broker, str] = {}
-    tried = [split_address(address) for address in parse_broker_addresses(settings.kafka.bootstrap_servers)]
-    for host, port in tried:
+    advertised_by: dict[Broker, str] = {}
+    bootstrap = [parse_address(address) for address in parse_broker_addresses(settings.kafka.bootstrap_servers)]
+    for host, port in bootstrap:
         try:
             with open_connection(settings, host, port) as connection:
-                brokers |= dict.fromkeys(connection.brokers(), f"{host}:{port}")
-        except (UnreachableError, SilentError, RefusedError) as error:
+                advertised_by |= dict.fromkeys(connection.brokers(), f"{host}:{port}")
+        except _CONNECTION_ERRORS as error:
             faults.append(str(error))
-    for broker, by in sorted(brokers.items()):
-        if (broker.host, broker.port) not in tried:
+    for broker, by in sorted(advertised_by.items()):
+        if (broker.host, broker.port) not in bootstrap:
             try:
-                role = f"advertised as broker {broker.node} by {by}"
-                with open_connection(settings, broker.host, broker.port, role) as connection:
+                origin = f"advertised as broker {broker.node_id} by {by}"
+                with open_connection(settings, broker.host, broker.port, origin) as connection:
                     connection.brokers()
-            except (UnreachableError, SilentError, RefusedError) as error:
+            except _CONNECTION_ERRORS as error:
                 faults.append(str(error))
     return faults
 
 
-def first_broker(settings: Settings) -> Broker:
-    """Return a bootstrap server that can be used.
+def find_usable_broker(settings: Settings) -> Broker:
+    """Return the first bootstrap server that accepts a connection and answers.
 
     Raises
     ------
-    UnreachableError, SilentError, RefusedError
-        Why none can; a server that refuses us counts more than one at which nobody answers.
+    BrokerHandshakeError, BrokerDisconnectedError, BrokerUnreachableError
+        When there is none. Of several reasons, the first in this order is raised.
     """
-    faults: list[StreamlearnError] = []
+    errors: list[BrokerHandshakeError | BrokerDisconnectedError | BrokerUnreachableError] = []
     for address in parse_broker_addresses(settings.kafka.bootstrap_servers):
-        host, port = split_address(address)
+        host, port = parse_address(address)
         try:
             with open_connection(settings, host, port) as connection:
                 connection.brokers()
-        except (UnreachableError, SilentError, RefusedError) as error:
-            faults.append(error)
+        except _CONNECTION_ERRORS as error:
+            errors.append(error)
         else:
             return Broker(-1, host, port)
-    raise min(faults, key=lambda fault: (isinstance(fault, UnreachableError), isinstance(fault, SilentError)))
+    raise min(errors, key=lambda error: _CONNECTION_ERRORS.index(type(error)))
 
 
-def check_admission(settings: Settings) -> None:
-    """Raise at once what no waiting can mend: the brokers are there, but none takes us.
+def check_handshake(settings: Settings) -> None:
+    """Raise at once what waiting cannot fix: the brokers are there, but none accepts the connection.
 
     Raises
     ------
-    RefusedError
-        When the certificate or the password is wrong, or the protocol does not fit.
+    BrokerHandshakeError
+        When the certificate or the password is wrong, or the protocol does not match.
     UsageError
         When a certificate, key or password of the settings cannot be read.
     """
     try:
-        first_broker(settings)
-    except (SilentError, UnreachableError):
+        find_usable_broker(settings)
+    except (BrokerDisconnectedError, BrokerUnreachableError):
         return
 
 
-def no_broker(settings: Settings, advice: str) -> StreamlearnError:
-    """Return what to say when the client has not reached a broker.
+def diagnose_connection(settings: Settings, advice: str) -> StreamlearnError:
+    """Return the error to raise after the client could not reach a broker.
 
     Parameters
     ----------
     advice:
-        What to do when nobody answers.
+        What to do when nothing answers.
     """
     try:
-        first_broker(settings)
-    except UnreachableError as error:
+        find_usable_broker(settings)
+    except BrokerUnreachableError as error:
         reason = str(error).partition(": ")[2].partition(";")[0]
         return RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers} ({reason}): {advice}")
-    except (SilentError, RefusedError) as error:
+    except (BrokerDisconnectedError, BrokerHandshakeError) as error:
         return error
     return RetryableError(f"the brokers at {settings.kafka.bootstrap_servers} did not answer in time: try again")
+
+
+def connect(settings: Settings, create_client: Callable[[], Client]) -> Client:
+    """Create a client that connects to the brokers.
+
+    Raises
+    ------
+    RetryableError
+        When no broker answers.
+    UsageError
+        When the brokers refuse the connection: a wrong certificate, password or protocol.
+    """
+    check_handshake(settings)
+    try:
+        return create_client()
+    except KafkaError as error:
+        raise diagnose_connection(settings, "start it, or set kafka.bootstrap_servers") from error

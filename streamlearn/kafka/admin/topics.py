@@ -1,7 +1,4 @@
-# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-# pyright: reportIncompatibleMethodOverride=false
-# The stubs that come with the type checker describe an older client than the one installed.
-"""The topics that a run needs: partitions, settings, and what is wrong with those there are."""
+"""The topics that a run needs: describes, checks and creates them."""
 
 from __future__ import annotations
 
@@ -15,19 +12,23 @@ from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource
 
 from streamlearn.errors import TopicError
-from streamlearn.kafka.admin.reachability import check_admission, no_broker
-from streamlearn.kafka.client_options import answered, connection_options
+from streamlearn.kafka.admin.reachability import connect
+from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.settings.settings import Settings
 
 INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
 _READ, _WRITE = "READ", "WRITE"
+# Error codes of the Kafka protocol.
 _UNKNOWN_TOPIC, _NOT_AUTHORIZED = 3, 29
-_CREATE_MS = 10_000
-_LOOK_SECONDS = 0.1
+_CREATE_TIMEOUT_MS = 10_000
+_RETRY_SECONDS = 0.1
 
 
-class NeededTopic(NamedTuple):
-    """A topic of a configuration: the setting that names it, what it is for, and what a run does with it."""
+class RequiredTopic(NamedTuple):
+    """A topic that a configuration names.
+
+    ``setting`` is the setting that names it, ``role`` what it is for, and ``operations`` what a run does with it.
+    """
 
     name: str
     setting: str
@@ -35,8 +36,8 @@ class NeededTopic(NamedTuple):
     operations: tuple[str, ...]
 
 
-class FoundTopic(NamedTuple):
-    """A topic as the brokers describe it."""
+class TopicDescription(NamedTuple):
+    """A topic as the brokers describe it; ``operations`` is None where they do not report what this user may do."""
 
     partitions: int
     topic_id: str
@@ -44,23 +45,23 @@ class FoundTopic(NamedTuple):
     configs: Mapping[str, str]
 
 
-def needed_topics(settings: Settings) -> list[NeededTopic]:
+def list_required_topics(settings: Settings) -> list[RequiredTopic]:
     """Return the topics of a configuration, inputs first."""
     topics = settings.topics
-    needed = [NeededTopic(topics.instances, "topics.instances", INPUT, (_READ,))]
+    required = [RequiredTopic(topics.instances, "topics.instances", INPUT, (_READ,))]
     if topics.labels:
-        needed.append(NeededTopic(topics.labels, "topics.labels", INPUT, (_READ,)))
-    needed.append(NeededTopic(topics.predictions, "topics.predictions", OUTPUT, (_WRITE,)))
-    needed.append(NeededTopic(topics.events, "topics.events", OUTPUT, (_WRITE,)))
+        required.append(RequiredTopic(topics.labels, "topics.labels", INPUT, (_READ,)))
+    required.append(RequiredTopic(topics.predictions, "topics.predictions", OUTPUT, (_WRITE,)))
+    required.append(RequiredTopic(topics.events, "topics.events", OUTPUT, (_WRITE,)))
     if topics.metrics:
-        needed.append(NeededTopic(topics.metrics, "topics.metrics", OUTPUT, (_WRITE,)))
-    needed.append(NeededTopic(topics.dead_letters, "topics.dead_letters", OUTPUT, (_WRITE,)))
-    needed.append(NeededTopic(settings.journal_topic, "topics.journal", JOURNAL, (_READ, _WRITE)))
-    return needed
+        required.append(RequiredTopic(topics.metrics, "topics.metrics", OUTPUT, (_WRITE,)))
+    required.append(RequiredTopic(topics.dead_letters, "topics.dead_letters", OUTPUT, (_WRITE,)))
+    required.append(RequiredTopic(settings.journal_topic, "topics.journal", JOURNAL, (_READ, _WRITE)))
+    return required
 
 
-class Topics:
-    """Looks at the topics of a configuration, and makes those that are missing.
+class TopicAdmin:
+    """Describes and checks the topics of a configuration, and creates those that are missing.
 
     Parameters
     ----------
@@ -69,104 +70,98 @@ class Topics:
 
     Raises
     ------
-    RetryableError
-        When no broker answers.
-    UsageError
-        When the brokers do not take us: a wrong certificate, password or protocol.
+    RetryableError, UsageError
+        As `connect`.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.needed = needed_topics(settings)
-        check_admission(settings)
-        try:
-            self._admin = KafkaAdminClient(**connection_options(settings))
-        except kafka_errors.KafkaError as error:
-            raise no_broker(settings, "start it, or set kafka.bootstrap_servers") from error
+        self.required = list_required_topics(settings)
+        self._admin = connect(settings, lambda: KafkaAdminClient(**connection_options(settings)))
 
     def close(self) -> None:
         """Disconnect."""
         self._admin.close()
 
-    def found(self) -> dict[str, FoundTopic]:
-        """Return the topics that are there, by name."""
-        names = list(dict.fromkeys(topic.name for topic in self.needed))
-        found: dict[str, FoundTopic] = {}
-        with answered(self._settings, "the topics"):
+    def describe(self) -> dict[str, TopicDescription]:
+        """Return the topics that exist, by name."""
+        names = list(dict.fromkeys(topic.name for topic in self.required))
+        existing: dict[str, TopicDescription] = {}
+        with convert_client_errors(self._settings, "the topics"):
             descriptions = self._admin.describe_topics(names)
         for description in descriptions:
             if description["error_code"] == _UNKNOWN_TOPIC:
                 continue
             operations = description.get("authorized_operations")
-            found[description["name"]] = FoundTopic(
+            existing[description["name"]] = TopicDescription(
                 len(description["partitions"]),
                 str(description["topic_id"]),
                 frozenset() if description["error_code"] == _NOT_AUTHORIZED else operations and frozenset(operations),
-                self._configs(description["name"]) if description["error_code"] == 0 else {},
+                self._describe_configs(description["name"]) if description["error_code"] == 0 else {},
             )
-        return found
+        return existing
 
-    def found_with(self, made: Collection[str]) -> dict[str, FoundTopic]:
-        """Return the topics that are there, when those just ``made`` are among them or their time is over.
+    def describe_after_create(self, created: Collection[str]) -> dict[str, TopicDescription]:
+        """Return the topics that exist; wait, for a bounded time, until those just created are among them.
 
-        The brokers learn of a topic one after the other, and any of them may be asked.
+        A new topic reaches the brokers one after the other, and any of them may answer.
         """
-        deadline = time.monotonic() + _CREATE_MS / 1000
-        found = self.found()
-        while not found.keys() >= set(made) and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
-            found = self.found()
-        return found
+        deadline = time.monotonic() + _CREATE_TIMEOUT_MS / 1000
+        existing = self.describe()
+        while not existing.keys() >= set(created) and time.monotonic() < deadline:
+            time.sleep(_RETRY_SECONDS)
+            existing = self.describe()
+        return existing
 
-    def _configs(self, name: str) -> dict[str, str]:
+    def _describe_configs(self, name: str) -> dict[str, str]:
+        resource = ConfigResource("TOPIC", name, None)  # pyright: ignore[reportArgumentType]
         try:
-            described = self._admin.describe_configs([ConfigResource("TOPIC", name, None)], config_filter="all")
+            described = self._admin.describe_configs([resource], config_filter="all")  # pyright: ignore[reportCallIssue]
         except kafka_errors.KafkaError:
             return {}
         return {key: str(entry["value"]) for by_name in described.values() for key, entry in by_name[name].items()}
 
-    def problems(self, found: Mapping[str, FoundTopic], ignored: Collection[str] = ()) -> list[str]:
+    def find_problems(self, existing: Mapping[str, TopicDescription], ignored: Collection[str] = ()) -> list[str]:
         """Return what is wrong, a sentence each, with what to do; empty when a run may start.
 
         Parameters
         ----------
-        found:
-            The topics that are there.
+        existing:
+            The topics that exist.
         ignored:
             Topics that may be missing.
         """
         problems = [
             f"topic {topic.name} ({topic.setting}) does not exist: create it with `streamlearn topics create`, set "
             "topics.create = true, or name another one"
-            for topic in self.needed
-            if topic.name not in found and topic.name not in ignored
+            for topic in self.required
+            if topic.name not in existing and topic.name not in ignored
         ]
-        for topic in self.needed:
-            if topic.name in found:
-                problems.extend(self._problems_of(topic, found[topic.name]))
-        problems.extend(self._wrong_counts(found))
-        problems.extend(self._short_retentions(found))
-        names = [topic.name for topic in self.needed]
+        for topic in self.required:
+            if topic.name in existing:
+                problems.extend(self._find_access_problems(topic, existing[topic.name]))
+        problems.extend(self._find_partition_problems(existing))
+        problems.extend(self._find_short_retentions(existing))
+        names = [topic.name for topic in self.required]
         problems.extend(
-            f"{name} is named by several of {', '.join(t.setting for t in self.needed if t.name == name)}: "
-            "each needs its "
-            "own topic"
+            f"{name} is named by several of {', '.join(t.setting for t in self.required if t.name == name)}: "
+            "name another topic in each"
             for name in sorted({name for name in names if names.count(name) > 1})
         )
         return problems
 
     @staticmethod
-    def _problems_of(topic: NeededTopic, found: FoundTopic) -> list[str]:
+    def _find_access_problems(topic: RequiredTopic, description: TopicDescription) -> list[str]:
         problems = []
-        if found.operations is not None:
-            missing = [operation for operation in topic.operations if operation not in found.operations]
+        if description.operations is not None:
+            missing = [operation for operation in topic.operations if operation not in description.operations]
             if missing:
                 verb = {"READ": "read", "WRITE": "written"}
                 problems.append(
                     f"topic {topic.name} ({topic.setting}) may not be {' or '.join(verb[m] for m in missing)}: grant "
                     f"this user {' and '.join(missing)} on it"
                 )
-        policy = found.configs.get("cleanup.policy", "delete")
+        policy = description.configs.get("cleanup.policy", "delete")
         if topic.role != OUTPUT and "compact" in policy:
             problems.append(
                 f"topic {topic.name} ({topic.setting}) has cleanup.policy={policy}: compaction removes records that a "
@@ -174,126 +169,132 @@ class Topics:
             )
         return problems
 
-    def _wrong_counts(self, found: Mapping[str, FoundTopic]) -> list[str]:
-        # Of a topic that may not be described the brokers tell no partitions.
-        found = {name: topic for name, topic in found.items() if topic.partitions}
+    def _find_partition_problems(self, existing: Mapping[str, TopicDescription]) -> list[str]:
+        # The brokers report no partitions of a topic that this user may not describe.
+        existing = {name: topic for name, topic in existing.items() if topic.partitions}
         topics = self._settings.topics
-        instances = found.get(topics.instances)
+        instances = existing.get(topics.instances)
         if instances is None:
             return []
         problems = []
-        labels = found.get(topics.labels)
+        labels = existing.get(topics.labels)
         if labels is not None and labels.partitions != instances.partitions:
             problems.append(
-                f"{topics.labels} has {labels.partitions} partitions and {topics.instances} "
-                f"{instances.partitions}: both "
-                "need the same number, so that a label lies in its instance's partition"
+                f"{topics.labels} has {labels.partitions} partitions and {topics.instances} {instances.partitions}: "
+                "give both the same number, so that a label lies in its instance's partition"
             )
-        journal = found.get(self._settings.journal_topic)
+        journal = existing.get(self._settings.journal_topic)
         least = instances.partitions if self._settings.engine.scope == "partition" else 1
         if journal is not None and journal.partitions < least:
             problems.append(
                 f"{self._settings.journal_topic} has {journal.partitions} partitions, engine.scope = partition needs "
-                f"{least}, as {topics.instances} has"
+                f"{least}, as {topics.instances} has: add partitions"
             )
         if journal is not None:
-            kept, needed = _retention(journal.configs), _retention(instances.configs)
+            kept, needed = _retention_ms(journal.configs), _retention_ms(instances.configs)
             if kept < needed:
-                shown = "without limit" if needed == math.inf else f"{needed:.0f} ms"
+                shown = "without limit" if needed == math.inf else f"for {needed:.0f} ms"
                 problems.append(
                     f"{self._settings.journal_topic} keeps records for {kept:.0f} ms (retention.ms), "
                     f"{topics.instances} {shown}: a restore reads both again; keep the journal at least as long"
                 )
         return problems
 
-    def _short_retentions(self, found: Mapping[str, FoundTopic]) -> list[str]:
-        between = self._settings.snapshot.interval_seconds * 1_000
+    def _find_short_retentions(self, existing: Mapping[str, TopicDescription]) -> list[str]:
+        interval_ms = self._settings.snapshot.interval_seconds * 1_000
         return [
             f"topic {topic.name} ({topic.setting}) keeps records for {kept:.0f} ms (retention.ms), snapshots are "
-            f"{between:.0f} ms apart (snapshot.interval_seconds): a restore reads what came since the last one; keep "
-            "records longer, or write snapshots more often"
-            for topic in self.needed
+            f"{interval_ms:.0f} ms apart (snapshot.interval_seconds): a restore reads what came since the last one; "
+            "keep records longer, or write snapshots more often"
+            for topic in self.required
             if topic.role != OUTPUT
-            and topic.name in found
-            and (kept := _retention(found[topic.name].configs)) < between
+            and topic.name in existing
+            and (kept := _retention_ms(existing[topic.name].configs)) < interval_ms
         ]
 
     def create(
-        self, found: Mapping[str, FoundTopic], *, internal_only: bool = False, validate_only: bool = False
+        self,
+        existing: Mapping[str, TopicDescription],
+        *,
+        journal_only: bool = False,
+        validate_only: bool = False,
     ) -> list[str]:
-        """Make the topics that are not among the ``found``, or only the journal; return their names.
+        """Create the topics that do not exist, or only the journal; return their names.
 
-        The journal gets the partitions and the retention of the instances. With ``validate_only`` the brokers say
-        whether they could be made, and make none.
+        The journal gets the partitions and the retention of the instances. With ``validate_only`` the brokers check
+        whether they could create the topics, and create none.
 
         Raises
         ------
         TopicError
-            When a topic cannot be made.
+            When a topic cannot be created.
         """
         settings = self._settings.topics
-        instances = found.get(settings.instances)
+        instances = existing.get(settings.instances)
         partitions = instances.partitions if instances is not None else settings.partitions
-        wanted: dict[str, dict[str, Any]] = {}
-        for topic in self.needed:
-            if topic.name in found or (internal_only and topic.role != JOURNAL):
+        missing: dict[str, dict[str, Any]] = {}
+        for topic in self.required:
+            if topic.name in existing or (journal_only and topic.role != JOURNAL):
                 continue
             configs = {"cleanup.policy": "delete"}
             if topic.role == JOURNAL and instances is not None and "retention.ms" in instances.configs:
                 configs["retention.ms"] = instances.configs["retention.ms"]
-            wanted[topic.name] = {
+            missing[topic.name] = {
                 "num_partitions": partitions,
                 "replication_factor": settings.replication,
                 "configs": configs,
             }
-        if not wanted:
+        if not missing:
             return []
         try:
             self._admin.create_topics(
-                wanted, timeout_ms=_CREATE_MS, validate_only=validate_only, wait_for_metadata=not validate_only
+                missing,
+                timeout_ms=_CREATE_TIMEOUT_MS,
+                validate_only=validate_only,
+                wait_for_metadata=not validate_only,  # pyright: ignore[reportCallIssue]
             )
         except kafka_errors.TopicAlreadyExistsError:
-            # Another worker of the group was quicker.
-            self._admin.wait_for_topics(list(wanted), timeout_ms=_CREATE_MS)
+            # Another worker of the group has just created one.
+            self._admin.wait_for_topics(list(missing), timeout_ms=_CREATE_TIMEOUT_MS)  # pyright: ignore[reportAttributeAccessIssue]
         except kafka_errors.KafkaError as error:
             raise TopicError(
-                f"cannot create {', '.join(wanted)}: {error}; create them by hand, or grant this user CREATE"
+                f"cannot create {', '.join(missing)}: {error}; create them by hand, or grant this user CREATE"
             ) from error
-        return list(wanted)
+        return list(missing)
 
 
-def _retention(configs: Mapping[str, str]) -> float:
-    """Return how many milliseconds a topic keeps its records; infinite without a limit, or where it is not told."""
+def _retention_ms(configs: Mapping[str, str]) -> float:
+    """Return for how many milliseconds a topic keeps its records; infinite without a limit, or where it is unknown."""
     value = float(configs.get("retention.ms", "-1"))
     return math.inf if value < 0 else value
 
 
-def startable(settings: Settings) -> tuple[list[str], dict[str, FoundTopic]]:
-    """Return what would keep a run from starting with its topics, and those that there are; make nothing.
+def find_topic_faults(settings: Settings) -> tuple[list[str], dict[str, TopicDescription]]:
+    """Return what would keep a run from starting with its topics, and the topics that exist; create nothing.
 
     Raises
     ------
     UsageError, RetryableError
         When the brokers cannot be reached.
     """
-    topics = Topics(settings)
+    admin = TopicAdmin(settings)
     try:
-        found = topics.found()
+        existing = admin.describe()
         faults: list[str] = []
-        made = [topic.name for topic in topics.needed if settings.topics.create]
-        if settings.topics.create or settings.topics.instances in found:
-            made.append(settings.journal_topic)
+        creatable = [topic.name for topic in admin.required if settings.topics.create]
+        if settings.topics.create or settings.topics.instances in existing:
+            creatable.append(settings.journal_topic)
             try:
-                topics.create(found, internal_only=not settings.topics.create, validate_only=True)
+                admin.create(existing, journal_only=not settings.topics.create, validate_only=True)
             except TopicError as error:
                 faults.append(str(error))
-        return [*faults, *topics.problems(found, ignored=made)], found
+        return [*faults, *admin.find_problems(existing, ignored=creatable)], existing
     finally:
-        topics.close()
+        admin.close()
 
 
 def prepare_topics(settings: Settings) -> None:
-    """Make what may be made, then check everything, before a run.
+    """Create the topics that a run may create, then check all of them.
 
     Raises
     ------
@@ -302,14 +303,14 @@ def prepare_topics(settings: Settings) -> None:
     RetryableError
         When no broker answers.
     """
-    topics = Topics(settings)
+    admin = TopicAdmin(settings)
     try:
-        found = topics.found()
-        if settings.topics.create or settings.topics.instances in found:
-            made = topics.create(found, internal_only=not settings.topics.create)
-            found = topics.found_with(made) if made else found
-        problems = topics.problems(found)
+        existing = admin.describe()
+        if settings.topics.create or settings.topics.instances in existing:
+            created = admin.create(existing, journal_only=not settings.topics.create)
+            existing = admin.describe_after_create(created) if created else existing
+        problems = admin.find_problems(existing)
     finally:
-        topics.close()
+        admin.close()
     if problems:
         raise TopicError("; ".join(problems))

@@ -1,4 +1,4 @@
-"""Generators with known drift, by name."""
+"""Generators of streams with known drift."""
 
 from streamlearn.streams.synthetic.base import Drift, GeneratedStream
 from streamlearn.streams.synthetic.catalogue import GENERATORS, generator

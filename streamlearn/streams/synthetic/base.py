@@ -1,4 +1,4 @@
-"""What the generators have in common: a seed, a length, and the truth of their drifts."""
+"""Base of the generators: a seed, a length, and the known drifts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Change = Literal["dependencies", "features", "dependencies and features", "prior
 
 
 class Drift(NamedTuple):
-    """A known change: the first row that it touches, the row where it is complete, and what changes."""
+    """A known change: the first row that it affects, the row where it is complete, and what changes."""
 
     row: int
     complete: int
@@ -20,14 +20,14 @@ class Drift(NamedTuple):
 
 
 class GeneratedStream(ABC):
-    """A stream made row by row; a longer one has the same beginning.
+    """A stream that is generated row by row; a longer one has the same beginning.
 
     Parameters
     ----------
     seed:
         Equal seeds give equal streams.
     instances:
-        How many rows.
+        Number of rows.
     """
 
     name = "generated"
@@ -46,4 +46,4 @@ class GeneratedStream(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[StreamRow]:
-        """Yield the rows, from the first."""
+        """Yield the rows from the first one on."""

@@ -1,4 +1,4 @@
-"""The generators by name."""
+"""Catalogue of the generators."""
 
 from __future__ import annotations
 
@@ -10,12 +10,18 @@ from streamlearn.errors import UsageError
 from streamlearn.streams.synthetic.base import GeneratedStream
 from streamlearn.streams.synthetic.drifting import Drifting
 from streamlearn.streams.synthetic.gradual import Gradual
-from streamlearn.streams.synthetic.meta_drift import How, MetaDrift, MetaLabelStream, MetaLabelTurnover, What
+from streamlearn.streams.synthetic.meta_drift import (
+    DriftPattern,
+    DriftTarget,
+    MetaDrift,
+    MetaLabelStream,
+    MetaLabelTurnover,
+)
 from streamlearn.streams.synthetic.stationary import Stationary
 
 
-def _meta(what: What, how: How) -> Callable[[int, int], GeneratedStream]:
-    return lambda seed, instances: MetaLabelStream(seed, instances, MetaDrift(what, how))
+def _meta_factory(target: DriftTarget, pattern: DriftPattern) -> Callable[[int, int], GeneratedStream]:
+    return lambda seed, instances: MetaLabelStream(seed, instances, MetaDrift(target, pattern))
 
 
 GENERATORS: dict[str, Callable[[int, int], GeneratedStream]] = {
@@ -23,10 +29,14 @@ GENERATORS: dict[str, Callable[[int, int], GeneratedStream]] = {
     "gradual": Gradual,
     "stationary": Stationary,
     "meta": MetaLabelStream,
-    **{f"meta-{what}-{how}": _meta(what, how) for what in get_args(What) for how in get_args(How)},
+    **{
+        f"meta-{target}-{pattern}": _meta_factory(target, pattern)
+        for target in get_args(DriftTarget)
+        for pattern in get_args(DriftPattern)
+    },
     "meta-labels": MetaLabelTurnover,
 }
-"""From a name to what makes the stream of a seed and a number of instances."""
+"""Factory of each stream by name; it takes a seed and a number of instances."""
 
 DEFAULT_INSTANCES = 12_000
 
@@ -43,9 +53,9 @@ def generator(name: str, *, seed: int = 0, instances: int | None = None) -> Gene
     >>> [drift.row for drift in stream.drifts]
     [4000]
     """
-    made = GENERATORS.get(name)
-    if made is None:
+    factory = GENERATORS.get(name)
+    if factory is None:
         close = difflib.get_close_matches(name, GENERATORS, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UsageError(f"there is no built-in stream {name!r}; {hint}there are {', '.join(GENERATORS)}")
-    return made(seed, DEFAULT_INSTANCES if instances is None else instances)
+        raise UsageError(f"there is no built-in stream {name!r}; {hint}name one of {', '.join(GENERATORS)}")
+    return factory(seed, DEFAULT_INSTANCES if instances is None else instances)

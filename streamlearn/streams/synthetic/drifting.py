@@ -1,4 +1,4 @@
-"""The stream of the demo: its label dependencies and its features change suddenly, and a label appears."""
+"""The stream of the demo: label dependencies and features change suddenly, and a label appears."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterator
 from random import Random
 
 from streamlearn.streams.synthetic.base import Drift
-from streamlearn.streams.synthetic.topics import LABELS, TOPICS, TopicStream, World, new_labels, new_world
+from streamlearn.streams.synthetic.topics import (
+    LABELS,
+    TOPICS,
+    TopicConcept,
+    TopicStream,
+    draw_concept,
+    draw_label_sets,
+)
 
 PERIOD = 4_000
 APPEARS = 6_000
@@ -27,20 +34,20 @@ class Drifting(TopicStream):
             known.append(Drift(APPEARS, APPEARS, "label appears"))
         return sorted(known)
 
-    def worlds(self, random: Random) -> Iterator[World]:
-        world = new_world(random, visible=LABELS - 1)
+    def concepts(self, random: Random) -> Iterator[TopicConcept]:
+        concept = draw_concept(random, visible=LABELS - 1)
         row = 0
         while True:
             if row and row % PERIOD == 0:
                 if row // PERIOD % 2:
-                    world.labels = new_labels(random)
+                    concept.labels = draw_label_sets(random)
                 else:
-                    fresh = new_world(random)
-                    world.words, world.sensors = fresh.words, fresh.sensors
+                    other = draw_concept(random)
+                    concept.words, concept.sensors = other.words, other.sensors
             if row == APPEARS:
-                world.visible = LABELS
-                # The drift is promised, so a label that no topic drew joins one.
-                if not any(LABELS - 1 in labels for labels in world.labels):
-                    world.labels[random.randrange(TOPICS)].append(LABELS - 1)
-            yield world
+                concept.visible = LABELS
+                # So that the drift happens for every seed, a label that no topic drew is added to one.
+                if not any(LABELS - 1 in labels for labels in concept.labels):
+                    concept.labels[random.randrange(TOPICS)].append(LABELS - 1)
+            yield concept
             row += 1

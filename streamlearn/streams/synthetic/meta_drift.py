@@ -1,6 +1,6 @@
-"""Streams of the meta-label generator that stay, change at once, change gradually, come back, or gain and lose labels.
+"""Streams of the meta-label generator: stationary, with sudden, gradual or recurring drift, or with label turnover.
 
-Source: the kinds of drift are those of Gama et al., *A survey on concept drift adaptation* (ACM Computing Surveys
+Source: the patterns of drift are those of Gama et al., *A survey on concept drift adaptation* (ACM Computing Surveys
 46(4), 2014), section 2; the gradual one mixes both concepts with a share that grows row by row.
 """
 
@@ -23,9 +23,9 @@ from streamlearn.streams.synthetic.meta_label import (
 )
 
 PERIOD = 4_000
-LASTS = 1_000
+DURATION = 1_000
 HIDDEN = 3
-"""Labels that the stream of appearing and retiring labels does not have at its beginning."""
+"""Labels that `MetaLabelTurnover` does not have at its beginning."""
 
 _CHANGES: dict[str, Callable[[Random, Concept], Concept]] = {
     "features": with_features,
@@ -34,15 +34,15 @@ _CHANGES: dict[str, Callable[[Random, Concept], Concept]] = {
 }
 
 
-What = Literal["features", "dependencies", "priors"]
-How = Literal["sudden", "gradual", "recurring"]
+DriftTarget = Literal["features", "dependencies", "priors"]
+DriftPattern = Literal["sudden", "gradual", "recurring"]
 
 
 class MetaDrift(NamedTuple):
-    """What changes and how: at once, over many rows, or at once and back again one period later."""
+    """What changes, and how: suddenly, gradually over many rows, or suddenly and back again one period later."""
 
-    what: What
-    how: How
+    target: DriftTarget
+    pattern: DriftPattern
 
 
 class MetaLabelStream(GeneratedStream):
@@ -53,24 +53,30 @@ class MetaLabelStream(GeneratedStream):
     seed, instances:
         As in `GeneratedStream`.
     drift:
-        What changes, every ``period`` rows; nothing by default.
+        The drift that happens every ``period`` rows; none by default.
     period:
-        Rows between the beginnings of two drifts; the first begins after so many.
-    lasts:
+        Rows between the starts of two drifts, and before the first one.
+    duration:
         Rows that a gradual drift takes.
     """
 
     name = "synthetic:meta"
 
     def __init__(
-        self, seed: int, instances: int, drift: MetaDrift | None = None, *, period: int = PERIOD, lasts: int = LASTS
+        self,
+        seed: int,
+        instances: int,
+        drift: MetaDrift | None = None,
+        *,
+        period: int = PERIOD,
+        duration: int = DURATION,
     ) -> None:
         super().__init__(seed, instances)
         self._drift = drift
         self._period = period
-        self._lasts = lasts if drift is not None and drift.how == "gradual" else 0
+        self._duration = duration if drift is not None and drift.pattern == "gradual" else 0
         if drift is not None:
-            self.name = f"synthetic:meta-{drift.what}-{drift.how}"
+            self.name = f"synthetic:meta-{drift.target}-{drift.pattern}"
 
     @property
     def drifts(self) -> list[Drift]:
@@ -78,7 +84,7 @@ class MetaLabelStream(GeneratedStream):
         if self._drift is None:
             return []
         rows = range(self._period, self.instances, self._period)
-        return [Drift(row, row + self._lasts, self._drift.what) for row in rows]
+        return [Drift(row, row + self._duration, self._drift.target) for row in rows]
 
     def concepts(self) -> Iterator[Concept]:
         """Yield the concept of every period, for ever."""
@@ -88,11 +94,11 @@ class MetaLabelStream(GeneratedStream):
         if self._drift is None:
             while True:
                 yield concept
-        change = _CHANGES[self._drift.what]
+        change = _CHANGES[self._drift.target]
         other = change(random, concept)
         while True:
             yield other
-            if self._drift.how == "recurring":
+            if self._drift.pattern == "recurring":
                 concept, other = other, concept
             else:
                 other = change(random, other)
@@ -102,19 +108,19 @@ class MetaLabelStream(GeneratedStream):
         concepts = self.concepts()
         old = new = next(concepts)
         for row in range(self.instances):
-            begun = row % self._period
-            if row and not begun:
+            since_drift = row % self._period
+            if row and not since_drift:
                 old, new = new, next(concepts)
-            in_between = self._lasts and row >= self._period and begun < self._lasts
-            concept = old if in_between and random.random() >= begun / self._lasts else new
+            is_mixed = self._duration and row >= self._period and since_drift < self._duration
+            concept = old if is_mixed and random.random() >= since_drift / self._duration else new
             present = concept.draw_labels(random)
             values = concept.draw_values(random, present)
-            x = {f"attribute_{place:02d}": value for place, value in enumerate(values)}
+            x = {f"attribute_{index:02d}": value for index, value in enumerate(values)}
             yield StreamRow(x, [f"label_{label:02d}" for label in present], f"row-{row}")
 
 
 class MetaLabelTurnover(MetaLabelStream):
-    """Every period, in turn, a label that was never set appears, and one that was set retires; the features stay."""
+    """Every period, in turn, a label that was never set appears, or one that was set retires; features do not drift."""
 
     name = "synthetic:meta-labels"
 
@@ -129,7 +135,7 @@ class MetaLabelTurnover(MetaLabelStream):
         ]
 
     def concepts(self) -> Iterator[Concept]:
-        """Yield the concept of every period, for ever; the last one stays."""
+        """Yield the concept of every period, for ever; the last one does not change."""
         random = Random(self.seed + 1)
         full = new_concept(random)
         present = [label < LABELS - HIDDEN for label in range(LABELS)]

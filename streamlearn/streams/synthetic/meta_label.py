@@ -5,7 +5,7 @@ streams* (Machine Learning 88, 2012), section 5.1. As there, a label set is buil
 conditional probabilities, and each attribute belongs to a combination of labels: it takes its value from a positive
 example of a binary generator where the row's labels contain the combination, else from a negative one. Conditional
 probabilities are kept as symmetric factors, and the probabilities that labels are drawn with are fitted so that every
-label is as frequent as its prior says, whatever the dependencies. The binary generator has Gaussians around random
+label is as frequent as its prior says, for any dependencies. The binary generator has Gaussians around random
 centres.
 """
 
@@ -33,11 +33,11 @@ class Concept:
     Attributes
     ----------
     priors:
-        Probability of each label, 0 for one that is absent; they sum to the mean number of labels.
+        Probability of each label, 0 for an absent one; they sum to the mean number of labels.
     lifts:
-        ``lifts[j][k]`` is how many times likelier label j is drawn where label k is set, symmetric; 1 is independent.
+        ``lifts[j][k]`` is the factor by which label k makes label j likelier, symmetric; 1 is independent.
     combinations:
-        The labels that every attribute stands for.
+        The combination of labels that each attribute belongs to.
     centres:
         ``centres[sign][centre][attribute]``, the means of the negative and the positive binary examples.
     weights:
@@ -66,44 +66,44 @@ class Concept:
         return sorted(present)
 
     def draw_values(self, random: Random, present: list[int]) -> list[float]:
-        """Return the attributes of a row with these labels, three decimals."""
+        """Return the attributes of a row with these labels, rounded to three decimals."""
         negative, positive = (random.choice(centres) for centres in self.centres)
         known = set(present)
         return [
-            round(random.gauss(positive[place] if known.issuperset(combination) else negative[place], NOISE), 3)
-            for place, combination in enumerate(self.combinations)
+            round(random.gauss(positive[index] if known.issuperset(combination) else negative[index], NOISE), 3)
+            for index, combination in enumerate(self.combinations)
         ]
 
-    def fitted(self, seed: int) -> Concept:
+    def fit_weights(self, seed: int) -> Concept:
         """Return the concept with weights that make every label as frequent as its prior says."""
-        fitting = replace(self, weights=list(self.priors))
+        concept = replace(self, weights=list(self.priors))
         for _ in range(FITTING_STEPS):
             random = Random(seed)
             counts = [0] * len(self.priors)
             for _ in range(FITTING_ROWS):
-                for label in fitting.draw_labels(random):
+                for label in concept.draw_labels(random):
                     counts[label] += 1
             for label, prior in enumerate(self.priors):
                 if prior > 0.0:
-                    fitting.weights[label] *= prior * FITTING_ROWS / max(counts[label], 1)
-        return fitting
+                    concept.weights[label] *= prior * FITTING_ROWS / max(counts[label], 1)
+        return concept
 
 
 def new_concept(random: Random) -> Concept:
     """Return a concept with random priors, dependencies and features."""
     concept = Concept(_new_priors(random), _new_lifts(random), [], [], [])
-    return _with_features(random, concept.fitted(random.randrange(1 << 30)))
+    return _with_features(random, concept.fit_weights(random.randrange(1 << 30)))
 
 
 def with_priors(random: Random, concept: Concept) -> Concept:
-    """Return the concept with other priors of the labels that are present."""
-    fresh = _new_priors(random)
-    return with_present(random, replace(concept, priors=fresh), [prior > 0.0 for prior in concept.priors])
+    """Return the concept with other priors for the labels that are present."""
+    priors = _new_priors(random)
+    return with_present(random, replace(concept, priors=priors), [prior > 0.0 for prior in concept.priors])
 
 
 def with_dependencies(random: Random, concept: Concept) -> Concept:
     """Return the concept with other dependencies between the same labels with the same priors."""
-    return replace(concept, lifts=_new_lifts(random)).fitted(random.randrange(1 << 30))
+    return replace(concept, lifts=_new_lifts(random)).fit_weights(random.randrange(1 << 30))
 
 
 def with_features(random: Random, concept: Concept) -> Concept:
@@ -112,10 +112,10 @@ def with_features(random: Random, concept: Concept) -> Concept:
 
 
 def with_present(random: Random, concept: Concept, present: list[bool]) -> Concept:
-    """Return the concept with some labels only; the mean number of labels stays."""
-    kept = [prior if stays else 0.0 for prior, stays in zip(concept.priors, present, strict=True)]
+    """Return the concept with some of its labels only, and the same mean number of labels."""
+    kept = [prior if is_present else 0.0 for prior, is_present in zip(concept.priors, present, strict=True)]
     priors = [prior * CARDINALITY / sum(kept) for prior in kept]
-    return replace(concept, priors=priors).fitted(random.randrange(1 << 30))
+    return replace(concept, priors=priors).fit_weights(random.randrange(1 << 30))
 
 
 def _new_priors(random: Random) -> list[float]:
@@ -134,7 +134,7 @@ def _new_lifts(random: Random) -> list[list[float]]:
 
 
 def _with_features(random: Random, concept: Concept) -> Concept:
-    """Every label has an attribute of its own; the others stand for one or two labels of a random label set."""
+    """Return the concept with an attribute for every label, and others for one or two labels of a random label set."""
     combinations: list[tuple[int, ...]] = [(label,) for label in range(LABELS)]
     while len(combinations) < ATTRIBUTES:
         present = concept.draw_labels(random)

@@ -1,4 +1,4 @@
-"""A stream that never changes: what a detector should be silent on."""
+"""A stream without drift, on which a detector should stay silent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from streamlearn.streams.synthetic.topics import TopicStream
 
 
 class Stationary(TopicStream):
-    """Topics that stay as they are."""
+    """A stream of topics that do not change."""
 
     name = "synthetic:stationary"

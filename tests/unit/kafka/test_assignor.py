@@ -1,4 +1,4 @@
-"""Who is the active worker of scope ``topic``."""
+"""The assignor chooses the active worker of scope ``topic``."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class _Member(NamedTuple):
 
 
 class _Group:
-    """Members that join, and are given what the assignor says."""
+    """Members that join a group, and get what the assignor gives them."""
 
     def __init__(self) -> None:
         self.assignors: dict[str, OneMemberAssignor] = {}
         self.generation = 0
 
     def join(self, *names: str) -> str:
-        """Rebalance among these members; return who holds everything."""
+        """Rebalance among these members; return the one that holds everything."""
         self.generation += 1
         for name in names:
             self.assignors.setdefault(name, OneMemberAssignor())
@@ -39,27 +39,27 @@ class _Group:
         return owner
 
 
-def test_the_first_by_name_begins() -> None:
+def test_at_the_beginning_the_first_by_name_is_chosen() -> None:
     assert _Group().join("w2", "w0", "w1") == "w0"
 
 
-def test_the_one_that_holds_the_partitions_keeps_them() -> None:
+def test_the_member_that_holds_the_partitions_keeps_them() -> None:
     group = _Group()
     assert group.join("w1") == "w1"
     assert group.join("w1", "w0") == "w1"
     assert group.join("w0", "w1", "w2") == "w1"
 
 
-def test_one_that_comes_back_does_not_take_over() -> None:
+def test_a_member_that_joins_again_does_not_take_over() -> None:
     group = _Group()
     assert group.join("w0", "w1") == "w0"
     assert group.join("w1") == "w1"
-    assert group.join("w0", "w1") == "w1", "its claim is older, if it was only frozen"
+    assert group.join("w0", "w1") == "w1", "a member that was only frozen has an older generation"
     del group.assignors["w0"]
-    assert group.join("w0", "w1") == "w1", "or it has none, if it was started anew"
+    assert group.join("w0", "w1") == "w1", "a member that was restarted has none"
 
 
-def test_a_member_that_says_something_else_has_no_claim() -> None:
+def test_user_data_of_another_program_is_ignored() -> None:
     group = _Group()
     group.join("w1")
     foreign = _Member("id-w0", "w0", group.assignors["w1"].metadata({"instances"}))

@@ -1,4 +1,4 @@
-"""ARFF files, row by row: names, quotes, escapes, sparse and dense rows, where the labels are, and what is wrong."""
+"""ARFF files: names, quotes, escapes, sparse and dense rows, the choice of labels, and errors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_missing_label_makes_the_truth_partial(tmp_path: Path) -> None:
     assert row.y == {"second label": True}
 
 
-def test_labels_from_the_xml_beside_it_also_of_a_hierarchy(tmp_path: Path) -> None:
+def test_labels_from_the_xml_file_of_the_same_name_including_a_hierarchy(tmp_path: Path) -> None:
     (tmp_path / "small.xml").write_text(
         '<labels xmlns="http://mulan.sourceforge.net/labels"><label name="second label">'
         '<label name="it\'s a label"></label></label></labels>'
@@ -67,7 +67,7 @@ def test_labels_from_the_xml_beside_it_also_of_a_hierarchy(tmp_path: Path) -> No
     ("labels", "expected"),
     [("1", ["it's a label"]), ("-1", ["colour"]), ("second label", ["second label"])],
 )
-def test_labels_as_asked(tmp_path: Path, labels: str, expected: list[str]) -> None:
+def test_labels_by_count_and_by_name(tmp_path: Path, labels: str, expected: list[str]) -> None:
     assert open_stream(write(tmp_path, HEADER + ""), labels=labels).labels == expected
 
 
@@ -80,7 +80,7 @@ def test_labels_as_asked(tmp_path: Path, labels: str, expected: list[str]) -> No
         ("2,0,1,red", 8, "'2' is neither 0 nor 1"),
         ("{9 1}", 8, "'9' is not an index of 4 attributes"),
         ("{-1 1}", 8, "'-1' is not an index of 4 attributes"),
-        ("{2 1,2 3}", 8, "an index stands twice"),
+        ("{2 1,2 3}", 8, "an index occurs twice"),
         ("{2}", 8, "'2' is not an index and a value"),
         ("{2 many}", 8, "'many' is not a number, for attribute 'size'"),
         ("{3 green}", 8, "'green' is not a value of attribute 'colour'"),
@@ -88,7 +88,7 @@ def test_labels_as_asked(tmp_path: Path, labels: str, expected: list[str]) -> No
         ("1,0,1,'red", 8, "quote is not closed"),
     ],
 )
-def test_a_fault_names_file_line_and_value(tmp_path: Path, row: str, line: int, what: str) -> None:
+def test_an_invalid_row_is_reported_with_file_line_and_value(tmp_path: Path, row: str, line: int, what: str) -> None:
     path = write(tmp_path, HEADER + row + "\n")
     with pytest.raises(UsageError) as fault:
         list(open_stream(path))
@@ -99,15 +99,17 @@ def test_a_fault_names_file_line_and_value(tmp_path: Path, row: str, line: int, 
 @pytest.mark.parametrize(
     ("header", "line", "what"),
     [
-        ("@relation r\n@attribute a numeric\n@attribute 'a' {x}\n@data\n", 3, "'a' is declared in line 2 already"),
+        ("@relation r\n@attribute a numeric\n@attribute 'a' {x}\n@data\n", 3, "'a' is already declared in line 2"),
         ("@relation r\n@attribute a string\n@data\n", 2, "'a' is of kind 'string'"),
         ("@relation r\n@attribute a {0,1\n@data\n", 2, "'a' are not closed by a brace"),
         ("@relation r\n@attribute\n@data\n", 2, "no name"),
-        ("@relation r\n1,2\n@data\n", 2, "'1,2' stands before @data"),
+        ("@relation r\n1,2\n@data\n", 2, "'1,2' comes before @data"),
         ("@relation r\n@attribute a numeric\n", 2, "ends without @data"),
     ],
 )
-def test_a_faulty_header_names_file_line_and_value(tmp_path: Path, header: str, line: int, what: str) -> None:
+def test_an_invalid_header_is_reported_with_file_line_and_value(
+    tmp_path: Path, header: str, line: int, what: str
+) -> None:
     path = write(tmp_path, header)
     with pytest.raises(UsageError) as fault:
         open_stream(path, labels="1")
@@ -115,7 +117,7 @@ def test_a_faulty_header_names_file_line_and_value(tmp_path: Path, header: str, 
     assert what in str(fault.value)
 
 
-def test_tabs_marks_and_odd_names_in_a_header(tmp_path: Path) -> None:
+def test_tabs_byte_order_mark_and_unusual_names_in_a_header(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         "\ufeff@RELATION\tr\r\n@Attribute\tdon't  REAL\r\n@attribute a,b numeric [0, 1]\r\n"
@@ -123,11 +125,11 @@ def test_tabs_marks_and_odd_names_in_a_header(tmp_path: Path) -> None:
     )
     stream = open_stream(path, labels="-1")
     assert stream.features == ["don't", "a,b", "shape"]
-    assert stream.columns == 5, "a column a feature, and one a value of a nominal one"
+    assert stream.columns == 5, "one column per feature, and one per value of a nominal feature"
     assert [(row.x, row.y) for row in stream] == [([1.0, 2.5, "square"], ["y"]), ({"don't": 3.0, "shape": "round"}, [])]
 
 
-def test_what_a_sparse_row_leaves_out_is_the_first_value(tmp_path: Path) -> None:
+def test_what_a_sparse_row_leaves_out_has_the_first_value(tmp_path: Path) -> None:
     header = "@relation r\n@attribute usual {1,0}\n@attribute rare {0,1}\n@attribute colour {red,blue}\n@data\n"
     stream = open_stream(write(tmp_path, header + "{}\n{0 0,1 1,2 blue}\n{0 ?}\n"), labels="usual,rare")
     assert [(row.x, row.y) for row in stream] == [
@@ -167,12 +169,12 @@ def test_a_line_that_is_not_utf8_is_latin_1(tmp_path: Path) -> None:
         ("'open", "--labels: a quote is not closed"),
     ],
 )
-def test_labels_that_cannot_be_are_refused(tmp_path: Path, labels: str, what: str) -> None:
+def test_invalid_label_choices_are_refused(tmp_path: Path, labels: str, what: str) -> None:
     with pytest.raises(UsageError, match=re.escape(what)):
         open_stream(write(tmp_path, HEADER), labels=labels)
 
 
-def test_labels_from_an_xml_file_elsewhere_and_one_that_is_broken(tmp_path: Path) -> None:
+def test_labels_from_an_xml_file_elsewhere_and_errors_in_it(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.xml"
     elsewhere.write_text('<labels><label name="second label"/></labels>')
     path = write(tmp_path, HEADER)
@@ -186,13 +188,13 @@ def test_labels_from_an_xml_file_elsewhere_and_one_that_is_broken(tmp_path: Path
 
 
 @pytest.mark.parametrize(("relation", "expected"), [("'r: -C 1'", 0), ("'r: -C -1'", 3), ("r:-C 1 -split", 0)])
-def test_labels_as_meka_says(tmp_path: Path, relation: str, expected: int) -> None:
+def test_labels_by_the_meka_option(tmp_path: Path, relation: str, expected: int) -> None:
     stream = open_stream(write(tmp_path, HEADER.replace("'small: -C 2'", relation)))
     assert stream.labels == [["it's a label", "second label", "size", "colour"][expected]]
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
-def test_a_compressed_file_that_is_cut_or_broken_says_where(tmp_path: Path, kept: float) -> None:
+def test_a_truncated_or_broken_compressed_file_is_reported_with_the_line(tmp_path: Path, kept: float) -> None:
     path = Path(
         write(tmp_path, HEADER + "".join(f"1,0,{row * 7919 % 10007},red\n" for row in range(5_000)), "a.arff.gz")
     )
@@ -223,7 +225,7 @@ def test_the_escaped_labels_of_delicious_are_those_of_its_xml() -> None:
     assert {name for row in stream for name in row.y or ()} == set(stream.labels), "every label occurs"
 
 
-def test_no_labels_says_what_to_do(tmp_path: Path) -> None:
+def test_without_labels_the_message_says_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path, "@relation r\n@attribute a numeric\n@data\n1\n")
     with pytest.raises(UsageError, match="--labels"):
         open_stream(path)

@@ -1,4 +1,4 @@
-"""The meta-label generator: what it promises of priors, dependencies and features, and where it drifts."""
+"""The meta-label generator: its priors, dependencies, features and drifts."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from streamlearn.streams.synthetic.meta_drift import MetaDrift, MetaLabelStream
 from streamlearn.streams.synthetic.meta_label import CARDINALITY, LABELS, new_concept, with_present
 
 DRIFTING = [
-    f"meta-{what}-{how}"
-    for what in ("features", "dependencies", "priors")
-    for how in ("sudden", "gradual", "recurring")
+    f"meta-{target}-{pattern}"
+    for target in ("features", "dependencies", "priors")
+    for pattern in ("sudden", "gradual", "recurring")
 ]
 PERIOD = 800
 
 
 def stream(name: str, seed: int = 2, periods: int = 3) -> MetaLabelStream:
-    _, what, how = name.split("-")
-    drift = MetaDrift(what, how)  # type: ignore[arg-type]
-    return MetaLabelStream(seed, periods * PERIOD, drift, period=PERIOD, lasts=PERIOD // 2)
+    _, target, pattern = name.split("-")
+    drift = MetaDrift(target, pattern)  # type: ignore[arg-type]
+    return MetaLabelStream(seed, periods * PERIOD, drift, period=PERIOD, duration=PERIOD // 2)
 
 
 def priors(rows: Sequence[StreamRow]) -> dict[str, float]:
@@ -51,11 +51,11 @@ def lifts(rows: Sequence[StreamRow]) -> dict[tuple[str, str], float]:
     }
 
 
-def moved(before: Sequence[float], after: Sequence[float]) -> float:
+def max_change(before: Sequence[float], after: Sequence[float]) -> float:
     return max(abs(old - new) for old, new in zip(before, after, strict=True))
 
 
-def test_the_mean_number_of_labels_is_the_one_promised() -> None:
+def test_the_mean_number_of_labels_is_the_cardinality() -> None:
     for seed in range(3):
         rows = list(generator("meta", seed=seed, instances=1_500))
         assert sum(len(row.y or ()) for row in rows) / len(rows) == pytest.approx(CARDINALITY, abs=0.15)
@@ -87,9 +87,9 @@ def test_an_attribute_follows_its_combination_of_labels() -> None:
     concept = new_concept(random)
     drawn = [concept.draw_labels(random) for _ in range(900)]
     rows = [(set(present), concept.draw_values(random, present)) for present in drawn]
-    for place, combination in enumerate(concept.combinations):
-        inside = [values[place] for present, values in rows if present.issuperset(combination)]
-        outside = [values[place] for present, values in rows if not present.issuperset(combination)]
+    for index, combination in enumerate(concept.combinations):
+        inside = [values[index] for present, values in rows if present.issuperset(combination)]
+        outside = [values[index] for present, values in rows if not present.issuperset(combination)]
         if len(inside) >= 40:
             assert abs(sum(inside) / len(inside) - sum(outside) / len(outside)) > 0.5
     assert {label for combination in concept.combinations if len(combination) == 1 for label in combination} == set(
@@ -106,31 +106,31 @@ def test_absent_labels_are_never_set() -> None:
 
 
 @pytest.mark.parametrize("name", DRIFTING)
-def test_the_truth_of_the_drifts(name: str) -> None:
+def test_known_drifts(name: str) -> None:
     made = stream(name)
-    lasts = PERIOD // 2 if "gradual" in name else 0
-    what = name.split("-")[1]
-    assert made.drifts == [Drift(row, row + lasts, what) for row in (PERIOD, 2 * PERIOD)]  # type: ignore[arg-type]
+    duration = PERIOD // 2 if "gradual" in name else 0
+    target = name.split("-")[1]
+    assert made.drifts == [Drift(row, row + duration, target) for row in (PERIOD, 2 * PERIOD)]  # type: ignore[arg-type]
     assert made.name == f"synthetic:{name}"
     assert [drift.row for drift in generator(name, seed=0, instances=9_000).drifts] == [4_000, 8_000]
     assert generator("meta", seed=0, instances=9_000).drifts == []
 
 
-@pytest.mark.parametrize("how", ["sudden", "recurring"])
-@pytest.mark.parametrize("what", ["features", "dependencies", "priors"])
-def test_a_drift_changes_what_it_says_and_nothing_else(what: str, how: str) -> None:
-    rows = list(stream(f"meta-{what}-{how}"))
+@pytest.mark.parametrize("pattern", ["sudden", "recurring"])
+@pytest.mark.parametrize("target", ["features", "dependencies", "priors"])
+def test_a_drift_changes_its_target_and_nothing_else(target: str, pattern: str) -> None:
+    rows = list(stream(f"meta-{target}-{pattern}"))
     first, second, third = (rows[start : start + PERIOD] for start in (0, PERIOD, 2 * PERIOD))
-    prior_moves = moved(list(priors(first).values()), list(priors(second).values()))
-    assert (prior_moves > 0.12) == (what == "priors")
-    # Means follow priors too, so only the drift of features may move them far.
-    assert (moved(means(first), means(second)) > 0.9) == (what == "features")
-    if what == "dependencies":
+    prior_moves = max_change(list(priors(first).values()), list(priors(second).values()))
+    assert (prior_moves > 0.12) == (target == "priors")
+    # Means change with priors too, but only a drift of the features changes them by much.
+    assert (max_change(means(first), means(second)) > 0.9) == (target == "features")
+    if target == "dependencies":
         old, new = lifts(first), lifts(second)
         assert max(abs(old[pair] - new[pair]) for pair in old.keys() & new.keys()) > 1.5
-    if how == "recurring":
-        assert moved(means(first), means(third)) < 0.25
-        assert moved(list(priors(first).values()), list(priors(third).values())) < 0.07
+    if pattern == "recurring":
+        assert max_change(means(first), means(third)) < 0.25
+        assert max_change(list(priors(first).values()), list(priors(third).values())) < 0.07
 
 
 def test_a_gradual_drift_mixes_both_concepts() -> None:
@@ -139,12 +139,12 @@ def test_a_gradual_drift_mixes_both_concepts() -> None:
         means(rows[start:end])
         for start, end in ((0, PERIOD), (PERIOD + 100, PERIOD + 300), (PERIOD + PERIOD // 2, 2 * PERIOD))
     )
-    place = max(range(len(before)), key=lambda place: abs(before[place] - after[place]))
-    share = (middle[place] - before[place]) / (after[place] - before[place])
+    most_changed = max(range(len(before)), key=lambda index: abs(before[index] - after[index]))
+    share = (middle[most_changed] - before[most_changed]) / (after[most_changed] - before[most_changed])
     assert share == pytest.approx(0.5, abs=0.15)
 
 
-def test_labels_appear_and_retire_where_it_says() -> None:
+def test_labels_appear_and_retire_at_the_known_drifts() -> None:
     made = generator("meta-labels", seed=1, instances=18_000)
     rows = list(made)
     sets = [

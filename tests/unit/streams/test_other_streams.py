@@ -27,7 +27,7 @@ def test_json_lines_give_instances_with_their_ids(tmp_path: Path) -> None:
     ]
 
 
-def test_a_bad_line_is_named(tmp_path: Path) -> None:
+def test_an_invalid_line_is_reported_with_its_number(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"x": {}}\n{"x": 3}\n')
     with pytest.raises(UsageError, match=r"a\.jsonl, line 2: wrong_type"):
@@ -47,14 +47,14 @@ def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
         list(stream)
 
 
-def test_a_broken_compressed_file_is_named(tmp_path: Path) -> None:
+def test_a_broken_compressed_file_is_reported_with_the_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"x": {"f": 1}}\n' * 100)[:-30] + b"\x00" * 30)
     with pytest.raises(UsageError, match=r"a\.jsonl\.gz, line \d+: "):
         list(open_stream(str(path)))
 
 
-def test_what_is_no_stream_is_refused_with_what_is() -> None:
+def test_an_unknown_stream_is_refused_with_the_choices() -> None:
     with pytest.raises(UsageError, match=r"\.arff"):
         open_stream("rows.csv")
     with pytest.raises(UsageError, match="drifting"):
@@ -68,7 +68,7 @@ def test_a_longer_generated_stream_has_the_same_beginning(name: str) -> None:
     assert list(generator(name, seed=4, instances=300)) != short
 
 
-def test_the_demo_stream_drifts_where_it_says() -> None:
+def test_the_demo_stream_drifts_at_its_known_drifts() -> None:
     stream = generator("drifting", seed=0, instances=9_000)
     assert [(drift.row, drift.what) for drift in stream.drifts] == [
         (4_000, "dependencies"),
@@ -81,14 +81,14 @@ def test_the_demo_stream_drifts_where_it_says() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_label_appears_whatever_the_seed(seed: int) -> None:
+def test_the_label_appears_for_every_seed(seed: int) -> None:
     rows = list(generator("drifting", seed=seed, instances=7_000))
     with_it = [number for number, row in enumerate(rows) if "label_09" in (row.y or ())]
     assert 6_000 <= with_it[0] < 6_100
     assert len(with_it) > 100
 
 
-def test_each_sudden_drift_changes_what_it_says_and_nothing_else() -> None:
+def test_each_sudden_drift_changes_its_target_and_nothing_else() -> None:
     rows = list(generator("drifting", seed=5, instances=12_000))
 
     def sets(start: int) -> set[frozenset[str]]:
@@ -97,21 +97,21 @@ def test_each_sudden_drift_changes_what_it_says_and_nothing_else() -> None:
         return {labels for labels, count in counts.items() if count > 60}
 
     def means(start: int) -> dict[str, float]:
-        """Return in what share of a thousand rows each word occurs."""
+        """Return the share of a thousand rows in which each word occurs."""
         counts = Counter(name for row in rows[start : start + 1_000] for name in row.x if name.startswith("word"))
         return {name: count / 1_000 for name, count in counts.items()}
 
-    def moved(before: int, after: int) -> float:
+    def max_change(before: int, after: int) -> float:
         old, new = means(before), means(after)
         return max(abs(old.get(name, 0.0) - new.get(name, 0.0)) for name in {*old, *new})
 
     assert len(sets(3_000) & sets(4_000)) < 0.3 * len(sets(4_000)), "other label sets at row 4,000"
-    assert moved(3_000, 4_000) < 0.07, "the same words at row 4,000"
+    assert max_change(3_000, 4_000) < 0.07, "the same words at row 4,000"
     assert sets(7_000) == sets(8_000), "the same label sets at row 8,000"
-    assert moved(7_000, 8_000) > 0.12, "other words at row 8,000"
+    assert max_change(7_000, 8_000) > 0.12, "other words at row 8,000"
 
 
-def test_generate_writes_what_the_stream_gives(tmp_path: Path) -> None:
+def test_generate_writes_the_rows_of_the_stream(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 
     from streamlearn.cli.app import app

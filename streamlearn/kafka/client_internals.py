@@ -1,0 +1,195 @@
+# pyright: reportAttributeAccessIssue=false
+# This file alone touches private attributes of the client, which no stub declares.
+"""Adapter to the private parts of kafka-python that have no public equivalent in release 3.0.
+
+Every use of a private attribute of the client is one function of this module. Its docstring says why the public
+interface does not suffice, what is touched, and what to look at when the client is updated. No other module may touch
+a private attribute of the client; `tests/unit/kafka/test_client_internals.py` checks this, and fails when one of the
+attributes or functions used here is gone from the installed client or takes other arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+_CORRUPT_RECORD = re.compile(r"TopicPartition\(topic='([^']+)', partition=(\d+)\) at offset (\d+)")
+
+
+class CorruptRecord(NamedTuple):
+    """Partition and offset of a record, or of the batch that holds it, that fails its checksum."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+# Consumer
+
+
+def set_fetch_wait(consumer: KafkaConsumer, wait_ms: int) -> None:
+    """Set how long brokers may wait for records before they answer the consumer's next fetch requests.
+
+    Why: the public option ``fetch_max_wait_ms`` is fixed when the consumer is made. One value is too long while records
+    flow, because a broker answers one fetch at a time, and too short while none come, because every empty answer costs
+    processor time.
+
+    Touches: ``KafkaConsumer._fetcher.config``; the fetcher reads the option for each request that it builds.
+
+    On an update: does ``Fetcher`` still read ``self.config["fetch_max_wait_ms"]`` per request, or is there a public
+    setter?
+    """
+    consumer._fetcher.config["fetch_max_wait_ms"] = wait_ms
+
+
+def seek_with_leader_epoch(consumer: KafkaConsumer, partition: TopicPartition, offset: int, leader_epoch: int) -> None:
+    """Set the position of an assigned partition together with the leader epoch of the record before it.
+
+    Why: `KafkaConsumer.seek` takes no leader epoch. Without one the broker cannot tell that its log was truncated below
+    the position (KIP-320), and the consumer reads on in a log that has lost records.
+
+    Touches: ``KafkaConsumer._subscription.seek``, which accepts an ``OffsetAndMetadata``.
+
+    On an update: does the public ``seek`` accept an ``OffsetAndMetadata`` (as in the Java client)?
+    """
+    consumer._subscription.seek(partition, OffsetAndMetadata(offset, "", leader_epoch))
+
+
+def heartbeats_have_stopped(consumer: KafkaConsumer) -> bool:
+    """Return whether the consumer believes that it is a stable member of its group but sends no heartbeats.
+
+    Why: when another member joins with the same ``group.instance.id``, the client gets a fatal error on its heartbeat,
+    writes it to its log, stops the heartbeats, and goes on polling as if it were still a member. No public call shows
+    this.
+
+    Touches: ``KafkaConsumer._coordinator``, its ``_heartbeat_enabled`` and ``stable()``. A join looks the same for a
+    moment, so the caller has to see it for a while.
+
+    On an update: does ``poll`` raise ``FencedInstanceIdError`` in this case?
+    """
+    coordinator = consumer._coordinator
+    return not coordinator._heartbeat_enabled and coordinator.stable()
+
+
+def parse_corrupt_record(message: str) -> CorruptRecord | None:
+    """Return which record a ``CorruptRecordError`` of the client is about; None when its message does not say.
+
+    Why: the error carries partition and offset only in its text.
+
+    Touches: no attribute, but the wording of two messages in ``Fetcher``.
+
+    On an update: does the error carry the partition and the offset as attributes?
+    """
+    match = _CORRUPT_RECORD.search(message)
+    return None if match is None else CorruptRecord(match[1], int(match[2]), int(match[3]))
+
+
+# Producer
+
+
+def request_metadata(producer: KafkaProducer, topics: Iterable[str]) -> None:
+    """Have the producer's next metadata request ask for several topics at once.
+
+    Why: ``partitions_for`` takes one topic, waits for its metadata, and the client sends a metadata request only every
+    tenth of a second. One after the other, the first use of five topics takes half a second of every start.
+
+    Touches: ``KafkaProducer._sender.add_topic``, as ``partitions_for`` does.
+
+    On an update: is there a public call for several topics?
+    """
+    for topic in topics:
+        producer._sender.add_topic(topic)
+
+
+def get_producer_id(producer: KafkaProducer) -> int:
+    """Return the producer id that the coordinator has given to a transactional producer.
+
+    Why: open transactions of a partition are listed by producer id (``describe_producers``), and the client does not
+    show its own.
+
+    Touches: ``KafkaProducer._transaction_manager.producer_id_and_epoch``.
+
+    On an update: is there a public attribute?
+    """
+    return producer._transaction_manager.producer_id_and_epoch.producer_id
+
+
+def add_partition_to_transaction(producer: KafkaProducer, partition: TopicPartition) -> None:
+    """Add a partition to the open transaction without writing to it.
+
+    Why: a coordinator sends the marker of a transaction to every partition that was added to it. An empty transaction
+    over all partitions therefore completes transactions that hang there; the client itself adds a partition only when
+    a record is sent.
+
+    Touches: ``KafkaProducer._transaction_manager.maybe_add_partition_to_transaction``.
+
+    On an update: does ``send`` still call it before it appends the record?
+    """
+    producer._transaction_manager.maybe_add_partition_to_transaction(partition)
+
+
+def send_offsets(
+    producer: KafkaProducer, offsets: Mapping[TopicPartition, OffsetAndMetadata], membership: Any, timeout_ms: int
+) -> bool:
+    """Send offsets to the open transaction; return whether the coordinators have answered in time.
+
+    Why: `KafkaProducer.send_offsets_to_transaction` waits without a limit, and the client repeats retriable errors for
+    ever.
+
+    Touches: ``KafkaProducer._transaction_manager.send_offsets_to_transaction``, whose result has a ``wait`` with a
+    limit that raises what went wrong, and ``KafkaProducer._sender.wakeup``.
+
+    On an update: does the public method take a timeout?
+    """
+    result = producer._transaction_manager.send_offsets_to_transaction(offsets, membership)
+    return _wait_for(producer, result, timeout_ms)
+
+
+def commit_transaction(producer: KafkaProducer, timeout_ms: int) -> bool:
+    """Commit the open transaction; return whether the coordinator has answered in time.
+
+    False leaves the outcome unknown.
+
+    Why: `KafkaProducer.commit_transaction` waits without a limit.
+
+    Touches: ``KafkaProducer._transaction_manager.begin_commit``, and what `send_offsets` touches.
+
+    On an update: does the public method take a timeout?
+    """
+    return _wait_for(producer, producer._transaction_manager.begin_commit(), timeout_ms)
+
+
+def _wait_for(producer: KafkaProducer, result: Any, timeout_ms: int) -> bool:
+    """Wake the thread that sends requests, and wait for the result of one."""
+    producer._sender.wakeup()
+    return result.wait(timeout_ms)
+
+
+# Administrator
+
+
+def send_to_leaders(
+    admin: KafkaAdminClient,
+    partitions: Collection[TopicPartition],
+    build_request: Callable[[Collection[TopicPartition]], Any],
+) -> list[Any]:
+    """Send a request to the leader of each partition, one per leader, and return the responses.
+
+    Why: the administrator has no call for ``WriteTxnMarkers``, the request that completes a hanging transaction with a
+    chosen outcome; it can only abort one.
+
+    Touches: ``KafkaAdminClient._async_get_leader_for_partitions``, ``_manager.send`` and ``_manager.run``, as the
+    administrator's own calls do.
+
+    On an update: is there a public call that writes markers, or that sends any request?
+    """
+
+    async def send() -> list[Any]:
+        leaders = await admin._async_get_leader_for_partitions(list(partitions))
+        return [await admin._manager.send(build_request(led), node_id=leader) for leader, led in leaders.items()]
+
+    return admin._manager.run(send)
