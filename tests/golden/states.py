@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from streamlearn import LabelHierarchyClassifier
+from streamlearn.snapshot.format import read_snapshot
 from streamlearn.streams import open_stream
 from tests.engine.world import World
 
@@ -73,8 +74,11 @@ def classifier_case(parameters: dict[str, Any]) -> dict[str, str]:
             answers.append(repr(tuple(model.predict(x))).encode())
         model.learn_one(x, truth)
         events.extend(repr(tuple(event)).encode() for event in model.events)
-    arrays = model._model.arrays()
-    names = [f"{name} {array.dtype.str} {array.ndim}".encode() for name, array in sorted(arrays.items())]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.npz")
+        model.save(path)
+        _, arrays = read_snapshot(path)
+        names = [f"{name} {array.dtype.str} {array.ndim}".encode() for name, array in sorted(arrays.items())]
     return {
         "state": model.state_hash(),
         "arrays": _digest(names),
