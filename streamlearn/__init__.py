@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 __all__ = ["LabelHierarchyClassifier", "LabelSetPrediction", "__version__"]
 
-_HOMES = {
+_MODULES = {
     "LabelHierarchyClassifier": "streamlearn.classifier",
     "LabelSetPrediction": "streamlearn.classifier",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that importing the package stays cheap."""
-    home = _HOMES.get(name)
-    if home is None:
+    """Import a public name on first use, so that importing the package stays cheap."""
+    module = _MODULES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(home), name)
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""``python -m streamlearn`` is the command ``streamlearn``."""
+"""``python -m streamlearn`` runs the ``streamlearn`` command line."""
 
 from streamlearn.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The embedded face: a multi-label classifier for Python services, with river's interface."""
+"""Embedded API: a multi-label stream classifier with river's interface, for use inside a Python process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from river import base
 
-from streamlearn.encoder.labels import AllNamed, Truth
+from streamlearn.encoder.labels import RiverTruth, Truth
 from streamlearn.encoder.row import Features
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.river_detector import RiverDetectors
@@ -21,59 +21,61 @@ from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.format import read_snapshot, write_snapshot
 
-_NAMES = ("labels", "text_fields")
+_NAME_LISTS = ("labels", "text_fields")
 """Parameters that are lists of names."""
 
 
 class LabelSetPrediction(NamedTuple):
-    """An answer: ``labels``, the most probable first, and ``scores``, the probabilities of these and the best
-    others."""
+    """A predicted label set.
+
+    ``labels`` has the most probable label first; ``scores`` has the probabilities of these labels and the best others.
+    """
 
     labels: list[str]
     scores: dict[str, float]
 
 
 class LabelHierarchyClassifier(base.MultiLabelClassifier):
-    """Learns to give instances their label sets, one instance at a time.
+    """Multi-label classifier that learns from one instance at a time.
 
     Parameters
     ----------
     preset:
-        The parts that learn: ``"default"``, ``"fast"`` for the highest rates, or ``"paper"`` (also ``"ihomer"``), the
-        published method.
+        Components of the learner: ``"default"``, ``"fast"`` for the highest rates, or ``"paper"`` (alias ``"ihomer"``),
+        the published method.
     rule:
-        How probabilities become a label set: ``"balanced"``, ``"subset"``, ``"f1"``, ``"hamming"``, ``"macro"``,
-        ``"top_k:K"`` or ``"threshold:P"``.
+        Decision rule that turns probabilities into a label set: ``"balanced"``, ``"subset"``, ``"f1"``,
+        ``"hamming"``, ``"macro"``, ``"top_k:K"`` or ``"threshold:P"``.
     labels:
-        Names of labels that exist before the first instance; others join when they are first mentioned.
+        Names of labels known before the first instance; others join when they are first mentioned.
     text_fields:
-        Names of features whose strings are texts: they are taken as bags of lower-cased words and word pairs. Any other
-        string is a nominal value.
+        Names of features whose strings are texts, encoded as bags of lower-cased words and word pairs. Any other string
+        is a nominal value.
     partition:
-        Where clusters of labels come from: ``"jaccard"``, or to compare, ``"whole"``, ``"singletons"`` or ``"random"``.
+        Source of the label clusters: ``"jaccard"`` or, for comparison, ``"whole"``, ``"singletons"`` or ``"random"``.
     seed:
-        Seed of whatever is random.
+        Seed of all random numbers.
     scores_top:
-        How many labels beside the answer `predict` scores.
+        Number of labels outside the predicted set that `predict` gives a score for.
     minimum_count:
-        How often a label must have been true before it is predicted.
+        Number of instances in which a label must have been true before it is predicted.
     retire_after_instances:
-        A label that was not true in so many learnt instances retires, unless it is in ``labels``; 0: none does.
+        A label that was not true in this many learnt instances retires, unless it is in ``labels``; 0: none retires.
     maximum_labels, maximum_features:
-        Bounds of the label and feature spaces.
+        Maximum numbers of labels and features.
     memory_bytes:
-        The most that the model may grow to; a larger bound is refused with `UsageError`.
+        Maximum memory of the fully grown model; parameters that need more are refused with `UsageError`.
     drift_detector:
-        What watches the loss of every cluster of labels: ``"adwin"``, ``"page_hinkley"``, ``"none"``, or a drift
-        detector of river, of which every cluster gets a clone. A file or copy does not hold river's detectors.
+        Detector on the loss of each label cluster: ``"adwin"``, ``"page_hinkley"``, ``"none"``, or a drift detector of
+        river, of which each cluster gets a clone. `save` does not write river's detectors.
     drift_significance:
-        Chance of a false alarm at a check over all clusters together; a detector of river has its own.
+        Probability of a false alarm per check over all clusters together; detectors of river have their own parameters.
     drift_cooldown_rows:
-        Alarms of a cluster in one direction within so many rows are one event.
+        Within this many rows, alarms of a cluster in one direction are one event.
 
     Notes
     -----
-    One thread may use a classifier at a time. `predict_one`, `predict_proba_one` and `predict` change nothing.
+    A classifier is not thread-safe: one thread may use it at a time. The predict methods do not change the model.
 
     Examples
     --------
@@ -121,17 +123,20 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self.drift_significance = drift_significance
         self.drift_cooldown_rows = drift_cooldown_rows
         self.partition = partition
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        """Make a model that has learnt nothing."""
+    def _reset(self) -> None:
+        """Create a model that has learnt nothing."""
         detector = self.drift_detector
-        watched: dict[str, Any] = {"significance": self.drift_significance, "cooldown_rows": self.drift_cooldown_rows}
-        self._watch: RiverDetectors | None = None
+        drift_settings: dict[str, Any] = {
+            "significance": self.drift_significance,
+            "cooldown_rows": self.drift_cooldown_rows,
+        }
+        self._river_detectors: RiverDetectors | None = None
         if isinstance(detector, base.DriftDetector):
-            self._watch = RiverDetectors(detector, self.drift_cooldown_rows)
+            self._river_detectors = RiverDetectors(detector, self.drift_cooldown_rows)
         elif isinstance(detector, str):
-            watched["detector"] = detector
+            drift_settings["detector"] = detector
         else:
             raise UsageError(
                 f"drift_detector is {detector!r}: it must be adwin, page_hinkley, none, or a drift detector of river "
@@ -157,10 +162,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     "features": {"maximum": self.maximum_features},
                     "encoder": {"text_fields": self.text_fields or ()},
                     "limits": {"memory_bytes": self.memory_bytes},
-                    "drift": watched,
+                    "drift": drift_settings,
                 }
             ),
-            watch=self._watch,
+            watch=self._river_detectors,
         )
 
     def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -171,21 +176,21 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         x:
             Feature names to numbers, booleans or strings; None and values that are not finite are left out.
         y:
-            A set or list of names is a complete truth: every other label is false. A mapping of names to booleans is
-            complete too when it names every label known so far, as river's streams do; else it says nothing of the
-            labels that it does not name.
+            A set or list of label names is a complete truth: all other labels are false. A mapping of names to booleans
+            is complete if it has every label known so far, as in river's streams; else labels that it does not have are
+            unknown.
         """
         batch = self._model.new_batch()
         batch.predict_and_learn(self._model.pack(x), _truth(y))
         self._events = self._model.apply(batch).events
 
     def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
-        """Learn instances in order; the same, bit for bit, as `learn_one` on each.
+        """Learn instances in order; the result is bit for bit the same as that of `learn_one` on each.
 
         Raises
         ------
         ValueError
-            When the two do not have the same length.
+            When ``X`` and ``Y`` have different lengths.
         """
         batch = self._model.new_batch()
         for x, y in zip(X, Y, strict=True):
@@ -193,26 +198,26 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self._events = self._model.apply(batch).events
 
     def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return for every known label whether the instance should carry it; empty before any label is known."""
-        answer = set(self.predict(x).labels)
-        return {name: name in answer for name in self._model.label_names}
+        """Return for every known label whether it is predicted; empty before any label is known."""
+        predicted = set(self.predict(x).labels)
+        return {name: name in predicted for name in self._model.label_names}
 
     def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label the probabilities of False and True."""
         return {name: {False: 1.0 - p, True: p} for name, p in self._model.probabilities(x).items()}
 
     def predict(self, x: Features, rule: str | None = None) -> LabelSetPrediction:
-        """Return the label set and scores of an instance, by the model's rule or another one.
+        """Return the label set and scores of an instance, with the rule of the classifier or another one.
 
         Raises
         ------
         UsageError
-            When the rule is not one that exists.
+            When there is no such rule.
         """
         return self.predict_many([x], rule)[0]
 
     def predict_many(self, X: Iterable[Features], rule: str | None = None) -> list[LabelSetPrediction]:
-        """Return `predict` of each instance; nothing changes between them."""
+        """Return the predictions for several instances; the same as `predict` on each."""
         decision = None if rule is None else Rule.parse(rule)
         batch = self._model.new_batch(frozen=True)
         for x in X:
@@ -227,23 +232,25 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     @property
     def events(self) -> list[ModelEvent]:
-        """What happened in the last `learn_one` or `learn_many`, in order: drift alarms, clusters that changed, trees
-        that were reset; ``op`` is the instance's number in that call. A copied or loaded classifier has none."""
+        """Events of the last `learn_one` or `learn_many`, in order: drift alarms, changed clusters, reset trees.
+
+        ``op`` is the number of the instance in that call. A copied or loaded classifier has no events.
+        """
         return list(self._events)
 
     @property
     def clusters(self) -> list[list[str]]:
-        """The top-level clusters that the labels are partitioned into."""
+        """The top-level clusters of the labels, as lists of names."""
         return self._model.clusters()
 
     def state_hash(self) -> str:
-        """Return a hash of everything that was learnt: equal hashes give equal answers for ever."""
+        """Return a hash of the complete state: models with equal hashes behave the same from then on."""
         return self._model.state_hash()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the classifier to a file in the snapshot format; an existing file is replaced as a whole.
+        """Write the classifier to a file in the snapshot format; an existing file is replaced atomically.
 
-        Detectors of river are not written: `load` takes such a detector again, and it begins anew.
+        Detectors of river are not written: `load` takes such a detector as an argument, and it starts fresh.
         """
         write_snapshot(path, self._model.arrays(), self._manifest())
 
@@ -251,22 +258,22 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     def load(
         cls, path: str | os.PathLike[str], drift_detector: str | base.DriftDetector | None = None
     ) -> LabelHierarchyClassifier:
-        """Read a classifier that `save` wrote.
+        """Load a classifier that was written by `save`.
 
         Parameters
         ----------
         path:
             The file.
         drift_detector:
-            What watches from there on, if not the detector that it was saved with; it begins anew. A classifier that
-            was saved with a detector of river needs it.
+            Detector to use instead of the saved one; it starts fresh. Required if the classifier was saved with a
+            detector of river.
 
         Raises
         ------
         SnapshotError
-            When the file is not such a snapshot, is broken, or comes from a newer format.
+            When the file is not a snapshot of a classifier, is broken, or has a newer format.
         UsageError
-            When the detector is missing.
+            When a detector of river is needed and missing.
         """
         with Path(path).open("rb") as file:
             parameters, arrays = _read(file, str(path))
@@ -274,7 +281,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             parameters["drift_detector"] = drift_detector
         elif parameters.get("drift_detector", "") is None:
             raise UsageError(
-                f"{path} was saved with a drift detector of river, which a file does not hold: "
+                f"{path} was saved with a drift detector of river, which the file does not contain: "
                 "pass it to load as drift_detector"
             )
         classifier = cls(**parameters)
@@ -282,13 +289,13 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return classifier
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the classifier as the bytes that `save` writes, for `copy.deepcopy` and for river's tools; detectors
-        of river stand beside them."""
+        """Return the state for `copy.deepcopy`, pickle and river's tools: the bytes that `save` writes, and the
+        detectors of river."""
         file = io.BytesIO()
         write_snapshot(file, self._model.arrays(), self._manifest())
         state: dict[str, Any] = {"snapshot": file.getvalue()}
-        if self._watch is not None:
-            state |= {"drift_detector": self.drift_detector, "detectors": self._watch.copies}
+        if self._river_detectors is not None:
+            state |= {"drift_detector": self.drift_detector, "detectors": self._river_detectors.copies}
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
@@ -297,18 +304,18 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             parameters["drift_detector"] = state["drift_detector"]
         for name, value in parameters.items():
             setattr(self, name, value)
-        self._begin()
+        self._reset()
         self._model.load_arrays(arrays)
-        if self._watch is not None:
-            self._watch.copies = state["detectors"]
+        if self._river_detectors is not None:
+            self._river_detectors.copies = state["detectors"]
 
     def _manifest(self) -> dict[str, Any]:
-        """Return the parameters as JSON holds them; in the place of a detector of river stands nothing."""
+        """Return the parameters as JSON values for the manifest; a detector of river becomes None."""
         parameters = dict(self._get_params())
-        for name in _NAMES:
+        for name in _NAME_LISTS:
             value = parameters[name]
             parameters[name] = value if value is None or isinstance(value, str) else list(value)
-        if self._watch is not None:
+        if self._river_detectors is not None:
             parameters["drift_detector"] = None
         return {"classifier": parameters}
 
@@ -327,16 +334,16 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
 
 def _truth(y: Mapping[str, bool] | Collection[str]) -> Truth:
-    return AllNamed(y) if isinstance(y, Mapping) else y
+    return RiverTruth(y) if isinstance(y, Mapping) else y
 
 
-def _read(file: BinaryIO, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the parameters and the state of a saved classifier."""
-    manifest, arrays = read_snapshot(file, name)
+def _read(file: BinaryIO, origin: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the parameters and the arrays of a saved classifier; ``origin`` names the file in errors."""
+    manifest, arrays = read_snapshot(file, origin)
     parameters = manifest.get("classifier")
     if not isinstance(parameters, dict):
-        raise SnapshotError(f"{name} is a snapshot, but not of a classifier: read it with `streamlearn run`")
-    for name in _NAMES:
+        raise SnapshotError(f"{origin} is a snapshot of a service, not of a classifier: use it with `streamlearn run`")
+    for name in _NAME_LISTS:
         if isinstance(parameters.get(name), list):
             parameters[name] = tuple(parameters[name])
     return parameters, arrays

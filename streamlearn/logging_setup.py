@@ -1,4 +1,4 @@
-"""Logs on standard error: text for people, or one JSON object a line."""
+"""Logging to standard error, as text or as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import time
 
 from streamlearn.settings.settings import LogSettings
 
-CLIENT_SECONDS = 10.0
+CLIENT_INTERVAL_SECONDS = 10.0
+"""Minimum time between two messages from the same line of code of the Kafka client."""
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time in UTC, level, logger, message, and the error if there is one."""
+    """Formats a record as one line of JSON: time in UTC, level, logger, message, and the error if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -29,10 +30,10 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields, ensure_ascii=False)
 
 
-class ClientFilter(logging.Filter):
-    """Lets what the Kafka client says at one place of its code through once in ten seconds, with a count of the rest.
+class ClientRateLimitFilter(logging.Filter):
+    """Passes one message per `CLIENT_INTERVAL_SECONDS` from each line of code of the Kafka client, and counts the rest.
 
-    While brokers are away it tries to connect many times a second, and says so each time.
+    While brokers are unavailable the client retries many times per second and logs each attempt.
     """
 
     def __init__(self) -> None:
@@ -42,24 +43,24 @@ class ClientFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("kafka"):
             return True
-        place = (record.pathname, record.lineno)
-        since, withheld = self._last.get(place, (float("-inf"), 0))
-        if record.created - since < CLIENT_SECONDS:
-            self._last[place] = (since, withheld + 1)
+        call_site = (record.pathname, record.lineno)
+        last_time, suppressed = self._last.get(call_site, (float("-inf"), 0))
+        if record.created - last_time < CLIENT_INTERVAL_SECONDS:
+            self._last[call_site] = (last_time, suppressed + 1)
             return False
-        self._last[place] = (record.created, 0)
-        if withheld:
-            record.msg = f"{record.getMessage()} ({withheld} more like this in {record.created - since:.0f} s)"
+        self._last[call_site] = (record.created, 0)
+        if suppressed:
+            record.msg = f"{record.getMessage()} ({suppressed} more like this in {record.created - last_time:.0f} s)"
             record.args = ()
         return True
 
 
-def configure_logs(settings: LogSettings) -> None:
-    """Send logs to standard error at the level of the settings; the client libraries speak from warnings on."""
+def configure_logging(settings: LogSettings) -> None:
+    """Configure the root logger for standard error; libraries log only warnings and errors."""
     handler = logging.StreamHandler(sys.stderr)
     formatter = JsonFormatter() if settings.json_lines else logging.Formatter(_FORMAT)
     handler.setFormatter(formatter)
-    handler.addFilter(ClientFilter())
+    handler.addFilter(ClientRateLimitFilter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())

@@ -1,4 +1,4 @@
-"""The command ``streamlearn``: its commands, each imported when it is called, and what becomes of errors."""
+"""The ``streamlearn`` command line: lazily imported subcommands, and exit statuses for errors."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from streamlearn._version import __version__
 from streamlearn.errors import StreamlearnError, UsageError
 
 COMMANDS = {
-    "demo": "DriftDetectors the engine answer, learn and find drift on a built-in stream; no broker is needed.",
-    "run": "Answer every instance of a topic and learn from every label, exactly once, until stopped.",
+    "demo": "Watch the engine predict, learn and detect drift on a built-in stream; no broker is needed.",
+    "run": "Predict every instance of a topic and learn from every label, exactly once, until stopped.",
     "evaluate": "Predict, score, then learn every instance of each stream, and print the measures.",
     "compare": "Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.",
-    "produce": "Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based "
-    "row.",
-    "check": "Connect as a worker would and name everything that is wrong.",
+    "produce": "Write the instances of a stream to a topic, keyed by id; a missing id becomes the row number, from 0.",
+    "check": "Connect as a worker would and report everything that is wrong.",
     "topics": "Create and check the topics that a configuration needs.",
     "dead-letters": "List, show, export and replay records that could not be used.",
     "config": "Show and check the settings of a run.",
-    "snapshot": "List, inspect and verify snapshots, of a service or a classifier, and roll a model back to one.",
-    "generate": "Write a built-in stream with known drift as JSON Lines, one instance record a line.",
+    "snapshot": "List, inspect and verify snapshots of a service or a classifier, and roll a model back to one.",
+    "generate": "Write a built-in stream with known drift as JSON Lines, one instance record per line.",
 }
-"""What each does, in the order in which a newcomer needs them; each is the module of its name beside this one."""
+"""Command names to one-line help, in the order of `--help`; each command is the module of that name in this package."""
 
 USAGE_STATUS = 2
 FAILURE_STATUS = 1
@@ -35,7 +34,7 @@ INTERRUPTED_STATUS = 130
 
 
 class _LazyGroup(TyperGroup):
-    """Lists commands without importing any, and imports the one that is called."""
+    """Command group that lists its commands without importing them, and imports the one that is called."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -54,7 +53,7 @@ class _LazyGroup(TyperGroup):
 
 
 def load_command(name: str) -> Any:
-    """Return a command, imported."""
+    """Import a command's module and return the command."""
     module = importlib.import_module(f"streamlearn.cli.{name.replace('-', '_')}")
     app = getattr(module, "app", None)
     if app is None:
@@ -67,42 +66,42 @@ def load_command(name: str) -> Any:
 
 app = typer.Typer(
     cls=_LazyGroup,
-    help="Streaming multi-label learning on Kafka: predict at once, learn from every record, exactly once.",
+    help="Streaming multi-label learning on Kafka: predict immediately, learn from every record, exactly once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"streamlearn {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _options(
+def _global_options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Options before the command."""
+    """Options given before the command."""
 
 
 def main() -> None:
     """Run the command line; an error is one line on standard error.
 
-    The exit status is 2 when the call was wrong (nothing was done), 1 when the work failed, 130 after an interrupt.
+    The exit status is 2 for wrong usage (nothing was done), 1 for a failure, 130 after an interrupt.
     """
     try:
         app(standalone_mode=True)
     except UsageError as error:
-        _end(error, USAGE_STATUS)
+        _exit_with_error(error, USAGE_STATUS)
     except (StreamlearnError, OSError) as error:
-        _end(error, FAILURE_STATUS)
+        _exit_with_error(error, FAILURE_STATUS)
 
 
-def _end(error: Exception, status: int) -> None:
+def _exit_with_error(error: Exception, status: int) -> None:
     text = " ".join(str(error).split()) or type(error).__name__
     typer.echo(f"streamlearn: {text}", err=True)
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""``streamlearn check``: would a worker run with these settings?"""
+"""``streamlearn check``: test whether a worker can run with these settings."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ def check(
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Connect as a worker would and name everything that is wrong.
+    """Connect as a worker would and report everything that is wrong.
 
-    One line a fault, and exit status 2, if there is one. Looks at each broker's address, TLS, user and password; topics
-    with their partitions and retention; what this user may do; clocks; the place for snapshots. Nothing is changed.
+    Prints one line per fault and exits with status 2 if there is any. Checks each broker's address, TLS, user and
+    password; topics with their partitions and retention; the permissions of this user; clocks; the snapshot location.
+    Nothing is changed.
     """
     from streamlearn.check.faults import faults_of
     from streamlearn.settings.loading import load_settings

@@ -1,10 +1,10 @@
-"""``streamlearn compare``: several learners on several streams, with ranks, tests and a report."""
+"""``streamlearn compare``: rank learners over streams, with significance tests and a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -24,8 +24,8 @@ def compare(
         list[str] | None,
         typer.Option(
             "--learner",
-            help="May be repeated: every name of evaluate --learner; ours also as streamlearn:RULE, streamlearn:PRESET "
-            "and streamlearn:PRESET:RULE.",
+            help="Learner to compare, named as in evaluate --learner; also streamlearn:RULE, streamlearn:PRESET and "
+            "streamlearn:PRESET:RULE. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -33,8 +33,7 @@ def compare(
         list[Path] | None,
         typer.Option(
             "--results",
-            help="Results that evaluate --json or compare --json wrote; what stands there is not run again. May be "
-            "repeated.",
+            help="File with results of evaluate --json or compare --json; these are not run again. May be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -43,7 +42,7 @@ def compare(
         typer.Option(
             "--published",
             metavar="FILE",
-            help="Published table (CSV: a row a stream, a column a learner; the file's name ends in _subset_acc, "
+            help="Published table (CSV: one row per stream, one column per learner; the file name ends in _subset_acc, "
             "_hamming, _example_f1, _micro_f1 or _macro_f1), or a quoted pattern such as 'published/mlhat_*.csv'. May "
             "be repeated.",
             show_default=False,
@@ -53,22 +52,27 @@ def compare(
         bool,
         typer.Option(
             "--own-rules",
-            help="Put our learner's rules together as one: subset accuracy by subset, Hamming loss by hamming, example "
-            "F1 and Jaccard by f1, micro F1 by balanced, macro F1 by macro.",
+            help="Combine the rules of streamlearn into one learner with the matching rule for each measure: subset "
+            "accuracy by subset, Hamming loss by hamming, example F1 and Jaccard by f1, micro F1 by balanced, macro F1 "
+            "by macro.",
         ),
     ] = False,
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", help="Write one JSON object per stream, learner and line.", show_default=False),
+        typer.Option(
+            "--json", help="Write results as JSON Lines, one object per stream and learner.", show_default=False
+        ),
     ] = None,
     report_file: Annotated[
         Path | None,
-        typer.Option("--report", help="Write an HTML page with tables and plots (extra [report]).", show_default=False),
+        typer.Option("--report", help="Write an HTML page with tables and plots (extra report).", show_default=False),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Instances at most.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of instances per stream.", show_default=False)
+    ] = None,
     window: Annotated[
         int | None,
-        typer.Option("--window", min=1, help="Instances of a window (default 1000).", show_default=False),
+        typer.Option("--window", min=1, help="Instances per window (default 1000).", show_default=False),
     ] = None,
     seed: Annotated[
         int | None,
@@ -84,59 +88,59 @@ def compare(
 
     Runs every learner on every stream as evaluate does, or reads results. A measure is ranked over the streams on which
     every learner has a value; rank 1 is the best. A learner of another library that fails on a stream has no result
-    there. Published figures count for the streams that are compared.
+    for it. Published results are used only for the streams that are compared.
     """
     import json
 
     from rich.console import Console
 
-    from streamlearn.cli.output import opened_to_write
+    from streamlearn.cli.output import open_for_writing
     from streamlearn.errors import LearnerError, UsageError
     from streamlearn.evaluation.comparison_table import print_rankings
     from streamlearn.evaluation.prequential import evaluate_stream
     from streamlearn.evaluation.ranking import rankings
     from streamlearn.evaluation.report import Comparison, check_plots, html_report
     from streamlearn.evaluation.results import (
-        by_own_rules,
+        combine_own_rules,
         learner_name,
         read_published,
         read_reports,
-        results_of,
-        same_streams,
+        results_from_reports,
+        select_streams,
     )
     from streamlearn.streams import open_stream
 
     if bool(streams) != bool(learners):
-        raise UsageError("compare: name both streams and learners (STREAM... --learner NAME), or only --results")
+        raise UsageError("compare: give both streams and learners (STREAM... --learner NAME), or only --results")
     if "-" in (streams or ()):
         raise UsageError("compare: standard input can be read only once; write it to a file first")
     if published and limit is not None:
-        raise UsageError("compare: published figures are those of whole streams; leave --limit out")
+        raise UsageError("compare: published results are for whole streams; leave out --limit")
     if report_file is not None:
         check_plots()
-    asked = {"measures.window": window, "learner.seed": seed}
-    flags = [*(overrides or ()), *(f"{key}={value}" for key, value in asked.items() if value is not None)]
-    runs = [_chosen(name, flags) for name in dict.fromkeys(learners or ())]
-    outside = [result for pattern in published or () for result in read_published(pattern)]
+    options = {"measures.window": window, "learner.seed": seed}
+    flags = [*(overrides or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
+    runs = [parse_learner(text, flags) for text in dict.fromkeys(learners or ())]
+    published_results = [result for pattern in published or () for result in read_published(pattern)]
     reports = [report for path in results or () for report in read_reports(path)]
-    results_of(reports)
-    texts = {name for _, settings, _ in runs for name in settings.encoder.text_fields}
+    results_from_reports(reports)  # refuses reports that cannot be compared, before anything runs
+    text_fields = {name for run in runs for name in run.settings.encoder.text_fields}
     opened = [
-        open_stream(spec, labels=labels, seed=runs[0][1].learner.seed, instances=limit, text_fields=texts)
+        open_stream(spec, labels=labels, seed=runs[0].settings.learner.seed, instances=limit, text_fields=text_fields)
         for spec in dict.fromkeys(streams or ())
     ]
     done = {(report.stream, learner_name(report), report.seed) for report in reports}
     console = Console(stderr=True)
-    lines = opened_to_write(json_file) if json_file is not None else None
+    lines = open_for_writing(json_file) if json_file is not None else None
 
-    def keep(report: Report) -> None:
+    def write(report: Report) -> None:
         if lines is not None:
-            lines.write(json.dumps(_with_alarms(report)).encode() + b"\n")
+            lines.write(json.dumps(_report_as_json(report)).encode() + b"\n")
             lines.flush()
 
     try:
         for report in reports:
-            keep(report)
+            write(report)
         for stream in opened:
             for learner, settings, name in runs:
                 if (stream.name, name, settings.learner.seed) in done:
@@ -144,55 +148,83 @@ def compare(
                     continue
                 with console.status(f"{stream.name}, {name}: compiling") as status:
 
-                    def show(count: int, _: Any, text: str = f"{stream.name}, {name}") -> None:
+                    def show_progress(count: int, _: Any, text: str = f"{stream.name}, {name}") -> None:
                         status.update(f"{text}: {count:,} instances")
 
                     try:
-                        report = evaluate_stream(stream, settings, learner=learner, limit=limit, progress=show)
+                        report = evaluate_stream(
+                            stream, settings, learner=learner, limit=limit, on_progress=show_progress
+                        )
                     except LearnerError as error:
                         typer.echo(f"{stream.name}: no result: {error}", err=True)
                         continue
                 typer.echo(f"{stream.name}, {name}: {report.seconds:.1f} s", err=True)
                 reports.append(report)
-                keep(report)
+                write(report)
     finally:
         if lines is not None:
             lines.close()
-    own = results_of(reports)
+    compared = results_from_reports(reports)
     if own_rules:
-        own = by_own_rules(own)
-    compared = [*own, *(same_streams(outside, dict.fromkeys(result.stream for result in own)) if own else outside)]
-    ranked = rankings(compared)
-    if not ranked:
-        raise UsageError("compare: there are no two learners with a stream in common")
-    print_rankings(ranked, len({result.stream for result in compared}))
+        compared = combine_own_rules(compared)
+    if compared:
+        published_results = select_streams(published_results, dict.fromkeys(result.stream for result in compared))
+    compared += published_results
+    table = rankings(compared)
+    if not table:
+        raise UsageError("compare: no two learners have a stream in common")
+    print_rankings(table, len({result.stream for result in compared}))
     if report_file is not None:
-        page = html_report(Comparison(compared, ranked, reports)).encode()
-        with opened_to_write(report_file) as file:
+        page = html_report(Comparison(compared, table, reports)).encode()
+        with open_for_writing(report_file) as file:
             file.write(page)
 
 
-def _chosen(text: str, flags: Sequence[str]) -> tuple[str, Settings, str]:
-    """Return the learner, its settings and the name that its results have."""
+class LearnerRun(NamedTuple):
+    """A learner to run, its settings, and the name of its results."""
+
+    learner: str
+    settings: Settings
+    name: str
+
+
+def parse_learner(text: str, flags: Sequence[str]) -> LearnerRun:
+    """Return the run that a ``--learner`` text asks for.
+
+    Parameters
+    ----------
+    text:
+        The name of a baseline, ``streamlearn``, ``streamlearn:RULE``, ``streamlearn:PRESET`` or
+        ``streamlearn:PRESET:RULE``.
+    flags:
+        Settings as ``section.key=value``; preset and rule of the text override them.
+
+    Raises
+    ------
+    UsageError
+        When there is no such learner, preset or rule.
+    """
     from typing import get_args
 
-    from streamlearn.evaluation.baselines import OURS, check_learner
-    from streamlearn.evaluation.results import named
+    from streamlearn.evaluation.baselines import STREAMLEARN, check_learner
+    from streamlearn.evaluation.results import result_name
     from streamlearn.settings.loading import load_settings
     from streamlearn.settings.presets import ALIASES
     from streamlearn.settings.settings import LearnerSettings
 
-    own, colon, rest = text.partition(":")
-    if own != OURS:
+    learner, first_colon, rest = text.partition(":")
+    if learner != STREAMLEARN:
         check_learner(text)
-        return text, load_settings(None, flags).settings, text
-    preset, second, rule = rest.partition(":")
+        return LearnerRun(text, load_settings(None, flags).settings, text)
+    preset, second_colon, rule = rest.partition(":")
     if preset not in {*get_args(LearnerSettings.model_fields["preset"].annotation), *ALIASES}:
-        preset, second, rule = "", colon, rest
-    chosen = [f"learner.preset={preset}"] * bool(preset) + [f"learner.rule={rule}"] * bool(second)
-    settings = load_settings(None, [*flags, *chosen]).settings
-    return OURS, settings, named(OURS, settings.learner.preset, settings.learner.rule)
+        preset, second_colon, rule = "", first_colon, rest
+    preset_flag = [f"learner.preset={preset}"] if preset else []
+    rule_flag = [f"learner.rule={rule}"] if second_colon else []
+    settings = load_settings(None, [*flags, *preset_flag, *rule_flag]).settings
+    return LearnerRun(STREAMLEARN, settings, result_name(STREAMLEARN, settings.learner.preset, settings.learner.rule))
 
 
-def _with_alarms(report: Report) -> dict[str, Any]:
+def _report_as_json(report: Report) -> dict[str, Any]:
+    """Return a report as plain values, with its alarms if it has any."""
     return report.as_json() | ({"alarms": list(report.alarms)} if report.alarms else {})

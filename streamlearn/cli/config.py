@@ -1,4 +1,4 @@
-"""``streamlearn config``: every setting with its value, where it came from, its unit and its meaning."""
+"""``streamlearn config``: show every setting with value, origin, unit and meaning; check settings."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def show(
     import json
 
     from streamlearn.settings.loading import load_settings
-    from streamlearn.settings.reference import described
+    from streamlearn.settings.reference import describe_settings
 
     loaded = load_settings(config, overrides or ())
-    rows = described(loaded)
+    rows = describe_settings(loaded)
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=list))
         return
@@ -33,14 +33,14 @@ def show(
     for column in ("setting", "value", "from", "unit", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(row.name, row.shown(), row.origin, row.unit, row.meaning)
+        table.add_row(row.name, row.value_text(), row.origin, row.unit, row.meaning)
     Console().print(table)
 
 
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
-    """Check the settings; exit status 2 and one line when one is wrong."""
+    """Check the settings; print one line and exit with status 2 if one is wrong."""
     from streamlearn.settings.loading import load_settings
 
     load_settings(config, overrides or ())
-    typer.echo("the settings are right")
+    typer.echo("the settings are valid")

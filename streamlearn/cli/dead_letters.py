@@ -1,4 +1,4 @@
-"""``streamlearn dead-letters``: what could not be used and why, and another chance for it."""
+"""``streamlearn dead-letters``: list, show, export and replay records that could not be used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamlearn.cli.options import Config, Overrides
-from streamlearn.cli.time_options import moment_of, time_of
+from streamlearn.cli.time_options import format_time, parse_time_option
 from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
 
@@ -27,23 +27,26 @@ app = typer.Typer(
 )
 
 Reasons = Annotated[
-    list[str] | None, typer.Option("--reason", help="Only with this reason; may be repeated.", show_default=False)
+    list[str] | None,
+    typer.Option("--reason", help="Only letters with this reason; may be repeated.", show_default=False),
 ]
 Topics = Annotated[
-    list[str] | None, typer.Option("--topic", help="Only from this topic; may be repeated.", show_default=False)
+    list[str] | None, typer.Option("--topic", help="Only records of this topic; may be repeated.", show_default=False)
 ]
 Partitions = Annotated[
     list[int] | None,
-    typer.Option("--partition", help="Only from this partition of it; may be repeated.", show_default=False),
+    typer.Option("--partition", help="Only records of this partition; may be repeated.", show_default=False),
 ]
 Since = Annotated[
     str | None,
     typer.Option(
-        "--since", help="Only refused at this time or later: 2026-01-31T12:00, UTC unless it says.", show_default=False
+        "--since",
+        help="Only letters of this time or later: 2026-01-31T12:00, UTC without an offset.",
+        show_default=False,
     ),
 ]
-Until = Annotated[str | None, typer.Option("--until", help="Only refused before this time.", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON Lines.")]
+Until = Annotated[str | None, typer.Option("--until", help="Only letters before this time.", show_default=False)]
+AsJsonLines = Annotated[bool, typer.Option("--json", help="Print JSON Lines.")]
 
 
 @app.command("list")
@@ -55,15 +58,15 @@ def list_letters(
     partitions: Partitions = None,
     since: Since = None,
     until: Until = None,
-    as_json: AsJson = False,
+    as_json: AsJsonLines = False,
 ) -> None:
-    """List dead letters, one a line, and how many there are of each reason."""
+    """List dead letters, one per line, with the number of letters per reason."""
     reader = _reader(_settings(config, overrides))
     counts: Counter[str] = Counter()
     try:
-        for letter in reader.read(_wanted(reasons, topics, partitions, since, until)):
+        for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
             counts[letter.about.reason] += 1
-            typer.echo(_json(letter, whole=False) if as_json else _line(letter))
+            typer.echo(_as_json(letter, with_record=False) if as_json else _as_line(letter))
     finally:
         reader.close()
     if not as_json:
@@ -72,14 +75,14 @@ def list_letters(
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(metavar="PARTITION@OFFSET", help="The letter, as `list` names it.")],
+    name: Annotated[str, typer.Argument(metavar="PARTITION@OFFSET", help="The letter, as shown by `list`.")],
     config: Config = None,
     overrides: Overrides = None,
 ) -> None:
-    """Show one dead letter: what was wrong, and the record as it was."""
+    """Show one dead letter: the reason, and the original record."""
     partition, at, offset = name.partition("@")
     if not (at and partition.isdigit() and offset.isdigit()):
-        raise UsageError(f"{name!r} is no name of a dead letter: write PARTITION@OFFSET, as `dead-letters list` does")
+        raise UsageError(f"{name!r} is not a dead letter: write PARTITION@OFFSET, as `dead-letters list` shows it")
     reader = _reader(_settings(config, overrides))
     try:
         letter = reader.find(int(partition), int(offset))
@@ -87,22 +90,22 @@ def show(
     finally:
         reader.close()
     about = letter.about
-    typer.echo(f"refused    {time_of(letter.timestamp_ms)} by release {about.version}: {about.reason}")
+    typer.echo(f"refused    {format_time(letter.timestamp_ms)} by release {about.version}: {about.reason}")
     typer.echo(f"because    {about.text}")
-    typer.echo(f"record     {about.topic}[{about.partition}]@{about.offset} of {time_of(about.timestamp)}")
-    typer.echo(f"replayed   {about.replayed} times before")
+    typer.echo(f"record     {about.topic}[{about.partition}]@{about.offset} of {format_time(about.timestamp)}")
+    typer.echo(f"replayed   {about.replayed} times")
     if original is None:
-        typer.echo("value      the letter only points to it, and the log no longer has it, or cannot read it")
+        typer.echo("value      not in the letter, and the original record is no longer in its topic or cannot be read")
         return
-    typer.echo(f"key        {_shown(original.key)}")
+    typer.echo(f"key        {_decode(original.key)}")
     for header, value in original_headers(original.headers):
-        typer.echo(f"header     {header} = {_shown(value)}")
-    typer.echo(f"value      {_shown(original.value)}")
+        typer.echo(f"header     {header} = {_decode(value)}")
+    typer.echo(f"value      {_decode(original.value)}")
 
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="File to write, JSON Lines; it must not exist.")],
+    file: Annotated[Path, typer.Argument(help="Output file, JSON Lines; it must not exist.")],
     config: Config = None,
     overrides: Overrides = None,
     reasons: Reasons = None,
@@ -111,19 +114,19 @@ def export(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Write dead letters to a file, with their bytes in base64."""
+    """Write dead letters to a file, with keys, values and headers in base64."""
     reader = _reader(_settings(config, overrides))
     count = 0
     try:
         with file.open("x", encoding="utf-8") as out:
-            for letter in reader.read(_wanted(reasons, topics, partitions, since, until)):
-                out.write(_json(letter, whole=True) + "\n")
+            for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
+                out.write(_as_json(letter, with_record=True) + "\n")
                 count += 1
     except FileExistsError:
-        raise UsageError(f"{file} exists: name another file, or remove it") from None
+        raise UsageError(f"{file} exists: give another file, or remove it") from None
     finally:
         reader.close()
-    typer.echo(f"{count:,} dead letters to {file}")
+    typer.echo(f"wrote {count:,} dead letters to {file}")
 
 
 @app.command()
@@ -135,38 +138,43 @@ def replay(
     partitions: Partitions = None,
     since: Since = None,
     until: Until = None,
-    again: Annotated[bool, typer.Option("--again", help="Also those that were refused after a replay.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Send; without it, only say what would be sent.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Also replay letters that were refused after an earlier replay.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send the records; without it, only print what would be sent.")
+    ] = False,
 ) -> None:
-    """Send the original bytes of dead letters to the topics that they came from, as new records.
+    """Send the original bytes of dead letters to their topics again, as new records.
 
-    Once what was wrong is mended: a producer's records stay as wrong as they were. A record gets the header
-    streamlearn.replayed; one that is refused again is replayed only with --again.
+    Use it after fixing the cause on the worker side, such as a limit that was too low: a record that is itself wrong is
+    refused again. Each record gets the header streamlearn.replayed; one that is refused after a replay is replayed
+    again only with --again.
     """
     from streamlearn.kafka.dead_letter_replayer import DeadLetterReplayer
 
     settings = _settings(config, overrides)
-    wanted = _wanted(reasons, topics, partitions, since, until)
+    letters = _filter(reasons, topics, partitions, since, until)
     inputs = {settings.topics.instances, settings.topics.labels}
     reader = _reader(settings)
     counts: Counter[str] = Counter()
-    left: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
     sender = originals = None
     try:
         sender = DeadLetterReplayer(settings) if yes else None
-        for letter in reader.read(wanted):
+        for letter in reader.read(letters):
             record: Any = letter
             if letter.about.topic not in inputs:
-                left[f"from {letter.about.topic}, which is no input of these settings"] += 1
+                skipped[f"from {letter.about.topic}, which is not an input topic of these settings"] += 1
                 continue
             if letter.about.replayed and not again:
-                left["refused after a replay; --again sends them once more"] += 1
+                skipped["refused after a replay; --again sends them once more"] += 1
                 continue
             if letter.about.pointer:
                 originals = originals or _reader(settings)
                 record = originals.original(letter)
                 if record is None:
-                    left["whose original the log no longer has, or cannot read"] += 1
+                    skipped["whose original is no longer in its topic or cannot be read"] += 1
                     continue
             counts[letter.about.reason] += 1
             if sender is not None:
@@ -174,12 +182,12 @@ def replay(
         if sender is not None:
             sender.finish()
     finally:
-        for open_one in (reader, originals, sender):
-            if open_one is not None:
-                open_one.close()
+        for client in (reader, originals, sender):
+            if client is not None:
+                client.close()
     _echo_counts(counts, reader.foreign)
-    for why, count in sorted(left.items()):
-        typer.echo(f"left out: {count:,} {why}")
+    for reason, count in sorted(skipped.items()):
+        typer.echo(f"left out: {count:,} {reason}")
     typer.echo("sent" if yes else "nothing was sent; --yes sends them")
 
 
@@ -197,7 +205,7 @@ def _reader(settings: Settings) -> DeadLetterReader:
     return DeadLetterReader(settings)
 
 
-def _wanted(
+def _filter(
     reasons: list[str] | None,
     topics: list[str] | None,
     partitions: list[int] | None,
@@ -210,35 +218,36 @@ def _wanted(
         frozenset(reasons or ()),
         frozenset(topics or ()),
         frozenset(partitions or ()),
-        moment_of("--since", since),
-        moment_of("--until", until),
+        parse_time_option("--since", since),
+        parse_time_option("--until", until),
     )
 
 
-def _shown(data: bytes | None) -> str:
+def _decode(data: bytes | None) -> str:
     return "none" if data is None else data.decode("utf-8", "backslashreplace")
 
 
-def _line(letter: Letter) -> str:
+def _as_line(letter: Letter) -> str:
     about = letter.about
-    where = f"{about.topic}[{about.partition}]@{about.offset}"
-    return f"{letter.name:<10} {time_of(letter.timestamp_ms)}  {about.reason:<17} {where}  {about.text}"
+    source = f"{about.topic}[{about.partition}]@{about.offset}"
+    return f"{letter.name:<10} {format_time(letter.timestamp_ms)}  {about.reason:<17} {source}  {about.text}"
 
 
-def _json(letter: Letter, *, whole: bool) -> str:
+def _as_json(letter: Letter, *, with_record: bool) -> str:
+    """Return a letter as one line of JSON; ``with_record`` adds the original key, value and headers in base64."""
     import json
     from base64 import b64encode
 
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "letter": letter.name,
-        "refused": time_of(letter.timestamp_ms),
+        "refused": format_time(letter.timestamp_ms),
         **letter.about.model_dump(),
     }
-    if whole:
+    if with_record:
         for name, data in (("key", letter.key), ("value", letter.value)):
-            found[name] = None if data is None else b64encode(data).decode()
-        found["headers"] = [[name, b64encode(value).decode()] for name, value in original_headers(letter.headers)]
-    return json.dumps(found, ensure_ascii=False)
+            fields[name] = None if data is None else b64encode(data).decode()
+        fields["headers"] = [[name, b64encode(value).decode()] for name, value in original_headers(letter.headers)]
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def _echo_counts(counts: Counter[str], foreign: int) -> None:
@@ -246,4 +255,4 @@ def _echo_counts(counts: Counter[str], foreign: int) -> None:
         typer.echo(f"{count:>10,} {reason}")
     typer.echo(f"{sum(counts.values()):>10,} in all")
     if foreign:
-        typer.echo(f"{foreign:>10,} records of the topic are no dead letters of ours")
+        typer.echo(f"{foreign:>10,} records of the topic are not dead letters of streamlearn")

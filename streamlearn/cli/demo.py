@@ -1,4 +1,4 @@
-"""``streamlearn demo``: the engine on a built-in drifting stream, without a broker."""
+"""``streamlearn demo``: run the engine on a built-in drifting stream, without a broker."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ import typer
 
 
 def demo(
-    instances: Annotated[int, typer.Option("--instances", min=1, help="How many instances.")] = 12_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal streams.")] = 0,
+    instances: Annotated[int, typer.Option("--instances", min=1, help="Number of instances.")] = 12_000,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of the generator; equal seeds give equal streams.")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", help="Folder to write, new or empty; else ./streamlearn-demo, -2, -3 ...", show_default=False
+            "--out", help="Output folder, new or empty; by default ./streamlearn-demo, -2, -3 ...", show_default=False
         ),
     ] = None,
 ) -> None:
-    """DriftDetectors the engine answer, learn and find drift on a built-in stream; no broker is needed.
+    """Watch the engine predict, learn and detect drift on a built-in stream; no broker is needed.
 
-    Answers, events and measures are kept in a folder that is named at the end. Ctrl-C ends it early and keeps what is
-    done.
+    Predictions, events and measures are written to a folder whose name is printed at the end. Ctrl-C stops the demo
+    early and keeps what was written.
     """
     from streamlearn.cli.demo_run import run_demo
 

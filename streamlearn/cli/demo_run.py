@@ -1,4 +1,4 @@
-"""The demo's engine: a log in memory goes in, files come out, a view watches."""
+"""The demo: runs the engine from an in-memory log to files, with a view of its progress."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from streamlearn.cli.demo_summary import summary
+from streamlearn.cli.demo_summary import summary_table
 from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.metrics_observer import MetricsObserver
@@ -34,22 +34,23 @@ from streamlearn.telemetry.metrics import ServiceMetrics
 GROUP = "streamlearn-demo"
 BATCH_INSTANCES = 200
 WINDOW = 500
-EVERY_BATCH_SECONDS = 1e-6
+METRICS_INTERVAL_SECONDS = 1e-6
+"""So short that every batch publishes a metrics record."""
 INTERRUPTED_STATUS = 130
 
 
-class _Answer(msgspec.Struct):
+class _Prediction(msgspec.Struct):
     labels: list[str]
 
 
-class _Watcher(NullObserver):
-    """Passes what happens on to the metrics and the view, and keeps the committed answers."""
+class _DemoObserver(NullObserver):
+    """Forwards engine events to the metrics and the view, and keeps the label sets of committed predictions."""
 
     def __init__(self, metrics: MetricsObserver, view: DemoView, settings: Settings) -> None:
         self._metrics = metrics
         self._view = view
-        self._predictions = settings.topics.predictions
-        self._decode = msgspec.json.Decoder(_Answer).decode
+        self._predictions_topic = settings.topics.predictions
+        self._decode = msgspec.json.Decoder(_Prediction).decode
         self._applied: list[Applied] = []
         self.answers: list[list[str]] = []
 
@@ -65,7 +66,7 @@ class _Watcher(NullObserver):
             self.answers.extend(
                 self._decode(output.value or b"").labels
                 for output in applied.outputs
-                if output.topic == self._predictions
+                if output.topic == self._predictions_topic
             )
         self._applied.clear()
         model = tasks[0].model
@@ -82,21 +83,21 @@ class _Watcher(NullObserver):
 
 
 def run_demo(instances: int, seed: int, out: Path | None) -> None:
-    """Run the demo to its end and print its summary.
+    """Run the demo and print its summary.
 
     Raises
     ------
     UsageError
-        When ``out`` is there and not an empty folder.
+        When ``out`` exists and is not an empty folder.
     typer.Exit
         With status 130, when it was interrupted.
     """
-    folder = _folder(out)
+    folder = _output_folder(out)
     console = Console(highlight=False)
     settings = Settings(
         kafka=KafkaSettings(group_id=GROUP),
         engine=EngineSettings(batch_instances=BATCH_INSTANCES),
-        measures=MeasureSettings(window=WINDOW, interval_seconds=EVERY_BATCH_SECONDS),
+        measures=MeasureSettings(window=WINDOW, interval_seconds=METRICS_INTERVAL_SECONDS),
     )
     live = console.is_terminal and not console.is_dumb_terminal
     if live:
@@ -107,48 +108,48 @@ def run_demo(instances: int, seed: int, out: Path | None) -> None:
     stream = generator("drifting", seed=seed, instances=instances)
     rows = list(stream)
     view = (LiveView if live else PlainView)(console, stream)
-    answers, interrupted = _engine_run(settings, rows, folder, view)
-    console.print(summary(stream, rows, answers))
+    answers, interrupted = _run_engine(settings, rows, folder, view)
+    console.print(summary_table(stream, rows, answers))
     topics = settings.topics
     names = ", ".join(f"{topic}.jsonl" for topic in (topics.predictions, topics.events, topics.metrics))
-    console.print(f"{len(answers):,} answers; {names} are in {folder}", markup=False, soft_wrap=True)
+    console.print(f"{len(answers):,} predictions; {names} are in {folder}", markup=False, soft_wrap=True)
     if interrupted:
-        console.print(f"interrupted after {len(answers):,} of {instances:,} instances; what is done is kept")
+        console.print(f"interrupted after {len(answers):,} of {instances:,} instances; what was written is kept")
         raise typer.Exit(INTERRUPTED_STATUS)
 
 
-def _engine_run(
+def _run_engine(
     settings: Settings, rows: list[StreamRow], folder: Path, view: DemoView
 ) -> tuple[list[list[str]], bool]:
-    """Return the answers in order, and whether the run was interrupted."""
-    log = _filled(settings.topics.instances, rows)
+    """Run the engine over the rows; return the label sets in order, and whether the run was interrupted."""
+    log = _instance_log(settings.topics.instances, rows)
     topics = settings.topics
     sink = FileSink(folder, (topics.predictions, topics.events, topics.metrics), log, GROUP)
     registry = CollectorRegistry()
     metrics = MetricsObserver(ServiceMetrics(registry), settings, sink.publish)
-    watcher = _Watcher(metrics, view, settings)
-    engine = Engine(settings, MemorySource(log, [topics.instances], GROUP), sink, observer=watcher)
+    observer = _DemoObserver(metrics, view, settings)
+    engine = Engine(settings, MemorySource(log, [topics.instances], GROUP), sink, observer=observer)
     interrupted = threading.Event()
 
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+    def request_stop(number: int, frame: FrameType | None) -> None:
         interrupted.set()
         engine.stop()
 
     server = ServiceServer(settings.http.host, settings.http.port, registry, lambda: None, metrics.ready)
-    handlers = {number: signal.signal(number, ask_to_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     server.start()
     try:
-        with view.shown(f"{server.url}/metrics"):
+        with view.display(f"{server.url}/metrics"):
             engine.run(stop_at_end=True)
     finally:
         server.close()
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return watcher.answers, interrupted.is_set() and len(watcher.answers) < len(rows)
+    return observer.answers, interrupted.is_set() and len(observer.answers) < len(rows)
 
 
-def _filled(topic: str, rows: list[StreamRow]) -> MemoryLog:
-    """Return a log that holds the rows as instances with inline labels."""
+def _instance_log(topic: str, rows: list[StreamRow]) -> MemoryLog:
+    """Return a log with the rows as instance records that carry their labels."""
     log = MemoryLog()
     encode = msgspec.json.Encoder().encode
     for row in rows:
@@ -156,10 +157,11 @@ def _filled(topic: str, rows: list[StreamRow]) -> MemoryLog:
     return log
 
 
-def _folder(out: Path | None) -> Path:
+def _output_folder(out: Path | None) -> Path:
+    """Return ``out`` if it is new or empty; without it, the first free name of streamlearn-demo, -2, -3 ..."""
     if out is not None:
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise UsageError(f"--out {out} is there already and not an empty folder: name a new one")
+            raise UsageError(f"--out {out} exists and is not an empty folder: give a new one")
         return out
     names = (Path("streamlearn-demo" if number == 1 else f"streamlearn-demo-{number}") for number in count(1))
     return next(path for path in names if not path.exists())

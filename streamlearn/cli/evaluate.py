@@ -15,23 +15,23 @@ def evaluate(
         list[str],
         typer.Argument(
             metavar="STREAM...",
-            help="A file .arff, .arff.gz, .jsonl or .jsonl.gz, - for JSON Lines on standard input, or synthetic:NAME.",
+            help="A file .arff[.gz] or .jsonl[.gz], - for JSON Lines from standard input, or synthetic:NAME.",
         ),
     ],
     learner: Annotated[
         str,
         typer.Option(
             "--learner",
-            help="streamlearn; or a baseline with its published parameters: br:knn br:nb br:amr br:ht br:hat br:efdt "
+            help="streamlearn, or a baseline with its published parameters: br:knn br:nb br:amr br:ht br:hat br:efdt "
             "br:sgt br:mt br:arf br:amf br:abalr br:abolr (binary relevance over river), isoupt (river), vw:oaa vw:plt "
-            "(Vowpal Wabbit, extra [vw]), majority (most frequent label set), last (label set of the row before).",
+            "(Vowpal Wabbit, extra vw), majority (most frequent label set), last (label set of the previous row).",
         ),
     ] = "streamlearn",
     preset: Annotated[
         str | None,
         typer.Option(
             "--preset",
-            help="Which parts learn: default, fast, or paper (or ihomer). Sets learner.preset.",
+            help="Components of the learner: default, fast, or paper (alias ihomer). Sets learner.preset.",
             show_default=False,
         ),
     ] = None,
@@ -39,17 +39,20 @@ def evaluate(
         str | None,
         typer.Option(
             "--rule",
-            help="subset (default), hamming, top_k:K or threshold:P. Sets learner.rule.",
+            help="Decision rule: balanced (default), subset, f1, hamming, macro, top_k:K or threshold:P. Sets "
+            "learner.rule.",
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Instances at most.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of instances per stream.", show_default=False)
+    ] = None,
     window: Annotated[
         int | None,
         typer.Option(
             "--window",
             min=1,
-            help="Instances of a window (default 1000). Sets measures.window.",
+            help="Instances per window (default 1000). Sets measures.window.",
             show_default=False,
         ),
     ] = None,
@@ -66,83 +69,91 @@ def evaluate(
         str | None,
         typer.Option(
             "--labels",
-            help="Which ARFF attributes are labels: a count (negative: the last), names, or an XML file.",
+            help="Which ARFF attributes are labels: a count (negative: the last ones), names, or an XML file.",
             show_default=False,
         ),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write one JSON object per stream and line.", show_default=False)
+        Path | None,
+        typer.Option("--json", help="Write results as JSON Lines, one object per stream.", show_default=False),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option("--predictions", help="Write one prediction record a row; its id is the row.", show_default=False),
+        typer.Option(
+            "--predictions",
+            help="Write one prediction record per row as JSON Lines; its id is the row.",
+            show_default=False,
+        ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
     """Predict, score, then learn every instance of each stream, and print the measures.
 
-    Seconds and rates are those of predicting, scoring and learning, without compiling and without reading the stream.
-    Flags go before --set, which goes before the environment (STREAMLEARN_SECTION__KEY).
+    Seconds and rates cover predicting, scoring and learning, but neither compilation nor reading the stream. Options
+    override --set, which overrides environment variables (STREAMLEARN_SECTION__KEY).
     """
     import json
     from contextlib import ExitStack
 
     from rich.console import Console
 
-    from streamlearn.cli.output import opened_to_write
+    from streamlearn.cli.output import open_for_writing
     from streamlearn.codec.encode import encode_prediction
-    from streamlearn.evaluation.baselines import OURS, check_learner
-    from streamlearn.evaluation.prequential import AnsweredRow, evaluate_stream
+    from streamlearn.evaluation.baselines import STREAMLEARN, check_learner
+    from streamlearn.evaluation.prequential import RowPrediction, evaluate_stream
     from streamlearn.evaluation.report_table import print_reports
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import StreamRow, open_stream
 
     check_learner(learner)
-    asked = {"learner.preset": preset, "learner.rule": rule, "learner.seed": seed, "measures.window": window}
-    flags = [f"{key}={value}" for key, value in asked.items() if value is not None]
+    options = {"learner.preset": preset, "learner.rule": rule, "learner.seed": seed, "measures.window": window}
+    flags = [f"{key}={value}" for key, value in options.items() if value is not None]
     settings = load_settings(None, [*(overrides or ()), *flags]).settings
-    chosen = settings.learner
-    texts = settings.encoder.text_fields
+    learner_settings = settings.learner
+    record_rule = learner_settings.rule if learner == STREAMLEARN else learner
+    text_fields = settings.encoder.text_fields
     opened = [
-        (spec, open_stream(spec, labels=labels, seed=chosen.seed, instances=limit, text_fields=texts))
+        (spec, open_stream(spec, labels=labels, seed=learner_settings.seed, instances=limit, text_fields=text_fields))
         for spec in streams
     ]
     console = Console(stderr=True)
     reports = []
     with ExitStack() as stack:
-        lines = stack.enter_context(opened_to_write(json_file)) if json_file is not None else None
-        records = stack.enter_context(opened_to_write(predictions)) if predictions is not None else None
-        # Printed on the way out, so that an interrupt or a broken file still shows what is done.
+        lines = stack.enter_context(open_for_writing(json_file)) if json_file is not None else None
+        records = stack.enter_context(open_for_writing(predictions)) if predictions is not None else None
+        # Printed on exit, so that an interrupt or a broken file still shows the finished streams.
         stack.callback(lambda: print_reports(reports))
         for spec, stream in opened:
 
-            def write(answer: AnsweredRow, row: StreamRow, spec: str = spec) -> None:
+            def write(prediction: RowPrediction, row: StreamRow, spec: str = spec) -> None:
                 if records is not None:
                     records.write(
                         encode_prediction(
-                            str(answer.row),
-                            answer.labels,
-                            answer.scores,
-                            chosen.rule if learner == OURS else learner,
+                            str(prediction.row),
+                            prediction.labels,
+                            prediction.scores,
+                            record_rule,
                             "",
-                            chosen.preset,
-                            answer.seen,
-                            answer.learned,
+                            learner_settings.preset,
+                            prediction.seen,
+                            prediction.learned,
                             spec,
                             0,
-                            answer.row,
+                            prediction.row,
                         )
                         + b"\n"
                     )
 
             with console.status(f"{stream.name}: compiling") as status:
 
-                def show(count: int, measures: dict[str, float | None], name: str = stream.name) -> None:
+                def show_progress(count: int, measures: dict[str, float | None], name: str = stream.name) -> None:
                     accuracy = measures["subset_accuracy"]
-                    shown = "" if accuracy is None else f", subset accuracy {accuracy:.3f} in the last window"
-                    status.update(f"{name}: {count:,} instances{shown}")
+                    window_text = "" if accuracy is None else f", subset accuracy {accuracy:.3f} in the last window"
+                    status.update(f"{name}: {count:,} instances{window_text}")
 
-                report = evaluate_stream(stream, settings, learner=learner, limit=limit, progress=show, answered=write)
+                report = evaluate_stream(
+                    stream, settings, learner=learner, limit=limit, on_progress=show_progress, on_prediction=write
+                )
             reports.append(report)
             for remark in report.remarks:
                 typer.echo(f"{stream.name}, {learner}: {remark}", err=True)

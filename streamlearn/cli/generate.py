@@ -1,4 +1,4 @@
-"""``streamlearn generate``: the built-in streams as JSON Lines."""
+"""``streamlearn generate``: write a built-in stream as JSON Lines."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ def generate(
     name: Annotated[
         str,
         typer.Argument(
-            help="drifting, gradual, stationary; of the meta-label generator: meta (stationary), meta-labels (labels "
-            "appear and retire), and meta-WHAT-HOW with features, dependencies or priors, and sudden, gradual or "
-            "recurring."
+            help="drifting, gradual, stationary; from the meta-label generator: meta (stationary), meta-labels (labels "
+            "appear and retire), and meta-WHAT-HOW, where WHAT is features, dependencies or priors, and HOW is sudden, "
+            "gradual or recurring."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="File to write, .jsonl or .jsonl.gz; - for standard output.")],
-    instances: Annotated[int, typer.Option("--instances", min=0, help="How many instances.")] = 12_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Equal seeds give equal streams.")] = 0,
+    out: Annotated[Path, typer.Option("--out", help="Output file, .jsonl or .jsonl.gz; - for standard output.")],
+    instances: Annotated[int, typer.Option("--instances", min=0, help="Number of instances.")] = 12_000,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Seed of the generator; equal seeds give equal streams.")
+    ] = 0,
 ) -> None:
-    """Write a built-in stream with known drift as JSON Lines, one instance record a line."""
+    """Write a built-in stream with known drift as JSON Lines, one instance record per line."""
     import sys
     from contextlib import nullcontext
 
     import msgspec
 
-    from streamlearn.cli.output import opened_to_write
+    from streamlearn.cli.output import open_for_writing
     from streamlearn.streams.synthetic import generator
 
     stream = generator(name.removeprefix("synthetic:"), seed=seed, instances=instances)
     encode = msgspec.json.Encoder().encode
-    with nullcontext(sys.stdout.buffer) if str(out) == "-" else opened_to_write(out) as file:
+    with nullcontext(sys.stdout.buffer) if str(out) == "-" else open_for_writing(out) as file:
         for row in stream:
             file.write(encode({"id": row.id, "x": row.x, "y": row.y}) + b"\n")
     known = ", ".join(f"{drift.what} at row {drift.row}" for drift in stream.drifts) or "none"

@@ -9,6 +9,7 @@ import typer
 
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting, section.key=value; may be repeated.", show_default=False)
+    list[str] | None,
+    typer.Option("--set", help="Override a setting: section.key=value; may be repeated.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

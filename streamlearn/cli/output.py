@@ -1,4 +1,4 @@
-"""Files that a command writes."""
+"""Output files of commands."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import BinaryIO, cast
 from streamlearn.errors import UsageError
 
 
-def opened_to_write(path: Path) -> BinaryIO:
-    """Return a file, emptied, to write bytes to; one whose name ends in ``.gz`` is compressed.
+def open_for_writing(path: Path) -> BinaryIO:
+    """Open a file for writing bytes and truncate it; a name that ends in ``.gz`` gives a gzip file.
 
     Raises
     ------
     UsageError
-        When it cannot be written.
+        When the file cannot be written.
     """
     try:
         return cast(BinaryIO, gzip.open(path, "wb")) if path.name.endswith(".gz") else path.open("wb")

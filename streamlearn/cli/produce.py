@@ -1,4 +1,4 @@
-"""``streamlearn produce``: a stream's instances onto a topic."""
+"""``streamlearn produce``: write the instances of a stream to a topic."""
 
 from __future__ import annotations
 
@@ -13,46 +13,57 @@ def produce(
     stream: Annotated[
         str, typer.Argument(metavar="STREAM", help="A file .arff[.gz] or .jsonl[.gz], -, or synthetic:NAME.")
     ],
-    topic: Annotated[str, typer.Option("--topic", help="Topic of the instances.")],
+    topic: Annotated[str, typer.Option("--topic", help="Topic for the instances.")],
     bootstrap: Annotated[
         str | None,
-        typer.Option("--bootstrap", help="Brokers, host:port; else kafka.bootstrap_servers.", show_default=False),
+        typer.Option("--bootstrap", help="Brokers, host:port; by default kafka.bootstrap_servers.", show_default=False),
     ] = None,
     config: Config = None,
     overrides: Overrides = None,
     rate: Annotated[
         float | None,
-        typer.Option("--rate", min=0.001, help="Instances a second; else as fast as it goes.", show_default=False),
+        typer.Option(
+            "--rate", min=0.001, help="Instances per second; by default as fast as possible.", show_default=False
+        ),
     ] = None,
     labels_topic: Annotated[
-        str | None, typer.Option("--labels-topic", help="Send labels here, apart from instances.", show_default=False)
+        str | None,
+        typer.Option(
+            "--labels-topic",
+            help="Topic for the labels; by default each instance carries its labels.",
+            show_default=False,
+        ),
     ] = None,
     label_delay: Annotated[
-        int, typer.Option("--label-delay", min=0, help="Labels follow so many instances later.")
+        int, typer.Option("--label-delay", min=0, help="Number of instances by which labels lag behind.")
     ] = 0,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Instances at most.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of a generator.")] = 0,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of instances.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the generator, for a built-in stream.")] = 0,
     labels: Annotated[
         str | None,
         typer.Option(
-            "--labels", help="Which ARFF attributes are labels: a count, names, an XML file.", show_default=False
+            "--labels",
+            help="Which ARFF attributes are labels: a count (negative: the last ones), names, or an XML file.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Write a stream's instances to a topic as records, keyed by id; an id that is missing is the zero-based row."""
+    """Write the instances of a stream to a topic, keyed by id; a missing id becomes the row number, from 0."""
     from streamlearn.codec.decode import EVERY_FIELD
     from streamlearn.errors import UsageError
     from streamlearn.kafka.admin.reachability import check_admission, no_broker
     from streamlearn.kafka.instance_producer import NoBrokerError, send_stream
-    from streamlearn.settings.addresses import server_addresses
+    from streamlearn.settings.addresses import parse_broker_addresses
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import open_stream
 
     advice = "start it, or set kafka.bootstrap_servers"
     if bootstrap is not None:
-        advice = "start it, or name another with --bootstrap"
+        advice = "start it, or give another address with --bootstrap"
         try:
-            server_addresses(bootstrap)
+            parse_broker_addresses(bootstrap)
         except ValueError as error:
             raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
         overrides = [*(overrides or ()), f"kafka.bootstrap_servers={bootstrap}"]
@@ -73,6 +84,6 @@ def produce(
     except NoBrokerError as error:
         raise no_broker(settings, advice) from error
     typer.echo(
-        f"{sent.instances:,} instances to {topic}"
+        f"wrote {sent.instances:,} instances to {topic}"
         + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")
     )

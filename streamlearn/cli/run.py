@@ -1,4 +1,4 @@
-"""``streamlearn run``: answer and learn from Kafka topics until told to stop."""
+"""``streamlearn run``: predict and learn from Kafka topics until stopped."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ def run(
     config: Config = None,
     overrides: Overrides = None,
     stop_at_end: Annotated[
-        bool, typer.Option("--stop-at-end", help="Stop when everything that was there at the start is answered.")
+        bool, typer.Option("--stop-at-end", help="Stop after the records that were on the topics at the start.")
     ] = False,
-    leave: Annotated[
-        bool, typer.Option("--leave", help="Give up this worker's place in the group at the end, for good.")
-    ] = False,
+    leave: Annotated[bool, typer.Option("--leave", help="Leave the consumer group for good at the end.")] = False,
 ) -> None:
-    """Answer every instance of a topic and learn from every label, exactly once, until stopped.
+    """Predict every instance of a topic and learn from every label, exactly once, until stopped.
 
-    Ctrl-C and SIGTERM end it cleanly: the batch at hand is committed and a snapshot is written.
+    Ctrl-C and SIGTERM stop it cleanly: the current batch is committed and a snapshot is written.
     """
     from streamlearn.cli.worker import serve
-    from streamlearn.logging_setup import configure_logs
+    from streamlearn.logging_setup import configure_logging
     from streamlearn.settings.loading import load_settings
 
     settings = load_settings(config, overrides or ()).settings
-    configure_logs(settings.log)
+    configure_logging(settings.log)
     serve(settings, stop_at_end=stop_at_end, leave=leave)

@@ -1,4 +1,4 @@
-"""``streamlearn snapshot``: what snapshots there are, what is in one, and whether every byte is right."""
+"""``streamlearn snapshot``: list, inspect and verify snapshots, and roll a model back to one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streamlearn.cli.options import AsJson, Config, Overrides
-from streamlearn.cli.time_options import moment_of, time_of
+from streamlearn.cli.time_options import format_time, parse_time_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="snapshot",
-    help="List, inspect and verify snapshots, of a service or a classifier, and roll a model back to one.",
+    help="List, inspect and verify snapshots of a service or a classifier, and roll a model back to one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -27,12 +27,12 @@ app = typer.Typer(
 
 Location = Annotated[
     str | None,
-    typer.Argument(help="Folder or URL of snapshots; else snapshot.location of the settings.", show_default=False),
+    typer.Argument(help="Folder or URL of snapshots; by default the setting snapshot.location.", show_default=False),
 ]
 Target = Annotated[
     str | None,
     typer.Argument(
-        help="A snapshot file (.npz), or a folder or URL of snapshots; else snapshot.location of the settings.",
+        help="A snapshot file (.npz), or a folder or URL of snapshots; by default the setting snapshot.location.",
         show_default=False,
     ),
 ]
@@ -45,9 +45,9 @@ def list_snapshots(
     """List the snapshots of every group, lineage and task, newest first within a task."""
     store = _store(location, config, overrides)
     entries = store.list()
-    taken = [_taken(store, entry) for entry in entries]
+    times = [_time_taken(store, entry) for entry in entries]
     if as_json:
-        _echo_json([{**entry._asdict(), "taken": at} for entry, at in zip(entries, taken, strict=True)])
+        _echo_json([{**entry._asdict(), "taken": taken} for entry, taken in zip(entries, times, strict=True)])
         return
     if not entries:
         typer.echo(f"no snapshots at {store.location}")
@@ -55,8 +55,8 @@ def list_snapshots(
     _echo_table(
         ("GROUP", "LINEAGE", "TASK", "SEQUENCE", "TAKEN", "BYTES", "PATH"),
         [
-            (entry.group, entry.lineage, str(entry.task), str(entry.seq), at, f"{entry.size_bytes:,}", entry.path)
-            for entry, at in zip(entries, taken, strict=True)
+            (entry.group, entry.lineage, str(entry.task), str(entry.seq), taken, f"{entry.size_bytes:,}", entry.path)
+            for entry, taken in zip(entries, times, strict=True)
         ],
         right=(2, 3, 5),
     )
@@ -64,20 +64,20 @@ def list_snapshots(
 
 @app.command()
 def inspect(target: Target = None, config: Config = None, overrides: Overrides = None, as_json: AsJson = False) -> None:
-    """Show the manifest and the arrays of a snapshot; of several, the one with the highest sequence of each task."""
+    """Show the manifest and arrays of a snapshot; for a location, of the newest snapshot of each task."""
     manifests = []
     if _is_file(target):
         from streamlearn.snapshot.format import read_manifest
 
-        manifests.append((str(target), _of_file(str(target), read_manifest)))
+        manifests.append((str(target), _apply_to_file(str(target), read_manifest)))
     else:
         store = _store(target, config, overrides)
-        manifests.extend((entry.path, store.read_manifest(entry)) for entry in _newest_of_each(_some(store)))
+        manifests.extend((entry.path, store.read_manifest(entry)) for entry in _newest_per_task(_list_entries(store)))
     if as_json:
         _echo_json([{"path": path, **manifest} for path, manifest in manifests])
         return
     for path, manifest in manifests:
-        _show(path, manifest)
+        _echo_manifest(path, manifest)
 
 
 @app.command()
@@ -89,59 +89,59 @@ def verify(
         bool,
         typer.Option(
             "--against-journal",
-            help="Also apply the journal again, from the snapshot before it or the model's beginning, and compare.",
+            help="Also replay the journal from the previous snapshot or the start of the model, and compare states.",
         ),
     ] = False,
 ) -> None:
-    """Check every byte of a snapshot, or of all snapshots at a location; exit with status 1 if one is not right."""
+    """Check every byte of a snapshot, or of all snapshots at a location; exit with status 1 if one is broken."""
     from streamlearn.errors import SnapshotError
     from streamlearn.snapshot.format import verify_snapshot
 
     if against_journal:
-        _prove(target, config, overrides)
+        _verify_against_journal(target, config, overrides)
         return
     if _is_file(target):
-        checks = [(str(target), lambda: _of_file(str(target), verify_snapshot))]
+        checks = [(str(target), lambda: _apply_to_file(str(target), verify_snapshot))]
     else:
         store = _store(target, config, overrides)
-        checks = [(entry.path, lambda entry=entry: store.verify(entry)) for entry in _some(store)]
-    faults = 0
+        checks = [(entry.path, lambda entry=entry: store.verify(entry)) for entry in _list_entries(store)]
+    broken = 0
     for path, check in checks:
         try:
-            _echo_right(path, check())
+            _echo_ok(path, check())
         except SnapshotError as error:
-            faults += 1
+            broken += 1
             typer.echo(f"broken  {error}", err=True)
-    _end(faults, len(checks))
+    _exit_if_broken(broken, len(checks))
 
 
-def _prove(target: str | None, config: Path | None, overrides: Sequence[str] | None) -> None:
-    """Check every byte, and apply the journal again."""
+def _verify_against_journal(target: str | None, config: Path | None, overrides: Sequence[str] | None) -> None:
+    """Check every byte, and replay the journal."""
     import contextlib
 
-    from streamlearn.cli.snapshot_verify import Prover
+    from streamlearn.cli.snapshot_verify import JournalVerifier
     from streamlearn.errors import JournalError, SnapshotError
 
-    faults = 0
-    with contextlib.closing(Prover(_settings(config, overrides), target)) as prover:
-        for entry in prover.entries:
+    broken = 0
+    with contextlib.closing(JournalVerifier(_settings(config, overrides), target)) as verifier:
+        for entry in verifier.entries:
             try:
-                manifest = prover.store.verify(entry)
-                _echo_right(entry.path, manifest, prover.proof(entry))
+                manifest = verifier.store.verify(entry)
+                _echo_ok(entry.path, manifest, verifier.verify(entry))
             except (JournalError, SnapshotError) as error:
-                faults += 1
+                broken += 1
                 typer.echo(f"broken  {error}", err=True)
-        _end(faults, len(prover.entries))
+        _exit_if_broken(broken, len(verifier.entries))
 
 
-def _echo_right(path: str, manifest: Mapping[str, Any], proof: str = "") -> None:
+def _echo_ok(path: str, manifest: Mapping[str, Any], proof: str = "") -> None:
     arrays = manifest["arrays"]
-    typer.echo(f"ok      {path}: {len(arrays)} arrays, {_bytes_of(arrays):,} bytes{'; ' if proof else ''}{proof}")
+    typer.echo(f"ok      {path}: {len(arrays)} arrays, {_total_bytes(arrays):,} bytes{'; ' if proof else ''}{proof}")
 
 
-def _end(faults: int, count: int) -> None:
-    if faults:
-        typer.echo(f"{faults} of {count} broken; a restore refuses these and takes the one before", err=True)
+def _exit_if_broken(broken: int, count: int) -> None:
+    if broken:
+        typer.echo(f"{broken} of {count} broken; a restore skips these and uses an older one", err=True)
         raise typer.Exit(1)
 
 
@@ -149,47 +149,49 @@ def _end(faults: int, count: int) -> None:
 def rollback(
     name: Annotated[
         str | None,
-        typer.Argument(
-            metavar="SNAPSHOT", help="Its sequence, file name or path, as `list` shows.", show_default=False
-        ),
+        typer.Argument(metavar="SNAPSHOT", help="Sequence, file name or path, as shown by `list`.", show_default=False),
     ] = None,
     until: Annotated[
         str | None,
         typer.Option(
             "--until",
-            help="Instead: the newest that was taken at this time or before: 2026-01-31T12:00, UTC unless it says.",
+            help="Instead of SNAPSHOT: the newest one taken at or before this time: 2026-01-31T12:00, UTC without an "
+            "offset.",
             show_default=False,
         ),
     ] = None,
-    task: Annotated[int, typer.Option("--task", help="Of engine.scope = partition: the partition.")] = 0,
+    task: Annotated[
+        int, typer.Option("--task", help="The partition whose model goes back, with engine.scope = partition.")
+    ] = 0,
     config: Config = None,
     overrides: Overrides = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Roll back; without it, only say what would be done.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Roll back; without it, only print what would be done.")] = False,
 ) -> None:
-    """Put a model back to the state of an earlier snapshot, while no worker of its group runs.
+    """Return a model to the state of an earlier snapshot, while no worker of its group runs.
 
-    Only the model and the labels that wait go back: what was read stays read, and what was answered stays answered.
-    The workers go on from there when they are started again.
+    Only the model and the instances and labels that wait for each other go back. Input positions and written
+    predictions stay as they are. The workers continue from there when they are started again.
     """
     from streamlearn.cli.snapshot_rollback import roll_back_on_kafka
     from streamlearn.errors import UsageError
 
     if (name is None) == (until is None):
-        raise UsageError("say which snapshot: its sequence, file name or path, or --until a time")
+        raise UsageError("give one snapshot: its sequence, file name or path, or --until with a time")
     settings = _settings(config, overrides)
-    moment = None if until is None else moment_of("--until", until)
-    roll_back_on_kafka(settings, name or "", None if moment is None else moment * 1_000_000, task, do=yes)
+    until_ms = parse_time_option("--until", until)
+    until_ns = None if until_ms is None else until_ms * 1_000_000
+    roll_back_on_kafka(settings, name or "", until_ns, task, do=yes)
 
 
-def _taken(store: SnapshotStore, entry: SnapshotEntry) -> str:
-    """Return the journal's clock when a snapshot was taken."""
+def _time_taken(store: SnapshotStore, entry: SnapshotEntry) -> str:
+    """Return the journal's time when a snapshot was taken, as text."""
     from streamlearn.errors import SnapshotError
 
     try:
         now_ns = store.read_manifest(entry).get("now")
     except SnapshotError:
         return "cannot be read"
-    return time_of(now_ns // 1_000_000) if now_ns else "not known"
+    return format_time(now_ns // 1_000_000) if now_ns else "not known"
 
 
 def _store(location: str | None, config: Path | None, overrides: Sequence[str] | None) -> SnapshotStore:
@@ -206,7 +208,7 @@ def _settings(config: Path | None, overrides: Sequence[str] | None) -> Settings:
     return load_settings(config, overrides or (), os.environ).settings
 
 
-def _some(store: SnapshotStore) -> Sequence[SnapshotEntry]:
+def _list_entries(store: SnapshotStore) -> Sequence[SnapshotEntry]:
     from streamlearn.errors import UsageError
 
     entries = store.list()
@@ -218,7 +220,7 @@ def _some(store: SnapshotStore) -> Sequence[SnapshotEntry]:
     return entries
 
 
-def _newest_of_each(entries: Sequence[SnapshotEntry]) -> list[SnapshotEntry]:
+def _newest_per_task(entries: Sequence[SnapshotEntry]) -> list[SnapshotEntry]:
     newest: dict[tuple[str, str, int], SnapshotEntry] = {}
     for entry in entries:
         newest.setdefault((entry.group, entry.lineage, entry.task), entry)
@@ -229,8 +231,8 @@ def _is_file(target: str | None) -> bool:
     return target is not None and (target.endswith(".npz") or Path(target).is_file())
 
 
-def _of_file(target: str, read: Any) -> dict[str, Any]:
-    """Apply a reader to one file at a path or URL."""
+def _apply_to_file(target: str, read: Any) -> dict[str, Any]:
+    """Return ``read(file, target)`` of the file at a path or URL."""
     import fsspec
 
     from streamlearn.errors import UsageError
@@ -244,17 +246,17 @@ def _of_file(target: str, read: Any) -> dict[str, Any]:
         raise UsageError(f"snapshot {target} cannot be opened: {error}") from error
 
 
-def _show(path: str, manifest: Mapping[str, Any]) -> None:
+def _echo_manifest(path: str, manifest: Mapping[str, Any]) -> None:
     arrays = manifest["arrays"]
     typer.echo(path)
     for key, value in manifest.items():
         if key != "arrays":
             typer.echo(f"  {key:<15} {value if isinstance(value, str | int) else _compact(value)}")
-    typer.echo(f"  {'arrays':<15} {len(arrays)}, {_bytes_of(arrays):,} bytes")
+    typer.echo(f"  {'arrays':<15} {len(arrays)}, {_total_bytes(arrays):,} bytes")
     _echo_table(
         ("  ARRAY", "TYPE", "SHAPE", "BYTES"),
         [
-            ("  " + entry["name"], entry["dtype"].lstrip("<|"), _shape(entry), f"{_bytes_of([entry]):,}")
+            ("  " + entry["name"], entry["dtype"].lstrip("<|"), _shape(entry), f"{_total_bytes([entry]):,}")
             for entry in arrays
         ],
         right=(3,),
@@ -262,17 +264,17 @@ def _show(path: str, manifest: Mapping[str, Any]) -> None:
 
 
 def _shape(entry: Mapping[str, Any]) -> str:
-    return " x ".join(map(str, entry["shape"])) or "one value"
+    return " x ".join(map(str, entry["shape"])) or "scalar"
 
 
-def _bytes_of(arrays: Sequence[Mapping[str, Any]]) -> int:
+def _total_bytes(arrays: Sequence[Mapping[str, Any]]) -> int:
     from math import prod
 
     return sum(prod(entry["shape"]) * int(entry["dtype"][2:]) for entry in arrays)
 
 
 def _echo_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
-    """Print columns as wide as they need, so that a path can be copied whole from any terminal."""
+    """Print columns at their full width, without line breaks, so that paths can be copied from any terminal."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         cells = [

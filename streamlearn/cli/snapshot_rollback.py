@@ -1,4 +1,4 @@
-"""Rolling back on Kafka: what ``streamlearn snapshot rollback`` does and says."""
+"""Rollback on Kafka, for ``streamlearn snapshot rollback``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 
 import typer
 
-from streamlearn.cli.time_options import time_of
+from streamlearn.cli.time_options import format_time
 from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
 from streamlearn.kafka.admin.reachability import check_admission
 from streamlearn.kafka.sink import KafkaSink
@@ -14,22 +14,35 @@ from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 
-LEAVING_SECONDS = 2.0
-"""What the coordinator may take, beyond the session's time, to see that a member is gone."""
+EXPIRY_MARGIN_SECONDS = 2.0
+"""Time beyond the session timeout in which the group coordinator notices that a member is gone."""
 
 
 def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task: int, *, do: bool) -> None:
-    """Say what a rollback would do, and, with ``do``, do it.
+    """Print what a rollback does and, with ``do``, roll back.
+
+    Parameters
+    ----------
+    settings:
+        The settings of the workers.
+    name:
+        The snapshot's sequence, file name or path; empty with ``until_ns``.
+    until_ns:
+        Instead: the newest snapshot taken at or before this time, in nanoseconds since the epoch.
+    task:
+        The partition whose model goes back in scope ``partition``, else 0.
+    do:
+        Whether to roll back.
 
     Raises
     ------
     StreamlearnError
-        When it cannot be done; nothing was changed.
+        When the rollback is not possible; nothing was changed.
     """
     check_admission(settings)
     store = SnapshotStore(settings.snapshot.location)
-    # In scope ``partition`` the transactional id is the worker's, and so are its rights; in the group it is a member of
-    # its own, so that it throws nobody out.
+    # A member name of its own keeps the command from replacing a live worker in the group. In scope ``partition`` the
+    # command keeps the worker's transactional id, which also carries the worker's permissions.
     member = settings.worker.model_copy(update={"name": f"{settings.worker.name}-rollback"})
     source = KafkaSource(settings.model_copy(update={"worker": member}))
     with contextlib.ExitStack() as stack:
@@ -37,23 +50,23 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
         stack.callback(observer.close, leave=False)
         stack.callback(source.close, leave=False)
         plan = plan_rollback(settings, observer, store, task, Choice(name, until_ns))
-        _show(plan)
+        _echo_plan(plan)
         if not do:
             members = source.members()
             if members:
-                typer.echo(f"workers live: {', '.join(sorted(members))}; --yes refuses while they do")
+                typer.echo(f"running workers: {', '.join(sorted(members))}; --yes refuses while there are any")
             typer.echo("nothing was changed; --yes rolls back")
             return
-        wait_seconds = settings.kafka.session_timeout_ms / 1000 + LEAVING_SECONDS
-        after = roll_back(settings, source, KafkaSink(settings), plan, wait_seconds=wait_seconds)
-    typer.echo(f"rolled back: task {plan.task} is at {after}; start the workers")
+        wait_seconds = settings.kafka.session_timeout_ms / 1000 + EXPIRY_MARGIN_SECONDS
+        mark = roll_back(settings, source, KafkaSink(settings), plan, wait_seconds=wait_seconds)
+    typer.echo(f"rolled back: task {plan.task} is at {mark}; start the workers")
 
 
-def _show(plan: RollbackPlan) -> None:
-    taken = f"taken {time_of(plan.taken_ns // 1_000_000)}" if plan.taken_ns else "taken at an unknown time"
+def _echo_plan(plan: RollbackPlan) -> None:
+    taken = f"taken {format_time(plan.taken_ns // 1_000_000)}" if plan.taken_ns else "taken at an unknown time"
     typer.echo(f"task {plan.task} is at {plan.before}")
     typer.echo(f"back to {plan.entry.path}, {taken}, {plan.learned:,} rows learnt")
     if plan.forgotten is None:
-        typer.echo("another rollback lies between: this snapshot is of what that one left aside")
+        typer.echo("another rollback happened since: this snapshot belongs to the history that it abandoned")
     else:
-        typer.echo(f"what {plan.forgotten:,} records since have changed in the model is forgotten")
+        typer.echo(f"the model forgets what it learnt from {plan.forgotten:,} records since then")

@@ -1,4 +1,4 @@
-"""Proving snapshots against the journal on Kafka, for ``streamlearn snapshot verify --against-journal``."""
+"""Verification of snapshots against the journal on Kafka, for ``streamlearn snapshot verify --against-journal``."""
 
 from __future__ import annotations
 
@@ -13,37 +13,49 @@ from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 
 
-class Prover:
-    """Snapshots at one location, and a connection to the journal that they are of.
+class JournalVerifier:
+    """Verifies the snapshots at one location by replaying their journal on Kafka.
 
     Parameters
     ----------
     settings:
         The settings of the workers that wrote them.
     target:
-        A snapshot at ``snapshot.location``, or another location; None for all at ``snapshot.location``.
+        A snapshot file (.npz) at ``snapshot.location``, or another location; None for all at ``snapshot.location``.
+
+    Attributes
+    ----------
+    store:
+        The snapshots at the location.
+    entries:
+        The snapshots to verify.
+
+    Raises
+    ------
+    UsageError
+        When there is no such snapshot.
     """
 
     def __init__(self, settings: Settings, target: str | None) -> None:
         self._settings = settings
-        one = target if target is not None and target.endswith(".npz") else None
-        self.store = SnapshotStore(settings.snapshot.location if target is None or one else target)
+        file = target if target is not None and target.endswith(".npz") else None
+        self.store = SnapshotStore(settings.snapshot.location if target is None or file else target)
         self.entries: Sequence[SnapshotEntry] = self.store.list()
-        if one is not None:
-            self.entries = [entry for entry in self.entries if entry.path in (one, os.path.abspath(one))]
+        if file is not None:
+            self.entries = [entry for entry in self.entries if entry.path in (file, os.path.abspath(file))]
         if not self.entries:
             raise UsageError(
-                f"no snapshot {one or ''} at {self.store.location}: the one before it must lie there too; "
-                "`streamlearn snapshot list` shows which there are"
+                f"no snapshot {file or ''} at {self.store.location}, where older ones to replay from must be too; "
+                "`streamlearn snapshot list` shows what is there"
             )
         check_admission(settings)
         self._source = KafkaSource(settings).observer()
 
-    def proof(self, entry: SnapshotEntry) -> str:
-        """Return what can be proven of a snapshot; errors as `engine.recovery.verify_snapshot.prove`."""
+    def verify(self, entry: SnapshotEntry) -> str:
+        """Replay the journal for a snapshot and return what that proves; raises as `verify_snapshot.prove`."""
         group = self._settings.kafka.group_id
         if entry.group != group:
-            return f"not proven: it is of group {entry.group}, the settings name {group}"
+            return f"not proven: it belongs to group {entry.group}, kafka.group_id is {group}"
         proof = prove(self._settings, self._source, self.store, entry)
         if proof.how == "recorded":
             return f"the journal has its chain; not applied again: {proof.text}"

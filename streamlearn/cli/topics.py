@@ -1,4 +1,4 @@
-"""``streamlearn topics``: the topics that a configuration needs."""
+"""``streamlearn topics``: create and check the topics that a configuration needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ app = typer.Typer(name="topics", help="Create and check the topics that a config
 
 @app.command("create")
 def create(config: Config = None, overrides: Overrides = None) -> None:
-    """Create the topics that are missing, with the right partitions and retention."""
+    """Create the missing topics, with the partitions and retention that the settings ask for."""
     from streamlearn.kafka.admin.topics import Topics
     from streamlearn.settings.loading import load_settings
 
@@ -20,12 +20,12 @@ def create(config: Config = None, overrides: Overrides = None) -> None:
         created = topics.create(topics.found())
     finally:
         topics.close()
-    typer.echo(f"created: {', '.join(created)}" if created else "nothing is missing")
+    typer.echo(f"created: {', '.join(created)}" if created else "no topic is missing")
 
 
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
-    """Check the topics; one line a fault, and exit status 2, when something is wrong."""
+    """Check the topics; print one line per fault and exit with status 2 if there is any."""
     from streamlearn.kafka.admin.topics import Topics
     from streamlearn.settings.loading import load_settings
 
@@ -38,4 +38,4 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
         typer.echo(problem, err=True)
     if problems:
         raise typer.Exit(2)
-    typer.echo("the topics are right")
+    typer.echo("the topics are correct")

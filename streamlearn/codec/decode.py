@@ -1,4 +1,8 @@
-"""Bytes to records, typed and checked; what is wrong says where, and shows the offending value."""
+"""Decoding and checking of input records; errors say where the fault is and show the offending value.
+
+These msgspec structs are the schema that the engine uses; `records.instance` and `records.label` document the same
+format.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +19,28 @@ from streamlearn.settings.settings import LimitSettings
 Value = float | bool | str | None
 Truth = list[str] | dict[str, bool]
 
-NAMES_REMEMBERED = 16_384
+MAX_CACHED_NAMES = 16_384
+"""Size of the cache of names that are known to be short enough."""
 
-_SHOWN = 60
-_DIGITS = 300
+_MAX_SHOWN = 60
+"""Characters of a value that an error message shows."""
+_MAX_DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
 
 
-class _EveryName:
+class _AllNames:
+    """Contains every name."""
+
     def __contains__(self, name: object) -> bool:
         return True
 
 
-EVERY_FIELD: Container[str] = _EveryName()
-"""Names every field a text field, for those that only pass records on."""
+EVERY_FIELD: Container[str] = _AllNames()
+"""Makes every field a text field, for commands that only forward records."""
 
 
 class DecodedInstance(msgspec.Struct, gc=False):
-    """An instance; ``y`` is None when there is no truth. Numbers of ``x`` are float64, whole ones too."""
+    """A decoded instance. ``y`` is None without a truth; numbers in ``x`` are float64, integers too."""
 
     x: dict[str, Value] | list[float | None]
     id: str | None = None
@@ -41,24 +49,26 @@ class DecodedInstance(msgspec.Struct, gc=False):
 
 
 class DecodedLabel(msgspec.Struct, gc=False):
-    """A truth that came apart from its instance."""
+    """A decoded label: a truth that arrived separately from its instance."""
 
     id: str
     y: Truth
 
 
 class _AnyIdInstance(DecodedInstance, gc=False):
-    """As it is written: the id may be a whole number, until decoding makes it text."""
+    """An instance as written: the id may also be an integer, which decoding turns into text."""
 
     id: str | int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class _AnyIdLabel(DecodedLabel, gc=False, kw_only=True):
+    """A label as written: the id may also be an integer."""
+
     id: str | int  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class _NumericInstance(_AnyIdInstance, gc=False):
-    """One whose values are all numbers, as most are: it decodes faster, and holds no text to look at."""
+    """An instance with numbers only, the common case: it decodes faster, and has no texts to check."""
 
     x: dict[str, float] | list[float]  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -74,10 +84,21 @@ def decode_instance(
     dropped: dict[str, int] | None = None,
     text_fields: Container[str] = (),
 ) -> DecodedInstance:
-    """Return the instance of a record's value.
+    """Decode the value of an instance record.
 
-    A text in ``x`` that makes a feature's name, ``name=text``, longer than ``limits.name_bytes`` is left out as null
-    would be, and counted in ``dropped`` as ``text_too_long``; the ``text_fields`` may hold texts of any length.
+    A text in ``x`` whose feature name, ``name=text``, would be longer than ``limits.name_bytes`` is replaced by null
+    and counted in ``dropped`` as ``text_too_long``. Texts of ``text_fields`` may have any length.
+
+    Parameters
+    ----------
+    value:
+        The value of the record, UTF-8 JSON.
+    limits:
+        Limits on sizes, numbers and lengths.
+    dropped:
+        Counts of left-out values by reason, which are added to; None: nothing is counted.
+    text_fields:
+        Names of features whose texts are bags of words.
 
     Raises
     ------
@@ -85,8 +106,8 @@ def decode_instance(
         ``empty_value``, ``too_large``, ``not_utf8``, ``not_json``, ``wrong_type``, ``missing_field``, ``not_finite``,
         ``too_many_labels``, ``too_many_features``, ``name_too_long`` or ``id_too_long``.
     """
-    data = _checked(value, limits)
-    instance, numeric = _decoded(data)
+    data = _check_size(value, limits)
+    instance, numeric = _decode(data)
     if len(instance.x) > limits.features_per_record:
         raise RecordError(
             "too_many_features",
@@ -95,49 +116,50 @@ def decode_instance(
     if len(data) > limits.name_bytes and isinstance(instance.x, dict):
         _check_names(instance.x, "x", limits.name_bytes, "limits.name_bytes")
         if not numeric:
-            _leave_long_texts_out(instance.x, limits, dropped, text_fields)
+            _drop_long_texts(instance.x, limits, dropped, text_fields)
     if instance.y and len(data) > limits.label_bytes:
         _check_names(instance.y, "y", limits.label_bytes, "limits.label_bytes")
     if instance.id is not None:
-        instance.id = _identity(instance.id, limits)
+        instance.id = _id_text(instance.id, limits)
     if instance.y is not None:
-        instance.y = _truth(instance.y, limits)
+        instance.y = _check_truth(instance.y, limits)
     return instance
 
 
-def _decoded(data: bytes) -> tuple[_AnyIdInstance, bool]:
-    """Return the instance, and whether all its values are numbers."""
+def _decode(data: bytes) -> tuple[_AnyIdInstance, bool]:
+    """Return the instance, and whether all values of ``x`` are numbers."""
     try:
         return _numeric_decoder.decode(data), True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         try:
             return _instance_decoder.decode(data), False
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _explained(error, data) from None
+            raise _record_error(error, data) from None
 
 
 def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
-    """Return the label of a record's value.
+    """Decode the value of a label record.
 
     Raises
     ------
     RecordError
-        As `decode_instance`; an empty object in ``y`` says nothing and is ``wrong_type``.
+        As `decode_instance`; an empty object in ``y`` names no label and is ``wrong_type``.
     """
-    data = _checked(value, limits)
+    data = _check_size(value, limits)
     try:
         label = _label_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise _explained(error, data) from None
-    label.id = _identity(label.id, limits)
+        raise _record_error(error, data) from None
+    label.id = _id_text(label.id, limits)
     if len(data) > limits.label_bytes:
         _check_names(label.y, "y", limits.label_bytes, "limits.label_bytes")
-    if _truth(label.y, limits) is None:
+    if _check_truth(label.y, limits) is None:
         raise RecordError("wrong_type", "y is {}: an empty object names no label; [] is the empty truth")
     return label
 
 
-def _checked(value: bytes | None, limits: LimitSettings) -> bytes:
+def _check_size(value: bytes | None, limits: LimitSettings) -> bytes:
+    """Return the value, which must be neither empty nor too large."""
     if not value:
         raise RecordError("empty_value", "the record has no value")
     if len(value) > limits.record_bytes:
@@ -147,30 +169,31 @@ def _checked(value: bytes | None, limits: LimitSettings) -> bytes:
     return value
 
 
-_fitting: dict[int, set[str]] = {}
-"""Names that were found to be short enough, by the bound."""
+_short_names: dict[int, set[str]] = {}
+"""Cache: maximum length in bytes to names that are not longer."""
 
 
-def _check_names(names: Collection[str], where: str, most: int, setting: str) -> None:
-    """Refuse names that are too long; a record no longer than one name may be needs no look."""
-    fitting = _fitting.setdefault(most, set())
-    if fitting.issuperset(names):
+def _check_names(names: Collection[str], where: str, max_bytes: int, setting: str) -> None:
+    """Refuse names that are too long. Callers skip records that are shorter than one name may be."""
+    short_names = _short_names.setdefault(max_bytes, set())
+    if short_names.issuperset(names):
         return
     for name in names:
         length = len(name.encode("utf-8"))
-        if length > most:
+        if length > max_bytes:
             raise RecordError(
-                "name_too_long", f"the name {_shown(name)} in {where} has {length} bytes, {setting} is {most}"
+                "name_too_long", f"the name {_shorten(name)} in {where} has {length} bytes, {setting} is {max_bytes}"
             )
-    if len(fitting) + len(names) > NAMES_REMEMBERED:
-        fitting.clear()
-    if len(names) <= NAMES_REMEMBERED:
-        fitting.update(names)
+    if len(short_names) + len(names) > MAX_CACHED_NAMES:
+        short_names.clear()
+    if len(names) <= MAX_CACHED_NAMES:
+        short_names.update(names)
 
 
-def _leave_long_texts_out(
+def _drop_long_texts(
     x: dict[str, Value], limits: LimitSettings, dropped: dict[str, int] | None, text_fields: Container[str]
 ) -> None:
+    """Replace texts that make too long a feature name by None, and count them."""
     if str not in set(map(type, x.values())):
         return
     for name, value in x.items():
@@ -182,18 +205,20 @@ def _leave_long_texts_out(
                 dropped["text_too_long"] = dropped.get("text_too_long", 0) + 1
 
 
-def _identity(identity: str | int, limits: LimitSettings) -> str:
+def _id_text(identity: str | int, limits: LimitSettings) -> str:
+    """Return an id as text, which must not be too long."""
     text = identity if isinstance(identity, str) else str(identity)
     if len(text) * 4 > limits.id_bytes and len(text.encode("utf-8", "surrogatepass")) > limits.id_bytes:
         raise RecordError(
             "id_too_long",
-            f"id {_shown(text)} has {len(text.encode('utf-8', 'surrogatepass'))} bytes, "
+            f"id {_shorten(text)} has {len(text.encode('utf-8', 'surrogatepass'))} bytes, "
             f"limits.id_bytes is {limits.id_bytes}",
         )
     return text
 
 
-def _truth(truth: Truth, limits: LimitSettings) -> Truth | None:
+def _check_truth(truth: Truth, limits: LimitSettings) -> Truth | None:
+    """Return the truth, which must not have too many labels; None for an empty object."""
     if len(truth) > limits.labels_per_record:
         raise RecordError(
             "too_many_labels",
@@ -202,75 +227,79 @@ def _truth(truth: Truth, limits: LimitSettings) -> Truth | None:
     return None if isinstance(truth, dict) and not truth else truth
 
 
-def _explained(error: Exception, data: bytes) -> RecordError:
-    """Return why bytes could not be decoded, found out on the slow path."""
+def _record_error(error: Exception, data: bytes) -> RecordError:
+    """Return the reason why bytes could not be decoded; this is the slow path."""
     try:
         text = data.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        return RecordError("not_utf8", f"byte {fault.start} is {data[fault.start]:#04x}, not UTF-8")
+    except UnicodeDecodeError as utf8_error:
+        start = utf8_error.start
+        return RecordError("not_utf8", f"byte {start} is {data[start]:#04x}, not UTF-8")
     if isinstance(error, RecursionError):
         return RecordError("not_json", "the record is nested too deeply")
     message = str(error)
-    refused = isinstance(error, msgspec.ValidationError)
-    if refused and "out of range" in message and message.endswith("`$.id`"):
+    is_json = isinstance(error, msgspec.ValidationError)
+    if is_json and "out of range" in message and message.endswith("`$.id`"):
         return RecordError("id_too_long", "id is a number out of range; write a long id as text")
-    if not refused or "out of range" in message:
+    if not is_json or "out of range" in message:
         try:
-            found = _read(text)
-            where = _not_finite(found)
-            if where is not None:
-                return RecordError("not_finite", f"{_shown(where)} is not a finite number")
-            json.dumps(found, ensure_ascii=False).encode("utf-8")
+            record = _parse_leniently(text)
+            path = _find_not_finite(record)
+            if path is not None:
+                return RecordError("not_finite", f"{_shorten(path)} is not a finite number")
+            json.dumps(record, ensure_ascii=False).encode("utf-8")
         except UnicodeEncodeError:
             message = "a text holds half a surrogate pair"
         except (ValueError, RecursionError):
             pass
-        return RecordError("not_finite", message) if refused else RecordError("not_json", f"{message}: {_shown(text)}")
+        return (
+            RecordError("not_finite", message) if is_json else RecordError("not_json", f"{message}: {_shorten(text)}")
+        )
     code = "missing_field" if "missing required field" in message else "wrong_type"
-    return RecordError(code, f"{message}{_value_at(text, message)}")
+    return RecordError(code, f"{message}{_offending_value(text, message)}")
 
 
-def _read(text: str) -> Any:
-    """Return JSON read leniently: NaN and infinities are numbers, and so is an integer of any length."""
-    return json.loads(text, parse_int=lambda digits: float(digits) if len(digits) > _DIGITS else int(digits))
+def _parse_leniently(text: str) -> Any:
+    """Parse JSON in which NaN, infinities and integers of any length are numbers."""
+    return json.loads(text, parse_int=lambda digits: float(digits) if len(digits) > _MAX_DIGITS else int(digits))
 
 
-def _not_finite(record: Any) -> str | None:
-    """Return the path of the first number that is NaN or infinite, at whatever depth."""
-    waiting = [("$", record)]
-    while waiting:
-        where, value = waiting.pop()
+def _find_not_finite(record: Any) -> str | None:
+    """Return the path of the first number that is NaN or infinite, at any depth."""
+    stack = [("$", record)]
+    while stack:
+        path, value = stack.pop()
         if isinstance(value, float) and not math.isfinite(value):
-            return where
+            return path
         if isinstance(value, dict):
-            waiting.extend([(f"{where}.{key}", item) for key, item in value.items()][::-1])
+            stack.extend([(f"{path}.{key}", item) for key, item in value.items()][::-1])
         elif isinstance(value, list):
-            waiting.extend([(f"{where}[{place}]", item) for place, item in enumerate(value)][::-1])
+            stack.extend([(f"{path}[{index}]", item) for index, item in enumerate(value)][::-1])
     return None
 
 
-def _value_at(text: str, message: str) -> str:
-    """Return the offending value of a message like "... - at `$.y[0]`", and its name where the path has ``[...]``."""
-    _, found, path = message.partition(" - at `$")
-    if not found:
+def _offending_value(text: str, message: str) -> str:
+    """Return the offending value for a message like "... - at `$.y[0]`", with its name if the path has ``[...]``."""
+    _, separator, path = message.partition(" - at `$")
+    if not separator:
         return ""
     path = path.rstrip("`")
     within, entry, _ = path.partition("[...]")
     name = ""
     try:
-        value = _read(text)
+        value = _parse_leniently(text)
         for step in within.replace("]", "").replace("[", ".").split("."):
             if step:
                 value = value[int(step)] if isinstance(value, list) else value[step]
         if entry:
-            right = bool if within == ".y" else (float, int, str, type(None))
-            name, value = next((name, item) for name, item in value.items() if not isinstance(item, right))
-            name = f"{_shown(name)} is "
+            valid_types = bool if within == ".y" else (float, int, str, type(None))
+            name, value = next((name, item) for name, item in value.items() if not isinstance(item, valid_types))
+            name = f"{_shorten(name)} is "
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, RecursionError):
         return ""
-    return f": {name}{_shown(json.dumps(value))}"
+    return f": {name}{_shorten(json.dumps(value))}"
 
 
-def _shown(text: str) -> str:
-    short = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+def _shorten(text: str) -> str:
+    """Return at most `_MAX_SHOWN` characters of a text, as valid UTF-8."""
+    short = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
     return short.encode("utf-8", "replace").decode("utf-8")

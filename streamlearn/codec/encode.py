@@ -1,4 +1,4 @@
-"""Records to bytes: the same record gives the same bytes."""
+"""Encoding of output records as JSON; the same record always gives the same bytes."""
 
 from __future__ import annotations
 
@@ -50,9 +50,10 @@ def encode_prediction(
     partition: int,
     offset: int,
 ) -> bytes:
-    """Return a `records.prediction.Prediction` as JSON; fields in the model's order, scores in the order given.
+    """Encode a `records.prediction.Prediction`, with fields in the order of the model and scores in the given order.
 
-    Of an answer beyond LONGEST_VALUE_BYTES the scores are left out, then the last of its labels until it fits.
+    If the record is longer than `LONGEST_VALUE_BYTES`, the scores are left out; if it is still too long, the last tenth
+    of the labels is cut off until it fits.
     """
     prediction = _Prediction(
         SCHEMA_VERSION,
@@ -72,10 +73,10 @@ def encode_prediction(
 
 
 def encode_event(event: Mapping[str, Any]) -> bytes:
-    """Return a `records.event.Event` as JSON, fields in the order given."""
+    """Encode a `records.event.Event`, with fields in the given order."""
     return _encoder.encode(event)
 
 
 def encode_metrics(metrics: Mapping[str, Any]) -> bytes:
-    """Return a `records.metrics.Metrics` as JSON, fields in the order given."""
+    """Encode a `records.metrics.Metrics`, with fields in the given order."""
     return _encoder.encode(metrics)

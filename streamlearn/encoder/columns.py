@@ -1,4 +1,4 @@
-"""Feature names to columns: growing up to a bound, or hashed to it."""
+"""Map feature names to columns: a table that grows up to a bound, or a hash."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import numpy as np
 from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import pack_names, unpack_names
 
-UNSEEN = -1
-"""The column of a feature that would get its column by being observed; only a prediction alone meets it."""
+UNSEEN_COLUMN = -1
+"""Column of a feature that has none yet; it occurs only in instances that are encoded without being observed."""
 
 
 class Columns:
-    """Gives each feature name a column.
+    """Assigns columns to feature names.
 
     Parameters
     ----------
     maximum:
-        Columns at most. Beyond it a new name is dropped and counted, so that the columns of the features seen first
-        keep their meaning.
+        Columns at most. New names beyond it are dropped and counted; columns are never reassigned.
     hashed:
-        Take the CRC-32 of the name's UTF-8 bytes modulo ``maximum`` instead of growing; names that collide share a
+        Use the CRC-32 of the name's UTF-8 bytes modulo ``maximum`` instead of a table; names that collide share a
         column.
     """
 
@@ -36,58 +35,58 @@ class Columns:
 
     @property
     def count(self) -> int:
-        """Columns in use: all of them when hashed."""
+        """Columns in use; all of them when hashed."""
         return self.maximum if self.hashed else len(self.names)
 
     def find(self, name: str) -> int:
-        """Return the column of a name, or ``UNSEEN``."""
+        """Return the column of a name, or ``UNSEEN_COLUMN``."""
         if self.hashed:
-            return zlib.crc32(_bytes_of(name)) % self.maximum
-        return self._column_of.get(name, UNSEEN)
+            return zlib.crc32(_utf8(name)) % self.maximum
+        return self._column_of.get(name, UNSEEN_COLUMN)
 
     def admit(self, names: Iterable[str]) -> dict[str, int]:
-        """Give new names their columns in code-point order; names beyond the bound are missing from the answer."""
+        """Assign columns to new names in code-point order; return those that fit, with their columns."""
         admitted: dict[str, int] = {}
         for name in sorted(names):
             if len(self.names) >= self.maximum:
                 break
             column = len(self.names)
             self.names.append(name)
-            self._name_bytes += len(_bytes_of(name))
+            self._name_bytes += len(_utf8(name))
             self._column_of[name] = column
             admitted[name] = column
         return admitted
 
     def declare(self, names: Sequence[str]) -> None:
-        """Give names their columns in the order given, before any instance."""
+        """Assign columns to names in the given order, before any instance."""
         for name in names:
             if name not in self._column_of and len(self.names) < self.maximum:
                 self._column_of[name] = len(self.names)
                 self.names.append(name)
-                self._name_bytes += len(_bytes_of(name))
+                self._name_bytes += len(_utf8(name))
 
     @property
-    def room(self) -> int:
-        """How many new names still fit."""
+    def free(self) -> int:
+        """Columns that are not assigned yet."""
         return self.maximum - self.count
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes of the arrays below, without making them."""
+        """Size of `arrays` in bytes, without creating them."""
         return self._name_bytes + 8 * (len(self.names) + 1)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the names as packed bytes and offsets; empty when hashed."""
+        """Return the names as packed bytes and offsets; no names when hashed."""
         packed, offsets = pack_names(self.names)
         return {"names": packed, "name_offsets": offsets}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the names over.
+        """Load the names from the arrays of a snapshot.
 
         Raises
         ------
         SnapshotError
-            When the snapshot holds more names than ``maximum``.
+            If the snapshot has more names than ``maximum``.
         """
         packed = arrays["names"]
         names = unpack_names(packed, arrays["name_offsets"])
@@ -100,5 +99,5 @@ class Columns:
         self._column_of = {name: column for column, name in enumerate(names)}
 
 
-def _bytes_of(name: str) -> bytes:
+def _utf8(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass")

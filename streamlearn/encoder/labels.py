@@ -1,4 +1,4 @@
-"""Label names to slots: open, bounded, each slot with a generation."""
+"""Map label names to slots: an open, bounded label space in which a slot can be reused."""
 
 from __future__ import annotations
 
@@ -13,19 +13,33 @@ from streamlearn.state.arrays import pack_names, unpack_names
 Truth = Mapping[str, bool] | Collection[str]
 
 
-class AllNamed(dict[str, bool]):
-    """A mapping that is a complete truth if it names every label known then; else what it does not name is unknown."""
+class RiverTruth(dict[str, bool]):
+    """A truth in river's form, labels with booleans.
+
+    It is complete if it contains all labels that are known at its row; otherwise the missing labels are unknown.
+    """
 
 
-TRUTHS_REMEMBERED = 4096
+TRUTH_CACHE_SIZE = 4096
+"""Complete truths whose slots are cached."""
 
 
 class ResolvedTruth(NamedTuple):
-    """A truth in slots.
+    """A truth in terms of slots.
 
-    ``slots`` ascending, ``signs`` (1 true, 0 false) beside them; a complete truth lists only its true slots, and every
-    other label is negative. ``joined`` are the slots of names that joined, in the order in which they did; ``replaced``
-    are those among them that another label had before; ``refused`` counts names that found none.
+    Attributes
+    ----------
+    slots, signs
+        Slots, ascending, and 1 (true) or 0 (false) for each. A complete truth lists only its true slots; every other
+        label is negative.
+    complete
+        Whether the truth covers all labels.
+    joined
+        Slots of new labels, in the order in which they were added.
+    replaced
+        Those of ``joined`` that belonged to another label before.
+    refused
+        Number of names that got no slot.
     """
 
     slots: list[int]
@@ -37,10 +51,16 @@ class ResolvedTruth(NamedTuple):
 
 
 class ResolvedCorrection(NamedTuple):
-    """What was known of a row before and after another truth for it, in slots.
+    """The truths of a row before and after a correction, in terms of slots.
 
-    A slot's sign is 1 or 0; of a complete truth only the true slots are listed, and every other label is negative.
-    ``joined``, ``replaced`` and ``refused`` are as in `ResolvedTruth`.
+    Attributes
+    ----------
+    before, after
+        Sign of each slot, 1 or 0. A complete truth lists only its true slots; every other label is negative.
+    was_complete, complete
+        Whether the truth before and the truth after cover all labels.
+    joined, replaced, refused
+        As in `ResolvedTruth`.
     """
 
     before: dict[int, int]
@@ -53,20 +73,20 @@ class ResolvedCorrection(NamedTuple):
 
 
 class LabelTable:
-    """The label space: who has which slot, how often each was true, and when last.
+    """The label space: the slot of each label, how often the label was true, and when last.
 
     Parameters
     ----------
     maximum:
-        Labels at most. Beyond it the least supported label with fewer than ``minimum_support`` positives leaves; when
-        there is none, the new name is dropped and counted.
+        Labels at most. Beyond it a new label replaces the one with the fewest positives, if it has fewer than
+        ``minimum_support``; otherwise the new label is dropped and counted.
     minimum_support:
         Positives before a label may be predicted.
     retire_after:
-        A label that was not true in so many rows learnt retires: its slot is vacant until another one takes it, the
-        lowest first. 0: none does.
+        Learnt rows after which a label that was not true retires. Its slot is vacant until a new label takes it, the
+        lowest slot first. 0: labels never retire.
     declared:
-        Labels that exist from the start. They never leave.
+        Labels that exist from the start. They are never replaced and never retire.
     """
 
     def __init__(
@@ -81,9 +101,9 @@ class LabelTable:
         self.generations: list[int] = []
         self.supports: list[int] = []
         self._last_true: list[int] = []
-        self._none_retires_before = 0
+        self._next_retirement = 0  # row before which no label is due to retire
         self._slot_of: dict[str, int] = {}
-        self._remembered: dict[tuple[str, ...], ResolvedTruth] = {}
+        self._resolved: dict[tuple[str, ...], ResolvedTruth] = {}
         for name in dict.fromkeys(declared):
             if len(self.names) < maximum:
                 self._append(name)
@@ -91,16 +111,16 @@ class LabelTable:
 
     @property
     def count(self) -> int:
-        """Slots in use, the vacant ones among them."""
+        """Slots in use, including vacant ones."""
         return len(self.names)
 
     @property
     def known_count(self) -> int:
-        """Labels known."""
+        """Known labels: slots in use without the vacant ones."""
         return len(self._slot_of)
 
     def known_slots(self) -> list[int]:
-        """Return the slots that have a label, ascending."""
+        """Return the slots that have a label, in ascending order."""
         if not self.vacant:
             return list(range(len(self.names)))
         vacant = set(self.vacant)
@@ -122,25 +142,28 @@ class LabelTable:
     def knows_all(self, truth: Truth) -> bool:
         """Return whether every name of a truth has a slot."""
         slot_of = self._slot_of
-        for name in truth:  # noqa: SIM110 - a generator costs three times as much, once a row
+        for name in truth:  # noqa: SIM110 - a generator takes three times as long, once per row
             if name not in slot_of:
                 return False
         return True
 
-    def known(self, truth: Truth, *, count: bool) -> ResolvedTruth | None:
-        """Return a complete truth in slots when every name has one, else None; with ``count`` it is a row learnt."""
+    def resolve_known(self, truth: Truth, *, count: bool) -> ResolvedTruth | None:
+        """Resolve a complete truth whose names all have slots; return None for any other truth.
+
+        With ``count`` the truth counts as a learnt row.
+        """
         if isinstance(truth, Mapping):
             return None
         key = tuple(truth)
-        resolved = self._remembered.get(key)
+        resolved = self._resolved.get(key)
         if resolved is None:
             if not self.knows_all(key):
                 return None
             slots = sorted({self._slot_of[name] for name in key})
             resolved = ResolvedTruth(slots, [1] * len(slots), True, [], [], 0)
-            if len(self._remembered) >= TRUTHS_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = resolved
+            if len(self._resolved) >= TRUTH_CACHE_SIZE:
+                self._resolved.clear()
+            self._resolved[key] = resolved
         if count:
             self.rows += 1
             rows, supports, last_true = self.rows, self.supports, self._last_true
@@ -150,7 +173,7 @@ class LabelTable:
         return resolved
 
     def may_join(self, truth: Truth) -> bool:
-        """Return whether a name of a truth that has no slot would get one."""
+        """Return whether a name of a truth that has no slot can get one."""
         if self.vacant or len(self.names) < self.maximum:
             return True
         return any(
@@ -159,11 +182,11 @@ class LabelTable:
         )
 
     def resolve(self, truth: Truth, *, join: bool = True) -> ResolvedTruth:
-        """Turn names into slots; names seen for the first time join in code-point order.
+        """Map names to slots; unknown names join in code-point order.
 
         With ``join`` false unknown names are left out and nothing changes.
         """
-        found = self.known(truth, count=join)
+        found = self.resolve_known(truth, count=join)
         if found is not None:
             return found
         listed = not isinstance(truth, Mapping)
@@ -191,7 +214,7 @@ class LabelTable:
                 if sign:
                     self._last_true[slot] = self.rows
         complete = listed
-        if isinstance(truth, AllNamed) and len(pairs) == len(self._slot_of):
+        if isinstance(truth, RiverTruth) and len(pairs) == len(self._slot_of):
             complete = True
             pairs = [(slot, sign) for slot, sign in pairs if sign]
         return ResolvedTruth(
@@ -204,27 +227,27 @@ class LabelTable:
         )
 
     def correct(self, before: Truth, after: Truth, *, join: bool = True) -> ResolvedCorrection:
-        """Turn what is known of a row before and after another truth into slots.
+        """Map the truths of a row before and after a correction to slots.
 
-        Names that this truth tells for the first time, or otherwise, may join; a name that was there before and has no
-        slot was refused or has retired. With ``join`` false nothing changes.
+        Unknown names whose sign is new or changed may join; an unknown name with the same sign was refused or has
+        retired. With ``join`` false nothing changes.
         """
         was_complete, complete = not isinstance(before, Mapping), not isinstance(after, Mapping)
         old, new = _signs(before), _signs(after)
         unknown = 0 if was_complete else None
-        told = sorted(name for name, sign in new.items() if old.get(name, unknown) != sign)
+        changed = sorted(name for name, sign in new.items() if old.get(name, unknown) != sign)
         joined: list[int] = []
         replaced: list[int] = []
         refused = 0
         if join:
-            for name in told:
+            for name in changed:
                 if name not in self._slot_of:
                     slot = self._join(name, new, replaced)
                     if slot is None:
                         refused += 1
                     else:
                         joined.append(slot)
-            for name in told:
+            for name in changed:
                 if new[name] and name in self._slot_of:
                     slot = self._slot_of[name]
                     self.supports[slot] += 1
@@ -250,7 +273,7 @@ class LabelTable:
                 return None
             slot = leaving
             self._empty(slot)
-        # Answers given before keep the names that they were made with.
+        # Earlier answers keep their list of names, so the list is copied.
         self.names = list(self.names)
         self.names[slot] = name
         self._last_true[slot] = self.rows
@@ -274,34 +297,34 @@ class LabelTable:
         self.names[slot] = ""
         self.generations[slot] += 1
         self.supports[slot] = 0
-        self._remembered.clear()
+        self._resolved.clear()
 
-    def too_long_false(self) -> list[int]:
+    def slots_to_retire(self) -> list[int]:
         """Return the slots of labels that are due to retire, ascending; ``retire_after`` must not be 0."""
         after = self.retire_after
-        if self.rows < self._none_retires_before:
+        if self.rows < self._next_retirement:
             return []
         last = {slot: self._last_true[slot] for slot in self.known_slots()[self.declared :]}
         due = [slot for slot, row in last.items() if self.rows - row >= after]
         for slot in due:
             del last[slot]
-        self._none_retires_before = min(last.values(), default=self.rows) + after
+        self._next_retirement = min(last.values(), default=self.rows) + after
         return due
 
     def retire(self, slots: Sequence[int]) -> None:
-        """Let the labels of these slots go."""
+        """Retire the labels of these slots, which become vacant."""
         for slot in slots:
             self._empty(slot)
         self.vacant = sorted([*self.vacant, *slots])
 
-    def change(self, *, minimum_support: int, retire_after: int) -> None:
-        """Let other settings hold from the next row on."""
+    def change_settings(self, *, minimum_support: int, retire_after: int) -> None:
+        """Use other settings from the next row on."""
         self.minimum_support = minimum_support
         self.retire_after = retire_after
-        self._none_retires_before = 0
+        self._next_retirement = 0
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the table by name."""
+        """Return the arrays of the table."""
         packed, offsets = pack_names(self.names)
         return {
             "names": packed,
@@ -315,7 +338,7 @@ class LabelTable:
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the table over; raises `SnapshotError` when it holds more labels than ``maximum``."""
+        """Load the table from the arrays of a snapshot; raises `SnapshotError` if it exceeds ``maximum``."""
         names = unpack_names(arrays["names"], arrays["name_offsets"])
         if len(names) > self.maximum:
             raise SnapshotError(
@@ -329,12 +352,12 @@ class LabelTable:
         self.vacant = [int(value) for value in arrays["vacant"]]
         self.declared = int(arrays["declared"][0])
         self._slot_of = {names[slot]: slot for slot in self.known_slots()}
-        self._none_retires_before = 0
-        self._remembered.clear()
+        self._next_retirement = 0
+        self._resolved.clear()
 
 
 def _signs(truth: Truth) -> dict[str, int]:
-    """Return the sign of each name that a truth tells of, 1 or 0."""
+    """Return the sign, 1 or 0, of each name in a truth."""
     if isinstance(truth, Mapping):
         return {name: int(bool(sign)) for name, sign in truth.items()}
     return dict.fromkeys(truth, 1)

@@ -1,4 +1,4 @@
-"""Records' features to numbers: names to columns, values to the scaled, unit-norm instance."""
+"""Encode the features of records: names to columns, values to the scaled, unit-norm instance."""
 
 from __future__ import annotations
 
@@ -9,24 +9,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.encoder.columns import UNSEEN, Columns
-from streamlearn.encoder.scaling import Scaling, encode_rows
+from streamlearn.encoder.columns import UNSEEN_COLUMN, Columns
+from streamlearn.encoder.scaling import Refused, Scaling, encode_rows
 from streamlearn.encoder.text import TextFields
 from streamlearn.state.array_names import EncoderPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 Value = float | int | bool | str | None
 Features = Mapping[str, Value] | Sequence[Value]
 
-SHAPES_REMEMBERED = 512
+SHAPE_CACHE_SIZE = 512
+"""Shapes of instances that are cached."""
 
 
 class EncodedRows(NamedTuple):
     """Instances as compressed sparse rows, each sorted by column.
 
-    ``starts`` int64[rows + 1]; ``columns`` int32[entries]; ``values`` float32[entries], the unit-norm instance u;
-    ``rarity_weighted`` float32[entries], the unit-norm instance v; ``bins`` uint8[entries]; ``dropped`` counts refused
-    entries by reason.
+    Attributes
+    ----------
+    starts
+        int64[rows + 1], where the entries of each row start.
+    columns
+        int32[entries].
+    values
+        float32[entries], the unit-norm instance u.
+    rarity_weighted
+        float32[entries], the unit-norm instance v.
+    bins
+        uint8[entries].
+    dropped
+        Number of dropped entries by reason.
     """
 
     starts: np.ndarray
@@ -38,7 +50,19 @@ class EncodedRows(NamedTuple):
 
 
 class _Shape(NamedTuple):
-    """What the same feature names in the same order mean: the sorted columns and the positions they come from."""
+    """The encoding of all instances with the same feature names in the same order.
+
+    Attributes
+    ----------
+    columns
+        The columns, ascending.
+    order
+        Position in the instance of the value of each column.
+    sorted
+        Whether ``order`` is ascending, so that values need no reordering.
+    pack
+        Packs the values as float64.
+    """
 
     columns: array
     order: list[int]
@@ -47,14 +71,14 @@ class _Shape(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """An instance of a known shape: its sorted columns, and its raw values as the bytes of float64."""
+    """An instance of a cached shape: its columns, ascending, and its raw values as bytes of float64."""
 
     columns: array
     values: bytes
 
 
 class Encoder:
-    """Turns instances, one after the other, into scaled sparse rows.
+    """Encodes instances, in order, as scaled sparse rows.
 
     Parameters
     ----------
@@ -63,10 +87,10 @@ class Encoder:
     hashed:
         Hash names to columns instead of growing.
     declared:
-        Names that get the first columns, in this order. The i-th value of a vector belongs to the i-th declared name,
-        or to the name ``str(i)`` beyond them.
+        Names that get the first columns, in this order. The i-th value of a vector has the i-th declared name, or the
+        name ``str(i)`` if there is none.
     text:
-        Which names hold texts, and how these become numbers.
+        Which features are texts, and how texts are encoded.
     """
 
     def __init__(
@@ -87,7 +111,7 @@ class Encoder:
         return int(self.scaling.state.rows[0])
 
     def pack(self, instance: Features) -> Features | Packed:
-        """Return an instance in less memory where its shape is known, else as it is; nothing changes."""
+        """Return the instance in less memory if its shape is cached, otherwise as it is; changes no state."""
         if isinstance(instance, (dict, Mapping)):
             shape = self._shapes.get(tuple(instance))
             numbers: Iterable[Value] = instance.values()
@@ -100,15 +124,15 @@ class Encoder:
             unsorted = list(numbers)
             numbers = [unsorted[position] for position in shape.order]
         try:
-            # Much faster than what an array does with a list.
+            # Much faster than array("d", numbers).
             return Packed(shape.columns, shape.pack(*numbers))
         except (struct.error, OverflowError):
             return instance
 
     def encode(self, instances: Iterable[Features | Packed], *, observe: bool) -> EncodedRows:
-        """Encode instances in order, each with the statistics of those before it.
+        """Encode instances in order, each with the statistics of the instances before it.
 
-        With ``observe`` false nothing changes: every instance is scaled as if it were the next one.
+        With ``observe`` false nothing changes: every instance is encoded as if it were the next one.
         """
         columns = array("i")
         values = array("d")
@@ -120,7 +144,7 @@ class Encoder:
                 columns.extend(packed.columns)
                 values.frombytes(packed.values)
             else:
-                full += self._gather(packed, columns, values, observe)
+                full += self._append(packed, columns, values, observe)
             starts.append(len(values))
         if observe:
             self.scaling.grow(self.columns.count)
@@ -130,13 +154,17 @@ class Encoder:
         out = np.empty(column_array.size, np.float32)
         weighted = np.empty(column_array.size, np.float32)
         bins = np.empty(column_array.size, np.uint8)
-        refused = np.zeros(2, np.int64)
+        refused = np.zeros(len(Refused), np.int64)
         encode_rows(self.scaling.state, start_array, column_array, raw_array, observe, out, weighted, bins, refused)
         dropped = {
             reason: int(count)
-            for reason, count in (("nan", refused[0]), ("infinite", refused[1]), ("features_full", full))
+            for reason, count in (
+                ("nan", refused[Refused.NAN]),
+                ("infinite", refused[Refused.INFINITE]),
+                ("features_full", full),
+            )
             if count
-        } | self._text.take_dropped()
+        } | self._text.pop_dropped()
         keep = column_array >= 0
         if not keep.all():
             kept_before = np.zeros(keep.size + 1, np.int64)
@@ -146,8 +174,8 @@ class Encoder:
             out, weighted, bins = out[keep], weighted[keep], bins[keep]
         return EncodedRows(start_array, column_array, out, weighted, bins, dropped)
 
-    def _gather(self, instance: Features, columns: array, values: array, observe: bool) -> int:
-        """Append one instance's sorted columns and raw values; return how many entries found no room."""
+    def _append(self, instance: Features, columns: array, values: array, observe: bool) -> int:
+        """Append one instance's columns, ascending, and raw values; return the number of entries without a column."""
         if isinstance(instance, Mapping):
             key: tuple[str, ...] | int = tuple(instance)
             numbers: Sequence[Value] = list(instance.values())
@@ -155,13 +183,13 @@ class Encoder:
             key = len(instance)
             numbers = instance
         names = key if isinstance(key, tuple) else self._vector_names(key)
-        return self._gather_by_name(key, names, numbers, columns, values, observe)
+        return self._append_by_name(key, names, numbers, columns, values, observe)
 
     def _vector_names(self, length: int) -> tuple[str, ...]:
         declared = self._declared[:length]
         return declared + tuple(str(position) for position in range(len(declared), length))
 
-    def _gather_by_name(
+    def _append_by_name(
         self,
         key: tuple[str, ...] | int,
         names: tuple[str, ...],
@@ -170,7 +198,7 @@ class Encoder:
         values: array,
         observe: bool,
     ) -> int:
-        """Look every name up; remember the shape when all values are numbers with columns of their own."""
+        """Look up every name; cache the shape if all values are numbers and no two share a column."""
         entries: list[tuple[int, float, int]] = []
         new: dict[str, tuple[float, int]] = {}
         texts: list[tuple[str, str]] = []
@@ -190,15 +218,15 @@ class Encoder:
             else:
                 number = _as_float(value)
             column = self.columns.find(name)
-            if column == UNSEEN:
+            if column == UNSEEN_COLUMN:
                 already, _ = new.get(name, (0.0, 0))
                 new[name] = (already + number, position)
             else:
                 entries.append((column, number, position))
         if texts:
-            for name, number in self._text.bag(texts).items():
+            for name, number in self._text.bag_of_words(texts).items():
                 column = self.columns.find(name)
-                if column == UNSEEN:
+                if column == UNSEEN_COLUMN:
                     new[name] = (new[name][0] + number if name in new else number, 0)
                 else:
                     entries.append((column, number, 0))
@@ -209,17 +237,17 @@ class Encoder:
                 entries.extend((column, *new[name]) for name, column in admitted.items())
                 full = len(new) - len(admitted)
             else:
-                fitting = sorted(new)[: self.columns.room]
+                fitting = sorted(new)[: self.columns.free]
                 full = len(new) - len(fitting)
                 unseen = [new[name][0] for name in fitting]
                 self._extend(sorted(entries), columns, values)
-                columns.extend([UNSEEN] * len(unseen))
+                columns.extend([UNSEEN_COLUMN] * len(unseen))
                 values.extend(unseen)
                 return full
         entries.sort()
         distinct = self._extend(entries, columns, values)
         if numeric and not full and distinct and len(entries) == len(numbers):
-            if len(self._shapes) >= SHAPES_REMEMBERED:
+            if len(self._shapes) >= SHAPE_CACHE_SIZE:
                 del self._shapes[next(iter(self._shapes))]
             order = [position for _, _, position in entries]
             self._shapes[key] = _Shape(
@@ -232,8 +260,8 @@ class Encoder:
 
     @staticmethod
     def _extend(entries: list[tuple[int, float, int]], columns: array, values: array) -> bool:
-        """Append sorted entries, adding up those that share a column; return whether none did."""
-        previous = UNSEEN
+        """Append sorted entries, adding up those that share a column; return whether all columns were distinct."""
+        previous = UNSEEN_COLUMN
         distinct = True
         for column, number, _ in entries:
             if column == previous:
@@ -246,23 +274,23 @@ class Encoder:
         return distinct
 
     def memory_bytes(self) -> int:
-        """Return the bytes of the state's arrays without making those of the names."""
+        """Return the size of the state in bytes, without creating the arrays of the names."""
         return self.columns.memory_bytes + sum(array.nbytes for array in self.scaling.arrays().values())
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the complete state by name."""
+        """Return the arrays of the complete state."""
         return join_parts({EncoderPart.COLUMNS: self.columns.arrays(), EncoderPart.SCALING: self.scaling.arrays()})
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the state over; raises `SnapshotError` on a misfit."""
-        parts = parts_of(arrays)
+        """Load the state from the arrays of a snapshot; raises `SnapshotError` if they do not fit."""
+        parts = split_parts(arrays)
         self.columns.load_arrays(parts[EncoderPart.COLUMNS])
         self.scaling.load_arrays(parts[EncoderPart.SCALING])
         self._shapes.clear()
 
 
 def _as_float(value: float) -> float:
-    """Return the value as a float; an integer beyond the range of float64 becomes infinite, to be refused there."""
+    """Return the value as a float; an integer beyond the range of float64 becomes infinite and is refused later."""
     try:
         return float(value)
     except OverflowError:

@@ -95,7 +95,7 @@ class MetricsObserver:
         metrics.records["dead_letter"].inc(len(applied.dead))
         metrics.refused_again.inc(applied.replayed)
         for error in applied.dead:
-            metrics.count_reason(error.code)
+            metrics.count_dead_letter(error.code)
         for event in applied.events:
             metrics.count_event(event.kind)
         for reason, count in applied.dropped.items():

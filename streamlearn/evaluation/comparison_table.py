@@ -1,4 +1,4 @@
-"""A comparison as tables in the terminal."""
+"""Terminal tables of a comparison of learners."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rich.console import Console
 from rich.table import Table
 
 from streamlearn.evaluation.ranking import SIGNIFICANCE, Ranking
-from streamlearn.evaluation.report_table import LEAST_WIDTH
+from streamlearn.evaluation.report_table import MIN_WIDTH
 
 
 def print_rankings(rankings: Sequence[Ranking], streams: int) -> None:
-    """Print the table of means and mean ranks, and under it the tests, on standard output."""
-    console = Console(width=max(Console().width, LEAST_WIDTH))
+    """Print the table of means and mean ranks, followed by the significance tests, on standard output."""
+    console = Console(width=max(Console().width, MIN_WIDTH))
     console.print(ranking_table(rankings))
     console.print()
     for ranking in rankings:
@@ -21,7 +21,7 @@ def print_rankings(rankings: Sequence[Ranking], streams: int) -> None:
 
 
 def ranking_table(rankings: Sequence[Ranking]) -> Table:
-    """Return one row a learner, the best mean rank over all measures first; a cell is a mean and a mean rank."""
+    """Return a table with one row per learner, best overall rank first; a cell holds a mean and a mean rank."""
     table = Table(box=None, pad_edge=False)
     table.add_column("mean (mean rank)", overflow="fold")
     for ranking in rankings:
@@ -32,15 +32,15 @@ def ranking_table(rankings: Sequence[Ranking]) -> Table:
             if learner not in ranking.learners:
                 cells.append("-")
                 continue
-            place = ranking.learners.index(learner)
-            best = "bold" if place == 0 else ""
-            cells.append(f"[{best or 'none'}]{ranking.means[place]:.4f} ({ranking.ranks[place]:.2f})[/]")
+            index = ranking.learners.index(learner)
+            style = "bold" if index == 0 else "none"
+            cells.append(f"[{style}]{ranking.means[index]:.4f} ({ranking.ranks[index]:.2f})[/]")
         table.add_row(learner, *cells)
     return table
 
 
 def overall_order(rankings: Sequence[Ranking]) -> list[str]:
-    """Return the learners, the best mean of their mean ranks first."""
+    """Return the learners ordered by the mean of their mean ranks, best first."""
     ranks: dict[str, list[float]] = {}
     for ranking in rankings:
         for learner, value in zip(ranking.learners, ranking.ranks, strict=True):
@@ -49,7 +49,7 @@ def overall_order(rankings: Sequence[Ranking]) -> list[str]:
 
 
 def verdict(ranking: Ranking, streams: int) -> str:
-    """Return what the tests say of one measure, in one line."""
+    """Return one line with the significance tests of one measure."""
     used = len(ranking.streams)
     text = f"{ranking.measure.title}: {used} of {streams} streams, {len(ranking.learners)} learners"
     if ranking.p_value is not None:

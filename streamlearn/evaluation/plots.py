@@ -1,4 +1,4 @@
-"""Plots of a comparison as SVG text, by matplotlib (extra ``[report]``).
+"""Plots of a comparison as SVG text, drawn with matplotlib (extra ``[report]``).
 
 The critical-difference diagram is that of Demsar, *Statistical comparisons of classifiers over multiple data sets*
 (Journal of Machine Learning Research 7, 2006), figure 1.
@@ -19,7 +19,7 @@ from streamlearn.evaluation.ranking import Measure, Ranking
 from streamlearn.evaluation.results import learner_name
 from streamlearn.streams.synthetic import Drift
 
-# Text stays text, and equal plots are equal files.
+# Text stays text in the SVG, and equal plots give equal files.
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "streamlearn",
@@ -32,10 +32,10 @@ COLOURS = 10
 
 
 def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift], order: Sequence[str]) -> str:
-    """Return the prequential curves of one stream: a point a window, at its last row.
+    """Return the prequential curves of one stream, with one point per window at its last row.
 
-    Known drifts are shaded from their first row to where they are complete; the rows at which our learner raised an
-    alarm are marks along the lower edge, in the colour of its curve. ``order`` fixes each learner's colour.
+    Known drifts are shaded from their first row until they are complete. Rows at which streamlearn raised a drift alarm
+    are marks along the lower edge, in the colour of its curve. ``order`` lists all learners and fixes their colours.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
@@ -47,8 +47,8 @@ def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift],
                 for window in report.windows
                 if (value := window["measures"][measure.name]) is not None
             ]
-            place = order.index(name)
-            colour, style = f"C{place % COLOURS}", ("-", "--", ":")[place // COLOURS % 3]
+            index = order.index(name)
+            colour, style = f"C{index % COLOURS}", ("-", "--", ":")[index // COLOURS % 3]
             axes.plot(
                 *zip(*points, strict=True) if points else ([], []),
                 style,
@@ -63,10 +63,10 @@ def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift],
                     report.alarms, [0.01] * len(report.alarms), "|", color=colour, ms=9,
                     transform=axes.get_xaxis_transform(), label=f"{name}: alarm",
                 )  # fmt: skip
-        for place, drift in enumerate(drifts):
+        for index, drift in enumerate(drifts):
             axes.axvspan(
                 drift.row, max(drift.complete, drift.row + 1), color="0.5", alpha=0.25, lw=1.0,
-                label="known drift" if place == 0 else None,
+                label="known drift" if index == 0 else None,
             )  # fmt: skip
             axes.annotate(
                 drift.what, (drift.row, 1.0), xycoords=("data", "axes fraction"), fontsize=7, color="0.35",
@@ -80,7 +80,11 @@ def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift],
 
 
 def critical_difference_diagram(ranking: Ranking) -> str:
-    """Return the diagram: learners at their mean ranks, the best at the right; bars join those not separated."""
+    """Return the critical-difference diagram of a ranking.
+
+    Learners are at their mean ranks, the best at the right; bars join groups that the critical difference does not
+    separate.
+    """
     count = len(ranking.learners)
     groups = ranking.groups()
     right = math.ceil(count / 2)
@@ -107,9 +111,9 @@ def critical_difference_diagram(ranking: Ranking) -> str:
         for first, last in groups:
             axes.plot([ranking.ranks[first], ranking.ranks[last]], [-depth, -depth], color="tab:red", lw=3.0)
             depth += 0.13 / 0.22
-        for place, (learner, value) in enumerate(zip(ranking.learners, ranking.ranks, strict=True)):
-            at_right = place < right
-            level = -(depth + 0.3 + (place if at_right else count - 1 - place))
+        for index, (learner, value) in enumerate(zip(ranking.learners, ranking.ranks, strict=True)):
+            at_right = index < right
+            level = -(depth + 0.3 + (index if at_right else count - 1 - index))
             edge = low if at_right else high
             axes.plot([value, value, edge], [0, level, level], color="0.4", lw=0.8, clip_on=False)
             text = f" {value:.2f}  {learner}" if at_right else f"{learner}  {value:.2f} "
@@ -118,8 +122,8 @@ def critical_difference_diagram(ranking: Ranking) -> str:
 
 
 def _svg(figure: Any) -> str:
-    written = io.StringIO()
-    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    text = written.getvalue()
-    # What stands before the element (XML declaration, document type) has no place within a page.
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    # XML declaration and document type are not allowed inside an HTML page.
     return text[text.index("<svg") :]

@@ -1,4 +1,4 @@
-"""Prequential evaluation: every instance is predicted, scored, then learnt, from the first row to the last."""
+"""Prequential evaluation: each instance is predicted, scored, then learnt, from the first row to the last."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.errors import LearnerError, UsageError
-from streamlearn.evaluation import calibration
-from streamlearn.evaluation.baselines.base import Start
-from streamlearn.evaluation.baselines.catalogue import OURS, baseline
+from streamlearn.evaluation.baselines.base import BaselineSetup
+from streamlearn.evaluation.baselines.catalogue import STREAMLEARN, baseline
+from streamlearn.evaluation.calibration import CalibrationWatcher
 from streamlearn.model.measures import Measures
 from streamlearn.model.stream_model import StreamModel, text_fields
 from streamlearn.model.warm_up import warm_up
@@ -22,11 +22,15 @@ from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import Features, Stream, StreamRow
 
 BATCH_ROWS = 500
-LEAST_COLUMNS = 1_024
+MIN_COLUMNS = 1_024
+"""Smallest feature bound that is derived from the declared columns of a stream."""
 
 
-class AnsweredRow(NamedTuple):
-    """What a learner answered to a row, before it learnt it."""
+class RowPrediction(NamedTuple):
+    """The prediction for a row, made before the row was learnt.
+
+    ``seen`` and ``learned`` are the rows predicted and learnt before it.
+    """
 
     row: int
     labels: list[str]
@@ -36,10 +40,10 @@ class AnsweredRow(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of one stream; `as_json` is the object that `evaluate --json` writes.
+    """The result of a learner on one stream; `as_json` is the object that `evaluate --json` writes.
 
-    ``remarks`` say what a baseline could not do with the stream's rows; without any the object does not have them.
-    ``alarms`` are the rows at which our learner said that something got worse; they are not part of that object.
+    ``remarks`` say what a baseline could not do with the rows of the stream; without any, the object has no such key.
+    ``alarms`` are the rows at which streamlearn raised a drift alarm of direction ``worse``; the object lacks them.
     """
 
     stream: str
@@ -58,11 +62,11 @@ class Report(NamedTuple):
 
     @property
     def instances_per_second(self) -> float:
-        """Rows over the seconds of predicting, scoring and learning."""
+        """Rows per second of predicting, scoring and learning."""
         return self.instances / self.seconds if self.seconds > 0 else 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """Return the report as plain values."""
+        """Return the report as plain values for JSON."""
         values = self._asdict()
         values["seconds"] = round(self.seconds, 6)
         del values["alarms"]
@@ -77,34 +81,40 @@ class Report(NamedTuple):
 
 
 class _Runner(Protocol):
-    """Takes rows in order and keeps the measures."""
+    """Runs a learner over rows in order and keeps the measures."""
 
     measures: Measures
-    probabilities: calibration.Probabilities
+    calibration: CalibrationWatcher
     seconds: float
     alarms: list[int]
 
-    def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]: ...
+    def run(self, rows: Sequence[StreamRow], first: int) -> list[RowPrediction]:
+        """Predict, score and learn rows, of which ``first`` is the number of the first one."""
+        ...
 
-    def sizes(self) -> tuple[int, int]: ...
+    def sizes(self) -> tuple[int, int]:
+        """Return the number of features and of labels seen so far."""
+        ...
 
-    def remarks(self) -> list[str]: ...
+    def remarks(self) -> list[str]:
+        """Return the remarks of the report."""
+        ...
 
 
-class _Ours:
-    """Our learner; rows go to it in batches, which changes no result."""
+class _ModelRunner:
+    """Runs the model of this package, in batches, which do not change the results."""
 
     def __init__(self, settings: Settings, stream: Stream) -> None:
         warm_up(settings)
         self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
         self.measures = self._model.measures
-        self.probabilities = calibration.Probabilities(self._model.labels)
-        self._model.learner.watcher = self.probabilities
+        self.calibration = CalibrationWatcher(self._model.labels)
+        self._model.learner.watcher = self.calibration
         self.seconds = 0.0
         self.alarms: list[int] = []
 
-    def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
-        begun = time.perf_counter()
+    def run(self, rows: Sequence[StreamRow], first: int) -> list[RowPrediction]:
+        start_time = time.perf_counter()
         batch = self._model.new_batch()
         for row in rows:
             if row.y is None:
@@ -112,13 +122,13 @@ class _Ours:
             else:
                 batch.predict_and_learn(self._model.pack(row.x), row.y)
         result = self._model.apply(batch)
-        self.seconds += time.perf_counter() - begun
-        self.probabilities.score()
+        self.seconds += time.perf_counter() - start_time
+        self.calibration.score()
         self.alarms += [
             first + event.op for event in result.events if event.kind == "drift" and event.direction == "worse"
         ]
         return [
-            AnsweredRow(first + op, result.labels(op), result.scores(op), result.seen(op), result.learned(op))
+            RowPrediction(first + op, result.labels(op), result.scores(op), result.seen(op), result.learned(op))
             for op in range(len(rows))
         ]
 
@@ -129,53 +139,53 @@ class _Ours:
         return []
 
 
-class _Baseline:
-    """Any other learner, row by row, with the same measures."""
+class _BaselineRunner:
+    """Runs a baseline row by row, with the same measures."""
 
     def __init__(self, name: str, settings: Settings, stream: Stream) -> None:
         declared = list(dict.fromkeys([*settings.labels.declared, *stream.labels]))
         self._name = name
-        self._learner = baseline(name, Start(stream.features, declared, stream.columns, settings.learner.seed))
+        self._learner = baseline(name, BaselineSetup(stream.features, declared, stream.columns, settings.learner.seed))
         self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
         self._text = text_fields(settings)
         self._declared = bool(stream.features)
         self._features: set[str] = set()
         self._learned = 0
-        # Baselines give label sets only, so this stays empty.
-        self.probabilities = calibration.Probabilities(self._labels)
-        # The scoring kernel compiles here, outside the seconds that are counted.
+        # Baselines predict label sets only, so this stays empty.
+        self.calibration = CalibrationWatcher(self._labels)
+        # Compile the scoring kernel here, outside the measured seconds.
         self.measures = Measures(settings.measures.window, 1)
         self._score([], StreamRow({}, {}))
         self.measures = Measures(settings.measures.window, self._labels.count)
         self.seconds = 0.0
         self.alarms: list[int] = []
 
-    def run(self, rows: Sequence[StreamRow], first: int) -> list[AnsweredRow]:
-        answered = []
+    def run(self, rows: Sequence[StreamRow], first: int) -> list[RowPrediction]:
+        predictions = []
         for number, row in enumerate(rows, first):
-            begun = time.perf_counter()
+            start_time = time.perf_counter()
             if self._text.fields and isinstance(row.x, Mapping):
-                row = row._replace(x=self._text.expanded(row.x))
+                row = row._replace(x=self._text.replace_texts(row.x))
             try:
-                answered.append(self._step(number, row))
+                predictions.append(self._step(number, row))
             except Exception as error:
                 raise LearnerError(
-                    f"{self._name} failed at row {number}: {type(error).__name__}: {error}; the rows before are fine: "
-                    f"--limit {number}"
+                    f"{self._name} failed at row {number}: {type(error).__name__}: {error}; to evaluate only the "
+                    f"rows before it, use --limit {number}"
                 ) from error
-            self.seconds += time.perf_counter() - begun
+            self.seconds += time.perf_counter() - start_time
             if not self._declared:
                 self._features.update(_column_names(row.x))
-        return answered
+        return predictions
 
-    def _step(self, number: int, row: StreamRow) -> AnsweredRow:
+    def _step(self, number: int, row: StreamRow) -> RowPrediction:
         labels = self._learner.predict(row.x)
-        answered = AnsweredRow(number, list(labels), {}, number, self._learned)
+        prediction = RowPrediction(number, list(labels), {}, number, self._learned)
         if row.y is not None:
             self._score(labels, row)
             self._learner.learn(row.x, row.y)
             self._learned += 1
-        return answered
+        return prediction
 
     def _score(self, labels: Sequence[str], row: StreamRow) -> None:
         assert row.y is not None
@@ -203,31 +213,31 @@ def evaluate_stream(
     stream: Stream,
     settings: Settings,
     *,
-    learner: str = OURS,
+    learner: str = STREAMLEARN,
     limit: int | None = None,
-    progress: Callable[[int, dict[str, float | None]], None] | None = None,
-    answered: Callable[[AnsweredRow, StreamRow], None] | None = None,
+    on_progress: Callable[[int, dict[str, float | None]], None] | None = None,
+    on_prediction: Callable[[RowPrediction, StreamRow], None] | None = None,
 ) -> Report:
     """Evaluate a learner on a stream.
 
     Parameters
     ----------
     stream:
-        Its declared labels are known to the learner from row 0; other labels join at first mention.
+        The stream. The learner knows its declared labels from row 0; other labels join at first mention.
     settings:
-        Of the learner, and ``measures.window``.
+        The settings of the learner, and ``measures.window``.
     learner:
         ``streamlearn`` or the name of a baseline.
     limit:
-        Rows at most.
-    progress:
-        Called with the rows so far and the measures of the window.
-    answered:
-        Called with every answer and its row, in order.
+        Maximum number of rows.
+    on_progress:
+        Called with the number of rows so far and the measures of the latest window.
+    on_prediction:
+        Called with every prediction and its row, in order.
 
     Returns
     -------
-    Report; its seconds are those of predicting, scoring and learning, without compiling and reading.
+    The report; its seconds cover predicting, scoring and learning, but neither compilation nor reading.
 
     Raises
     ------
@@ -236,25 +246,26 @@ def evaluate_stream(
     LearnerError
         When another library's learner fails on a row.
     """
-    settings = _wide_enough(settings, stream)
-    runner: _Runner = _Ours(settings, stream) if learner == OURS else _Baseline(learner, settings, stream)
+    settings = _fit_feature_bound(settings, stream)
+    runner: _Runner = (
+        _ModelRunner(settings, stream) if learner == STREAMLEARN else _BaselineRunner(learner, settings, stream)
+    )
     window = settings.measures.window
     windows: list[dict[str, Any]] = []
     count = 0
     for rows in _batches(stream, limit, window):
-        for answer, row in zip(runner.run(rows, count), rows, strict=True):
-            if answered is not None:
-                answered(answer, row)
+        for prediction, row in zip(runner.run(rows, count), rows, strict=True):
+            if on_prediction is not None:
+                on_prediction(prediction, row)
         count += len(rows)
         if count % window == 0:
-            measured = runner.measures.window_at_end() | runner.probabilities.window()
-            windows.append({"from": count - window, "to": count, "measures": measured})
-        if progress is not None:
-            progress(count, runner.measures.window_latest())
+            measures = runner.measures.window_at_end() | runner.calibration.window()
+            windows.append({"from": count - window, "to": count, "measures": measures})
+        if on_progress is not None:
+            on_progress(count, runner.measures.window_latest())
     if count % window:
-        begin = count - count % window
-        measured = runner.measures.window_current() | runner.probabilities.window()
-        windows.append({"from": begin, "to": count, "measures": measured})
+        measures = runner.measures.window_current() | runner.calibration.window()
+        windows.append({"from": count - count % window, "to": count, "measures": measures})
     features, labels = runner.sizes()
     if stream.features:
         features = len(stream.features)
@@ -262,13 +273,13 @@ def evaluate_stream(
         stream.name,
         learner,
         settings.learner.preset,
-        str(Rule.parse(settings.learner.rule)) if learner == OURS else "",
+        str(Rule.parse(settings.learner.rule)) if learner == STREAMLEARN else "",
         settings.learner.seed,
         count,
         features,
         labels,
         runner.seconds,
-        runner.measures.whole() | runner.probabilities.whole.values(),
+        runner.measures.whole() | runner.calibration.whole.values(),
         windows,
         runner.remarks(),
         runner.alarms,
@@ -276,35 +287,41 @@ def evaluate_stream(
 
 
 def _column_names(x: Features) -> Iterator[str]:
-    """Yield the names that an instance's values have as columns: a text gives one of its own."""
-    named = x.items() if isinstance(x, Mapping) else ((str(position), value) for position, value in enumerate(x))
-    for name, value in named:
+    """Yield the column names of an instance's values; each text value is a column ``name=text``."""
+    items = x.items() if isinstance(x, Mapping) else ((str(position), value) for position, value in enumerate(x))
+    for name, value in items:
         if value is not None:
             yield f"{name}={value}" if isinstance(value, str) else name
 
 
-def _wide_enough(settings: Settings, stream: Stream) -> Settings:
-    """Return settings whose feature bound fits what the stream declares, so that a small stream asks for little."""
+def _fit_feature_bound(settings: Settings, stream: Stream) -> Settings:
+    """Return settings with the feature bound reduced to the declared columns, which saves memory.
+
+    Raises
+    ------
+    UsageError
+        When the stream declares more columns than ``features.maximum``.
+    """
     if not stream.columns or settings.features.hashed:
         return settings
     if stream.columns > settings.features.maximum:
         raise UsageError(
-            f"{stream.name} has {len(stream.features)} features, which take {stream.columns} columns, but "
-            f"features.maximum is {settings.features.maximum}: raise it with --set features.maximum={stream.columns}"
+            f"{stream.name} has {len(stream.features)} features in {stream.columns} columns, but features.maximum is "
+            f"{settings.features.maximum}: raise it with --set features.maximum={stream.columns}"
         )
-    bound = min(max(stream.columns, LEAST_COLUMNS), settings.features.maximum)
+    bound = min(max(stream.columns, MIN_COLUMNS), settings.features.maximum)
     features = settings.features.model_copy(update={"maximum": bound})
     return settings.model_copy(update={"features": features})
 
 
 def _batches(stream: Stream, limit: int | None, window: int) -> Iterator[list[StreamRow]]:
-    """Yield rows in batches that end where windows end."""
+    """Yield rows in batches that do not cross the end of a window."""
     rows = itertools.islice(iter(stream), limit)
-    taken = 0
+    count = 0
     while True:
-        size = min(BATCH_ROWS, window - taken % window)
+        size = min(BATCH_ROWS, window - count % window)
         batch = list(itertools.islice(rows, size))
         if not batch:
             return
-        taken += len(batch)
+        count += len(batch)
         yield batch

@@ -1,4 +1,4 @@
-"""Mean ranks of learners over streams, with the Friedman test and the Nemenyi critical difference.
+"""Mean ranks of learners over streams, the Friedman test and the Nemenyi critical difference.
 
 Source: Demsar, *Statistical comparisons of classifiers over multiple data sets* (Journal of Machine Learning Research
 7, 2006), sections 3.2.2 to 3.2.4.
@@ -16,11 +16,11 @@ SIGNIFICANCE = 0.05
 
 
 class Measure(NamedTuple):
-    """A measure's name, its title, and whether more is better."""
+    """A measure: its name, its title, and whether higher values are better."""
 
     name: str
     title: str
-    more_is_better: bool
+    higher_is_better: bool
 
 
 MEASURES = (
@@ -34,12 +34,12 @@ MEASURES = (
 
 
 class Ranking(NamedTuple):
-    """Learners by mean rank on one measure, the best first.
+    """Learners ordered by mean rank on one measure, best first.
 
-    ``means`` are means of the measure and ``ranks`` mean ranks, in the order of ``learners``, over ``streams``: those
-    on which every learner has a value. The best has rank 1; equals share the mean of their ranks. ``p_value`` is that
-    of the Friedman test, None for fewer than three learners or two streams; ``critical_difference`` is Nemenyi's at
-    5 %, None for fewer than two streams.
+    ``means`` and ``ranks`` are the means of the measure and the mean ranks, in the order of ``learners``, over
+    ``streams``: those on which every learner has a value. The best has rank 1; ties share the mean of their ranks.
+    ``statistic`` and ``p_value`` are those of the Friedman test, None for fewer than three learners or two streams;
+    ``critical_difference`` is Nemenyi's at 5 %, None for fewer than two streams.
     """
 
     measure: Measure
@@ -52,21 +52,21 @@ class Ranking(NamedTuple):
     critical_difference: float | None
 
     def groups(self) -> list[tuple[int, int]]:
-        """Return the longest runs of learners, first and last place, that the critical difference does not separate."""
+        """Return the maximal groups that the critical difference does not separate, as first and last learner index."""
         if self.critical_difference is None:
             return []
-        found: list[tuple[int, int]] = []
+        groups: list[tuple[int, int]] = []
         for first in range(len(self.ranks)):
             last = first
             while last + 1 < len(self.ranks) and self.ranks[last + 1] - self.ranks[first] <= self.critical_difference:
                 last += 1
-            if last > first and (not found or last > found[-1][1]):
-                found.append((first, last))
-        return found
+            if last > first and (not groups or last > groups[-1][1]):
+                groups.append((first, last))
+        return groups
 
 
 def rank(results: Sequence[Result], measure: Measure) -> Ranking | None:
-    """Return the ranking of learners on a measure; None when there are not two learners with a stream in common."""
+    """Return the ranking of learners on a measure; None without two learners that share a stream."""
     values: dict[str, dict[str, float]] = {}
     for result in results:
         row = values.setdefault(result.learner, {})
@@ -83,17 +83,17 @@ def rank(results: Sequence[Result], measure: Measure) -> Ranking | None:
     from scipy import stats
 
     table = [[values[learner][stream] for learner in learners] for stream in streams]
-    sign = -1.0 if measure.more_is_better else 1.0
+    sign = -1.0 if measure.higher_is_better else 1.0
     ranks = [stats.rankdata([sign * value for value in row]).tolist() for row in table]
     mean_ranks = [sum(column) / len(streams) for column in zip(*ranks, strict=True)]
     means = [sum(column) / len(streams) for column in zip(*table, strict=True)]
-    order = sorted(range(len(learners)), key=lambda place: (mean_ranks[place], place))
+    order = sorted(range(len(learners)), key=lambda index: (mean_ranks[index], index))
     statistic, p_value = _friedman(ranks)
     return Ranking(
         measure,
-        [learners[place] for place in order],
-        [means[place] for place in order],
-        [mean_ranks[place] for place in order],
+        [learners[index] for index in order],
+        [means[index] for index in order],
+        [mean_ranks[index] for index in order],
         streams,
         statistic,
         p_value,
@@ -102,7 +102,7 @@ def rank(results: Sequence[Result], measure: Measure) -> Ranking | None:
 
 
 def _friedman(ranks: Sequence[Sequence[float]]) -> tuple[float | None, float | None]:
-    """Return the Friedman statistic and its p-value; 0 and 1 where all learners are equal on all streams."""
+    """Return the Friedman statistic and its p-value; 0 and 1 if all learners are tied on all streams."""
     if len(ranks) < 2 or len(ranks[0]) < 3:
         return None, None
     if all(len(set(row)) == 1 for row in ranks):
@@ -126,5 +126,5 @@ def critical_difference(learners: int, streams: int, significance: float = SIGNI
 
 
 def rankings(results: Sequence[Result]) -> list[Ranking]:
-    """Return the ranking of every measure that can be ranked."""
+    """Return the rankings of all measures that can be ranked."""
     return [ranking for measure in MEASURES if (ranking := rank(results, measure)) is not None]

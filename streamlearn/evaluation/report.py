@@ -1,8 +1,8 @@
-"""A comparison as one HTML page that needs no other file and no network."""
+"""HTML report of a comparison: a single page without other files or network access."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ td.best { font-weight: 600 } figure { margin: 1rem 0 } svg { max-width: 100%; he
 
 
 class Comparison(NamedTuple):
-    """What is compared: results, their rankings, and the reports of own runs, which have curves."""
+    """A comparison: results, their rankings, and the reports of our own runs, which have curves."""
 
     results: Sequence[Result]
     rankings: Sequence[Ranking]
@@ -42,12 +42,12 @@ def check_plots() -> None:
 
 
 def html_report(comparison: Comparison) -> str:
-    """Return the page: ranks with their critical-difference diagrams, every value, and curves of every stream."""
+    """Return the page: ranks with critical-difference diagrams, all values, and curves of every stream."""
     from streamlearn.evaluation import plots
 
     streams = list(dict.fromkeys(result.stream for result in comparison.results))
     learners = overall_order(comparison.rankings)
-    parts = [_ranks(comparison.rankings, learners)]
+    parts = [_rank_table(comparison.rankings, learners)]
     for ranking in comparison.rankings:
         parts += [
             f"<h3>{escape(ranking.measure.title)}</h3><p>{escape(verdict(ranking, len(streams)))}.</p>",
@@ -61,18 +61,18 @@ def html_report(comparison: Comparison) -> str:
             if measure.name in result.measures
         }
         if values:
-            best = max if measure.more_is_better else min
-            parts.append(f"<h3>{escape(measure.title)}</h3>{_values(values, streams, learners, best)}")
+            best = max if measure.higher_is_better else min
+            parts.append(f"<h3>{escape(measure.title)}</h3>{_value_table(values, streams, learners, best)}")
     if comparison.reports:
         parts.append(
-            "<h2>Prequential curves</h2><p class=note>A point is a window, at its last row. Grey: a known drift, from "
-            "its first row until it is complete. Marks along the lower edge: our learner's alarms.</p>"
+            "<h2>Prequential curves</h2><p class=note>One point per window, at its last row. Grey: a known drift, "
+            "from its first row until it is complete. Marks along the lower edge: drift alarms of streamlearn.</p>"
         )
     by_measure = {measure.name: measure for measure in MEASURES}
     order = list(dict.fromkeys(learner_name(report) for report in comparison.reports))
     for stream in dict.fromkeys(report.stream for report in comparison.reports):
         own = [report for report in comparison.reports if report.stream == stream]
-        parts.append(f"<h3>{escape(stream)}</h3><p class=note>{escape(_described(own))}</p>")
+        parts.append(f"<h3>{escape(stream)}</h3><p class=note>{escape(_stream_note(own))}</p>")
         parts += [
             f"<figure>{plots.curves(own, by_measure[name], known_drifts(own[0]), order)}</figure>" for name in CURVES
         ]
@@ -80,31 +80,31 @@ def html_report(comparison: Comparison) -> str:
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport "
         'content="width=device-width, initial-scale=1"><title>Comparison of stream learners</title>'
         f"<style>{_STYLE}</style></head><body><h1>Comparison of stream learners</h1>"
-        f"<p>{len(learners)} learners on {len(streams)} streams, prequential: every instance is predicted, scored, "
+        f"<p>{len(learners)} learners on {len(streams)} streams, prequential: each instance is predicted, scored, "
         f"then learnt. Written by streamlearn {escape(__version__)}.</p>{''.join(parts)}</body></html>\n"
     )
 
 
 def known_drifts(report: Report) -> list[Drift]:
-    """Return the known drifts of a report's stream: those of its generator, none for a file."""
+    """Return the known drifts of a report's stream: those of a built-in stream, none for a file."""
     name = report.stream.removeprefix("synthetic:")
     if name == report.stream or name not in GENERATORS:
         return []
     return generator(name, seed=report.seed, instances=report.instances).drifts
 
 
-def _ranks(rankings: Sequence[Ranking], learners: Sequence[str]) -> str:
+def _rank_table(rankings: Sequence[Ranking], learners: Sequence[str]) -> str:
     head = "".join(f"<th>{escape(ranking.measure.title)}</th>" for ranking in rankings)
     rows = []
     for learner in learners:
         cells = []
         for ranking in rankings:
-            place = ranking.learners.index(learner) if learner in ranking.learners else None
-            if place is None:
+            index = ranking.learners.index(learner) if learner in ranking.learners else None
+            if index is None:
                 cells.append("<td>-</td>")
             else:
-                best = " class=best" if place == 0 else ""
-                cells.append(f"<td{best}>{ranking.means[place]:.4f} ({ranking.ranks[place]:.2f})</td>")
+                best = " class=best" if index == 0 else ""
+                cells.append(f"<td{best}>{ranking.means[index]:.4f} ({ranking.ranks[index]:.2f})</td>")
         rows.append(f"<tr><td>{escape(learner)}</td>{''.join(cells)}</tr>")
     return (
         "<h2>Means and mean ranks</h2><p class=note>Rank 1 is the best; bold is the best mean rank.</p>"
@@ -112,25 +112,29 @@ def _ranks(rankings: Sequence[Ranking], learners: Sequence[str]) -> str:
     )
 
 
-def _values(values: dict[tuple[str, str], float], streams: Sequence[str], learners: Sequence[str], best: object) -> str:
-    assert callable(best)
+def _value_table(
+    values: dict[tuple[str, str], float],
+    streams: Sequence[str],
+    learners: Sequence[str],
+    best: Callable[[Sequence[float]], float],
+) -> str:
     head = "".join(f"<th>{escape(learner)}</th>" for learner in learners)
     rows = []
     for stream in streams:
         row = [values.get((stream, learner)) for learner in learners]
-        given = [value for value in row if value is not None]
-        if not given:
+        present = [value for value in row if value is not None]
+        if not present:
             continue
-        top = best(given)
+        best_value = best(present)
         cells = "".join(
-            "<td>-</td>" if value is None else f"<td{' class=best' if value == top else ''}>{value:.4f}</td>"
+            "<td>-</td>" if value is None else f"<td{' class=best' if value == best_value else ''}>{value:.4f}</td>"
             for value in row
         )
         rows.append(f"<tr><td>{escape(stream)}</td>{cells}</tr>")
     return f"<div class=scroll><table><tr><th>stream</th>{head}</tr>{''.join(rows)}</table></div>"
 
 
-def _described(reports: Sequence[Report]) -> str:
+def _stream_note(reports: Sequence[Report]) -> str:
     first = reports[0]
     text = f"{first.instances:,} instances, {first.labels:,} labels, seed {first.seed}."
     rates = ", ".join(f"{learner_name(report)} {report.instances_per_second:,.0f}" for report in reports)

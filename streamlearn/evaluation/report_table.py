@@ -1,4 +1,4 @@
-"""Reports as a table in the terminal."""
+"""Terminal table of evaluation reports."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _COLUMNS = {
 }
 
 
-LEAST_WIDTH = 136
-"""Columns of text that the table needs; a narrower terminal breaks its lines instead of losing digits."""
+MIN_WIDTH = 136
+"""Text columns that the table needs; a narrower terminal wraps the lines instead of cutting digits."""
 
 
 def print_reports(reports: Sequence[Report]) -> None:
-    """Print the table on standard output; nothing when there is no report."""
+    """Print the table of reports on standard output; nothing without reports."""
     if reports:
-        Console(width=max(Console().width, LEAST_WIDTH)).print(report_table(reports))
+        Console(width=max(Console().width, MIN_WIDTH)).print(report_table(reports))
 
 
 def report_table(reports: Sequence[Report]) -> Table:
-    """Return one row a report, and their means when there are several."""
+    """Return a table with one row per report, and a row of means if there are several."""
     table = Table(box=None, pad_edge=False)
     table.add_column("stream", overflow="fold")
     for name in ("instances", "features", "labels", *_COLUMNS.values(), "instances/s"):
@@ -43,17 +43,17 @@ def report_table(reports: Sequence[Report]) -> Table:
             f"{report.instances:,}",
             f"{report.features:,}",
             f"{report.labels:,}",
-            *(_shown(report.measures[name]) for name in _COLUMNS),
+            *(_value_text(report.measures[name]) for name in _COLUMNS),
             f"{report.instances_per_second:,.0f}",
         )
     if len(reports) > 1:
         means = []
         for name in _COLUMNS:
             values = [value for report in reports if (value := report.measures[name]) is not None]
-            means.append(_shown(sum(values) / len(values) if values else None))
+            means.append(_value_text(sum(values) / len(values) if values else None))
         table.add_row("mean", "", "", "", *means, "", style="bold")
     return table
 
 
-def _shown(value: float | None) -> str:
+def _value_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""Results of learners on streams: those of our own runs, and published tables."""
+"""Results of learners on streams, from reports of our own runs and from published tables."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamlearn.errors import UsageError
-from streamlearn.evaluation.baselines.catalogue import OURS
-from streamlearn.evaluation.calibration import NAMES as OF_PROBABILITIES
+from streamlearn.evaluation.baselines.catalogue import STREAMLEARN
+from streamlearn.evaluation.calibration import NAMES as PROBABILITY_MEASURES
 from streamlearn.evaluation.prequential import Report
-from streamlearn.model.measures import NAMES
+from streamlearn.model.measures import NAMES as LABEL_SET_MEASURES
 
 PUBLISHED_MEASURES = {
     "subset_acc": "subset_accuracy",
@@ -22,17 +22,16 @@ PUBLISHED_MEASURES = {
     "micro_f1": "micro_f1",
     "macro_f1": "macro_f1",
 }
-"""From the names that published tables use to ours."""
+"""Measure names in published tables to our names."""
 
 UNFINISHED = 1e9
-"""Published tables have such a large number where a run did not finish; or the measure's worst value."""
+"""Published tables mark a run that did not finish with a number from here on, or with the measure's worst value."""
 
 WORST = dict.fromkeys(PUBLISHED_MEASURES.values(), 0.0) | {"hamming_loss": 1.0}
-"""What a run that did not finish counts as."""
+"""The value of each measure for a run that did not finish."""
 
 PUBLISHED_STREAMS = {"tmc": "tmc2007", "d20ng": "ng20"}
-"""Streams that published tables call by another name, in lower case."""
-
+"""Stream names in published tables, in lower case, to our names."""
 
 OWN_RULES = {
     "subset_accuracy": "subset",
@@ -42,94 +41,94 @@ OWN_RULES = {
     "micro_f1": "balanced",
     "macro_f1": "macro",
 }
-"""The rule that is made for each measure, or comes nearest to it."""
+"""The decision rule for each measure, or the nearest one."""
 
-BY_OWN_RULES = "own-rules"
-"""In place of a rule in a learner's name: each measure by its own."""
+OWN_RULES_NAME = "own-rules"
+"""Stands for the rule in the name of a learner that uses `OWN_RULES`."""
 
 
 class Result(NamedTuple):
-    """What a learner reached on a stream: measures by name."""
+    """The measures of a learner on a stream, by name."""
 
     learner: str
     stream: str
     measures: dict[str, float]
 
 
-def named(learner: str, preset: str, rule: str) -> str:
-    """Return the name that a learner's results have: ``streamlearn:RULE`` or ``streamlearn:PRESET:RULE`` for ours."""
-    if learner != OURS:
+def result_name(learner: str, preset: str, rule: str) -> str:
+    """Return the learner name of a result: for streamlearn ``streamlearn:RULE`` or ``streamlearn:PRESET:RULE``."""
+    if learner != STREAMLEARN:
         return learner
-    return f"{OURS}:{rule}" if preset == "default" else f"{OURS}:{preset}:{rule}"
+    return f"{STREAMLEARN}:{rule}" if preset == "default" else f"{STREAMLEARN}:{preset}:{rule}"
 
 
 def learner_name(report: Report) -> str:
-    """Return the name that a report's results have."""
-    return named(report.learner, report.preset, report.rule)
+    """Return the learner name of a report's result."""
+    return result_name(report.learner, report.preset, report.rule)
 
 
-def results_of(reports: Iterable[Report]) -> list[Result]:
+def results_from_reports(reports: Iterable[Report]) -> list[Result]:
     """Return the results of reports.
 
     Raises
     ------
     UsageError
-        When a stream was run with different numbers of instances, or a learner twice on it.
+        When reports of a stream have different numbers of instances, or a learner has two reports on it.
     """
     instances: dict[str, int] = {}
-    found: dict[tuple[str, str], Result] = {}
+    results: dict[tuple[str, str], Result] = {}
     for report in reports:
         name = learner_name(report)
         if instances.setdefault(report.stream, report.instances) != report.instances:
             raise UsageError(
                 f"{report.stream}: {name} has {report.instances:,} instances, another learner "
-                f"{instances[report.stream]:,}; results compare only over the same rows (--limit)"
+                f"{instances[report.stream]:,}; only results over the same rows can be compared (--limit)"
             )
-        if (name, report.stream) in found:
+        if (name, report.stream) in results:
             raise UsageError(f"{report.stream}: there are two results of {name}; keep one")
         measures = {measure: value for measure, value in report.measures.items() if value is not None}
-        found[name, report.stream] = Result(name, report.stream, measures)
-    return list(found.values())
+        results[name, report.stream] = Result(name, report.stream, measures)
+    return list(results.values())
 
 
-def by_own_rules(results: Iterable[Result]) -> list[Result]:
-    """Return the results with our learner's rules put together, each measure by the rule made for it.
+def combine_own_rules(results: Iterable[Result]) -> list[Result]:
+    """Return the results with those of streamlearn combined into one learner, which uses `OWN_RULES` per measure.
 
     Raises
     ------
     UsageError
         When a stream lacks the result of one of the rules.
     """
-    found: list[Result] = []
+    combined: list[Result] = []
     rules: dict[tuple[str, str], dict[str, Result]] = {}
     for result in results:
-        start, colon, rule = result.learner.rpartition(":")
-        if colon and start.partition(":")[0] == OURS and rule in OWN_RULES.values():
-            rules.setdefault((start, result.stream), {})[rule] = result
+        prefix, colon, rule = result.learner.rpartition(":")
+        if colon and prefix.partition(":")[0] == STREAMLEARN and rule in OWN_RULES.values():
+            rules.setdefault((prefix, result.stream), {})[rule] = result
         else:
-            found.append(result)
-    for (start, stream), of_rule in rules.items():
-        missing = [rule for rule in dict.fromkeys(OWN_RULES.values()) if rule not in of_rule]
+            combined.append(result)
+    for (prefix, stream), by_rule in rules.items():
+        missing = [rule for rule in dict.fromkeys(OWN_RULES.values()) if rule not in by_rule]
         if missing:
-            raise UsageError(f"{stream}: --own-rules needs {', '.join(f'{start}:{rule}' for rule in missing)} as well")
+            raise UsageError(f"{stream}: --own-rules needs {', '.join(f'{prefix}:{rule}' for rule in missing)} as well")
         measures = {
-            measure: of_rule[rule].measures[measure]
+            measure: by_rule[rule].measures[measure]
             for measure, rule in OWN_RULES.items()
-            if measure in of_rule[rule].measures
+            if measure in by_rule[rule].measures
         }
-        found.append(Result(f"{start}:{BY_OWN_RULES}", stream, measures))
-    return found
+        combined.append(Result(f"{prefix}:{OWN_RULES_NAME}", stream, measures))
+    return combined
 
 
 def read_reports(path: Path) -> list[Report]:
-    """Return the reports of a file that ``evaluate --json`` or ``compare --json`` wrote.
+    """Return the reports in a file of ``evaluate --json`` or ``compare --json``.
 
     Raises
     ------
     UsageError
-        When it cannot be read, with its line.
+        When the file cannot be read; the error says in which line.
     """
-    found = []
+    reports = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -137,22 +136,22 @@ def read_reports(path: Path) -> list[Report]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
-                found.append(_report(json.loads(line)))
+                reports.append(_parse_report(json.loads(line)))
             except (KeyError, TypeError, ValueError) as error:
                 reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
                 raise UsageError(
                     f"{path}, line {number}: not a result of `streamlearn evaluate --json`: {reason}"
                 ) from None
-    return found
+    return reports
 
 
-def _report(value: Any) -> Report:
+def _parse_report(value: Any) -> Report:
     if not isinstance(value, dict):
         raise ValueError("not an object")
-    measures = _measures(value["measures"])
+    measures = _parse_measures(value["measures"])
     windows = [
-        {"from": int(each["from"]), "to": int(each["to"]), "measures": _measures(each["measures"])}
-        for each in value["windows"]
+        {"from": int(window["from"]), "to": int(window["to"]), "measures": _parse_measures(window["measures"])}
+        for window in value["windows"]
     ]
     return Report(
         stream=str(value["stream"]),
@@ -166,65 +165,68 @@ def _report(value: Any) -> Report:
         seconds=float(value["seconds"]),
         measures=measures,
         windows=windows,
-        remarks=[str(each) for each in value.get("remarks", ())],
-        alarms=[int(each) for each in value.get("alarms", ())],
+        remarks=[str(remark) for remark in value.get("remarks", ())],
+        alarms=[int(row) for row in value.get("alarms", ())],
     )
 
 
-def _measures(value: Any) -> dict[str, float | None]:
-    found = {name: value[name] for name in NAMES} | {name: value.get(name) for name in OF_PROBABILITIES}
-    return {name: None if each is None else float(each) for name, each in found.items()}
+def _parse_measures(values: Any) -> dict[str, float | None]:
+    """Return the measures by name; those of probabilities may be missing."""
+    by_name = {name: values[name] for name in LABEL_SET_MEASURES}
+    by_name |= {name: values.get(name) for name in PROBABILITY_MEASURES}
+    return {name: None if value is None else float(value) for name, value in by_name.items()}
 
 
 def read_published(pattern: str) -> list[Result]:
     """Return the results of published tables.
 
-    A table is a CSV file of one of two kinds. One measure: the file's name ends in the measure (``_subset_acc``,
-    ``_hamming``, ``_example_f1``, ``_micro_f1``, ``_macro_f1``), a row is a stream, and every column a learner. Several
-    measures: the columns are the stream, the learner's variant, and the measures by those names; the learner is called
-    by the file's name and the variant.
+    A table is a CSV file in one of two forms. One measure: the file name ends in the measure (``_subset_acc``,
+    ``_hamming``, ``_example_f1``, ``_micro_f1``, ``_macro_f1``), with one row per stream and one column per learner.
+    Several measures: the columns are the stream, the variant of the learner, and the measures by those names; the
+    learner is named ``FILE:VARIANT``.
 
-    A run that did not finish stands in those tables with the worst value of the measure, or with 999999999999, which
-    counts as the worst value.
+    A run that did not finish has the worst value of the measure in those tables, or 999999999999, which counts as the
+    worst value.
 
     Parameters
     ----------
     pattern:
-        A file, or a pattern of files such as ``mlhat_*.csv``; files of other measures are passed over in a pattern.
+        A file, or a pattern of files such as ``mlhat_*.csv``; a pattern skips files of other measures.
 
     Raises
     ------
     UsageError
-        When there is no such file, or it is no such table.
+        When there is no such file, or it is not such a table.
     """
     paths = [Path(pattern)] if Path(pattern).exists() else sorted(map(Path, glob.glob(pattern)))
     if not paths:
         raise UsageError(f"--published {pattern}: no such file")
-    merged: dict[tuple[str, str], dict[str, float]] = {}
+    measures_of: dict[tuple[str, str], dict[str, float]] = {}
     for path in paths:
-        for learner, stream, measure, value in _cells(path, required=len(paths) == 1):
-            merged.setdefault((learner, stream), {})[measure] = value
-    if not merged:
+        for learner, stream, measure, value in _read_cells(path, required=len(paths) == 1):
+            measures_of.setdefault((learner, stream), {})[measure] = value
+    if not measures_of:
         raise UsageError(f"--published {pattern}: no table of {', '.join(PUBLISHED_MEASURES)}")
-    return [Result(learner, stream, measures) for (learner, stream), measures in merged.items()]
+    return [Result(learner, stream, measures) for (learner, stream), measures in measures_of.items()]
 
 
-def _cells(path: Path, *, required: bool) -> list[tuple[str, str, str, float]]:
+def _read_cells(path: Path, *, required: bool) -> list[tuple[str, str, str, float]]:
+    """Return learner, stream, measure and value of each cell; with ``required`` a file without cells is an error."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             header, *rows = csv.reader(file)
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: not a table: {error}") from None
-    own = next((name for name in PUBLISHED_MEASURES if path.stem.endswith(f"_{name}")), None)
-    found = []
+    file_measure = next((name for name in PUBLISHED_MEASURES if path.stem.endswith(f"_{name}")), None)
+    cells = []
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise UsageError(f"{path}, line {number}: {len(row)} values for {len(header)} columns")
         stream = row[0].lower()
         stream = PUBLISHED_STREAMS.get(stream, stream)
         for name, text in zip(header[1:], row[1:], strict=True):
-            if own is not None:
-                learner, measure = name, PUBLISHED_MEASURES[own]
+            if file_measure is not None:
+                learner, measure = name, PUBLISHED_MEASURES[file_measure]
             elif name in PUBLISHED_MEASURES:
                 learner, measure = f"{path.stem}:{row[1]}", PUBLISHED_MEASURES[name]
             else:
@@ -237,15 +239,15 @@ def _cells(path: Path, *, required: bool) -> list[tuple[str, str, str, float]]:
                 value = WORST[measure]
             if not 0.0 <= value <= 1.0:
                 raise UsageError(f"{path}, line {number}: {text} is not between 0 and 1, in column {name}")
-            found.append((learner, stream, measure, value))
-    if required and not found:
+            cells.append((learner, stream, measure, value))
+    if required and not cells:
         raise UsageError(f"{path}: no table of {', '.join(PUBLISHED_MEASURES)}; see `streamlearn compare --help`")
-    return found
+    return cells
 
 
-def same_streams(results: Sequence[Result], streams: Iterable[str]) -> list[Result]:
-    """Return the results on some streams; a stream's name is compared in lower case, and comes back as given."""
-    wanted = {stream.lower(): stream for stream in streams}
+def select_streams(results: Sequence[Result], streams: Iterable[str]) -> list[Result]:
+    """Return the results on some streams; names match regardless of case and become those of ``streams``."""
+    names = {stream.lower(): stream for stream in streams}
     return [
-        result._replace(stream=wanted[result.stream.lower()]) for result in results if result.stream.lower() in wanted
+        result._replace(stream=names[result.stream.lower()]) for result in results if result.stream.lower() in names
     ]

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamlearn.errors import RetryableError
-from streamlearn.settings.addresses import server_addresses
-from streamlearn.settings.certificates import load_authorities, load_certificate
-from streamlearn.settings.secrets import Masked, secret
+from streamlearn.settings.addresses import parse_broker_addresses
+from streamlearn.settings.certificates import load_ca_certificates, load_certificate
+from streamlearn.settings.secrets import Masked, read_secret
 from streamlearn.settings.security import SecuritySettings
 from streamlearn.settings.settings import Settings
 
@@ -24,7 +24,7 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         When a certificate, key or password cannot be read.
     """
     return {
-        "bootstrap_servers": server_addresses(settings.kafka.bootstrap_servers),
+        "bootstrap_servers": parse_broker_addresses(settings.kafka.bootstrap_servers),
         "client_id": f"streamlearn-{settings.worker.name}",
         "bootstrap_timeout_ms": 10_000,
         "reconnect_backoff_max_ms": 1_000,
@@ -59,7 +59,7 @@ def password_of(security: SecuritySettings) -> Masked:
     UsageError
         When its file cannot be read.
     """
-    return secret(security.password, security.password_file, "kafka.security.password")
+    return read_secret(security.password, security.password_file, "kafka.security.password")
 
 
 def tls_context(security: SecuritySettings) -> ssl.SSLContext:
@@ -74,11 +74,11 @@ def tls_context(security: SecuritySettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = security.check_hostname
     if security.ca_file:
-        load_authorities(context, "kafka.security.ca_file", security.ca_file)
+        load_ca_certificates(context, "kafka.security.ca_file", security.ca_file)
     else:
         context.load_default_certs()
     if security.certificate_file:
-        password = secret(security.key_password, security.key_password_file, "kafka.security.key_password")
+        password = read_secret(security.key_password, security.key_password_file, "kafka.security.key_password")
         load_certificate(context, "kafka.security", security.certificate_file, security.key_file, password)
     return context
 

@@ -16,7 +16,7 @@ from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.client_options import security_options
-from streamlearn.settings.addresses import server_addresses
+from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.security import SecuritySettings
 from streamlearn.streams.base import Stream, StreamRow
 
@@ -85,7 +85,7 @@ def send_stream(
         When the brokers cannot be reached or do not acknowledge.
     """
     try:
-        servers = server_addresses(bootstrap)
+        servers = parse_broker_addresses(bootstrap)
     except ValueError as error:
         raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
     try:

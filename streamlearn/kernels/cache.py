@@ -1,9 +1,9 @@
-"""Compiled kernels on disk: where they lie, what they are named by, how they are read and written.
+"""On-disk cache of compiled kernels: its folders, the names of its files, and how they are read and written.
 
-numba's own cache looks at one source file at a time: a cached caller keeps the machine code of a callee in another
-module after that module has changed. It also numbers its files through an index that two writers overwrite for each
-other. Here the folder is named by the hash of all kernel sources and of everything that decides the machine code, and
-each compiled signature is one file with a name of its own, written whole and renamed into place.
+numba's own cache checks one source file at a time: a cached caller keeps the machine code of a callee in another module
+after that module has changed. It also numbers its files in an index, and two processes overwrite each other's entries.
+Here the folder is named by the hash of all kernel sources and of everything else that determines the machine code, and
+each compiled signature is a file of its own, written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ KERNEL_SOURCES = (
     "model",
     "numerics",
 )
-"""Folders and files, relative to the package, whose text decides the bits of a model."""
+"""Folders and files, relative to the package, whose text determines the bits of a model."""
 
 KEPT_FOLDERS = 8
-"""Cache folders kept, the most recently used ones: one a version of the sources and machine."""
+"""Cache folders kept, the most recently used ones: one per version of the sources and machine."""
 
-_CLAIM_WAIT_SECONDS = 300.0
-_CLAIM_POLL_SECONDS = 0.02
+_LOCK_WAIT_SECONDS = 300.0
+_LOCK_POLL_SECONDS = 0.02
 
 
 @dataclass
 class CacheStatistics:
-    """What this process did: compiled signatures loaded from disk, compiled, and written to disk; whether it warned."""
+    """Counts of this process: signatures loaded from disk, compiled, and written to disk; and whether it has warned."""
 
     loaded: int = 0
     compiled: int = 0
@@ -80,7 +80,7 @@ def _source_files() -> list[Path]:
 
 
 def hash_sources() -> str:
-    """Return 32 hexadecimal digits over the names and texts of all kernel sources as they lie on disk."""
+    """Return 32 hexadecimal digits over the names and texts of all kernel sources on disk."""
     digest = hashlib.blake2b(digest_size=16)
     for path in _source_files():
         text = path.read_bytes()
@@ -89,8 +89,8 @@ def hash_sources() -> str:
     return digest.hexdigest()
 
 
-def covers(function: Callable[..., Any]) -> bool:
-    """Return whether `hash_sources` sees every change of this function: it is a module's own, in a kernel source."""
+def has_hashed_source(function: Callable[..., Any]) -> bool:
+    """Return whether `hash_sources` covers this function: it is at the top level of a module in a kernel source."""
     path = Path(function.__code__.co_filename).resolve()
     roots = [PACKAGE / source for source in KERNEL_SOURCES]
     return "<locals>" not in function.__qualname__ and any(path == root or root in path.parents for root in roots)
@@ -98,7 +98,7 @@ def covers(function: Callable[..., Any]) -> bool:
 
 @functools.cache
 def kernel_hash() -> str:
-    """Return `hash_sources` of the sources as this process found them when it started."""
+    """Return `hash_sources` of the first call, which is cached for the life of the process."""
     return hash_sources()
 
 
@@ -122,9 +122,9 @@ def _machine_hash() -> str:
 
 
 def cache_root() -> Path | None:
-    """Return the folder of all cache folders: ``$STREAMLEARN_CACHE_DIR``, else the user's cache folder.
+    """Return the folder of all cache folders: in ``$STREAMLEARN_CACHE_DIR``, else in the user's cache folder.
 
-    None if neither is set and the user has no home.
+    None if neither is set and the user has no home folder.
     """
     own = os.environ.get("STREAMLEARN_CACHE_DIR")
     if own:
@@ -144,35 +144,35 @@ def kernel_folder() -> Path | None:
     return root / f"{kernel_hash()}-{_machine_hash()}" if root is not None else None
 
 
-def warn_in_memory(reason: str) -> None:
-    """Say, once in a process, that kernels are compiled at each start."""
-    _warn(f"{reason}. Every start compiles them again; set STREAMLEARN_CACHE_DIR to a folder that this user may write")
+def warn_not_cached(reason: str) -> None:
+    """Warn, once per process, that kernels are compiled at each start."""
+    _warn(f"{reason}. Every start compiles them again; set STREAMLEARN_CACHE_DIR to a folder with write access")
 
 
 def _warn(reason: str) -> None:
     if not statistics.warned:
         statistics.warned = True
-        logger.warning("compiled kernels are not kept: %s", reason)
+        logger.warning("compiled kernels are not cached: %s", reason)
 
 
-def make_folder(folder: Path) -> bool:
-    """Create the cache folder, for this user only, unless it exists; return whether it can be written."""
+def create_folder(folder: Path) -> bool:
+    """Create the cache folder, for this user only, unless it exists; return whether it is safe to write to."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        warn_in_memory(f"cannot create {folder} ({error.strerror})")
+        warn_not_cached(f"cannot create {folder} ({error.strerror})")
         return False
     if not os.access(folder, os.W_OK | os.X_OK):
-        warn_in_memory(f"cannot write to {folder}")
+        warn_not_cached(f"cannot write to {folder}")
         return False
     if not _is_trusted(folder):
-        warn_in_memory(f"{folder} is not this user's, or others may write to it")
+        warn_not_cached(f"{folder} belongs to another user, or others may write to it")
         return False
     return True
 
 
 def _is_trusted(folder: Path) -> bool:
-    """Return whether only this user and root can have put a file here: to load one is to run what is in it."""
+    """Return whether only this user and root can write files here: loading a file runs the code in it."""
     try:
         found = folder.stat()
     except OSError:
@@ -181,7 +181,7 @@ def _is_trusted(folder: Path) -> bool:
 
 
 def mark_used(folder: Path) -> None:
-    """Note that the folder is in use, for `prune`."""
+    """Update the time of the folder's last use, for `prune`."""
     with contextlib.suppress(OSError):
         os.utime(folder)
 
@@ -205,7 +205,7 @@ def _last_used(folder: Path) -> float:
 
 
 def _describe(kind: Any) -> str:
-    """Return a text for a numba type that tells apart what numba tells apart, the same in every process."""
+    """Return a text for a numba type: different for types that numba distinguishes, the same in every process."""
     if isinstance(kind, types.BaseTuple):
         elements: Any = kind
         inner = ", ".join(_describe(element) for element in elements)
@@ -216,14 +216,14 @@ def _describe(kind: Any) -> str:
 
 
 class KernelCache:
-    """The cache of one kernel; it stands in the place of numba's own and has its methods (``numba.core.caching``).
+    """The cache of one kernel, with the interface of numba's caches (``numba.core.caching``).
 
-    A file that is missing, cut short or altered counts as absent. Writers need no lock: two files of one name do the
-    same, and a rename is atomic.
+    A file that is missing, cut short or altered counts as absent. Writers need no lock: files with the same name are
+    equivalent, and a rename is atomic.
     """
 
     def __init__(self, function: Callable[..., Any], caller: str) -> None:
-        """Take the function and who calls it, ``python`` or ``kernel``: each has machine code of its own."""
+        """Create the cache of a function for a caller, ``python`` or ``kernel``: each has its own machine code."""
         self._function = function
         self._caller = caller
         self._enabled = True
@@ -234,7 +234,7 @@ class KernelCache:
         return str(folder) if folder is not None else None
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        # Compiling needs all that numba knows of functions, and loads it; machine code needs numba's memory alone.
+        # Machine code needs numba's runtime only; the registries of functions are loaded when something is compiled.
         rtsys.initialize(target_context)
         path = self._path(sig, target_context.codegen())
         if path is None or not self._enabled or not _is_trusted(path.parent):
@@ -246,48 +246,48 @@ class KernelCache:
         for observe in observers:
             observe(f"compiled {self._function.__qualname__}")
         path = self._path(sig, data.codegen)
-        called = sorted({name for library in data.library._linking_libraries for name in _needed(library)})
+        callees = sorted({name for library in data.library._linking_libraries for name in _cache_files(library)})
         if path is not None:
             _results[path] = data
-            data.library.needed_files = called if _is_copied(data.library) else [path.name]
+            data.library.cache_files = callees if _is_linked_in(data.library) else [path.name]
         if path is None:
-            warn_in_memory("this user has no home folder")
+            warn_not_cached("this user has no home folder")
             return
-        if not self._enabled or not _cachable(data) or not make_folder(path.parent):
+        if not self._enabled or not _is_cachable(data) or not create_folder(path.parent):
             return
         if hash_sources() != kernel_hash():
             _warn("the sources have changed since this process started")
             return
-        if _write(path, dumps((called, data._reduce()))):
+        if _write(path, dumps((callees, data._reduce()))):
             statistics.stored += 1
 
     @contextlib.contextmanager
-    def claimed(self, sig: Any, target_context: Any) -> Iterator[None]:
-        """Let no other process compile this signature meanwhile: each does, and loads, what the others do not.
+    def lock_signature(self, sig: Any, target_context: Any) -> Iterator[None]:
+        """Hold the lock of a signature, so that one process compiles it and the others load it.
 
-        A claim ends with its process. A process that has waited for five minutes compiles for itself.
+        A process that ends releases its locks. A process that has waited for five minutes goes on without the lock.
         """
         path = self._path(sig, target_context.codegen())
-        file = _claims(path.parent) if path is not None and self._enabled and not path.exists() else None
+        file = _open_lock_file(path.parent) if path is not None and self._enabled and not path.exists() else None
         if path is None or file is None:
             yield
             return
-        place = int.from_bytes(hashlib.blake2b(path.name.encode(), digest_size=4).digest(), "big")
-        deadline = time.monotonic() + _CLAIM_WAIT_SECONDS
+        offset = int.from_bytes(hashlib.blake2b(path.name.encode(), digest_size=4).digest(), "big")
+        deadline = time.monotonic() + _LOCK_WAIT_SECONDS
         held = False
         while not held and time.monotonic() < deadline and not path.exists():
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
                 held = True
             except (BlockingIOError, PermissionError):
-                time.sleep(_CLAIM_POLL_SECONDS)
+                time.sleep(_LOCK_POLL_SECONDS)
             except OSError:
                 break
         try:
             yield
         finally:
             if held:
-                fcntl.lockf(file, fcntl.LOCK_UN, 1, place)
+                fcntl.lockf(file, fcntl.LOCK_UN, 1, offset)
 
     def enable(self) -> None:
         self._enabled = True
@@ -321,51 +321,51 @@ class KernelCache:
 
 
 @functools.cache
-def _claims(folder: Path) -> int | None:
-    """Return a descriptor of the file whose bytes stand for signatures, open to the process's end; None without one.
+def _open_lock_file(folder: Path) -> int | None:
+    """Return a descriptor of the lock file, one byte per signature; None if it cannot be opened.
 
-    It must stay open: to close any descriptor of a file gives up all locks that the process has on it.
+    It stays open to the end of the process: closing any descriptor of a file releases all locks of the process on it.
     """
-    if not make_folder(folder):
+    if not create_folder(folder):
         return None
     try:
-        return os.open(folder / "claims", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(folder / "signature-locks", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError:
         return None
 
 
 _results: dict[Path, Any] = {}
-"""What this process has compiled or loaded, by cache file: no symbol may be defined twice."""
+"""Results that this process has compiled or loaded, by cache file: no symbol may be defined twice."""
 
 
-def _is_copied(library: Any) -> bool:
-    """Return whether callers take the code of this library over; else they call it."""
+def _is_linked_in(library: Any) -> bool:
+    """Return whether the code of this library is linked into its callers; otherwise they call its symbol."""
     return any(True for _ in library._get_module_for_linking().functions)
 
 
-def _needed(library: Any) -> list[str]:
-    """Return the cache files that hold what a caller of this library calls."""
-    return getattr(library, "needed_files", [])
+def _cache_files(library: Any) -> list[str]:
+    """Return the cache files that a caller of this library depends on."""
+    return getattr(library, "cache_files", [])
 
 
 def _load(path: Path, target_context: Any) -> Any:
-    """Return what a cache file holds, after everything that it calls has been loaded; None if a part is missing."""
+    """Load a cache file after the files of its callees; return None if one of them is missing or damaged."""
     if path in _results:
         return _results[path]
     content = _read(path)
     if content is None:
         return None
-    called, parts = pickle.loads(content)
-    if any(_load(path.with_name(name), target_context) is None for name in called):
+    callees, parts = pickle.loads(content)
+    if any(_load(path.with_name(name), target_context) is None for name in callees):
         return None
     result = CompileResult._rebuild(target_context, *parts)
-    result.library.needed_files = called if _is_copied(result.library) else [path.name]
+    result.library.cache_files = callees if _is_linked_in(result.library) else [path.name]
     _results[path] = result
     statistics.loaded += 1
     return result
 
 
-def _cachable(result: Any) -> bool:
+def _is_cachable(result: Any) -> bool:
     return not result.library.has_dynamic_globals and all(lifted.can_cache for lifted in result.lifted)
 
 
@@ -384,7 +384,7 @@ def _write(path: Path, payload: bytes) -> bool:
         temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
         temporary.replace(path)
     except OSError as error:
-        warn_in_memory(f"cannot write {path} ({error.strerror})")
+        warn_not_cached(f"cannot write {path} ({error.strerror})")
         temporary.unlink(missing_ok=True)
         return False
     return True

@@ -1,4 +1,4 @@
-"""The one place where kernels are compiled: flags, cache and warm-up."""
+"""The `kernel` decorator: compile flags, cache and warm-up of all kernels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
 from streamlearn.kernels import cache as kernel_cache
-from streamlearn.kernels import linker as kernel_library
-from streamlearn.kernels import parallel_compile as helper
-from streamlearn.kernels import state_type
+from streamlearn.kernels import linker, parallel_compile, state_type
 from streamlearn.kernels.cache import CacheStatistics, kernel_folder, kernel_hash
 
 __all__ = [
@@ -51,13 +49,13 @@ _LOCK_POLL_SECONDS = 0.05
 def kernel(function: F) -> F:
     """Compile a function over arrays and scalars to machine code.
 
-    ``fastmath`` stays off: reassociation and contraction would change the last bits from one CPU to the next.
-    ``nogil`` lets the service's other threads run while a batch is walked. Kernels own no memory: without numba's
-    reference counts, two atomic operations for every array that a call passes on, wide calls are several times faster.
-    So a kernel that makes an array does not compile: its caller makes it.
+    ``fastmath`` is off: reassociation and contraction would change the last bits from one CPU to the next. ``nogil``
+    lets other threads of the service run during a micro-batch. Kernels own no memory: without numba's reference counts,
+    which are two atomic operations per array that a call passes on, calls with many arrays are several times faster.
+    So a kernel that creates an array does not compile: its caller creates it.
 
-    The machine code is kept on disk (`streamlearn.kernels.cache`). A function outside the kernel sources,
-    such as one of a test, is compiled in memory: a change of it would not change the name of the cache folder.
+    The machine code is cached on disk (`streamlearn.kernels.cache`). A function outside the kernel sources, such as
+    one of a test, is compiled in memory only: a change of it would not change the name of the cache folder.
     """
     if kernel_cache.numba_config.DISABLE_JIT:
         return function
@@ -65,8 +63,8 @@ def kernel(function: F) -> F:
 
 
 @contextlib.contextmanager
-def _collected_seldom() -> Iterator[None]:
-    """Let Python look for garbage seldom: the compiler makes many objects, few of them in cycles."""
+def _rare_garbage_collection() -> Iterator[None]:
+    """Make garbage collection rare: the compiler creates many objects, few of them in cycles."""
     first, *others = gc.get_threshold()
     if first:
         gc.set_threshold(max(first, _COLLECT_AFTER_OBJECTS), *others)
@@ -83,24 +81,24 @@ class _Dispatcher(CPUDispatcher):
         return state_type.type_of(val)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        # A kernel would be compiled anew for each whole number that a caller writes out.
+        # Otherwise numba compiles a kernel again for each integer literal that a caller passes.
         return super().get_call_template(
             tuple(types.unliteral(each) for each in args), {name: types.unliteral(each) for name, each in kws.items()}
         )
 
     def compile(self, sig: Any) -> Any:
-        claim = getattr(self._cache, "claimed", None)
-        if claim is None or tuple(normalize_signature(sig)[0]) in self.overloads:
+        lock = getattr(self._cache, "lock_signature", None)
+        if lock is None or tuple(normalize_signature(sig)[0]) in self.overloads:
             return super().compile(sig)
-        with claim(sig, self.targetctx), _collected_seldom():
+        with lock(sig, self.targetctx), _rare_garbage_collection():
             return super().compile(sig)
 
 
 class KernelDispatcher(_Dispatcher):
-    """A compiled kernel as Python sees it; ``inner`` is the same kernel as other kernels see it.
+    """A kernel compiled for calls from Python; ``inner`` is the same kernel compiled for calls from other kernels.
 
-    numba gives every compiled function a wrapper that takes Python objects apart. For a state of many arrays that is
-    more code than the kernel itself, and most kernels are called by kernels only: so these compile without it.
+    numba gives every compiled function a wrapper that unboxes Python objects. For a state of many arrays the wrapper is
+    more code than the kernel itself, and most kernels are called by kernels only: ``inner`` compiles without it.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -108,15 +106,15 @@ class KernelDispatcher(_Dispatcher):
             py_func=function,
             locals={},
             targetoptions=dict(_OPTIONS),
-            pipeline_class=kernel_library.PythonCompiler,
+            pipeline_class=linker.PythonCompiler,
         )
         self.inner: Any = _Dispatcher(
             py_func=function,
             locals={},
             targetoptions={**_OPTIONS, "no_cpython_wrapper": True},
-            pipeline_class=kernel_library.InnerCompiler,
+            pipeline_class=linker.InnerCompiler,
         )
-        if kernel_cache.covers(function):
+        if kernel_cache.has_hashed_source(function):
             self._cache = kernel_cache.KernelCache(function, "python")
             self.inner._cache = kernel_cache.KernelCache(function, "kernel")
 
@@ -126,38 +124,37 @@ class KernelDispatcher(_Dispatcher):
 
 
 def compile_inner(function: Callable[..., Any], *arguments: Any) -> None:
-    """Compile a kernel for calls by other kernels with arguments of these types, without a call."""
+    """Compile a kernel, without calling it, for calls from other kernels with arguments of these types."""
     if isinstance(function, KernelDispatcher):
         function.inner.compile(tuple(state_type.type_of(each) for each in arguments))
 
 
 def cache_statistics() -> CacheStatistics:
-    """Return how many compiled signatures this process has loaded, compiled and stored so far."""
+    """Return a copy of the counts of signatures that this process has loaded, compiled and stored."""
     return dataclasses.replace(kernel_cache.statistics)
 
 
 def compile_under_lock(
     warm: Callable[[], None],
     progress: Callable[[str], None] | None = None,
-    work: helper.SharedWork | None = None,
+    work: parallel_compile.SharedWork | None = None,
     kind: str = "all",
 ) -> None:
     """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
 
-    Of several processes that start together on an empty cache, one compiles and the others wait and then load. The
-    lock only saves work: a process that cannot take it, or has waited for five minutes without a new kernel, compiles
-    for itself.
+    If several processes start together on an empty cache, one compiles and the others wait and then load. The lock only
+    saves work: a process that cannot take it, or has waited for five minutes without a new kernel, compiles by itself.
 
     Parameters
     ----------
     warm
         Calls each kernel once with arguments of the types that it gets later.
     progress
-        Gets a line of text at each step: waiting, each kernel compiled, ready.
+        Called with a line of text at each step: waiting, each kernel compiled, ready.
     work
-        What a second process may compile at the same time, where there is a second core.
+        Work that a child process shares, if there is a second core.
     kind
-        Names what ``warm`` calls: where one kind is compiled, another may still be missing.
+        Name of the set of kernels that ``warm`` calls: one set may be compiled while another is not.
     """
     report = progress or (lambda text: None)
     if kernel_cache.numba_config.DISABLE_JIT:
@@ -165,39 +162,39 @@ def compile_under_lock(
         return
     folder = kernel_folder()
     before = cache_statistics()
-    with _observed(report):
+    with _report_compiled(report):
         complete = folder / f"complete-{kind}" if folder is not None else None
-        if folder is None or complete is None or complete.exists() or not kernel_cache.make_folder(folder):
+        if folder is None or complete is None or complete.exists() or not kernel_cache.create_folder(folder):
             warm()
         else:
-            _warm_alone(complete, warm, report, work)
+            _warm_up_locked(complete, warm, report, work)
     if folder is not None:
         kernel_cache.mark_used(folder)
     now = cache_statistics()
     report(f"kernels ready: {now.loaded - before.loaded} loaded, {now.compiled - before.compiled} compiled")
 
 
-def _warm_alone(
-    complete: Path, warm: Callable[[], None], report: Callable[[str], None], work: helper.SharedWork | None
+def _warm_up_locked(
+    complete: Path, warm: Callable[[], None], report: Callable[[str], None], work: parallel_compile.SharedWork | None
 ) -> None:
-    """Warm up under the folder's lock; the empty file ``complete`` says that this has been done."""
+    """Warm up under the folder's lock, and create the empty file ``complete`` at the end."""
     folder = complete.parent
     with _file_lock(folder / "lock", complete, report), contextlib.ExitStack() as stack:
         if not complete.exists():
             kernel_cache.prune()
             report("compiling kernels: the first start of a version on a machine takes longer")
             if work is not None:
-                stack.enter_context(helper.helped(folder, work))
+                stack.enter_context(parallel_compile.share_work(folder, work))
         warm()
         try:
             complete.touch()
         except OSError as error:
-            kernel_cache.warn_in_memory(f"cannot write to {folder} ({error.strerror})")
+            kernel_cache.warn_not_cached(f"cannot write to {folder} ({error.strerror})")
 
 
 @contextlib.contextmanager
 def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock at ``path``, or go on without it when ``complete`` appears or nothing can be locked."""
+    """Hold the lock at ``path``; go on without it when ``complete`` appears, at the deadline, or if locking fails."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError:
@@ -208,7 +205,7 @@ def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Ite
         changed = _last_change(path.parent)
         waiting = False
         while not complete.exists() and time.monotonic() < deadline:
-            # Each kernel that the other has compiled is a new file: as long as they come, waiting is the quicker way.
+            # Each kernel that the other process compiles is a new file: while files come, waiting is faster.
             if (now := _last_change(path.parent)) != changed:
                 changed = now
                 deadline = time.monotonic() + _LOCK_WAIT_SECONDS
@@ -228,7 +225,7 @@ def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Ite
 
 
 def _last_change(folder: Path) -> int:
-    """Return when a file was last put into a folder or taken from it, in nanoseconds; 0 when that cannot be seen."""
+    """Return the time, in nanoseconds, at which a file was last added or removed; 0 if the folder cannot be read."""
     try:
         return folder.stat().st_mtime_ns
     except OSError:
@@ -236,7 +233,7 @@ def _last_change(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def _observed(report: Callable[[str], None]) -> Iterator[None]:
+def _report_compiled(report: Callable[[str], None]) -> Iterator[None]:
     kernel_cache.observers.append(report)
     try:
         yield

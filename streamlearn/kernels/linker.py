@@ -1,9 +1,8 @@
-"""How a kernel becomes machine code: what its callers copy, and what they only call.
+"""Compilation of a kernel to machine code: which callees are linked into their callers, and which are called.
 
-numba copies the code of every callee into each caller and optimises it there again, level by level. A kernel that is
-too large to be copied with profit is compiled once instead: callers hold its symbol, which the linker resolves. The
-symbol is the same in every process, so that the code of a caller that one process has compiled fits the code of a
-callee that another one has.
+numba links the code of every callee into each caller and optimises it there again, level by level. A large kernel is
+compiled once instead: its callers refer to its symbol, which the linker resolves. The symbol is the same in every
+process, so a caller that one process has compiled can call a callee that another process has compiled.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ from numba.core.typed_passes import NopythonRewrites
 
 from streamlearn.kernels import cache as kernel_cache
 
-COPIED_INSTRUCTIONS = 150
-"""Instructions of the largest kernel that is copied into its callers."""
+MAX_LINKED_IN_INSTRUCTIONS = 150
+"""Instructions of the largest kernel that is linked into its callers."""
 
 
 class KernelLibrary(JITCodeLibrary):
@@ -38,13 +37,13 @@ def _is_large(module: Any) -> bool:
     for function in module.functions:
         for block in function.blocks:
             count += sum(1 for _ in block.instructions)
-            if count > COPIED_INSTRUCTIONS:
+            if count > MAX_LINKED_IN_INSTRUCTIONS:
                 return True
     return False
 
 
 class Flags(NumbaFlags):
-    """numba's flags, compared quickly: numba does it for every operator that it looks up, option by option."""
+    """numba's flags with a fast comparison: numba compares them for every operator, option by option."""
 
     __slots__ = ()
 
@@ -61,7 +60,7 @@ class Flags(NumbaFlags):
 
 
 class KernelCompiler(CompilerBase):
-    """numba's passes, with a symbol and a library of our own."""
+    """numba's compiler with a symbol and a library class of our own."""
 
     caller = ""
     library_class = JITCodeLibrary
@@ -74,7 +73,7 @@ class KernelCompiler(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         state: Any = self.state
         function = state.func_id.func
-        if kernel_cache.covers(function):
+        if kernel_cache.has_hashed_source(function):
             code = function.__code__
             text = f"{self.caller}\0{code.co_firstlineno}\0".encode() + code.co_code
             state.func_id.unique_id = hashlib.blake2b(text, digest_size=8).hexdigest()
@@ -82,19 +81,19 @@ class KernelCompiler(CompilerBase):
             state.library = self.library_class(state.targetctx.codegen(), state.func_id.func_qualname)
             state.library.enable_object_caching()
         passes = DefaultPassBuilder.define_nopython_pipeline(state)
-        # It looks for expressions over whole arrays, of which kernels have none.
+        # This pass rewrites expressions over whole arrays; kernels have none.
         passes.passes = [each for each in passes.passes if each[0] is not NopythonRewrites]
         return [passes]
 
 
 class PythonCompiler(KernelCompiler):
-    """Compiles what Python calls."""
+    """Compiles kernels for calls from Python."""
 
     caller = "python"
 
 
 class InnerCompiler(KernelCompiler):
-    """Compiles what other kernels call."""
+    """Compiles kernels for calls from other kernels."""
 
     caller = "kernel"
     library_class = KernelLibrary

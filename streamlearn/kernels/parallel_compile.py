@@ -1,8 +1,8 @@
-"""A helper: a second process that compiles kernels on a second core while this one compiles others.
+"""Parallel compilation: a child process compiles kernels on a second core while the parent compiles others.
 
-Both write to the same cache folder, and each loads what the other has compiled. The helper is a Python of its own, not
-a fork, since a process that serves has threads. This process hands the work out over a pipe, a part at a time: so the
-helper ends with this process, and what a helper that dies has left undone is compiled here.
+Both write to the same cache folder, and each loads what the other has compiled. The child is a new Python process, not
+a fork, because the parent may have threads. The parent sends the child one part of the work at a time over a pipe: so
+the child ends with the parent, and the parent compiles what a child that dies has not finished.
 """
 
 from __future__ import annotations
@@ -20,38 +20,46 @@ from typing import NamedTuple
 from streamlearn.kernels import cache as kernel_cache
 
 Parts = Mapping[str, Callable[[], None]]
-"""Work by name: each compiles a kernel, with all that it calls, that needs no other part's."""
+"""Units of work by name: each compiles a kernel and its callees, and no part needs the kernel of another part."""
 
 
 class SharedWork(NamedTuple):
-    """What two processes compile.
+    """Work for the parent and its child process.
 
-    ``module`` is what the helper runs as a program; it calls `serve`. ``parts`` are for both: this process takes them
-    from the first on, the helper from the last on. ``helper_parts`` are names of those that the helper goes on with
-    while this process runs its warm-up, from the last on.
+    Attributes
+    ----------
+    module
+        Module that the child runs as its main program; it calls `run_child`.
+    parts
+        Parts for both processes: the parent takes them from the first on, the child from the last on.
+    child_parts
+        Names of further parts that the child takes, from the last on, while the parent runs its warm-up.
     """
 
     module: str
     parts: Parts
-    helper_parts: Sequence[str] = ()
+    child_parts: Sequence[str] = ()
 
 
-def cores() -> int:
-    """Return how many cores this process may run on."""
+def core_count() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 @contextlib.contextmanager
-def helped(folder: Path, work: SharedWork) -> Iterator[None]:
-    """Compile all parts together with a helper, which works on until the context ends; alone, compile nothing yet."""
-    process = _start(folder, work.module) if cores() > 1 and sys.executable else None
+def share_work(folder: Path, work: SharedWork) -> Iterator[None]:
+    """Compile all parts together with a child process, which runs until the context ends.
+
+    If no child can be started this compiles nothing: the warm-up in the context does.
+    """
+    process = _start(folder, work.module) if core_count() > 1 and sys.executable else None
     if process is None:
         yield
         return
     names = deque(work.parts)
-    thread = threading.Thread(target=_hand_out, args=(process, names, deque(work.helper_parts)), daemon=True)
+    thread = threading.Thread(target=_assign_parts, args=(process, names, deque(work.child_parts)), daemon=True)
     thread.start()
     try:
         with contextlib.suppress(IndexError):
@@ -59,7 +67,7 @@ def helped(folder: Path, work: SharedWork) -> Iterator[None]:
                 work.parts[names.popleft()]()
         yield
     finally:
-        # Everything that was asked of it is in the cache, or nobody waits for it any more.
+        # All parts that the parent needs are in the cache; nothing waits for the part in progress.
         process.kill()
         process.wait()
         thread.join()
@@ -84,24 +92,25 @@ def _start(folder: Path, module: str) -> subprocess.Popen[str] | None:
         return None
 
 
-def _hand_out(process: subprocess.Popen[str], shared: deque[str], others: deque[str]) -> None:
-    """Answer each line of the helper with the name of a part, and with an empty line when there is none."""
+def _assign_parts(process: subprocess.Popen[str], shared: deque[str], child_only: deque[str]) -> None:
+    """Answer each line of the child with the name of a part, or with an empty line when none is left."""
     with contextlib.suppress(OSError, ValueError):
         for _ in process.stdout or ():
-            print(_last(shared) or _last(others), file=process.stdin, flush=True)
+            print(_pop(shared) or _pop(child_only), file=process.stdin, flush=True)
 
 
-def _last(names: deque[str]) -> str:
+def _pop(names: deque[str]) -> str:
+    """Remove and return the last name, or return an empty string."""
     try:
         return names.pop()
     except IndexError:
         return ""
 
 
-def serve(parts: Parts) -> None:
-    """Be the helper: compile the parts that standard input names, and ask for the next one on standard output.
+def run_child(parts: Parts) -> None:
+    """Run the child process: ask for parts on standard output, and compile those that standard input names.
 
-    Returns when there is none, when the other process has ended, or when that one's kernels are not these.
+    Returns when no part is left, when the parent has ended, or at once if the parent has other kernel sources.
     """
     if sys.argv[1:] != [str(kernel_cache.kernel_folder())]:
         return

@@ -10,7 +10,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.correction import correct_row
 from streamlearn.learner.decode.decision import Decision
-from streamlearn.learner.decode.joint import BOTH
+from streamlearn.learner.decode.joint_posterior import PosteriorParts
 from streamlearn.learner.decode.learned_pool import learned_pool_begin_label
 from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.drift.detectors import WAITS, DriftDetectors, cluster_loss_scratch
@@ -31,8 +31,8 @@ from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
-from streamlearn.state.growth import capacity, grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.growth import capacity, grow
+from streamlearn.state.lazy_arrays import split_parts
 
 CLUSTERS_AT_MOST = 64
 
@@ -69,7 +69,7 @@ class EnsembleLearner(StreamLearner):
     seed:
         Of random clusters, at least 0.
     parts:
-        What the posterior over label sets is made of, as `decode.joint` has it.
+        What the posterior over label sets is made of, as `decode.joint_posterior` has it.
     pooled_sets:
         Label sets that the pool takes, at most `decode.pooled_sets.CAPACITY`.
     watch:
@@ -86,7 +86,7 @@ class EnsembleLearner(StreamLearner):
         experts: Collection[str] = NAMES,
         partition: Mode = "jaccard",
         seed: int = 0,
-        parts: int = BOTH,
+        parts: int = PosteriorParts.BOTH,
         pooled_sets: int = CAPACITY,
         watch: DriftDetectors | None = None,
     ) -> None:
@@ -134,8 +134,8 @@ class EnsembleLearner(StreamLearner):
         self.mixer.grow(room)
         self.decision.grow(room)
         self.partition.grow(room)
-        self._positives = grown(self._positives, room)
-        self._previous = grown(self._previous, room)
+        self._positives = grow(self._positives, room)
+        self._previous = grow(self._previous, room)
         self._room = (
             np.zeros(room, np.float32),
             np.zeros(room, np.int8),
@@ -180,7 +180,7 @@ class EnsembleLearner(StreamLearner):
         """Make room for this many columns."""
         if features > self.features:
             self.features = features
-            self._used = grown(self._used, features)
+            self._used = grow(self._used, features)
             self.ensemble.grow(features, self._label_room)
             self._assemble()
 
@@ -341,7 +341,7 @@ class EnsembleLearner(StreamLearner):
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when a part does not fit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         if LearnerPart.ENSEMBLE not in parts:
             raise SnapshotError(
                 "the snapshot is of preset paper, this model has another one: start it with that preset"

@@ -26,7 +26,7 @@ class Operations(NamedTuple):
 
     ``kind`` uint8[n] of PREDICT and LEARN; the instance is ``entries`` from ``first`` to ``last`` int64[n]; the truth
     is ``truth_slots`` int32 (ascending) and ``truth_signs`` int8 from ``truth_starts`` int64[n + 1], ``complete``
-    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.decision_rules`. A row
+    uint8[n]; ``rule``, ``rule_count`` int64[n] and ``rule_threshold`` float64[n] as in `decode.label_set_choice`. A row
     that only learns brings what its answer knew of recent label sets: ``recent_columns`` int32 and ``recent_values``
     float32 from ``recent_starts`` int64[n + 1]; or takes it from the answer of the row ``recent_of`` int64[n] of this
     walk, unless

@@ -18,7 +18,7 @@ from streamlearn.learner.decode.decision import (
     decision_learn_row,
     decision_rows,
 )
-from streamlearn.learner.decode.decision_rules import choose_row
+from streamlearn.learner.decode.label_set_choice import choose_label_set
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.learner.drift.cluster_loss import cluster_loss_learn_row
 from streamlearn.learner.drift.detectors import ClusterLossScratch, DriftState
@@ -184,7 +184,7 @@ def _answer(
     scores_top: int,
 ) -> None:
     allowed = scratch.allowed
-    choose_row(
+    choose_label_set(
         state.decision,
         scratch.decision,
         operations.rule[operation],

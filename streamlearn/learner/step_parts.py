@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from streamlearn.kernels.compiler import compile_inner
-from streamlearn.learner.decode.decision import Decision, decision_choose_row, decision_infer_row, decision_learn_row
+from streamlearn.learner.decode.decision import Decision, decision_infer_row, decision_learn_row
+from streamlearn.learner.decode.label_set_choice import choose_by_posterior
 from streamlearn.learner.drift.cluster_loss import cluster_loss_learn_row
 from streamlearn.learner.drift.detectors import ClusterLossScratch, DriftDetectors
 from streamlearn.learner.entries import Entries
@@ -81,7 +82,7 @@ class StepParts:
     def decision_chooses(self) -> None:
         """Compile what chooses the answer."""
         decision = self._decision
-        compile_inner(decision_choose_row, decision.state, decision.scratch, 0, _LABELS, _UINT8, _UINT8)
+        compile_inner(choose_by_posterior, decision.state, decision.scratch, 0, _LABELS, _UINT8, _UINT8)
 
     def decision_learns(self) -> None:
         """Compile what the decision learns."""

@@ -11,7 +11,7 @@ from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
 from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
 from streamlearn.learner.operations import END, EVENTS_FULL, OUTPUT_FULL, STRUCTURE_DUE, Answers, Correction, Operations
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 EVENT_ROOM = 256
 
@@ -127,11 +127,11 @@ class StreamLearner(ABC):
                 needed = int(answers.starts[position]) + self.labels + self.scores_top
                 needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
                 answers = answers._replace(
-                    slots=grown(answers.slots, needed),
-                    scores=grown(answers.scores, needed),
-                    logits=grown(answers.logits, needed),
-                    recent_columns=grown(answers.recent_columns, needed_recent),
-                    recent_values=grown(answers.recent_values, needed_recent),
+                    slots=grow(answers.slots, needed),
+                    scores=grow(answers.scores, needed),
+                    logits=grow(answers.logits, needed),
+                    recent_columns=grow(answers.recent_columns, needed_recent),
+                    recent_values=grow(answers.recent_values, needed_recent),
                 )
             elif reason == STRUCTURE_DUE:
                 events += self._restructure(position - 1, happened)

@@ -19,7 +19,7 @@ import numpy as np
 
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 LEAST_ROWS = 30
 """A windowed measure of fewer rows is not reported."""
@@ -171,8 +171,8 @@ class Measures:
         """Make room for the label slots below ``labels``."""
         if labels > self.labels:
             self.labels = labels
-            self._state = self._state._replace(labels=grown(self._state.labels, labels, axis=2))
-            self._mark = grown(self._mark, labels)
+            self._state = self._state._replace(labels=grow(self._state.labels, labels, axis=2))
+            self._mark = grow(self._mark, labels)
 
     def replace(self, slot: int) -> None:
         """Clear a slot that another label takes over."""

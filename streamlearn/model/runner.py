@@ -63,7 +63,7 @@ class MicroBatchRunner:
                 self._correct(op)
                 continue
             if kind & PREDICT:
-                known = table.known(truth, count=joins)
+                known = table.resolve_known(truth, count=joins)
                 if known is not None:
                     self._add(op, kind, known)
                     if retires:
@@ -166,7 +166,7 @@ class MicroBatchRunner:
     def _retire(self, op: int) -> None:
         """Retire the labels that were not true for too long, after the row added last."""
         table = self._labels
-        slots = table.too_long_false()
+        slots = table.slots_to_retire()
         if not slots:
             return
         self._flush()

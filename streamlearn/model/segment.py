@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from streamlearn.encoder.labels import ResolvedTruth
-from streamlearn.learner.decode.decision_rules import CODES
+from streamlearn.learner.decode.label_set_choice import RULE_CODES
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
 from streamlearn.model.batch_rows import BatchRows
 from streamlearn.model.micro_batch import MicroBatch
@@ -87,4 +87,4 @@ def _concatenate(parts: Iterable[list[int]], count: int, dtype: type) -> np.ndar
 
 
 def _rule_codes(rule: Rule) -> tuple[int, int, float]:
-    return CODES[rule.kind], rule.count, rule.threshold
+    return RULE_CODES[rule.kind], rule.count, rule.threshold

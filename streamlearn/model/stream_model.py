@@ -22,7 +22,7 @@ from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import DriftSettings, Settings
 from streamlearn.state.array_names import ModelPart, join_parts
 from streamlearn.state.arrays import state_hash
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 
 class StreamModel:
@@ -111,7 +111,7 @@ class StreamModel:
         """Change settings of answers, labels and drift detectors from the next batch on."""
         self.learner.scores_top = scores_top
         self.learner.minimum_support = minimum_support
-        self.labels.change(minimum_support=minimum_support, retire_after=retire_after)
+        self.labels.change_settings(minimum_support=minimum_support, retire_after=retire_after)
         self.learner.change_drift(drift.detector, drift.significance, drift.cooldown_rows)
 
     def new_batch(self, *, frozen: bool = False) -> MicroBatch:
@@ -161,7 +161,7 @@ class StreamModel:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Load a state; raises `SnapshotError` when it does not fit these settings."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         self.encoder.load_arrays(parts[ModelPart.ENCODER])
         self.labels.load_arrays(parts[ModelPart.LABELS])
         self.learner.load_arrays(parts[ModelPart.LEARNER])

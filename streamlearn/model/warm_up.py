@@ -11,7 +11,7 @@ import numpy as np
 
 from streamlearn.encoder.row import Encoder
 from streamlearn.kernels.compiler import compile_under_lock
-from streamlearn.kernels.parallel_compile import Parts, SharedWork, serve
+from streamlearn.kernels.parallel_compile import Parts, SharedWork, run_child
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import Correction
@@ -134,4 +134,4 @@ def _entries() -> Entries:
 
 
 if __name__ == "__main__":
-    serve({**_parts(), **_helper_parts()})
+    run_child({**_parts(), **_helper_parts()})

@@ -1,12 +1,13 @@
 """Exponential and logarithm from multiply, add, divide and bit moves only.
 
-The C library's ``exp`` and ``log`` give other last bits on another CPU; these do not, so a model replayed elsewhere has
-the same bits. They are branch-free, so that loops over labels vectorise.
+The last bits of the C library's ``exp`` and ``log`` depend on the CPU; the bits of these do not, so a model replayed on
+another machine is identical. They are branch-free, so that loops over labels vectorise.
 
 Source: Cody and Waite, *Software Manual for the Elementary Functions* (1980), range reduction; the polynomials are the
 Taylor series of exp on [-ln 2 / 2, ln 2 / 2] and of atanh for the logarithm, log m = 2 atanh((m - 1)/(m + 1)), long
-enough that truncation lies below rounding. In float64, of which kernels ask one value at a time, they are evaluated in
-pairs (G. Estrin, *Organization of Computer Systems*, 1960): fewer steps wait for the one before.
+enough that the truncation error is below the rounding error. In float64, where kernels need one value at a time, they
+are evaluated in pairs (G. Estrin, *Organization of Computer Systems*, 1960), which shortens the chain of dependent
+operations.
 """
 
 from __future__ import annotations

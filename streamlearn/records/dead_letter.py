@@ -1,4 +1,4 @@
-"""Headers of a dead letter: its key, value and own headers are those of the record that could not be used."""
+"""Dead letters: the headers that we add to a record that could not be used, besides its own key, value and headers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 HEADER_PREFIX = "streamlearn."
 REPLAYED = f"{HEADER_PREFIX}replayed"
-"""Header of a record that was sent to its topic again from the dead letters: how often."""
+"""Header of a record that was replayed from the dead letters to its topic: the number of replays."""
 
 
 class DeadLetter(BaseModel):
-    """What our headers say, each behind ``HEADER_PREFIX``, as text."""
+    """The headers of a dead letter; each header is a field name after ``HEADER_PREFIX``, its value is text."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,21 +21,21 @@ class DeadLetter(BaseModel):
     partition: int = Field(ge=0)
     offset: int = Field(ge=0)
     timestamp: int = Field(description="Milliseconds since the epoch")
-    size: int | None = Field(None, description="Bytes of the original's value; missing in letters of older releases")
+    size: int | None = Field(None, description="Bytes of the original value; missing in letters of older releases")
     reason: str = Field(description="Code of the reason")
-    text: str = Field(description="What was wrong, and where")
-    version: str = Field(description="The release that refused it")
-    pointer: str | None = Field(None, description="Says what is left out of the letter and lies in the original alone")
-    replayed: int = Field(0, ge=0, description="How often the record was sent again from the dead letters before")
+    text: str = Field(description="What is wrong, and where")
+    version: str = Field(description="Release that refused the record")
+    pointer: str | None = Field(None, description="Says what the letter leaves out and only the original record has")
+    replayed: int = Field(0, ge=0, description="Number of earlier replays of the record")
 
     @classmethod
     def from_headers(cls, headers: Sequence[tuple[str, bytes]]) -> DeadLetter:
-        """Return what the headers of a dead letter say; the last of equal names counts.
+        """Parse the headers of a dead letter; of equal names the last one counts.
 
         Raises
         ------
         pydantic.ValidationError
-            When a header is missing: the record is no dead letter of ours.
+            When a header is missing: the record is not one of our dead letters.
         """
         return cls.model_validate(
             {
@@ -47,7 +47,7 @@ class DeadLetter(BaseModel):
 
 
 class Letter(NamedTuple):
-    """A record of the dead-letter topic, and what its headers say; ``timestamp_ms`` is when it was refused."""
+    """A record of the dead-letter topic with its parsed headers, ``about``; ``timestamp_ms`` is when it was refused."""
 
     partition: int
     offset: int
@@ -59,10 +59,10 @@ class Letter(NamedTuple):
 
     @property
     def name(self) -> str:
-        """How commands call it."""
+        """Name of the letter in commands: ``PARTITION@OFFSET``."""
         return f"{self.partition}@{self.offset}"
 
 
 def original_headers(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-    """Return the headers that a record had when it was first written: those that are not ours."""
+    """Return the headers of the original record: those without ``HEADER_PREFIX``."""
     return [(name, value) for name, value in headers if not name.startswith(HEADER_PREFIX)]

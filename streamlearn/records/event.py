@@ -1,4 +1,4 @@
-"""Something that happened to a model."""
+"""Events of a model, as written to the events topic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamlearn.records.prediction import SourcePoint
 
 
 class EventPoint(BaseModel):
-    """When it happened: the learnt row, zero-based, and the journalled clock in nanoseconds."""
+    """Time of an event: the learnt row, zero-based, and the journal's clock in nanoseconds."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,7 +32,7 @@ class Event(BaseModel):
     direction: Literal["worse", "better", "none"]
     before: float = Field(description="The signal before; of a loss, its mean")
     after: float = Field(description="The signal after")
-    n: int = Field(description="Rows that the signal after rests on", ge=0)
-    since_row: int = Field(description="The row from which it holds", ge=0)
+    n: int = Field(description="Rows that the signal after is computed from", ge=0)
+    since_row: int = Field(description="First of these rows", ge=0)
     action: Literal["none", "retest", "reset", "rebuild", "rollback"]
     source: SourcePoint | None = Field(default=None, description="The record whose truth was learnt when it happened")

@@ -1,4 +1,4 @@
-"""An instance as it comes in."""
+"""Instances, as read from the instances topic."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ Value = StrictBool | StrictFloat | StrictStr | None
 
 
 class Instance(BaseModel):
-    """An instance to answer, with its truth or without.
+    """An instance to predict, with or without its truth.
 
-    ``x`` names features, or is a vector. ``y`` as a list is a complete truth: every other label is false. As an object
-    it is partial: names not in it are unknown. Missing, null or an empty object is no truth. Numbers are
-    float64, whole ones too; what is beyond its range is refused. Unknown fields are ignored.
+    ``x`` maps feature names to values, or is a vector. ``y`` as a list is a complete truth: all other labels are false.
+    As an object it is partial: labels not in it are unknown. Missing, null or an empty object is no truth. Numbers are
+    float64, integers too; numbers out of its range are refused. Unknown fields are ignored. The lengths of ids, names
+    and records are limited by the settings in section ``limits``, not by this model.
     """
 
     model_config = ConfigDict(frozen=True, allow_inf_nan=False)
 
     id: StrictStr | StrictInt | None = Field(
-        default=None, description="Joins labels that come later; at most 256 bytes"
+        default=None, description="Identifies the instance for labels that arrive later"
     )
     x: dict[str, Value] | list[StrictFloat | None] = Field(description="Features")
     y: list[StrictStr] | dict[str, StrictBool] | None = Field(default=None, description="Labels")
-    ts: StrictStr | StrictInt | StrictFloat | None = Field(default=None, description="When it happened; for people")
+    ts: StrictStr | StrictInt | StrictFloat | None = Field(
+        default=None, description="Time of the instance, for people; the engine does not use it"
+    )

@@ -1,14 +1,15 @@
-"""Periodic measures as records."""
+"""Periodic measures, as written to the metrics topic."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Measured = dict[str, float | None]
+MeasureValues = dict[str, float | None]
+"""Prequential measures by name; None without enough rows."""
 
 
 class Metrics(BaseModel):
-    """The measures of one task at one moment; written outside transactions, so not exactly once."""
+    """The measures of one task at one time; written outside transactions, so not exactly once."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -22,5 +23,5 @@ class Metrics(BaseModel):
     features: int = Field(ge=0)
     clusters: int = Field(ge=0)
     pending: int = Field(ge=0)
-    window: Measured
-    whole: Measured
+    window: MeasureValues
+    whole: MeasureValues

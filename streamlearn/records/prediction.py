@@ -1,4 +1,4 @@
-"""An answer as it goes out."""
+"""Predictions, as written to the predictions topic."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ SCHEMA_VERSION = 1
 
 
 class ModelPoint(BaseModel):
-    """Which model answered, and how much it had seen."""
+    """The model that predicted, and how much it had seen."""
 
     model_config = ConfigDict(frozen=True)
 
-    lineage: str = Field(description="The model's identity")
+    lineage: str = Field(description="Identity of the model")
     preset: str
     seen: int = Field(description="Instances observed before this one", ge=0)
     learned: int = Field(description="Instances learnt before this one", ge=0)
 
 
 class SourcePoint(BaseModel):
-    """The record that was answered."""
+    """Position of an input record."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,14 +29,14 @@ class SourcePoint(BaseModel):
 
 
 class Prediction(BaseModel):
-    """The label set of one instance. Every field is deterministic."""
+    """The predicted label set of one instance. All fields are deterministic."""
 
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = SCHEMA_VERSION
     id: str
-    labels: list[str] = Field(description="The answer, most probable first; [] is an answer too")
-    scores: dict[str, float] = Field(description="Probabilities of the answer's labels and of the best others")
+    labels: list[str] = Field(description="The predicted label set, most probable first; it may be empty")
+    scores: dict[str, float] = Field(description="Probabilities of the predicted labels and of the best others")
     rule: str
     model: ModelPoint
     source: SourcePoint

@@ -1,4 +1,4 @@
-"""What the sections of the settings are made of."""
+"""Building blocks of the settings: sections and their fields."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 
 def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
-    """Return a field with its meaning and unit."""
-    # A number is no truth value and a text is neither: true is not port 1.
+    """Return a pydantic field with a meaning, a unit, a default and limits.
+
+    Numbers and booleans are strict: ``true`` is not port 1, and a text is neither.
+    """
     strict = True if isinstance(default, bool | int | float) else None
     return Field(default=default, description=meaning, json_schema_extra={"unit": unit}, strict=strict, **limits)
 
@@ -21,11 +23,12 @@ def _comma_separated(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+"""Type of a list of names, which may also be given as comma-separated text."""
 
 NO_SECRET = SecretStr("")
 
 
 class Section(BaseModel):
-    """A group of settings; unknown names are refused."""
+    """A frozen group of settings; unknown names are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,12 +1,12 @@
-"""Presets: which experts sit on the ensemble, or the published method in place of it."""
+"""Presets of the learner: the experts of the ensemble, or the published method instead of an ensemble."""
 
 from __future__ import annotations
 
 PAPER = "paper"
-"""The preset that is the published method, iHOMER: it has no ensemble."""
+"""The preset for the published method, iHOMER, which has no ensemble."""
 
 ALIASES = {"ihomer": PAPER}
-"""Other names that a preset is accepted by."""
+"""Aliases of presets."""
 
 FAST = ("slow_linear", "softmax", "fast_linear", "label_tree")
 
@@ -14,7 +14,7 @@ EXPERTS = {
     "default": (*FAST, "neighbours", "naive_bayes", "label_history"),
     "fast": FAST,
 }
-"""The experts of each other preset, of `learner.experts.logit_rows.NAMES`; the label rates are on every ensemble."""
+"""The experts of each ensemble preset, from `learner.experts.logit_rows.NAMES`; label rates are in every ensemble."""
 
 POOLED_SETS = {"default": 1000, "fast": 300}
-"""How many label sets the pool of each of them takes."""
+"""Capacity of the label-set pool of each ensemble preset."""

@@ -1,6 +1,6 @@
-"""The settings described: for ``config show``, and as the page of the documentation.
+"""Reference of all settings, for ``config show`` and for the page docs/settings.md.
 
-``python -m streamlearn.settings.reference`` prints that page.
+``python -m streamlearn.settings.reference`` prints the page.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
-from streamlearn.settings.loading import LoadedSettings, known_settings, load_settings
+from streamlearn.settings.loading import LoadedSettings, load_settings, setting_fields
 
 HIDDEN = "**********"
 
 
-class DescribedSetting(NamedTuple):
-    """One setting; ``name`` is ``section.key``."""
+class SettingDescription(NamedTuple):
+    """A setting with its value and description; ``name`` is ``section.key``."""
 
     name: str
     value: Any
@@ -25,8 +25,8 @@ class DescribedSetting(NamedTuple):
     unit: str
     meaning: str
 
-    def shown(self) -> str:
-        """Return the value as one would write it."""
+    def value_text(self) -> str:
+        """Return the value as text, as it is written in ``--set``."""
         if isinstance(self.value, bool):
             return str(self.value).lower()
         if isinstance(self.value, tuple):
@@ -34,16 +34,16 @@ class DescribedSetting(NamedTuple):
         return str(self.value)
 
 
-def described(loaded: LoadedSettings) -> list[DescribedSetting]:
-    """Return every setting, in the model's order."""
+def describe_settings(loaded: LoadedSettings) -> list[SettingDescription]:
+    """Return every setting, in the order of the model; secrets are masked."""
     rows = []
-    for name, (attributes, field) in known_settings().items():
+    for name, (attributes, field) in setting_fields().items():
         value: Any = functools.reduce(getattr, attributes, loaded.settings)
         if isinstance(value, SecretStr):
             value = HIDDEN if value.get_secret_value() else ""
         extra = field.json_schema_extra
         unit = str(extra.get("unit", "")) if isinstance(extra, dict) else ""
-        rows.append(DescribedSetting(name, value, loaded.origins[name], unit, field.description or ""))
+        rows.append(SettingDescription(name, value, loaded.origins[name], unit, field.description or ""))
     return rows
 
 
@@ -52,19 +52,18 @@ def markdown() -> str:
     lines = [
         "# Settings",
         "",
-        "In rising order they come from the defaults, a TOML file (`--config`), the environment",
+        "Settings come, in increasing precedence, from the defaults, a TOML file (`--config`), the environment",
         "(`STREAMLEARN_<SECTION>__<KEY>`) and `--set section.key=value`.",
-        "`streamlearn config show` prints the ones in force. A section within another is a table such as",
-        "`[kafka.security]`, and in the environment `STREAMLEARN_KAFKA__SECURITY__USER`. Secrets are taken from the",
-        "environment or from files only, and shown as stars.",
+        "`streamlearn config show` prints the values in effect. A nested section is a table such as",
+        "`[kafka.security]`, and in the environment `STREAMLEARN_KAFKA__SECURITY__USER`. Secrets are accepted only",
+        "from the environment or from files, and are printed as stars.",
         "",
         "| setting | default | unit | meaning |",
         "|---|---|---|---|",
     ]
-    for row in described(load_settings(environment={})):
-        default = (
-            "this host's name and `-0`" if row.name == "worker.name" else f"`{row.shown()}`" if row.shown() else ""
-        )
+    for row in describe_settings(load_settings(environment={})):
+        text = row.value_text()
+        default = "this host's name and `-0`" if row.name == "worker.name" else f"`{text}`" if text else ""
         lines.append(f"| `{row.name}` | {default} | {row.unit} | {row.meaning} |")
     return "\n".join(lines) + "\n"
 

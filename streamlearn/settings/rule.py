@@ -1,4 +1,4 @@
-"""Decision rules by name: how scores become a label set."""
+"""Decision rules, which turn scores into a label set: names and parameters."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from streamlearn.errors import UsageError
 
-PLAIN = ("balanced", "subset", "f1", "hamming", "macro")
-RULES = (*PLAIN, "top_k:K", "threshold:P")
+SIMPLE_KINDS = ("balanced", "subset", "f1", "hamming", "macro")
+RULES = (*SIMPLE_KINDS, "top_k:K", "threshold:P")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """A decision rule.
 
-    ``kind`` is one of ``PLAIN``, ``top_k`` or ``threshold``; ``count`` is K of ``top_k:K``; ``threshold`` is P
+    ``kind`` is one of ``SIMPLE_KINDS``, ``top_k`` or ``threshold``; ``count`` is K of ``top_k:K``; ``threshold`` is P
     of ``threshold:P``, a probability.
     """
 
@@ -24,18 +24,18 @@ class Rule:
 
     @classmethod
     def parse(cls, text: str) -> Rule:
-        """Return the rule of a name.
+        """Return the rule that a text names.
 
         Raises
         ------
         UsageError
-            When the name is not one of ``RULES``.
+            When the text is not one of ``RULES``.
 
         >>> Rule.parse("top_k:3")
         Rule(kind='top_k', count=3, threshold=0.5)
         """
         kind, colon, value = text.partition(":")
-        if kind in PLAIN and not colon:
+        if kind in SIMPLE_KINDS and not colon:
             return cls(kind)
         if kind == "top_k" and value.isascii() and value.isdigit() and int(value) >= 1:
             return cls(kind, count=int(value))
@@ -48,7 +48,7 @@ class Rule:
                 return cls(kind, threshold=threshold)
         raise UsageError(
             f"learner.rule: {text!r} is not a rule; choose one of {', '.join(RULES)} "
-            "(K a whole number from 1, P a probability)"
+            "(K is a whole number from 1, P a probability)"
         )
 
     def __str__(self) -> str:

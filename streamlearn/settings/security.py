@@ -1,4 +1,4 @@
-"""How the brokers are told who we are, and how we know that they are ours."""
+"""Settings for authentication and encryption of connections to the brokers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ _SASL_SETTINGS = ("user", "password", "password_file")
 
 
 class SecuritySettings(Section):
-    """TLS and SASL towards the brokers; a password comes from the environment or from a file."""
+    """TLS and SASL for connections to the brokers; passwords come from the environment or from files."""
 
     protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = setting(
-        "plaintext", "What the brokers' listener speaks: TLS with ssl, a user and a password with sasl"
+        "plaintext",
+        "Security protocol of the brokers' listener: ssl is TLS, sasl is authentication by user and password",
     )
-    ca_file: str = setting("", "Certificates (PEM) of those who may sign the brokers' own; empty: the system's")
+    ca_file: str = setting("", "CA certificates (PEM) that sign the brokers' certificates; empty: those of the system")
     check_hostname: bool = setting(True, "Refuse a broker whose certificate is for another host name")
-    certificate_file: str = setting("", "Our own certificate (PEM), where the brokers ask for one")
-    key_file: str = setting("", "Key of that certificate (PEM); empty: it stands in certificate_file")
+    certificate_file: str = setting("", "Client certificate (PEM), if the brokers require one")
+    key_file: str = setting("", "Key of that certificate (PEM); empty: it is in certificate_file")
     key_password: SecretStr = setting(NO_SECRET, "Password of the key")
     key_password_file: str = setting("", "File with the password of the key")
     mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = setting(
-        "SCRAM-SHA-512", "How the password is proven; PLAIN sends it, so use it with TLS only"
+        "SCRAM-SHA-512", "SASL mechanism; PLAIN sends the password itself, so use it only with TLS"
     )
     user: str = setting("", "User name")
     password: SecretStr = setting(NO_SECRET, "Password of the user")
@@ -38,35 +39,35 @@ class SecuritySettings(Section):
 
     @property
     def sasl(self) -> bool:
-        """Whether a user and a password are shown."""
+        """Whether connections authenticate with user and password."""
         return self.protocol in ("sasl_plaintext", "sasl_ssl")
 
-    def _given(self, name: str) -> bool:
+    def _is_set(self, name: str) -> bool:
         value = getattr(self, name)
         return bool(value.get_secret_value() if isinstance(value, SecretStr) else value)
 
     @model_validator(mode="after")
-    def _fits_together(self) -> SecuritySettings:
+    def _check_combinations(self) -> SecuritySettings:
         unused = [
-            *(name for name in _TLS_SETTINGS if not self.tls and self._given(name)),
-            *(name for name in _SASL_SETTINGS if not self.sasl and self._given(name)),
+            *(name for name in _TLS_SETTINGS if not self.tls and self._is_set(name)),
+            *(name for name in _SASL_SETTINGS if not self.sasl and self._is_set(name)),
         ]
         if unused:
             raise ValueError(
                 f"kafka.security.{unused[0]} is set, but kafka.security.protocol = {self.protocol} does not use it: "
-                f"choose {'sasl_ssl' if unused[0] in _SASL_SETTINGS else 'ssl or sasl_ssl'}, or leave it out"
+                f"choose {'sasl_ssl' if unused[0] in _SASL_SETTINGS else 'ssl or sasl_ssl'}, or remove it"
             )
         for name in ("password", "key_password"):
-            if self._given(name) and self._given(f"{name}_file"):
+            if self._is_set(name) and self._is_set(f"{name}_file"):
                 raise ValueError(f"kafka.security.{name} and kafka.security.{name}_file are both set; keep one")
-        if (self._given("key_file") or self._given("key_password")) and not self.certificate_file:
+        if (self._is_set("key_file") or self._is_set("key_password")) and not self.certificate_file:
             raise ValueError(
-                "kafka.security.key_file or its password is set without kafka.security.certificate_file: name the "
+                "kafka.security.key_file or its password is set without kafka.security.certificate_file: set the "
                 "certificate too"
             )
         if self.sasl and not self.user:
             raise ValueError(f"kafka.security.protocol = {self.protocol} needs kafka.security.user")
-        if self.sasl and not self._given("password") and not self._given("password_file"):
+        if self.sasl and not self._is_set("password") and not self._is_set("password_file"):
             raise ValueError(
                 f"kafka.security.protocol = {self.protocol} needs a password: set kafka.security.password_file, or "
                 "STREAMLEARN_KAFKA__SECURITY__PASSWORD in the environment"

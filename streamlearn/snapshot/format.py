@@ -28,7 +28,7 @@ from numpy.lib import format as npy
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.atomic_file import write_atomically
 from streamlearn.snapshot.stored_arrays import StoredArrays, Told, naming, open_member
-from streamlearn.state.arrays import array_bytes, array_pieces, check_kind, plain_array
+from streamlearn.state.arrays import array_bytes, check_kind, iter_chunks, plain_array
 
 FORMAT = "streamlearn-snapshot"
 FORMAT_VERSION = 1
@@ -139,7 +139,7 @@ def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, An
     with _opened(file, name) as (archive, opened, manifest):
         arrays = StoredArrays(archive, manifest["arrays"], name, lambda size: None)
         for each in arrays:
-            arrays.in_blocks(each).check()
+            arrays.get_lazy(each).check()
         with naming(name):
             _check_seal(opened)
         return manifest
@@ -182,7 +182,7 @@ def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray], manifest: Mapping[s
             header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": array.shape}
             with archive.open(_member(name + ".npy"), "w", force_zip64=True) as member:
                 npy.write_array_header_1_0(member, header)
-                for piece in array_pieces(array):
+                for piece in iter_chunks(array):
                     chunk = array_bytes(plain_array(name, piece))
                     member.write(chunk)
                     digest.update(chunk)

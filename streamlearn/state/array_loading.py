@@ -1,14 +1,14 @@
-"""Taking snapshot arrays over into arrays with more capacity, with a check of each shape."""
+"""Copy snapshot arrays into arrays that may have more capacity, with a check of each shape and dtype."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.lazy_arrays import Blocks
+from streamlearn.state.lazy_arrays import LazyArray
 
-Source = np.ndarray | Blocks
-"""An array of a snapshot; one that is still in its file goes to its place block by block."""
+Source = np.ndarray | LazyArray
+"""An array of a snapshot, in memory or still in its file; the latter is copied chunk by chunk."""
 
 
 def _check(source: Source, shape: tuple[int, ...], target: np.ndarray) -> None:
@@ -19,7 +19,7 @@ def _check(source: Source, shape: tuple[int, ...], target: np.ndarray) -> None:
         )
 
 
-def _take(target: np.ndarray, source: Source) -> None:
+def _copy(target: np.ndarray, source: Source) -> None:
     if isinstance(source, np.ndarray):
         target[...] = source
     else:
@@ -27,18 +27,18 @@ def _take(target: np.ndarray, source: Source) -> None:
 
 
 def load_label_columns(target: np.ndarray, source: Source, columns: int, labels: int) -> None:
-    """Copy ``source`` [columns, labels] into the head of ``target``; raises `SnapshotError` on another shape."""
+    """Copy ``source`` [columns, labels] to the start of ``target``; raises `SnapshotError` if shape or dtype differ."""
     _check(source, (columns, labels), target)
-    _take(target[:columns, :labels], source)
+    _copy(target[:columns, :labels], source)
 
 
 def load_labels(target: np.ndarray, source: Source, labels: int) -> None:
-    """Copy ``source`` [labels] into the head of ``target``; raises `SnapshotError` on another shape."""
+    """Copy ``source`` [labels] to the start of ``target``; raises `SnapshotError` if shape or dtype differ."""
     _check(source, (labels,), target)
-    _take(target[:labels], source)
+    _copy(target[:labels], source)
 
 
 def load_whole(target: np.ndarray, source: Source) -> None:
-    """Copy ``source`` into ``target``; raises `SnapshotError` on another shape."""
+    """Copy ``source`` into ``target``; raises `SnapshotError` if shape or dtype differ."""
     _check(source, target.shape, target)
-    _take(target, source)
+    _copy(target, source)

@@ -1,8 +1,8 @@
-"""Names of arrays in snapshots: a file format, whatever the code calls its classes and attributes.
+"""Names of arrays in snapshots: a file format, independent of the names of classes and attributes.
 
-An array's name is that of its part, a dot, and its name within the part; parts lie in parts. Each class below lists the
-parts of one owner. A value that changes here makes every earlier snapshot unreadable and gives every state another
-`state_hash`.
+An array's name is the name of its part, a dot, and its name within the part; parts may have parts. Each class below
+lists the parts of one owner. A changed value makes all earlier snapshots unreadable and changes the `state_hash` of
+every state.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class EncoderPart(StrEnum):
 
 
 class LearnerPart(StrEnum):
-    """Parts of a learner: all but the last of `learner.ensemble_learner`, the last of `learner.ihomer.learner`."""
+    """Parts of a learner: IHOMER of `learner.ihomer.learner`, all others of `learner.ensemble_learner`."""
 
     ENSEMBLE = "panel"
     MIXER = "mixer"
@@ -78,7 +78,7 @@ class DriftPart(StrEnum):
 
 
 class PartitionPart(StrEnum):
-    """Parts of `learner.partition.clusters.Partition` and of `learner.ihomer.divisive.Divisive`."""
+    """Parts of `learner.partition.clusters.Partition` and of `learner.ihomer.divisive.DivisiveClustering`."""
 
     PAIR_COUNTS = "counts"
     RECENT_LABEL_SETS = "replay"
@@ -96,21 +96,21 @@ class IhomerPart(StrEnum):
 
 
 SCALING = ("rows", "first", "present", "set", "mean", "deviations", "squares", "dense")
-"""The arrays of `encoder.scaling.ScalingState`, in its order."""
+"""The arrays of `encoder.scaling.ScalingState`, in the order of its fields."""
 
 MIXER = ("shared", "shared_squared", "own", "own_squared", "final", "final_squared")
-"""The arrays of `learner.mixture.logistic_mixing.MixerState`, in its order."""
+"""The arrays of `learner.mixture.logistic_mixing.MixerState`, in the order of its fields."""
 
 PAIR_COUNTS = ("label_weight", "pair_weight", "increment")
-"""The arrays of `learner.partition.pair_counts.PairCountsState`, in its order."""
+"""The arrays of `learner.partition.pair_counts.PairCountsState`, in the order of its fields."""
 
 CLUSTER_TREE = ("size", "children", "child_count", "parent", "position", "height", "leaf_parent", "leaf_position")
-"""The arrays of `learner.partition.cluster_tree.TreeState`, in its order."""
+"""The arrays of `learner.partition.cluster_tree.TreeState`, in the order of its fields."""
 
 ROW_WINDOW = ("row", "square", "columns", "values", "bins", "members", "cursor")
-"""The arrays of `learner.ihomer.row_window.RowsState`, in its order."""
+"""The arrays of `learner.ihomer.row_window.RowWindowState`, in the order of its fields."""
 
 
 def join_parts(parts: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return all arrays of all parts, each as ``part.name``: the opposite of `state.lazy_arrays.parts_of`."""
+    """Return the arrays of all parts, each as ``part.name``: the inverse of `state.lazy_arrays.split_parts`."""
     return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}

@@ -1,7 +1,7 @@
-"""Named arrays as one value: their hash, a copy of them, and names packed into arrays.
+"""Hash and copy mappings of names to arrays, and pack texts and bytes into arrays.
 
 The state of a model is a mapping of names to arrays and nothing else, so that it can be compared, copied and stored
-without knowing what it means.
+without knowledge of its meaning.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ def plain_array(name: str, array: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     name
-        What the array is called in an error message.
+        Name of the array in error messages.
     array
         Booleans, integers or floating-point numbers, any shape.
 
     Raises
     ------
     TypeError
-        The array holds anything else, such as text or objects.
+        The array has any other dtype, such as text or objects.
     """
     check_kind(name, array.dtype)
     return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
@@ -41,8 +41,8 @@ def check_kind(name: str, dtype: np.dtype) -> None:
         raise TypeError(f"array {name!r} has dtype {dtype}; state holds booleans, integers and floats only")
 
 
-def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the array in order as views; what `plain_array` has to copy of each is bounded."""
+def iter_chunks(array: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the array in order as views of at most 4 MiB, so that `plain_array` copies no more than that at a time."""
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
         items = _CHUNK_BYTES // array.itemsize
@@ -50,7 +50,7 @@ def array_pieces(array: np.ndarray) -> Iterator[np.ndarray]:
             yield flat[start : start + items]
     elif array.nbytes > _CHUNK_BYTES * array.shape[0]:
         for row in array:
-            yield from array_pieces(row)
+            yield from iter_chunks(row)
     else:
         rows = _CHUNK_BYTES * array.shape[0] // array.nbytes
         for start in range(0, array.shape[0], rows):
@@ -65,13 +65,13 @@ def array_bytes(array: np.ndarray) -> memoryview:
 def state_hash(arrays: Mapping[str, np.ndarray]) -> str:
     """Return 64 hexadecimal digits (BLAKE2b-256) over sorted names, dtypes, shapes and bytes.
 
-    Two states have equal hashes exactly when every array has the same bits; memory layout and byte order of the arrays
-    do not enter, the order of the mapping does not either.
+    Two states have equal hashes exactly when every array has the same bits. Memory layout and byte order of the arrays
+    and the order of the mapping make no difference.
 
     Raises
     ------
     TypeError
-        An array holds anything but booleans, integers and floats.
+        An array has any other dtype than booleans, integers and floats.
     """
     digest = hashlib.blake2b(digest_size=32)
     for name in sorted(arrays):
@@ -87,7 +87,7 @@ def state_hash(arrays: Mapping[str, np.ndarray]) -> str:
 def copy_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return C-contiguous, little-endian copies that share no memory with the originals.
 
-    This is what a thread that writes a snapshot gets, while the owner goes on to change the originals.
+    A thread can write them to a snapshot while the owner changes the originals.
     """
     copies = {}
     for name, array in arrays.items():
@@ -121,8 +121,15 @@ def unpack_names(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
 
 
 def pack_bytes(values: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Pack byte strings into one array, which cannot be written: uint8[bytes], and int64[values + 1], where each starts
-    and the last ends."""
+    """Pack byte strings into one array.
+
+    Returns
+    -------
+    uint8[bytes]
+        All values, one after the other; read-only.
+    int64[values + 1]
+        Where each value starts; the last entry is the number of bytes.
+    """
     offsets = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, values), np.int64, len(values)), out=offsets[1:])
     return np.frombuffer(b"".join(values), dtype=np.uint8), offsets
@@ -136,14 +143,14 @@ def unpack_bytes(packed: np.ndarray, offsets: np.ndarray) -> list[bytes]:
     ValueError
         The offsets do not fit the bytes.
     """
-    return list(each_of_bytes(packed, offsets))
+    return list(iter_packed_bytes(packed, offsets))
 
 
-def each_of_bytes(packed: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:
-    """Yield what `unpack_bytes` returns, one at a time."""
+def iter_packed_bytes(packed: np.ndarray, offsets: np.ndarray) -> Iterator[bytes]:
+    """Yield the byte strings that `pack_bytes` packed, one at a time; raises as `unpack_bytes`."""
     edges = offsets.tolist()
     if not edges or edges[0] != 0 or edges[-1] != packed.size or edges != sorted(edges):
-        raise ValueError(f"offsets do not fit the {packed.size} bytes that they divide")
+        raise ValueError(f"the offsets do not fit the {packed.size} packed bytes")
     data = array_bytes(np.ascontiguousarray(packed))
     for first, end in itertools.pairwise(edges):
         yield bytes(data[first:end])

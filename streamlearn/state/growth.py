@@ -1,4 +1,4 @@
-"""Growing arrays: capacity doubles, contents stay, and capacity is never part of the state."""
+"""Growth of arrays: capacity at least doubles, contents stay, and capacity is never part of the state."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def capacity(needed: int, current: int = 0, step: int = 8) -> int:
     return (target + step - 1) // step * step
 
 
-def grown(array: np.ndarray, needed: int, fill: float = 0, axis: int = 0) -> np.ndarray:
-    """Return the array, or a copy with more capacity along ``axis`` and ``fill`` in the new part."""
+def grow(array: np.ndarray, needed: int, fill: float = 0, axis: int = 0) -> np.ndarray:
+    """Return the array, or a copy with more capacity along ``axis`` and ``fill`` in the new entries."""
     size = capacity(needed, array.shape[axis])
     if size == array.shape[axis]:
         return array

@@ -1,4 +1,4 @@
-"""Named arrays that need not be in memory: looked at by parts, and taken over block by block."""
+"""Arrays by name that are read only when they are needed: whole, part by part, or chunk by chunk into a target."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from typing import Protocol
 import numpy as np
 
 
-class Blocks(Protocol):
-    """An array that is somewhere else."""
+class LazyArray(Protocol):
+    """An array that has not been read, such as one in a file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
 
     def read_into(self, target: np.ndarray) -> None:
-        """Write it over another array of its shape, a few megabytes at a time."""
+        """Copy the array into a target of its shape, a few megabytes at a time."""
         ...
 
 
-class ArraysInBlocks(Mapping[str, np.ndarray]):
-    """Arrays by name, each read when it is asked for."""
+class LazyArrays(Mapping[str, np.ndarray]):
+    """A mapping of names to arrays that reads an array when it is looked up."""
 
     @abstractmethod
-    def in_blocks(self, name: str) -> Blocks:
-        """Return an array that has not been read; raises `KeyError` when there is none of that name."""
+    def get_lazy(self, name: str) -> LazyArray:
+        """Return an array without reading it; raises `KeyError` for an unknown name."""
 
 
 class _Part(Mapping[str, np.ndarray]):
-    """The arrays whose names begin with a prefix, by the rest of their names."""
+    """The arrays whose names have a prefix, under their names without it."""
 
     def __init__(self, whole: Mapping[str, np.ndarray], prefix: str) -> None:
         self.whole = whole
@@ -54,8 +54,11 @@ class _Part(Mapping[str, np.ndarray]):
         return len(self._names)
 
 
-def parts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Mapping[str, np.ndarray]]:
-    """Return the arrays ``part.rest`` as a mapping of ``rest`` for each part; no array is read for that."""
+def split_parts(arrays: Mapping[str, np.ndarray]) -> dict[str, Mapping[str, np.ndarray]]:
+    """Group the arrays ``part.rest`` by part, each part a mapping of ``rest`` to arrays; reads no array.
+
+    The inverse of `array_names.join_parts`; names without a dot are left out.
+    """
     parts: dict[str, _Part] = {}
     for name in arrays:
         part, dot, rest = name.partition(".")
@@ -64,10 +67,10 @@ def parts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Mapping[str, np.ndar
     return dict(parts)
 
 
-def in_blocks(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | Blocks:
-    """Return an array, not read yet if it is in a file; raises `KeyError` when there is none of that name."""
+def get_lazy(arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray | LazyArray:
+    """Return an array, without reading it if the mapping is lazy; raises `KeyError` for an unknown name."""
     if isinstance(arrays, _Part):
         if name not in arrays:
             raise KeyError(name)
-        return in_blocks(arrays.whole, arrays.prefix + name)
-    return arrays.in_blocks(name) if isinstance(arrays, ArraysInBlocks) else arrays[name]
+        return get_lazy(arrays.whole, arrays.prefix + name)
+    return arrays.get_lazy(name) if isinstance(arrays, LazyArrays) else arrays[name]

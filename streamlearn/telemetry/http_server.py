@@ -1,4 +1,4 @@
-"""The endpoint for Prometheus and the orchestrator: /metrics, /healthz, /readyz."""
+"""HTTP server for Prometheus and orchestrators: /metrics, /healthz, /readyz."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlearn.errors import UsageError
 from streamlearn.settings.certificates import load_certificate
 
-START_SECONDS = 10.0
-LONGEST_HEAD_BYTES = 16 << 10
-MOST_CONNECTIONS = 64
+STOP_SECONDS = 10.0
+"""Maximum time that `ServiceServer.close` waits for the server thread."""
+MAX_HEADER_BYTES = 16 << 10
+MAX_CONNECTIONS = 64
 
 
-class _NoBodies:
-    """Refuses requests with a body, unread: none of ours has one."""
+class _RefuseBodies:
+    """ASGI middleware that refuses requests with a body without reading it: no endpoint takes one."""
 
     def __init__(self, application: ASGIApp) -> None:
         self._application = application
@@ -33,35 +34,42 @@ class _NoBodies:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope.get("headers", ()))
         if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
-            refusal = PlainTextResponse("no request here has a body\n", 413, headers={"connection": "close"})
+            refusal = PlainTextResponse("requests must not have a body\n", 413, headers={"connection": "close"})
             await refusal(scope, receive, send)
         else:
             await self._application(scope, receive, send)
 
 
 class ServiceServer:
-    """Serves from a thread of its own.
+    """Serves metrics, health and readiness over HTTP, in a thread of its own.
 
     Parameters
     ----------
     host, port:
-        Where to listen; port 0 is any free one.
+        Address to listen on; port 0 is any free port.
     registry:
-        What /metrics shows.
+        The metrics that /metrics returns.
     health, ready:
-        Return None when all is well, else what is wrong.
+        Return None if the service is healthy or ready, else the reason why it is not.
     describe:
-        Returns what /readyz says when all is well.
+        Returns the text of /readyz when the service is ready.
     certificate_file, key_file:
-        Serve TLS with these PEM files; without a certificate, plain HTTP.
+        PEM files for TLS; without a certificate the server speaks plain HTTP.
     token:
-        What a reader of /metrics must show as a bearer token; empty: nothing. Whether the service is healthy and ready
-        is told to everybody, since probes of orchestrators hold no secrets, but why it is not only with the token.
+        Bearer token that /metrics requires; empty: none. /healthz and /readyz answer everyone, since the probes of
+        orchestrators have no secrets, but they give the reason or role only with the token.
+
+    Attributes
+    ----------
+    port:
+        The port that the server listens on.
+    url:
+        Base URL of the server.
 
     Raises
     ------
     UsageError
-        When the address cannot be listened on, or the certificate cannot be used.
+        When the server cannot listen on the address, or the certificate cannot be used.
     """
 
     def __init__(
@@ -85,29 +93,29 @@ class ServiceServer:
         except OSError as error:
             raise UsageError(
                 f"http.host = {host}, http.port = {port}: {error.strerror or error}; "
-                "choose another port, 0 for any free one, or http.enabled = false"
+                "choose another port, 0 for any free port, or set http.enabled = false"
             ) from None
         self.port: int = self._socket.getsockname()[1]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http{'s' if certificate_file else ''}://{shown}:{self.port}"
+        url_host = f"[{host}]" if ":" in host else host
+        self.url = f"http{'s' if certificate_file else ''}://{url_host}:{self.port}"
 
-        def may_read(request: Request) -> bool:
-            given = request.headers.get("authorization", "")
-            return not token or hmac.compare_digest(given.encode("latin-1"), f"Bearer {token}".encode())
+        def is_authorized(request: Request) -> bool:
+            header = request.headers.get("authorization", "")
+            return not token or hmac.compare_digest(header.encode("latin-1"), f"Bearer {token}".encode())
 
         def metrics(request: Request) -> Response:
-            if not may_read(request):
-                return PlainTextResponse("a bearer token is needed\n", 401, headers={"www-authenticate": "Bearer"})
+            if not is_authorized(request):
+                return PlainTextResponse("a bearer token is required\n", 401, headers={"www-authenticate": "Bearer"})
             return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-        def state(check: Callable[[], str | None], well: Callable[[], str]) -> Callable[[Request], Response]:
-            def answer(request: Request) -> Response:
+        def probe(check: Callable[[], str | None], ok_text: Callable[[], str]) -> Callable[[Request], Response]:
+            def respond(request: Request) -> Response:
                 problem = check()
                 if problem is None:
-                    return PlainTextResponse(well() if may_read(request) else "ok")
-                return PlainTextResponse(problem if may_read(request) else "not ok", status_code=503)
+                    return PlainTextResponse(ok_text() if is_authorized(request) else "ok")
+                return PlainTextResponse(problem if is_authorized(request) else "not ok", status_code=503)
 
-            return answer
+            return respond
 
         def index(request: Request) -> Response:
             return PlainTextResponse("streamlearn: /metrics /healthz /readyz\n")
@@ -116,23 +124,23 @@ class ServiceServer:
             routes=[
                 Route("/", index),
                 Route("/metrics", metrics),
-                Route("/healthz", state(health, lambda: "ok")),
-                Route("/readyz", state(ready, describe)),
+                Route("/healthz", probe(health, lambda: "ok")),
+                Route("/readyz", probe(ready, describe)),
             ]
         )
         self._server = uvicorn.Server(
             uvicorn.Config(
-                _NoBodies(application),
+                _RefuseBodies(application),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
                 http="h11",
                 ws="none",
-                h11_max_incomplete_event_size=LONGEST_HEAD_BYTES,
-                limit_concurrency=MOST_CONNECTIONS,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                limit_concurrency=MAX_CONNECTIONS,
                 ssl_certfile=certificate_file or None,
                 ssl_keyfile=key_file or None,
-                # An encrypted key was refused; OpenSSL must not ask for a password on the terminal.
+                # Encrypted keys are refused above; an empty password keeps OpenSSL from asking on the terminal.
                 ssl_keyfile_password="" if certificate_file else None,
             )
         )
@@ -141,12 +149,12 @@ class ServiceServer:
         )
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start to serve."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving, within a bounded time."""
+        """Stop serving, within `STOP_SECONDS`."""
         self._server.should_exit = True
         if self._thread.is_alive():
-            self._thread.join(START_SECONDS)
+            self._thread.join(STOP_SECONDS)
         self._socket.close()

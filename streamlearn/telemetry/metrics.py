@@ -1,6 +1,6 @@
-"""Every metric of the service, declared in one place on a registry that is passed in.
+"""Declarations of all Prometheus metrics of the service, on a registry that is passed in.
 
-No metric has a label or feature of the stream as a Prometheus label: their number is not bounded by us.
+Names of the stream's labels and features are never values of a Prometheus label, since their number is not bounded.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ BOUNDED = (
 )
 ROLES = ("restoring", "active", "stand-by")
 _CHAIN_DIGITS = 12
-"""As many as a gauge, which is a float64, holds exactly."""
-_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Hexadecimal digits of the chain that a gauge, a float64, holds exactly."""
+_BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class ServiceMetrics:
@@ -67,18 +67,18 @@ class ServiceMetrics:
     Parameters
     ----------
     registry:
-        Where they are declared; two workers in one process need two.
+        The registry to declare them on; two workers in one process need two registries.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
 
-        def counter(name: str, text: str, label: str, values: tuple[str, ...]) -> dict[str, Counter]:
+        def counters(name: str, text: str, label: str, values: tuple[str, ...]) -> dict[str, Counter]:
             metric = Counter(f"{PREFIX}_{name}", text, [label], registry=registry)
             return {value: metric.labels(value) for value in values}
 
         def histogram(name: str, text: str) -> Histogram:
-            return Histogram(f"{PREFIX}_{name}_seconds", text, registry=registry, buckets=_SECONDS)
+            return Histogram(f"{PREFIX}_{name}_seconds", text, registry=registry, buckets=_BUCKET_SECONDS)
 
         def gauge(name: str, text: str) -> Gauge:
             return Gauge(f"{PREFIX}_{name}", text, registry=registry)
@@ -87,77 +87,81 @@ class ServiceMetrics:
             metric = Gauge(f"{PREFIX}_{name}", text, [label], registry=registry)
             return {value: metric.labels(value) for value in values}
 
-        self.records = counter("records_total", "Records by what became of them.", "outcome", OUTCOMES)
-        self.events = counter("events_total", "Events of the model by kind.", "kind", EVENT_KINDS)
-        self.dead_letters = counter("dead_letters_total", "Dead letters by reason.", "reason", REASONS)
+        self.records = counters("records_total", "Records by outcome.", "outcome", OUTCOMES)
+        self.events = counters("events_total", "Events of the model by kind.", "kind", EVENT_KINDS)
+        self.dead_letters = counters("dead_letters_total", "Dead letters by reason.", "reason", REASONS)
         self.refused_again = Counter(
-            f"{PREFIX}_refused_again_total", "Replayed dead letters that were refused once more.", registry=registry
+            f"{PREFIX}_refused_again_total", "Replayed dead letters that were refused again.", registry=registry
         )
-        self.dropped = counter("dropped_values_total", "Values that were left out, by reason.", "reason", DROPPED)
-        self.batch_seconds = histogram("batch", "From the first record of a batch being applied to its commit.")
-        self.learn_seconds = histogram("learn", "Predicting and learning a batch.")
-        self.commit_seconds = histogram("commit", "Committing a batch.")
-        self.lag_records = gauge(
-            "lag_records", "Offsets that are not applied yet; NaN for a worker that is not active."
-        )
+        self.dropped = counters("dropped_values_total", "Values that were left out, by reason.", "reason", DROPPED)
+        self.batch_seconds = histogram("batch", "Time from applying the first record of a batch to its commit.")
+        self.learn_seconds = histogram("learn", "Time to predict and learn a batch.")
+        self.commit_seconds = histogram("commit", "Time to commit a batch.")
+        self.lag_records = gauge("lag_records", "Offsets not applied yet; NaN for a worker that is not active.")
         self.lag_seconds = gauge(
-            "lag_seconds", "Age of the last applied record while there is lag; NaN as lag_records."
+            "lag_seconds", "Age of the last applied record while there is lag; NaN for a worker that is not active."
         )
-        self.labels = gauge("labels", "Labels known.")
-        self.features = gauge("features", "Features known.")
+        self.labels = gauge("labels", "Known labels.")
+        self.features = gauge("features", "Known features.")
         self.clusters = gauge("clusters", "Top-level clusters of labels.")
-        self.model_bytes = gauge("model_bytes", "Bytes of the models' arrays, at the last measures.")
+        self.model_bytes = gauge("model_bytes", "Bytes of the arrays of the models, as of the last metrics interval.")
         self.pending = gauge("pending_instances", "Instances that wait for their labels.")
-        self.remembered = gauge("remembered_instances", "Instances kept for their labels, or for corrections.")
-        self.remembered_bytes = gauge("remembered_bytes", "Bytes that these instances take.")
-        self.evicted = gauge("evicted_instances", "Instances that left before all their labels were known.")
+        self.remembered = gauge("remembered_instances", "Instances kept for their labels or for corrections of them.")
+        self.remembered_bytes = gauge("remembered_bytes", "Bytes of the instances in remembered_instances.")
+        self.evicted = gauge("evicted_instances", "Instances dropped before all their labels were known.")
         self.orphans = gauge("orphan_labels", "Labels that wait for their instance.")
-        self.orphan_bytes = gauge("orphan_bytes", "Bytes that these labels take.")
-        self.bounds = gauges("bound", "The most that a gauge of this name may become, for each model.", "of", BOUNDED)
-        self.sequence = gauge("sequence", "Batches applied since the model began; of several models, their sum.")
+        self.orphan_bytes = gauge("orphan_bytes", "Bytes of the labels in orphan_labels.")
+        self.bounds = gauges("bound", "Upper bound of the gauge of this name, per model.", "of", BOUNDED)
+        self.sequence = gauge("sequence", "Batches applied since the start of the model; the sum over several models.")
         self.chain = gauge(
-            "chain", "First 48 bits of the chain: workers with equal sequences and chains hold the same model."
+            "chain", "First 48 bits of the hash chain: workers with equal sequence and chain hold the same model."
         )
-        self.stand_by_warm = gauge("stand_by_warm", "1 while the worker stands by and holds the active one's model.")
-        self.stand_by_lag = gauge("stand_by_lag_batches", "Committed batches that the stand-by has not applied yet.")
-        self.restored_rows = gauge("restored_rows", "Rows applied again by the last restore.")
-        self.restored_share = gauge("restored_share", "Share of the batches to apply again that a restore has applied.")
-        self.snapshot_bytes = gauge("snapshot_bytes", "Bytes of the last snapshot that was written.")
-        self.snapshot_seconds = gauge("snapshot_seconds", "Time that the last snapshot took to be written.")
-        self.snapshot_pause_seconds = histogram("snapshot_pause", "How long answers waited for a snapshot to be taken.")
-        self.snapshot_failures = gauge("snapshot_failures", "Snapshots that could not be written since the start.")
+        self.stand_by_warm = gauge(
+            "stand_by_warm", "1 while the worker is a standby that follows the active worker's model."
+        )
+        self.stand_by_lag = gauge("stand_by_lag_batches", "Committed batches that the standby has not applied yet.")
+        self.restored_rows = gauge("restored_rows", "Rows replayed by the last restore.")
+        self.restored_share = gauge("restored_share", "Share of the batches to replay that the restore has applied.")
+        self.snapshot_bytes = gauge("snapshot_bytes", "Bytes of the last written snapshot.")
+        self.snapshot_seconds = gauge("snapshot_seconds", "Time to write the last snapshot.")
+        self.snapshot_pause_seconds = histogram(
+            "snapshot_pause", "Time that predictions waited for a snapshot to be taken."
+        )
+        self.snapshot_failures = gauge(
+            "snapshot_failures", "Snapshots that could not be written since the worker started."
+        )
         self.window = gauges("window_measure", "Prequential measure over the last full window.", "measure", NAMES)
         self.whole = gauges("whole_measure", "Prequential measure over the whole stream.", "measure", NAMES)
-        self.roles = gauges("role", "1 for the role that the worker has.", "role", ROLES)
+        self.roles = gauges("role", "1 for the current role of the worker.", "role", ROLES)
         self.set_measures(dict.fromkeys(NAMES), dict.fromkeys(NAMES))
-        build = Gauge(f"{PREFIX}_build_info", "The release.", ["version"], registry=registry)
+        build = Gauge(f"{PREFIX}_build_info", "Version of the running release.", ["version"], registry=registry)
         build.labels(__version__).set(1)
 
-    def count_reason(self, reason: str) -> None:
-        """Count a dead letter."""
-        _known(self.dead_letters, reason).inc()
+    def count_dead_letter(self, reason: str) -> None:
+        """Count a dead letter; an unknown reason counts as ``other``."""
+        _child(self.dead_letters, reason).inc()
 
     def count_event(self, kind: str) -> None:
-        """Count an event of the model."""
-        _known(self.events, kind).inc()
+        """Count an event of the model; an unknown kind counts as ``other``."""
+        _child(self.events, kind).inc()
 
     def count_dropped(self, reason: str, count: int) -> None:
-        """Count values that were left out."""
-        _known(self.dropped, reason).inc(count)
+        """Count values that were left out; an unknown reason counts as ``other``."""
+        _child(self.dropped, reason).inc(count)
 
     def set_measures(self, window: Mapping[str, float | None], whole: Mapping[str, float | None]) -> None:
-        """Set the measures; one that rests on too few rows is NaN."""
+        """Set the prequential measures; one without enough rows, None, becomes NaN."""
         for gauges, values in ((self.window, window), (self.whole, whole)):
             for name, value in values.items():
                 gauges[name].set(float("nan") if value is None else value)
 
     def set_marks(self, marks: Sequence[tuple[int, str]]) -> None:
-        """Set sequence and chain, the latter hexadecimal, of every model."""
+        """Set sequence and chain from those of every model; chains are hexadecimal and combined by XOR."""
         self.sequence.set(sum(seq for seq, _ in marks))
         self.chain.set(reduce(xor, (int(chain[:_CHAIN_DIGITS], 16) for _, chain in marks), 0))
 
     def set_stand_by(self, *, warm: bool, lag_batches: int) -> None:
-        """Set how a stand-by follows."""
+        """Set whether a standby follows the active worker, and how far behind it is."""
         self.stand_by_warm.set(warm)
         self.stand_by_lag.set(lag_batches)
 
@@ -167,6 +171,6 @@ class ServiceMetrics:
             gauge.set(1 if name == role else 0)
 
 
-def _known(children: Mapping[str, Counter], value: str) -> Counter:
-    """Return the child of a value, or the one for all others."""
+def _child(children: Mapping[str, Counter], value: str) -> Counter:
+    """Return the counter of a label value, or that of ``other``."""
     return children.get(value, children["other"])

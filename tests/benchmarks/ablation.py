@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamlearn.learner.decode.joint import POOL_ALONE, TREE_ALONE
+from streamlearn.learner.decode.joint_posterior import PosteriorParts
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.experts.logit_rows import NAMES
 from streamlearn.learner.mixture.logistic_mixing import OVERALL, OWN, RANK, SETS, SUPPORT
@@ -75,8 +75,8 @@ VARIANTS = {
     "without the mixture's weights by support": _without_weights(SUPPORT),
     "without the mixture's weights by rank": _without_weights(RANK),
     "without the mixture's own weights": _without_weights(OWN),
-    "without the pool of label sets": Variant(arguments={"parts": TREE_ALONE}),
-    "without the cluster tree": Variant(arguments={"parts": POOL_ALONE}),
+    "without the pool of label sets": Variant(arguments={"parts": PosteriorParts.TREE_ALONE}),
+    "without the cluster tree": Variant(arguments={"parts": PosteriorParts.POOL_ALONE}),
     "without both (`threshold:0.5`)": Variant("threshold:0.5"),
     "partition `whole`": Variant(arguments={"partition": "whole"}),
     "partition `singletons`": Variant(arguments={"partition": "singletons"}),

@@ -28,7 +28,7 @@ import numpy as np
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from streamlearn.cli.worker import COLLECT_AFTER_OBJECTS
+from streamlearn.cli.worker import GC_THRESHOLD_OBJECTS
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.observer import NullObserver
 from streamlearn.kafka.admin.topics import prepare_topics
@@ -165,7 +165,7 @@ def main() -> None:
     add_history_option(parser)
     options = parser.parse_args()
     figures: dict[str, Figure] = {}
-    gc.set_threshold(COLLECT_AFTER_OBJECTS, 50, 100)
+    gc.set_threshold(GC_THRESHOLD_OBJECTS, 50, 100)
     with broker(options.bootstrap) as bootstrap:
         warm_up(Settings())
         instances = f"bench-instances-{uuid.uuid4().hex[:8]}"

@@ -25,7 +25,7 @@ import numpy as np
 from river import linear_model
 from vowpalwabbit import Workspace
 
-from streamlearn.learner.decode.decision_rules import CODES
+from streamlearn.learner.decode.label_set_choice import RULE_CODES
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.operations import LEARN, PREDICT, Operations
 from streamlearn.learner.stream_learner import StreamLearner
@@ -87,7 +87,7 @@ def operations(data: Encoded, first: int, last: int) -> Operations:
         slots,
         np.ones(slots.size, np.int8),
         np.ones(count, np.uint8),
-        np.full(count, CODES["balanced"], np.int64),
+        np.full(count, RULE_CODES["balanced"], np.int64),
         np.zeros(count, np.int64),
         np.zeros(count),
         np.full(count, -1, np.int64),

@@ -1,4 +1,4 @@
-"""The embedded classifier's contract: pure predictions, any batch size, cold start, growth, save and load, clone."""
+"""Contract of the embedded classifier: pure predictions, any batch size, cold start, growth, save and load, clone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def learnt() -> LabelHierarchyClassifier:
     return model
 
 
-def test_predictions_change_nothing(learnt: LabelHierarchyClassifier) -> None:
+def test_predictions_do_not_change_the_model(learnt: LabelHierarchyClassifier) -> None:
     before = learnt.state_hash()
     for row in ROWS[:250]:
         learnt.predict_one(row.x)
@@ -60,7 +60,7 @@ def test_before_any_learning_and_without_features() -> None:
     assert set(model.predict_one({})) == {"a"}
 
 
-def test_rivers_dictionaries_and_probabilities() -> None:
+def test_river_truths_and_probabilities() -> None:
     model = LabelHierarchyClassifier(maximum_features=1024)
     for _ in range(60):
         model.learn_one({"f": 1}, {"a": True, "b": False})
@@ -68,23 +68,25 @@ def test_rivers_dictionaries_and_probabilities() -> None:
     assert model.predict_one({"f": 1}) == {"a": True, "b": False}
     probabilities = model.predict_proba_one({"f": 1})
     assert set(probabilities) == {"a", "b"}
-    assert all(sum(each.values()) == pytest.approx(1.0) for each in probabilities.values())
+    assert all(sum(of_label.values()) == pytest.approx(1.0) for of_label in probabilities.values())
     assert probabilities["a"][True] > 0.7 > 0.3 > probabilities["b"][True]
 
 
-def test_mapping_that_names_every_label_is_complete() -> None:
-    listed, named, partial = (LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c")) for _ in range(3))
+def test_a_mapping_with_every_label_is_complete() -> None:
+    listed, mapped, partial = (
+        LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c")) for _ in range(3)
+    )
     for row in ROWS[:120]:
         truth = {name: bool(index % 2) != bool(row.y) for index, name in enumerate("abc")}
         listed.learn_one(row.x, {name for name, sign in truth.items() if sign})
-        named.learn_one(row.x, truth)
+        mapped.learn_one(row.x, truth)
         partial.learn_one(row.x, {name: sign for name, sign in truth.items() if name != "c"})
-    assert named.state_hash() == listed.state_hash()
+    assert mapped.state_hash() == listed.state_hash()
     assert partial.state_hash() != listed.state_hash()
 
 
 @pytest.mark.parametrize("size", [1, 7, 120])
-def test_mappings_are_judged_by_the_labels_of_their_row_whatever_the_batch(size: int) -> None:
+def test_completeness_of_a_mapping_depends_on_its_row_and_not_on_the_batch(size: int) -> None:
     model, whole = (LabelHierarchyClassifier(maximum_features=1024) for _ in range(2))
     names = "abcdef"
     truths = [{names[k]: k == row % 3 for k in range(min(6, 1 + row // 20))} for row in range(120)]
@@ -96,7 +98,7 @@ def test_mappings_are_judged_by_the_labels_of_their_row_whatever_the_batch(size:
     assert model.state_hash() == whole.state_hash()
 
 
-def test_save_and_load_go_on_as_if_never_stopped(learnt: LabelHierarchyClassifier, tmp_path: Path) -> None:
+def test_a_loaded_classifier_continues_like_the_saved_one(learnt: LabelHierarchyClassifier, tmp_path: Path) -> None:
     learnt.save(tmp_path / "model.npz")
     loaded = LabelHierarchyClassifier.load(tmp_path / "model.npz")
     assert loaded.state_hash() == learnt.state_hash()
@@ -108,7 +110,7 @@ def test_save_and_load_go_on_as_if_never_stopped(learnt: LabelHierarchyClassifie
         LabelHierarchyClassifier.load(tmp_path / "broken.npz")
 
 
-def test_a_clone_has_the_parameters_and_learnt_nothing(learnt: LabelHierarchyClassifier) -> None:
+def test_a_clone_has_the_parameters_and_no_learnt_state(learnt: LabelHierarchyClassifier) -> None:
     clone = learnt.clone()
     assert clone.maximum_features == 1024
     assert clone.learned == 0
@@ -129,19 +131,19 @@ def test_wrong_parameters_are_refused() -> None:
         LabelHierarchyClassifier(memory_bytes=1_000_000)
 
 
-def turning_rows(count: int, turn: int) -> list[tuple[dict[str, float], set[str]]]:
-    """Return rows whose three labels hang on other features from ``turn`` on."""
+def drifting_rows(count: int, drift_row: int) -> list[tuple[dict[str, float], set[str]]]:
+    """Return rows whose three labels depend on other features from row ``drift_row`` on."""
     generator = random.Random(5)
-    found = []
+    rows = []
     for row in range(count):
         on = [label for label in range(3) if generator.random() < 0.4]
-        shift = 1 if row >= turn else 0
-        found.append(({f"f{(label + shift) % 3}": 1.0 for label in on}, {"abc"[label] for label in on}))
-    return found
+        shift = 1 if row >= drift_row else 0
+        rows.append(({f"f{(label + shift) % 3}": 1.0 for label in on}, {"abc"[label] for label in on}))
+    return rows
 
 
 def learn(model: LabelHierarchyClassifier, rows: list[tuple[dict[str, float], set[str]]]) -> list[tuple[Any, ...]]:
-    """Return the drift alarms as row, direction and action."""
+    """Learn rows; return the drift alarms as row, direction, action, and the signal before and after."""
     alarms = []
     for x, truth in rows:
         model.learn_one(x, truth)
@@ -154,9 +156,9 @@ def learn(model: LabelHierarchyClassifier, rows: list[tuple[dict[str, float], se
 
 
 @pytest.mark.parametrize("detector", ["adwin", "page_hinkley", "none", drift.ADWIN(), drift.KSWIN(seed=1)])
-def test_a_change_is_an_event_whichever_detector_watches(detector: str | base.DriftDetector) -> None:
+def test_every_detector_raises_an_event_at_a_drift(detector: str | base.DriftDetector) -> None:
     model = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), drift_detector=detector)
-    alarms = learn(model, turning_rows(900, 600))
+    alarms = learn(model, drifting_rows(900, 600))
     worse = [row for row, direction, *_ in alarms if direction == "worse"]
     if detector == "none":
         assert alarms == []
@@ -165,8 +167,8 @@ def test_a_change_is_an_event_whichever_detector_watches(detector: str | base.Dr
     assert all(action == "none" for _, direction, action, *_ in alarms if direction == "better")
 
 
-def test_a_detector_of_river_is_a_parameter_as_any_other(tmp_path: Path) -> None:
-    rows = turning_rows(900, 600)
+def test_a_detector_of_river_is_an_ordinary_parameter(tmp_path: Path) -> None:
+    rows = drifting_rows(900, 600)
     detector = drift.ADWIN()
     model = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), drift_detector=detector)
     together = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), drift_detector=detector)
@@ -177,7 +179,7 @@ def test_a_detector_of_river_is_a_parameter_as_any_other(tmp_path: Path) -> None
     copied = copy.deepcopy(model)
     alarms = learn(model, rows[500:])
     assert alarms
-    assert learn(copied, rows[500:]) == alarms, "a copy has the detectors as they were"
+    assert learn(copied, rows[500:]) == alarms, "a copy has the state of the detectors"
     assert learn(together, rows[500:]) == alarms
     assert isinstance(model.clone().drift_detector, drift.ADWIN)
     model.save(tmp_path / "model.npz")
@@ -186,20 +188,20 @@ def test_a_detector_of_river_is_a_parameter_as_any_other(tmp_path: Path) -> None
     loaded = LabelHierarchyClassifier.load(tmp_path / "model.npz", drift_detector=drift.ADWIN())
     assert loaded.state_hash() == model.state_hash()
     assert loaded.events == []
-    named = LabelHierarchyClassifier.load(tmp_path / "model.npz", drift_detector="page_hinkley")
-    assert learn(named, turning_rows(400, 100)) != []
+    replaced = LabelHierarchyClassifier.load(tmp_path / "model.npz", drift_detector="page_hinkley")
+    assert learn(replaced, drifting_rows(400, 100)) != []
 
 
-def test_the_cooldown_and_the_error_budget_are_parameters() -> None:
-    rows = turning_rows(900, 600)
+def test_significance_and_cooldown_are_parameters() -> None:
+    rows = drifting_rows(900, 600)
 
     def alarms(**parameters: Any) -> list[tuple[Any, ...]]:
         model = LabelHierarchyClassifier(maximum_features=1024, labels=("a", "b", "c"), **parameters)
         return learn(model, rows)
 
-    usual = alarms()
-    careful = alarms(drift_significance=1e-30)
-    assert len(careful) < len(usual)
+    default = alarms()
+    strict = alarms(drift_significance=1e-30)
+    assert len(strict) < len(default)
 
     class EveryTwenty(base.DriftDetector):
         """Fires every twenty values."""
@@ -217,5 +219,5 @@ def test_the_cooldown_and_the_error_budget_are_parameters() -> None:
     assert len(fired) == 45
     assert 2 <= len(merged) <= 10
     for direction in ("worse", "better"):
-        places = [row for row, way, *_ in merged if way == direction]
-        assert all(later - earlier >= 200 for earlier, later in pairwise(places))
+        alarm_rows = [row for row, alarm_direction, *_ in merged if alarm_direction == direction]
+        assert all(later - earlier >= 200 for earlier, later in pairwise(alarm_rows))

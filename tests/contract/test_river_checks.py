@@ -1,7 +1,7 @@
-"""river's own checks of an estimator, on our generator instead of the data set that river would download.
+"""river's estimator checks, on our generator instead of the data set that river would download.
 
-`check_predict_one_pure` and `check_predict_one_before_any_learn` look at no method of a multi-label classifier, and
-`check_learn_one` sees no list or set: the last tests here do what they would.
+`check_predict_one_pure` and `check_predict_one_before_any_learn` call no method of a multi-label classifier, and
+`check_learn_one` passes no list or set as the truth: the last tests of this file cover both.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ ON_DATA = {
 
 
 def instances(count: int) -> list[tuple[dict[str, Any], dict[str, bool]]]:
-    """Return instances with river's dictionaries of truth, at least four features each."""
+    """Return instances with at least four features, and their truths as river's dictionaries."""
     rows = islice((row for row in generator("drifting", seed=3, instances=10_000) if len(row.x) >= 4), count)
-    found: list[tuple[Any, list[str]]] = [(dict(cast(Any, row.x)), list(row.y or [])) for row in rows]
-    names = sorted({name for _, truth in found for name in truth})
-    return [(x, {name: name in truth for name in names}) for x, truth in found]
+    labelled: list[tuple[Any, list[str]]] = [(dict(cast(Any, row.x)), list(row.y or [])) for row in rows]
+    names = sorted({name for _, truth in labelled for name in truth})
+    return [(x, {name: name in truth for name in names}) for x, truth in labelled]
 
 
-def our_data(model: base.Estimator, scale: int = 1) -> Iterator[list[tuple[dict[str, Any], dict[str, bool]]]]:
+def generated_datasets(model: base.Estimator, scale: int = 1) -> Iterator[list[tuple[dict[str, Any], dict[str, bool]]]]:
     yield instances(50 * scale)
 
 
 def all_checks() -> list[Callable[[base.Estimator], None]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checks, "_yield_datasets", our_data)
+        patch.setattr(checks, "_yield_datasets", generated_datasets)
         return list(checks.yield_checks(LabelHierarchyClassifier()))
 
 
 CHECKS = all_checks()
 
 
-def test_river_has_the_checks_that_are_known_to_apply() -> None:
+def test_river_has_the_expected_checks() -> None:
     assert {check.__name__ for check in CHECKS} >= GENERAL | ON_DATA
 
 
@@ -67,31 +67,31 @@ def test_river_check(check: Callable[[base.Estimator], None], parameters: dict[s
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
-def test_answers_before_any_learning(parameters: dict[str, Any]) -> None:
+def test_predictions_before_any_learning(parameters: dict[str, Any]) -> None:
     model = LabelHierarchyClassifier(**parameters)
     for x, _ in instances(5):
         assert model.predict_one(x) == dict.fromkeys(parameters.get("labels", ()), False)
         probabilities = model.predict_proba_one(x)
         assert set(probabilities) == set(parameters.get("labels", ()))
-        assert all(0.0 < each[True] < 0.5 for each in probabilities.values())
+        assert all(0.0 < of_label[True] < 0.5 for of_label in probabilities.values())
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
-def test_no_method_changes_what_it_is_given(parameters: dict[str, Any]) -> None:
+def test_no_method_changes_its_arguments(parameters: dict[str, Any]) -> None:
     model = LabelHierarchyClassifier(**parameters)
     for x, y in instances(30):
         truth: Any = [name for name, sign in y.items() if sign]
-        for given in (y, truth, set(truth)):
-            x_before, given_before = copy.deepcopy(x), copy.deepcopy(given)
-            model.learn_one(x, given)
+        for argument in (y, truth, set(truth)):
+            x_before, argument_before = copy.deepcopy(x), copy.deepcopy(argument)
+            model.learn_one(x, argument)
             model.predict_one(x)
             model.predict_proba_one(x)
             model.predict(x, rule="top_k:2")
-            assert (x, given) == (x_before, given_before)
+            assert (x, argument) == (x_before, argument_before)
             assert list(x) == list(x_before)
 
 
-def test_river_s_default_answer_follows_the_probabilities() -> None:
+def test_river_s_default_prediction_follows_the_probabilities() -> None:
     model = LabelHierarchyClassifier(rule="threshold:.5")
     rows = instances(300)
     for x, y in rows:
@@ -100,7 +100,7 @@ def test_river_s_default_answer_follows_the_probabilities() -> None:
         assert base.MultiLabelClassifier.predict_one(model, cast(Any, x)) == model.predict_one(x)
 
 
-def test_a_copy_goes_on_alone() -> None:
+def test_a_copy_is_independent() -> None:
     rows = instances(60)
     model = LabelHierarchyClassifier(labels=["z", "y"])
     for x, y in rows[:40]:

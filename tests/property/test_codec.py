@@ -1,4 +1,9 @@
-"""The decoder and the public models agree on what is good and what it means; encoders write what the models read."""
+"""The decoder and the pydantic models accept the same records with the same meaning, and the models read what the
+encoders write.
+
+One difference is intended: the decoder limits the length of ids (`limits.id_bytes`), while the models describe only
+their type. An integer id counts by the length of its text.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,8 @@ import json
 from typing import Any
 
 import pydantic
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamlearn.codec.decode import decode_instance, decode_label
@@ -32,45 +38,68 @@ RECORD = st.fixed_dictionaries(
 )
 
 
-def _outcome(read: Any) -> Any:
+def _result(decode: Any) -> Any:
+    """Return what a decoder returns, None when it refuses the record."""
     try:
-        return read()
+        return decode()
     except (RecordError, pydantic.ValidationError):
         return None
 
 
-def _same(ours: Any, theirs: Any) -> bool:
+def _equal(decoded: Any, expected: Any) -> bool:
     """Return whether two values are equal and of the same types (1, 1.0 and True differ)."""
-    return json.dumps(ours) == json.dumps(theirs)
+    return json.dumps(decoded) == json.dumps(expected)
+
+
+def _has_long_id(model: Instance | Label) -> bool:
+    return model.id is not None and len(str(model.id).encode()) > LIMITS.id_bytes
 
 
 @given(RECORD | ANY)
-def test_instances_agree(record: Any) -> None:
+def test_decoder_and_model_agree_on_instances(record: Any) -> None:
     value = json.dumps(record).encode()
-    ours = _outcome(lambda: decode_instance(value, LIMITS))
-    theirs = _outcome(lambda: Instance.model_validate_json(value))
-    assert (ours is None) == (theirs is None)
-    if ours is not None:
-        assert _same(ours.x, theirs.x)
-        assert ours.id == (None if theirs.id is None else str(theirs.id))
-        assert _same(ours.y, None if theirs.y == {} else theirs.y)
-        assert _same(ours.ts, theirs.ts)
+    decoded = _result(lambda: decode_instance(value, LIMITS))
+    model = _result(lambda: Instance.model_validate_json(value))
+    assert (decoded is None) == (model is None or _has_long_id(model))
+    if decoded is not None:
+        assert _equal(decoded.x, model.x)
+        assert decoded.id == (None if model.id is None else str(model.id))
+        assert _equal(decoded.y, None if model.y == {} else model.y)
+        assert _equal(decoded.ts, model.ts)
 
 
 @given(RECORD)
-def test_labels_agree(record: Any) -> None:
+def test_decoder_and_model_agree_on_labels(record: Any) -> None:
     value = json.dumps(record).encode()
-    ours = _outcome(lambda: decode_label(value, LIMITS))
-    theirs = _outcome(lambda: Label.model_validate_json(value))
-    assert (ours is None) == (theirs is None or theirs.y == {})
-    if ours is not None:
-        assert (ours.id, ours.y) == (str(theirs.id), theirs.y)
+    decoded = _result(lambda: decode_label(value, LIMITS))
+    model = _result(lambda: Label.model_validate_json(value))
+    assert (decoded is None) == (model is None or model.y == {} or _has_long_id(model))
+    if decoded is not None:
+        assert (decoded.id, decoded.y) == (str(model.id), model.y)
+
+
+@given(st.integers(1, 4_000), st.sampled_from(["", "-"]))
+@example(256, "")
+@example(256, "-")
+@example(255, "-")
+def test_an_integer_id_becomes_text_of_limited_length(digits: int, sign: str) -> None:
+    text = sign + "1" * digits
+    instance = f'{{"x": {{}}, "id": {text}}}'.encode()
+    label = f'{{"y": [], "id": {text}}}'.encode()
+    assert str(Instance.model_validate_json(instance).id) == text
+    assert str(Label.model_validate_json(label).id) == text
+    if len(text) <= LIMITS.id_bytes:
+        assert decode_instance(instance, LIMITS).id == decode_label(label, LIMITS).id == text
+    else:
+        for decode, value in ((decode_instance, instance), (decode_label, label)):
+            with pytest.raises(RecordError, match="id_too_long"):
+                decode(value, LIMITS)
 
 
 @given(st.binary(max_size=40))
-def test_any_bytes_are_an_instance_or_a_record_error(value: bytes) -> None:
-    assert (_outcome(lambda: decode_instance(value, LIMITS)) is None) == (
-        _outcome(lambda: Instance.model_validate_json(value)) is None
+def test_decoder_and_model_agree_on_any_bytes(value: bytes) -> None:
+    assert (_result(lambda: decode_instance(value, LIMITS)) is None) == (
+        _result(lambda: Instance.model_validate_json(value)) is None
     )
 
 

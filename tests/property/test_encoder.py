@@ -1,4 +1,4 @@
-"""The encoder equals the plain one of `tests/naive/encoder/row.py`, whatever it is asked in one call or remembers."""
+"""The encoder equals its naive twin in `tests/naive/encoder/row.py`, for any batches and any cached shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamlearn.encoder.row import SHAPES_REMEMBERED, EncodedRows, Encoder, Packed
+from streamlearn.encoder.row import SHAPE_CACHE_SIZE, EncodedRows, Encoder, Packed
 from streamlearn.state.arrays import state_hash
 from tests.naive.encoder.row import Encoder as NaiveEncoder
 
@@ -50,14 +50,14 @@ def add(total: dict[str, int], dropped: dict[str, int]) -> None:
         total[reason] = total.get(reason, 0) + count
 
 
-class NothingRemembered(dict[Any, Any]):
-    """A shape cache that forgets at once."""
+class NoCache(dict[Any, Any]):
+    """A shape cache that stores nothing."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
         return
 
 
-def assert_equals_plain(encoded: EncodedRows, row: int, expected: list[Any]) -> None:
+def assert_equals_twin(encoded: EncodedRows, row: int, expected: list[Any]) -> None:
     columns, scaled, weighted, bins = row_of(encoded, row)
     assert columns.tolist() == [entry.column for entry in expected]
     np.testing.assert_allclose(scaled, [entry.value for entry in expected], rtol=2e-5, atol=1e-6)
@@ -69,21 +69,19 @@ def assert_equals_plain(encoded: EncodedRows, row: int, expected: list[Any]) -> 
 @given(options=encoders, rows=rows_of, asked=st.lists(named_rows, max_size=3))
 @example({"maximum": 2, "hashed": False, "declared": ()}, [{"\U0001f600": 1.0, "\uffee": 2.0, "é": 3.0}], [])
 @example({"maximum": 1, "hashed": False, "declared": ()}, [{"a": 2.0}, {"a": 1.401298464324817e-45}], [])
-def test_the_encoder_equals_the_plain_one(
-    options: dict[str, Any], rows: list[Any], asked: list[dict[str, Any]]
-) -> None:
+def test_the_encoder_equals_its_twin(options: dict[str, Any], rows: list[Any], asked: list[dict[str, Any]]) -> None:
     encoder = Encoder(**options)
-    plain = NaiveEncoder(options["maximum"], options["hashed"], list(options["declared"]))
+    twin = NaiveEncoder(options["maximum"], options["hashed"], list(options["declared"]))
     encoded = encoder.encode(rows, observe=True)
     for row, x in enumerate(rows):
-        assert_equals_plain(encoded, row, plain.encode(x))
-    assert encoded.dropped == {reason: count for reason, count in plain.dropped.items() if count}
-    assert encoder.columns.names == list(plain.column_of)
+        assert_equals_twin(encoded, row, twin.encode(x))
+    assert encoded.dropped == {reason: count for reason, count in twin.dropped.items() if count}
+    assert encoder.columns.names == list(twin.column_of)
     assert encoder.rows_observed == len(rows)
     before = state_hash(encoder.arrays())
     frozen = encoder.encode(asked, observe=False)
     for row, x in enumerate(asked):
-        assert_equals_plain(frozen, row, plain.encode(x, observe=False))
+        assert_equals_twin(frozen, row, twin.encode(x, observe=False))
     assert state_hash(encoder.arrays()) == before
 
 
@@ -104,9 +102,7 @@ def test_rows_may_be_encoded_in_any_batches(options: dict[str, Any], rows: list[
 
 @settings(max_examples=200, deadline=None)
 @given(options=encoders, shapes=st.lists(st.lists(st.sampled_from(NAMES), unique=True), max_size=3), data=st.data())
-def test_remembered_shapes_change_nothing(
-    options: dict[str, Any], shapes: list[list[str]], data: st.DataObject
-) -> None:
+def test_cached_shapes_change_nothing(options: dict[str, Any], shapes: list[list[str]], data: st.DataObject) -> None:
     rows: list[Any] = data.draw(
         st.lists(
             st.one_of(
@@ -119,21 +115,21 @@ def test_remembered_shapes_change_nothing(
             max_size=30,
         )
     )
-    remembering, forgetful = Encoder(**options), Encoder(**options)
-    forgetful._shapes = NothingRemembered()
-    ours, theirs = remembering.encode(rows, observe=True), forgetful.encode(rows, observe=True)
-    assert not forgetful._shapes
+    cached, uncached = Encoder(**options), Encoder(**options)
+    uncached._shapes = NoCache()
+    ours, theirs = cached.encode(rows, observe=True), uncached.encode(rows, observe=True)
+    assert not uncached._shapes
     assert ours.dropped == theirs.dropped
     for row in range(len(rows)):
         assert bits(ours, row) == bits(theirs, row)
-    assert state_hash(remembering.arrays()) == state_hash(forgetful.arrays())
+    assert state_hash(cached.arrays()) == state_hash(uncached.arrays())
 
 
-def test_shapes_are_remembered_up_to_a_bound() -> None:
+def test_the_shape_cache_is_bounded() -> None:
     encoder = Encoder(10_000)
-    rows = [{f"f{row}": 1.0, "common": 2.0} for row in range(2 * SHAPES_REMEMBERED)]
+    rows = [{f"f{row}": 1.0, "common": 2.0} for row in range(2 * SHAPE_CACHE_SIZE)]
     encoder.encode(rows, observe=True)
-    assert len(encoder._shapes) == SHAPES_REMEMBERED
+    assert len(encoder._shapes) == SHAPE_CACHE_SIZE
     assert tuple(rows[-1]) in encoder._shapes
     assert tuple(rows[0]) not in encoder._shapes
 
@@ -152,7 +148,7 @@ def test_the_order_of_names_in_a_row_does_not_matter(rows: list[dict[str, Any]],
 
 @settings(max_examples=100, deadline=None)
 @given(rows=st.lists(named_rows, max_size=30))
-def test_columns_that_grow_are_scaled_as_those_that_were_declared(rows: list[Any]) -> None:
+def test_new_columns_are_scaled_like_declared_ones(rows: list[Any]) -> None:
     growing = Encoder(100)
     ours = growing.encode(rows, observe=True)
     names = growing.columns.names
@@ -165,7 +161,7 @@ def test_columns_that_grow_are_scaled_as_those_that_were_declared(rows: list[Any
 
 @settings(max_examples=100, deadline=None)
 @given(options=encoders, before=rows_of, after=rows_of)
-def test_a_restored_encoder_goes_on_as_if_never_stopped(
+def test_a_restored_encoder_encodes_like_one_that_was_never_stopped(
     options: dict[str, Any], before: list[Any], after: list[Any]
 ) -> None:
     encoder, restored = Encoder(**options), Encoder(**options)
@@ -179,7 +175,7 @@ def test_a_restored_encoder_goes_on_as_if_never_stopped(
 
 @settings(max_examples=200, deadline=None)
 @given(maximum=st.integers(1, 50), rows=st.lists(st.dictionaries(st.text(max_size=8), values, max_size=8), max_size=20))
-def test_hashed_columns_stay_below_their_bound_and_nothing_finds_no_room(
+def test_hashed_columns_stay_below_their_bound_and_no_feature_is_dropped(
     maximum: int, rows: list[dict[str, Any]]
 ) -> None:
     encoder = Encoder(maximum, hashed=True)
@@ -194,7 +190,7 @@ def test_hashed_columns_stay_below_their_bound_and_nothing_finds_no_room(
 
 
 def test_absent_null_and_zero() -> None:
-    """Absent and null are no entry. An explicit 0 is one: it moves a dense column, and a sparse one only counts it."""
+    """Absent and null are no entries. An explicit 0 is one: it changes a dense column, a sparse one only counts it."""
     dense = [{"d": 10.0 + row % 2, "s": 1.0} for row in range(20)]
     sparse = [{"d": 10.0 + row % 2} for row in range(60)]
     encoder = Encoder(10)
@@ -216,7 +212,7 @@ def test_absent_null_and_zero() -> None:
 
 @pytest.mark.parametrize("gap", [0, 50], ids=["from the first row", "from row 50"])
 def test_density_has_hysteresis_and_counts_from_the_row_of_first_appearance(gap: int) -> None:
-    """From 10 rows on a column is dense above .55, and stays so down to .45."""
+    """From 10 rows on a column becomes dense above .55, and sparse again below .45."""
     encoder = Encoder(4)
     encoder.encode([{"other": 1.0}] * gap, observe=True)
     shares, modes = [], []
@@ -233,11 +229,11 @@ def test_density_has_hysteresis_and_counts_from_the_row_of_first_appearance(gap:
         expected.append(dense)
     assert modes == expected
     between = {mode for share, mode in zip(shares, modes, strict=True) if 0.45 <= share <= 0.55}
-    assert between == {True, False}, "the same share is dense or sparse by what it was before"
+    assert between == {True, False}, "between the bounds a column stays dense or sparse"
 
 
-def test_a_measurement_that_the_first_row_has_is_dense_from_the_third_row_on() -> None:
-    """A column that comes later, or has one value only, or is rarely set, is not."""
+def test_a_measurement_in_the_first_row_is_dense_from_the_third_row_on() -> None:
+    """A column that appears later, or has one value only, or is rarely nonzero, is not."""
     encoder = Encoder(8)
     dense_after: dict[str, int] = {}
     for rows in range(1, 16):
@@ -251,7 +247,7 @@ def test_a_measurement_that_the_first_row_has_is_dense_from_the_third_row_on() -
     assert dense_after == {"measured": 3, "constant": 10, "late": 11}
 
 
-def test_a_value_far_below_its_column_s_scale_is_finite() -> None:
+def test_a_value_far_below_the_scale_of_its_column_is_finite() -> None:
     encoded = Encoder(4).encode([{"f": 0.0}, {"f": 1e140}, {"f": 1.0}], observe=True)
     assert np.isfinite(encoded.values).all()
     assert np.isfinite(encoded.rarity_weighted).all()
@@ -260,8 +256,8 @@ def test_a_value_far_below_its_column_s_scale_is_finite() -> None:
 @pytest.mark.parametrize(
     "odd", [{"b": "red", "a": 1.0}, {"b": None, "a": 1.0}, {"b": 10**400, "a": 1.0}, {"b": True, "a": 2}]
 )
-def test_instances_packed_before_are_encoded_as_they_are(odd: dict[str, Any]) -> None:
-    """A shape out of order, one that is unknown yet, and values that are no plain numbers."""
+def test_packed_instances_are_encoded_like_unpacked_ones(odd: dict[str, Any]) -> None:
+    """A shape that is not in column order, one that is not cached, and values that are not plain numbers."""
     instances: list[Any] = [{"b": 1.5, "a": -2.0}, {"c": 1.0}, odd, {"b": 2, "a": 0.25}, [3.0, 4.0]]
     plain, packed = Encoder(8), Encoder(8)
     for each in (plain, packed):

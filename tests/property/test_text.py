@@ -1,4 +1,4 @@
-"""Text fields equal the bag of words of `tests/naive/encoder/text.py`: any batches, in any order, within bounds."""
+"""Text fields equal the naive bag of words of `tests/naive/encoder/text.py`, for any batches, orders and bounds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamlearn.encoder.row import EncodedRows, Encoder
 from streamlearn.encoder.text import TextFields
 from streamlearn.state.arrays import state_hash
 from tests.naive.encoder.row import Encoder as NaiveEncoder
-from tests.naive.encoder.text import expanded
+from tests.naive.encoder.text import replace_texts
 
 FIELDS = ["title", "body"]
 LETTERS = "ab B_1.,'\né\u0301Éßİ\u0130ﬁ返金カ\U00020000\ud800-"
@@ -60,32 +60,32 @@ def bits(encoded: EncodedRows, row: int) -> tuple[bytes, ...]:
     [{"title": "Caf\u00e9 Noir", "body": "cafe\u0301 noir"}],
     {"title": "返金カ"},
 )
-def test_text_fields_equal_the_plain_bag(
+def test_text_fields_equal_the_naive_bag_of_words(
     space: dict[str, Any], options: dict[str, Any], rows: list[dict[str, Any]], asked: dict[str, Any]
 ) -> None:
     encoder = encoder_of(space, options)
-    plain = NaiveEncoder(space["maximum"], space["hashed"], [])
-    too_long = beyond = 0
+    twin = NaiveEncoder(space["maximum"], space["hashed"], [])
+    too_long = too_many = 0
 
     def expected(x: dict[str, Any], observe: bool) -> list[Any]:
-        nonlocal too_long, beyond
-        numbers, long, rest = expanded(
+        nonlocal too_long, too_many
+        numbers, long, rest = replace_texts(
             x, FIELDS, options["columns"], options["words_per_field"], options["word_length"], options["pairs"]
         )
-        too_long, beyond = too_long + long, beyond + rest
-        return plain.encode(numbers, observe)
+        too_long, too_many = too_long + long, too_many + rest
+        return twin.encode(numbers, observe)
 
     encoded = encoder.encode(rows, observe=True)
     wanted = [expected(x, True) for x in rows]
-    dropped = {**plain.dropped, "word_too_long": too_long, "text_words_full": beyond}
+    dropped = {**twin.dropped, "word_too_long": too_long, "text_words_full": too_many}
     assert encoded.dropped == {reason: count for reason, count in dropped.items() if count}
     before = state_hash(encoder.arrays())
     frozen = encoder.encode([asked], observe=False)
     wanted.append(expected(asked, False))
     assert state_hash(encoder.arrays()) == before
     for row, entries in enumerate(wanted):
-        part, place = (encoded, row) if row < len(rows) else (frozen, 0)
-        span = slice(part.starts[place], part.starts[place + 1])
+        part, index = (encoded, row) if row < len(rows) else (frozen, 0)
+        span = slice(part.starts[index], part.starts[index + 1])
         assert part.columns[span].tolist() == [entry.column for entry in entries]
         np.testing.assert_allclose(part.values[span], [entry.value for entry in entries], rtol=2e-5, atol=1e-6)
 
@@ -125,20 +125,20 @@ def test_neither_the_order_of_names_nor_the_field_of_a_text_matters(
 
 
 @settings(max_examples=100, deadline=None)
-@given(options=options_of, before=rows_of, after=rows_of, remembered=st.sampled_from([1, 3]))
-def test_a_restored_encoder_goes_on_whatever_was_remembered(
-    options: dict[str, Any], before: list[dict[str, Any]], after: list[dict[str, Any]], remembered: int
+@given(options=options_of, before=rows_of, after=rows_of, cache_size=st.sampled_from([1, 3]))
+def test_a_restored_encoder_encodes_alike_with_any_cache_size(
+    options: dict[str, Any], before: list[dict[str, Any]], after: list[dict[str, Any]], cache_size: int
 ) -> None:
-    bound = text_module.NGRAMS_REMEMBERED
+    bound = text_module.NGRAM_CACHE_SIZE
     encoder, restored = (encoder_of({"maximum": 1_000}, options) for _ in range(2))
     encoder.encode(before, observe=True)
     ours = encoder.encode(after, observe=False)
     try:
-        text_module.NGRAMS_REMEMBERED = remembered
+        text_module.NGRAM_CACHE_SIZE = cache_size
         restored.load_arrays({name: array.copy() for name, array in encoder.arrays().items()})
         theirs = restored.encode(after, observe=False)
-        assert len(restored._text._names) <= remembered
+        assert len(restored._text._names) <= cache_size
     finally:
-        text_module.NGRAMS_REMEMBERED = bound
+        text_module.NGRAM_CACHE_SIZE = bound
     for row in range(len(after)):
         assert bits(ours, row) == bits(theirs, row)

@@ -1,4 +1,4 @@
-"""A cold start that several tests look at: all kernels take a minute to compile, so they do it once for all tests."""
+"""A cold start that several tests share, because the compilation of all kernels takes a minute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.unit.kernels.cold_start import ROOT, WORKER, ColdStart, environment_of, start_four
-from tests.unit.kernels.workers import finished
+from tests.unit.kernels.workers import finish
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +25,4 @@ def cold_start(tmp_path_factory: pytest.TempPathFactory) -> ColdStart:
     )
     workers = start_four(folder, WORKER, "report")
     (host,) = [one["report"] for one in workers if one["report"]]
-    return ColdStart(folder, workers, host, finished(generic)[0])
+    return ColdStart(folder, workers, host, finish(generic)[0])

@@ -1,4 +1,4 @@
-"""What switches the tests that need a broker or promtool from skipped to failed."""
+"""Environment variables that turn skipped tests, which need a broker or promtool, into failures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.environment import is_required
     ("text", "required"),
     [(None, False), ("", False), ("0", False), ("false", False), ("No", False), ("1", True), ("true", True)],
 )
-def test_a_flag_may_be_switched_off(monkeypatch: pytest.MonkeyPatch, text: str | None, required: bool) -> None:
+def test_values_that_switch_a_flag_off(monkeypatch: pytest.MonkeyPatch, text: str | None, required: bool) -> None:
     monkeypatch.delenv("STREAMLEARN_REQUIRE_BROKER", raising=False)
     if text is not None:
         monkeypatch.setenv("STREAMLEARN_REQUIRE_BROKER", text)

@@ -1,4 +1,4 @@
-"""The page of guarantees names a test in every row of its tables, and each of these tests exists."""
+"""Every row of the tables in docs/guarantees.md names a test, and every named test exists."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tests.conftest import TIERS
 TESTS = Path(__file__).parents[1]
 PAGE = TESTS.parent / "docs" / "guarantees.md"
 TIER = re.compile(rf"mark\.({'|'.join(TIERS).replace('-', '_')})\b")
-NAMED = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
+TEST_NAME = re.compile(r"`([\w/]+\.py)::(test_\w+)`")
 
 
 def tables() -> list[list[str]]:
     """Return the rows of each table of the page, without its header."""
     text = PAGE.read_text(encoding="utf-8")
-    found = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    return [table.splitlines()[2:] for table in found]
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return [table.splitlines()[2:] for table in tables]
 
 
 @cache
 def functions(path: Path) -> frozenset[str]:
-    """Return the names of the tests in a file that run without an option."""
+    """Return the tests of a file that run without an option, such as those of a slow tier."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    everywhere = [
+    module_marks = [
         node.value
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
@@ -35,27 +35,27 @@ def functions(path: Path) -> frozenset[str]:
         node.name
         for node in tree.body
         if isinstance(node, ast.FunctionDef)
-        and not TIER.search(" ".join(map(ast.unparse, [*everywhere, *node.decorator_list])))
+        and not TIER.search(" ".join(map(ast.unparse, [*module_marks, *node.decorator_list])))
     )
 
 
-def test_every_row_names_tests_that_exist_and_run_without_an_option() -> None:
+def test_every_row_names_existing_tests_that_run_without_an_option() -> None:
     rows = [row for table in tables() for row in table]
     assert len(rows) >= 50
     missing = []
     for row in rows:
-        named = NAMED.findall(row)
-        assert named, f"this row names no test: {row}"
+        names = TEST_NAME.findall(row)
+        assert names, f"no test in: {row}"
         missing += [
             f"{file}::{name}"
-            for file, name in named
+            for file, name in names
             if not (TESTS / file).is_file() or name not in functions(TESTS / file)
         ]
     assert not missing
 
 
 def test_every_hazard_of_the_client_has_a_row() -> None:
-    numbers = [int(found[1]) for row in tables()[-1] if (found := re.match(r"\| H(\d+) ", row))]
+    numbers = [int(match[1]) for row in tables()[-1] if (match := re.match(r"\| H(\d+) ", row))]
     assert numbers == list(range(1, 23))
 
 
@@ -63,6 +63,6 @@ def test_every_point_of_the_loop_is_named() -> None:
     from tests.faults.points import POINTS
 
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
-    shown = [point for point in POINTS if not point.startswith("snapshot")]
-    assert ", ".join(shown) in text
-    assert len(POINTS) - len(shown) == 4
+    loop_points = [point for point in POINTS if not point.startswith("snapshot")]
+    assert ", ".join(loop_points) in text
+    assert len(POINTS) - len(loop_points) == 4

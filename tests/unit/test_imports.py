@@ -1,7 +1,7 @@
 """Imports of the package run one way, and importing it is cheap.
 
-Each table lists the parts of a folder from the bottom up, with what each of them imports. A part may import only what
-stands above it in its table, and the tables are exact: an import that is not in them fails, and so does an entry that
+Each table lists the parts of a folder from the bottom up, with what each of them imports. A part may import only parts
+that are above it in the table, and the tables are exact: an import that is not in them fails, and so does an entry that
 no import uses.
 """
 
@@ -186,7 +186,7 @@ SINGLE_MODULES = {
     ("telemetry", "model"): {"measures"},
     ("classifier", "snapshot"): {"format"},
 }
-"""Between these folders the named modules alone may be imported, whoever asks in the first folder."""
+"""Of the second folder, modules of the first one may import only the named modules."""
 
 
 def _imports(path: Path) -> set[str]:
@@ -210,8 +210,8 @@ def _imports(path: Path) -> set[str]:
 
 
 def _exists(parts: list[str]) -> bool:
-    place = PACKAGE.joinpath(*parts)
-    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+    path = PACKAGE.joinpath(*parts)
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 
 def _modules() -> dict[str, Path]:
@@ -256,7 +256,7 @@ def test_imports_are_exactly_those_of_the_table(folder: str) -> None:
 def test_a_table_runs_from_the_bottom_up(folder: str) -> None:
     above: set[str] = set()
     for part, imported in TABLES[folder].items():
-        assert imported <= above, f"{part} imports {sorted(imported - above)}, which do not stand above it"
+        assert imported <= above, f"{part} imports {sorted(imported - above)}, which are not above it"
         above.add(part)
 
 

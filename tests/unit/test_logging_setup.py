@@ -1,4 +1,4 @@
-"""Logs: one line each, as text or JSON, at the level of the settings."""
+"""Logging: format, level, and rate limit for the Kafka client."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlearn.logging_setup import configure_logs
+from streamlearn.logging_setup import configure_logging
 from streamlearn.settings.loading import load_settings
 
 
 @pytest.fixture(autouse=True)
-def _loggers_as_before() -> Iterator[None]:
+def _restore_loggers() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in ("kafka", "numba", "uvicorn", "asyncio")}
@@ -25,10 +25,10 @@ def _loggers_as_before() -> Iterator[None]:
 
 
 def _configure(*overrides: str) -> None:
-    configure_logs(load_settings(None, overrides, {}).settings.log)
+    configure_logging(load_settings(None, overrides, {}).settings.log)
 
 
-def test_json_is_one_object_a_line_with_the_error_inside(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_logs_have_one_object_per_line_with_the_error(capsys: pytest.CaptureFixture[str]) -> None:
     _configure("log.json=true")
     logger = logging.getLogger("streamlearn.test")
     logger.info("read %d\nrecords", 3)
@@ -43,30 +43,30 @@ def test_json_is_one_object_a_line_with_the_error_inside(capsys: pytest.CaptureF
     assert "ValueError: gone" in second["error"]
 
 
-def test_the_level_hides_what_is_less_severe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_less_severe_messages_are_hidden(capsys: pytest.CaptureFixture[str]) -> None:
     _configure("log.level=warning")
     logging.getLogger("streamlearn.test").info("hidden")
     logging.getLogger("streamlearn.test").warning("shown")
     assert "WARNING streamlearn.test: shown" in capsys.readouterr().err
 
 
-def test_the_client_speaks_from_warnings_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_client_logs_only_from_warning_on(capsys: pytest.CaptureFixture[str]) -> None:
     _configure("log.level=debug")
     logging.getLogger("kafka.client").info("hidden")
     logging.getLogger("kafka.client").warning("shown")
-    said = capsys.readouterr().err
-    assert "shown" in said
-    assert "hidden" not in said
+    output = capsys.readouterr().err
+    assert "shown" in output
+    assert "hidden" not in output
 
 
-def test_configuring_twice_says_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configuring_twice_logs_every_message_once(capsys: pytest.CaptureFixture[str]) -> None:
     _configure()
     _configure()
     logging.getLogger("streamlearn.test").info("once")
     assert capsys.readouterr().err.count("once") == 1
 
 
-def test_what_the_client_says_again_and_again_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_repeated_messages_of_the_client_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     _configure()
     (handler,) = logging.getLogger().handlers
     for second in [0, 1, 9, 10.5, 11]:
@@ -74,8 +74,8 @@ def test_what_the_client_says_again_and_again_is_counted(capsys: pytest.CaptureF
             record = logging.LogRecord(name, logging.ERROR, "code.py", line, "lost %s", (f"{name}:{line}",), None)
             record.created = 1_000.0 + second
             handler.handle(record)
-    said = capsys.readouterr().err
-    assert said.count("lost streamlearn.test:1") == 5
+    output = capsys.readouterr().err
+    assert output.count("lost streamlearn.test:1") == 5
     for line in (1, 2):
-        assert said.count(f"lost kafka.net:{line}") == 2
-        assert f"lost kafka.net:{line} (2 more like this in 10 s)" in said
+        assert output.count(f"lost kafka.net:{line}") == 2
+        assert f"lost kafka.net:{line} (2 more like this in 10 s)" in output

@@ -29,7 +29,7 @@ from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import Committed, RawRecord, TopicPartition
 from streamlearn.state.array_names import TaskPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 _INSTANCE = b"i"
 _LABEL = b"l"
@@ -141,7 +141,7 @@ class Task:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take a state over; raises `SnapshotError` when it does not fit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         self.model.load_arrays(parts[TaskPart.MODEL])
         self.pending.load_arrays(parts[TaskPart.WAITING])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 NOBODY = -1
 """What is first in an empty queue."""
@@ -39,7 +39,7 @@ class LinkedQueues:
 
     def reserve(self, count: int) -> None:
         """Let numbers below ``count`` have room."""
-        self._before_array, self._after_array = grown(self._before_array, count), grown(self._after_array, count)
+        self._before_array, self._after_array = grow(self._before_array, count), grow(self._after_array, count)
         self._look()
 
     def append(self, queue: int, number: int) -> None:

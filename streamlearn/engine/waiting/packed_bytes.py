@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 BLOCK_BYTES = 16 << 20
 _FIRST_BLOCK_BYTES = 64 << 10
@@ -72,7 +72,7 @@ class PackedBytes:
 
     def reserve(self, count: int) -> None:
         """Let numbers below ``count`` have room."""
-        self._places_array, self._lengths_array = grown(self._places_array, count), grown(self._lengths_array, count)
+        self._places_array, self._lengths_array = grow(self._places_array, count), grow(self._lengths_array, count)
         self._look()
 
     def length(self, number: int) -> int:

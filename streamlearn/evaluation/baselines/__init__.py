@@ -1,6 +1,6 @@
-"""Learners to compare with, by name."""
+"""Baselines: learners to compare with, created by name."""
 
-from streamlearn.evaluation.baselines.base import RowLearner, Start
-from streamlearn.evaluation.baselines.catalogue import BASELINES, OURS, baseline, check_learner
+from streamlearn.evaluation.baselines.base import BaselineSetup, RowLearner
+from streamlearn.evaluation.baselines.catalogue import BASELINES, STREAMLEARN, baseline, check_learner
 
-__all__ = ["BASELINES", "OURS", "RowLearner", "Start", "baseline", "check_learner"]
+__all__ = ["BASELINES", "STREAMLEARN", "BaselineSetup", "RowLearner", "baseline", "check_learner"]

@@ -1,4 +1,4 @@
-"""What every baseline is: a learner that takes one row after the other, and what it knows before the first."""
+"""Interface of the baselines, and what they know before the first row."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from streamlearn.streams.base import Features, Truth
 
 
 class RowLearner(Protocol):
-    """A learner that takes one row after the other."""
+    """A learner that takes one row after another."""
 
     def predict(self, x: Features) -> list[str]:
         """Return the label set of an instance."""
         ...
 
     def learn(self, x: Features, y: Truth) -> None:
-        """Learn an instance's truth."""
+        """Learn an instance with its truth."""
         ...
 
     def remarks(self) -> list[str]:
@@ -24,8 +24,13 @@ class RowLearner(Protocol):
         ...
 
 
-class Start(NamedTuple):
-    """What a learner knows before the first row: declared names, the columns they can become at most, the seed."""
+class BaselineSetup(NamedTuple):
+    """What a baseline knows before the first row of a stream.
+
+    ``features`` and ``labels`` are the declared names, ``columns`` how many numeric columns the declared features can
+    become (a nominal feature becomes one per value), 0 where none is declared, and ``seed`` the seed of everything
+    random.
+    """
 
     features: Sequence[str] = ()
     labels: Sequence[str] = ()
@@ -33,4 +38,4 @@ class Start(NamedTuple):
     seed: int = 0
 
 
-NOTHING_KNOWN = Start()
+EMPTY_SETUP = BaselineSetup()

@@ -1,7 +1,7 @@
-"""Binary relevance: one classifier a label, each on its own.
+"""Binary relevance: one independent classifier per label.
 
 Source: Tsoumakas, Katakis and Vlahavas, *Mining multi-label data* (Data Mining and Knowledge Discovery Handbook, 2010).
-`river.multioutput.PerOutputClassifier` is the same where all labels are declared and every truth is complete.
+Equal to `river.multioutput.PerOutputClassifier` where all labels are declared and every truth is complete.
 """
 
 from __future__ import annotations
@@ -9,60 +9,61 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from streamlearn.evaluation.baselines.base import Start
-from streamlearn.evaluation.baselines.majority import positives
-from streamlearn.evaluation.baselines.numeric_features import FilledNumbers
+from streamlearn.evaluation.baselines.base import BaselineSetup
+from streamlearn.evaluation.baselines.majority import positive_labels
+from streamlearn.evaluation.baselines.numeric_features import ZeroFilledFeatures
 from streamlearn.streams.base import Features, Truth
 
 
 class BinaryRelevance:
-    """One model of river a label.
+    """One river model per label.
 
-    Declared labels have theirs from row 0. A label met later gets one at its first mention and learns from that row on;
-    the rows before it are not shown to it. A partial truth teaches only the labels that it names.
+    Declared labels have a model from row 0. A label that appears later gets one at its first mention, which learns from
+    that row on and never sees the rows before. A partial truth teaches only the labels that it names.
 
     Parameters
     ----------
     make:
-        Returns a new model from a seed: a classifier of booleans, or a regressor on 0 and 1 that answers a label above
+        Returns a new model for a seed: a classifier of booleans, or a regressor on 0 and 1 that predicts a label above
         one half.
-    start:
-        What is known before the first row.
+    setup:
+        What the stream declares.
     """
 
-    def __init__(self, make: Callable[[int], Any], start: Start) -> None:
+    def __init__(self, make: Callable[[int], Any], setup: BaselineSetup) -> None:
         self._make = make
-        self._seed = start.seed
-        self._numbers = FilledNumbers(start.features)
+        self._seed = setup.seed
+        self._features = ZeroFilledFeatures(setup.features)
         self._models: dict[str, Any] = {}
         self._late = 0
-        for label in start.labels:
-            self._join(label)
+        for label in setup.labels:
+            self._add_label(label)
 
-    def _join(self, label: str) -> None:
+    def _add_label(self, label: str) -> None:
         self._models[label] = self._make(self._seed + len(self._models))
 
     def predict(self, x: Features) -> list[str]:
-        """Return the labels whose model says yes; one that has learnt nothing says no."""
-        numbers = self._numbers.of(x)
-        return [label for label, model in self._models.items() if (model.predict_one(numbers) or 0.0) > 0.5]
+        """Return the labels whose model predicts true; one that has learnt nothing predicts false."""
+        features = self._features.encode(x)
+        return [label for label, model in self._models.items() if (model.predict_one(features) or 0.0) > 0.5]
 
     def learn(self, x: Features, y: Truth) -> None:
-        """Teach every label's model whose truth is known."""
-        numbers = self._numbers.of(x)
-        named = y if isinstance(y, Mapping) else dict.fromkeys(positives(y), True)
-        for label in named:
+        """Teach the model of every label whose truth is known."""
+        features = self._features.encode(x)
+        partial = isinstance(y, Mapping)
+        signs = y if isinstance(y, Mapping) else dict.fromkeys(positive_labels(y), True)
+        for label in signs:
             if label not in self._models:
-                self._join(label)
+                self._add_label(label)
                 self._late += 1
         for label, model in self._models.items():
-            if label in named:
-                model.learn_one(numbers, bool(named[label]))
-            elif named is not y:
-                model.learn_one(numbers, False)
+            if label in signs:
+                model.learn_one(features, bool(signs[label]))
+            elif not partial:
+                model.learn_one(features, False)
 
     def remarks(self) -> list[str]:
-        """Return how many labels joined late."""
+        """Return how many labels were added after the start."""
         if not self._late:
             return []
-        return [f"{self._late} labels joined at first mention; each one's classifier saw only the rows from there on."]
+        return [f"{self._late} labels joined at first mention; their classifiers saw only the rows from there on."]

@@ -1,4 +1,4 @@
-"""iSOUP-Tree: one incremental tree of regressions on 0 and 1 for all labels.
+"""iSOUP-Tree: one incremental regression tree on targets 0 and 1 for all labels.
 
 Source: Osojnik, Panov and Dzeroski, *Multi-label classification via multi-target regression on data streams* (Machine
 Learning 106, 2017); parameters as in `published`.
@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamlearn.evaluation.baselines.base import Start
-from streamlearn.evaluation.baselines.numeric_features import FilledNumbers
+from streamlearn.evaluation.baselines.base import BaselineSetup
+from streamlearn.evaluation.baselines.numeric_features import ZeroFilledFeatures
 from streamlearn.streams.base import Features, Truth
 
 
 def _tree() -> Any:
     from river import linear_model, tree
 
-    # The class has another capital letter in some releases of river.
-    made = getattr(tree, "ISOUPTreeRegressor", None) or tree.iSOUPTreeRegressor  # type: ignore[attr-defined]
-    return made(
+    # Some releases of river spell the class with a lower-case i.
+    tree_class = getattr(tree, "ISOUPTreeRegressor", None) or tree.iSOUPTreeRegressor  # type: ignore[attr-defined]
+    return tree_class(
         grace_period=200,
         delta=1e-5,
         tau=0.05,
@@ -32,32 +32,32 @@ def _tree() -> Any:
 
 
 class IsoupTree:
-    """river's iSOUP-Tree; a label is answered above one half.
+    """river's iSOUP-Tree; a label is predicted above one half.
 
-    The tree takes one fixed set of targets. So a label met late starts a new tree that learns from that row on, and a
-    row with a partial truth is not learnt.
+    The tree takes a fixed set of targets. So a label that appears later starts a new tree that learns from that row on,
+    and a row with a partial truth is not learnt.
 
     Parameters
     ----------
-    start:
-        What is known before the first row.
+    setup:
+        What the stream declares.
     """
 
-    def __init__(self, start: Start) -> None:
-        self._numbers = FilledNumbers(start.features)
-        self._labels = dict.fromkeys(start.labels)
+    def __init__(self, setup: BaselineSetup) -> None:
+        self._features = ZeroFilledFeatures(setup.features)
+        self._labels = dict.fromkeys(setup.labels)
         self._tree = _tree()
         self._restarts = 0
         self._partial = 0
 
     def predict(self, x: Features) -> list[str]:
         """Return the labels above one half."""
-        answer = self._tree.predict_one(self._numbers.of(x))
-        return [label for label in self._labels if answer.get(label, 0.0) > 0.5]
+        values = self._tree.predict_one(self._features.encode(x))
+        return [label for label in self._labels if values.get(label, 0.0) > 0.5]
 
     def learn(self, x: Features, y: Truth) -> None:
-        """Learn a complete truth."""
-        numbers = self._numbers.of(x)
+        """Learn a complete truth; a partial one is only counted."""
+        features = self._features.encode(x)
         if isinstance(y, Mapping):
             self._partial += 1
             return
@@ -66,14 +66,14 @@ class IsoupTree:
             self._tree = _tree()
             self._restarts += 1
         if self._labels:
-            present = set(y)
-            self._tree.learn_one(numbers, {label: float(label in present) for label in self._labels})
+            true_labels = set(y)
+            self._tree.learn_one(features, {label: float(label in true_labels) for label in self._labels})
 
     def remarks(self) -> list[str]:
-        """Return how often the tree was started anew and how many rows were not learnt."""
-        found = []
+        """Return how often the tree was restarted and how many rows were not learnt."""
+        remarks = []
         if self._restarts:
-            found.append(f"The tree was started anew {self._restarts} times, at the first mention of a label.")
+            remarks.append(f"The tree was restarted {self._restarts} times, at the first mention of a label.")
         if self._partial:
-            found.append(f"{self._partial} rows with a partial truth were not learnt: the tree needs all targets.")
-        return found
+            remarks.append(f"{self._partial} rows with a partial truth were not learnt: the tree needs all targets.")
+        return remarks

@@ -1,13 +1,13 @@
-"""The naive baseline that answers the label set of the row before."""
+"""Naive baseline: predicts the label set of the previous row."""
 
 from __future__ import annotations
 
-from streamlearn.evaluation.baselines.majority import positives
+from streamlearn.evaluation.baselines.majority import positive_labels
 from streamlearn.streams.base import Features, Truth
 
 
 class LastLabelSet:
-    """Answers the label set learnt last."""
+    """Predicts the label set that was learnt last."""
 
     def __init__(self) -> None:
         self._last: list[str] = []
@@ -18,8 +18,8 @@ class LastLabelSet:
 
     def learn(self, x: Features, y: Truth) -> None:
         """Remember a label set."""
-        self._last = positives(y)
+        self._last = positive_labels(y)
 
     def remarks(self) -> list[str]:
-        """Return nothing: it can do every row."""
+        """Return nothing: every row can be learnt."""
         return []

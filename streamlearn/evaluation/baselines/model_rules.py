@@ -1,4 +1,4 @@
-"""Adaptive model rules as a learner of one label, on 0 and 1."""
+"""Adaptive model rules (AMRules) as a learner of one label, on targets 0 and 1."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ MIN_SAMPLES_SPLIT = 5
 
 
 class _VarianceRatio(VarianceRatioSplitCriterion):
-    """The ratio of variances; a target that has been constant so far gains nothing by any split.
+    """Variance ratio that is 0 for every split while the target is constant.
 
-    river's own divides by its variance, 0, at the first attempt to expand a rule.
+    river's own criterion then divides by the variance, which is 0, at the first attempt to expand a rule.
     """
 
     def merit_of_split(self, pre_split_dist: Any, post_split_dist: Any) -> float:
-        """Return the share of variance that a split removes."""
+        """Return the share of the variance that a split removes."""
         if self.compute_var(pre_split_dist) <= 0.0:
             return 0.0
         return super().merit_of_split(pre_split_dist, post_split_dist)
 
 
 class ModelRules(rules.AMRules):
-    """river's AMRules with the published parameters, able to learn a label that is constant at first."""
+    """river's AMRules with the published parameters, which also learns a label that is constant at first."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Instances as numbers by name, for learners that take nothing else."""
+"""Conversion of instances to numeric features by name, for learners that take only numbers."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from streamlearn.streams.base import Features, Value
 
 
-def numbers(x: Features, names: Sequence[str] = ()) -> dict[str, float]:
-    """Return an instance's values as numbers.
+def numeric_features(x: Features, names: Sequence[str] = ()) -> dict[str, float]:
+    """Return the numeric features of an instance by column name.
 
-    A text becomes a column ``name=text`` of value 1; a boolean 0 or 1; null, NaN and infinity are left out. The values
-    of an array take the declared ``names`` where it has as many, else their positions.
+    A text becomes a column ``name=text`` with value 1, a boolean 0 or 1; null, NaN and infinity are left out. The
+    columns of an array are the declared ``names`` if there are as many, else the positions as text.
     """
-    found: dict[str, float] = {}
-    for name, value in _named(x, names):
+    columns: dict[str, float] = {}
+    for name, value in _items(x, names):
         if isinstance(value, str):
-            found[f"{name}={value}"] = 1.0
+            columns[f"{name}={value}"] = 1.0
         elif value is not None and math.isfinite(number := float(value)):
-            found[name] = number
-    return found
+            columns[name] = number
+    return columns
 
 
-def _named(x: Features, names: Sequence[str]) -> Iterator[tuple[str, Value]]:
+def _items(x: Features, names: Sequence[str]) -> Iterator[tuple[str, Value]]:
     if isinstance(x, Mapping):
         yield from x.items()
     elif len(names) == len(x):
@@ -32,13 +32,13 @@ def _named(x: Features, names: Sequence[str]) -> Iterator[tuple[str, Value]]:
         yield from ((str(position), value) for position, value in enumerate(x))
 
 
-class FilledNumbers:
-    """Gives every instance a number for every column declared or seen so far, 0 where it has none.
+class ZeroFilledFeatures:
+    """Encodes instances with a value for every column declared or seen so far, 0 where the instance has none.
 
     Parameters
     ----------
     names:
-        The declared features; they are columns from the first row.
+        The declared features, which are columns from the first row on.
     """
 
     def __init__(self, names: Sequence[str] = ()) -> None:
@@ -46,12 +46,11 @@ class FilledNumbers:
         self._zeros = dict.fromkeys(names, 0.0)
         self._latest: tuple[Features, dict[str, float]] | None = None
 
-    def of(self, x: Features) -> dict[str, float]:
-        """Return the instance's numbers; asking for the same instance again costs nothing."""
+    def encode(self, x: Features) -> dict[str, float]:
+        """Return the columns of an instance; the latest instance is cached, since learning follows predicting."""
         if self._latest is not None and self._latest[0] is x:
             return self._latest[1]
-        given = numbers(x, self._names)
-        filled = self._zeros | given
+        filled = self._zeros | numeric_features(x, self._names)
         if len(filled) > len(self._zeros):
             self._zeros = dict.fromkeys(filled, 0.0)
         self._latest = (x, filled)

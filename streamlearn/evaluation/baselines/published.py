@@ -1,4 +1,4 @@
-"""river's learners with the parameters of the published comparison, by the name it gives them.
+"""river's learners with the names and parameters of the published comparison.
 
 Source: Esteban, Cano, Zafra and Ventura, *Hoeffding adaptive trees for multi-label classification on data streams*
 (Knowledge-Based Systems, 2024), experiments of the repository aestebant/mlhat.
@@ -122,4 +122,4 @@ PUBLISHED: dict[str, Callable[[int], Any]] = {
     "abalr": _adwin_bagging,
     "abolr": _adwin_boosting,
 }
-"""From a seed to a new model of one label; nearest neighbours stand in `nearest_neighbours`."""
+"""Functions from a seed to a new model of one label; nearest neighbours are in `nearest_neighbours`."""

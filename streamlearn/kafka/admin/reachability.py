@@ -11,14 +11,14 @@ from streamlearn.kafka.admin.broker_connection import (
     open_connection,
 )
 from streamlearn.kafka.client_options import security_options
-from streamlearn.settings.addresses import server_addresses
+from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.settings import Settings
 
 DEFAULT_PORT = 9092
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Return host and port of an address that `server_addresses` accepts."""
+    """Return host and port of an address that `parse_broker_addresses` accepts."""
     host, colon, port = address.rpartition(":")
     if not colon or address.endswith("]"):
         return address.strip("[]"), DEFAULT_PORT
@@ -36,7 +36,7 @@ def connection_faults(settings: Settings) -> list[str]:
     security_options(settings.kafka.security)
     faults: list[str] = []
     brokers: dict[Broker, str] = {}
-    tried = [split_address(address) for address in server_addresses(settings.kafka.bootstrap_servers)]
+    tried = [split_address(address) for address in parse_broker_addresses(settings.kafka.bootstrap_servers)]
     for host, port in tried:
         try:
             with open_connection(settings, host, port) as connection:
@@ -63,7 +63,7 @@ def first_broker(settings: Settings) -> Broker:
         Why none can; a server that refuses us counts more than one at which nobody answers.
     """
     faults: list[StreamlearnError] = []
-    for address in server_addresses(settings.kafka.bootstrap_servers):
+    for address in parse_broker_addresses(settings.kafka.bootstrap_servers):
         host, port = split_address(address)
         try:
             with open_connection(settings, host, port) as connection:

@@ -1,11 +1,9 @@
-"""From mixed logits to a label set: everything that decides, behind one door.
+"""Facade over the decision rules: inference, learning and the state of everything they use.
 
-For each row the learned pool and the tree of label clusters give one posterior over label sets (`decode.joint`), with
-the labels' joint marginals, the probability of the empty set and three candidates (`decode.utility`); a rule picks from
-them. Thresholds work on a mix of the labels' own probabilities and their joint marginals (`decode.fixed_share`).
-
-A rule is a pure function of what one row's inference left, so that several can be asked at once. With fewer than 10
-decayed complete rows the rules that need label sets fall back on a threshold of .5.
+For each row, inference turns mixed logits into what the rules choose from. The learned pool and the cluster tree give
+one posterior over label sets (`decode.joint_posterior`), with the labels' joint marginals, the probability of the empty
+set and three candidates (`decode.utility`). The rules that decide label by label use a mix of the labels' own
+probabilities and their joint marginals (`decode.fixed_share`). `decode.label_set_choice` then applies a rule.
 """
 
 from __future__ import annotations
@@ -22,7 +20,12 @@ from streamlearn.learner.decode.fixed_share import (
     fixed_share_learn_row,
     fixed_share_predict_row,
 )
-from streamlearn.learner.decode.joint import BOTH, JointScratch, joint_predict_row, joint_scratch
+from streamlearn.learner.decode.joint_posterior import (
+    JointScratch,
+    PosteriorParts,
+    joint_predict_row,
+    joint_scratch,
+)
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
     LEAST_ROWS,
@@ -32,28 +35,17 @@ from streamlearn.learner.decode.pool_scores import (
     learned_pool_score_row,
 )
 from streamlearn.learner.decode.pooled_sets import CAPACITY
-from streamlearn.learner.decode.thresholds import Thresholds, ThresholdsState, thresholds_choose, thresholds_learn_row
+from streamlearn.learner.decode.thresholds import Thresholds, ThresholdsState, thresholds_learn_row
 from streamlearn.learner.decode.tree_prior import TreePrior, TreePriorState, tree_prior_learn_row
-from streamlearn.learner.decode.utility import (
-    BALANCED,
-    POOL_SET,
-    Utility,
-    UtilityState,
-    utility_choose,
-    utility_learn_row,
-)
+from streamlearn.learner.decode.utility import Utility, UtilityState, utility_learn_row
 from streamlearn.learner.partition.cluster_tree import TreeState
 from streamlearn.learner.partition.clusters import Partition
 from streamlearn.state.array_names import DecisionPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
-
-BALANCED_RULE, SUBSET, F1_RULE, HAMMING, MACRO = range(5)
-
-_HALF = np.float32(0.5)
+from streamlearn.state.lazy_arrays import split_parts
 
 
 class DecisionState(NamedTuple):
-    """The states of everything that decides."""
+    """State of the decision rules: what learning changes."""
 
     pool: LearnedPoolState
     tree: TreePriorState
@@ -63,8 +55,9 @@ class DecisionState(NamedTuple):
 
 
 class DecisionScratch(NamedTuple):
-    """What the inference of one row leaves, never state; ``mixed`` float32[labels] is the mix of the labels' own
-    probabilities and their joint marginals.
+    """Results of one row's inference, valid until the next row; never state.
+
+    ``mixed`` float32[labels] is the mix of the labels' own probabilities and their joint marginals.
     """
 
     pool: LearnedPoolScratch
@@ -74,7 +67,7 @@ class DecisionScratch(NamedTuple):
 
 @kernel
 def decision_rows(state: DecisionState) -> float:
-    """Return the decayed number of complete rows learnt."""
+    """Return the decayed number of complete rows learned."""
     return learned_pool_rows(state.pool)
 
 
@@ -95,13 +88,17 @@ def decision_infer_row(
 
     Parameters
     ----------
-    tree:
+    state, scratch
+        The decision; the results of inference.
+    tree
         The partition's current tree, of exactly ``labels`` labels.
-    logits:
+    logits
         float32[labels], the mixed logits.
-    allowed:
+    labels
+        Labels as of the row.
+    allowed
         uint8[labels], 1 for a label that may be predicted.
-    neighbour_code, neighbour_weight, neighbour_starts, neighbour_members:
+    neighbour_code, neighbour_weight, neighbour_starts, neighbour_members
         The neighbours' label sets, as for `learned_pool_score_row`.
     """
     best = learned_pool_score_row(
@@ -123,42 +120,6 @@ def decision_infer_row(
 
 
 @kernel
-def decision_choose_row(
-    state: DecisionState,
-    scratch: DecisionScratch,
-    rule: int | np.int64,
-    labels: int,
-    allowed: np.ndarray,
-    chosen: np.ndarray,
-) -> None:
-    """Set ``chosen`` uint8[labels] to 1 for the labels of the answer.
-
-    ``rule`` is one of the five above; ``allowed`` uint8[labels] marks the labels that may be predicted.
-    """
-    if rule == MACRO:
-        thresholds_choose(state.thresholds, scratch.mixed, labels, allowed, chosen)
-        return
-    for label in range(labels):
-        chosen[label] = 0
-    if rule == HAMMING:
-        for label in range(labels):
-            if allowed[label] and scratch.mixed[label] > _HALF:
-                chosen[label] = 1
-        return
-    if decision_rows(state) < LEAST_ROWS:
-        for label in range(labels):
-            if allowed[label] and scratch.joint.probabilities[label] > _HALF:
-                chosen[label] = 1
-        return
-    proposed = scratch.joint.candidates
-    candidate = POOL_SET
-    if rule != SUBSET or proposed.size[POOL_SET] < 0:
-        candidate = utility_choose(state.utility, proposed, BALANCED if rule == BALANCED_RULE else 0.0)
-    for place in range(proposed.size[candidate]):
-        chosen[proposed.members[candidate, place]] = 1
-
-
-@kernel
 def decision_learn_row(
     state: DecisionState,
     tree: TreeState,
@@ -169,10 +130,24 @@ def decision_learn_row(
     labels: int,
     positives: np.ndarray,
 ) -> None:
-    """Learn from the row whose inference is in ``scratch``.
+    """Learn from the row whose inference results are in ``scratch``; label sets are learned from complete rows only.
 
-    ``truth`` int8[labels] is 1, 0 or -1 (unknown); ``members`` int32 are the known positives, ascending; ``positives``
-    int64[labels] counts the rows in which each label was learnt as true. Only complete rows teach about label sets.
+    Parameters
+    ----------
+    state, scratch
+        The decision; the results of inference.
+    tree
+        The partition's current tree.
+    truth
+        int8[labels]: 1, 0 or -1 (unknown).
+    members
+        int32[k], the slots of the known positives, ascending.
+    complete
+        Whether the truth of all labels is known.
+    labels
+        Labels as of the row.
+    positives
+        int64[labels], the rows in which each label was learned as true.
     """
     thresholds_learn_row(state.thresholds, scratch.mixed, truth, labels)
     ready = decision_rows(state) >= LEAST_ROWS
@@ -187,55 +162,63 @@ def decision_learn_row(
 
 
 class Decision:
-    """Owns everything that decides; ``parts`` is BOTH, or one of `joint` alone, ``pooled_sets`` the pool's size."""
+    """Owns the state and scratch of the decision rules.
 
-    def __init__(self, parts: int = BOTH, pooled_sets: int = CAPACITY) -> None:
+    Parameters
+    ----------
+    parts
+        A `PosteriorParts`: what the posterior over label sets is made of.
+    pooled_sets
+        Largest number of label sets in the pool, at most `pooled_sets.CAPACITY`.
+    """
+
+    def __init__(self, parts: int = PosteriorParts.BOTH, pooled_sets: int = CAPACITY) -> None:
         self._parts = parts
         self.pool = LearnedPool(pooled_sets)
         self.tree = TreePrior()
         self.utility = Utility()
         self.share = FixedShare()
         self.thresholds = Thresholds()
-        self._room(0)
+        self._allocate_scratch(0)
 
-    def _room(self, labels: int) -> None:
+    def _allocate_scratch(self, labels: int) -> None:
         self._joint = joint_scratch(labels, self._parts)
         self._mixed = np.zeros(labels, np.float32)
 
     def grow(self, labels: int) -> None:
-        """Make room for ``labels`` labels."""
+        """Make room for ``labels`` label slots."""
         self.pool.grow(labels)
         self.tree.grow(labels)
         self.share.grow(labels)
         self.thresholds.grow(labels)
         if labels > self._mixed.size:
-            self._room(labels)
+            self._allocate_scratch(labels)
 
     @property
     def state(self) -> DecisionState:
-        """What the kernels take; anew after anything has grown."""
+        """The state as kernels take it; valid until the next `grow`."""
         return DecisionState(
             self.pool.state, self.tree.state, self.utility.state, self.share.state, self.thresholds.state
         )
 
     @property
     def scratch(self) -> DecisionScratch:
-        """Memory of one row; anew after anything has grown."""
+        """The scratch as kernels take it; valid until the next `grow`."""
         return DecisionScratch(self.pool.scratch, self._joint, self._mixed)
 
     def follow(self, partition: Partition) -> None:
-        """Follow the partition after labels have joined it or its tree was tested."""
+        """Follow the partition after labels joined it or its tree was tested."""
         self.tree.follow(partition)
 
     def retire(self, slot: int, partition: Partition) -> None:
-        """Forget the label of a slot, which the partition has forgotten already."""
+        """Remove the label of a slot; the partition has removed it already."""
         self.pool.retire(slot)
         self.share.retire(slot)
         self.thresholds.retire(slot)
         self.tree.refill(partition)
 
     def arrays(self, labels: int, partition: Partition) -> dict[str, np.ndarray]:
-        """Return the state of the labels in use, by name."""
+        """Return the state of the labels in use, by array name."""
         return join_parts(
             {
                 DecisionPart.POOL: self.pool.arrays(labels),
@@ -247,9 +230,12 @@ class Decision:
         )
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int, partition: Partition) -> None:
-        """Take the state over; ``partition`` has loaded its own. Raises `SnapshotError` when a shape differs."""
-        # Many are looked at several times, and they may be in a file.
-        parts = parts_of(dict(arrays))
+        """Load the state that `arrays` returned; ``partition`` has loaded its own.
+
+        Raises `SnapshotError` if an array does not fit.
+        """
+        # Some arrays are accessed several times, and each access may read from a file: dict() reads each array once.
+        parts = split_parts(dict(arrays))
         self.pool.load_arrays(parts[DecisionPart.POOL], labels)
         self.tree.load_arrays(parts[DecisionPart.TREE_PRIOR], partition)
         self.utility.load_arrays(parts[DecisionPart.UTILITY])

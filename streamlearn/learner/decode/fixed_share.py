@@ -1,7 +1,7 @@
-"""Fixed share: for each label, a mix of two probabilities whose weights follow what has been right lately.
+"""Fixed share: for each label, a mix of two experts' probabilities whose weights track the better expert.
 
-The weight of each expert is multiplied by the probability that it gave to the truth, the weights are divided by their
-sum, and 1 % of the total is shared evenly, so that an expert that was wrong for long comes back quickly.
+After each row, an expert's weight is multiplied by the probability it gave to the truth, the weights are normalised to
+sum 1, and 1 % of the total is shared evenly, so that an expert that was wrong for long recovers quickly.
 
 Source: Herbster and Warmuth, *Tracking the Best Expert* (Machine Learning 32, 1998).
 """
@@ -15,19 +15,19 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_loading import load_labels
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 SHARE = np.float32(0.01)
-LEAST = np.float32(1e-4)
-"""A probability is taken for at least this and at most one less this, so that one row cannot silence an expert."""
+LEAST_PROBABILITY = np.float32(1e-4)
+"""Probabilities are clipped to this and one minus this, so that one row cannot set a weight to 0."""
 
-START = 0.5
+INITIAL_WEIGHT = 0.5
 _ONE = np.float32(1.0)
 _HALF = np.float32(0.5)
 
 
 class FixedShareState(NamedTuple):
-    """``weight`` float32[labels]: the second expert's weight; the first one has the rest."""
+    """State of the fixed share: ``weight`` float32[labels] of the second expert; the first has one minus that."""
 
     weight: np.ndarray
 
@@ -44,44 +44,57 @@ def fixed_share_predict_row(
 
 @kernel
 def _likelihood(probability: np.float32, on: bool) -> np.float32:
-    bounded = min(max(probability, LEAST), _ONE - LEAST)
-    return bounded if on else _ONE - bounded
+    """Return the probability of the truth, from the clipped probability that it is 1."""
+    clipped = min(max(probability, LEAST_PROBABILITY), _ONE - LEAST_PROBABILITY)
+    return clipped if on else _ONE - clipped
 
 
 @kernel
 def fixed_share_learn_row(
     state: FixedShareState, first: np.ndarray, second: np.ndarray, truth: np.ndarray, labels: int
 ) -> None:
-    """Learn from ``truth`` int8[labels], 1, 0 or -1 (unknown: untouched), given what both experts had said."""
+    """Update the weights from one row.
+
+    Parameters
+    ----------
+    state
+        The weights.
+    first, second
+        float32[labels], the experts' probabilities from before the row was learned.
+    truth
+        int8[labels]: 1, 0 or -1 (unknown: the weight is unchanged).
+    labels
+        Labels as of the row.
+    """
     for label in range(labels):
         old = state.weight[label]
         on = truth[label] == 1
-        right = old * _likelihood(second[label], on)
-        right /= right + (_ONE - old) * _likelihood(first[label], on)
-        moved = (_ONE - SHARE) * right + SHARE * _HALF
-        state.weight[label] = moved if truth[label] >= 0 else old
+        posterior = old * _likelihood(second[label], on)
+        posterior /= posterior + (_ONE - old) * _likelihood(first[label], on)
+        shared = (_ONE - SHARE) * posterior + SHARE * _HALF
+        state.weight[label] = shared if truth[label] >= 0 else old
 
 
 class FixedShare:
-    """Owns the weights of two experts, label by label."""
+    """Owns the weights of two experts for each label."""
 
     def __init__(self) -> None:
         self.state = FixedShareState(np.zeros(0, np.float32))
 
     def grow(self, labels: int) -> None:
-        """Make room for ``labels`` labels; each starts with even weights, whenever it joins."""
-        self.state = FixedShareState(grown(self.state.weight, labels, START))
+        """Make room for ``labels`` label slots; each label starts with equal weights."""
+        self.state = FixedShareState(grow(self.state.weight, labels, INITIAL_WEIGHT))
 
     def retire(self, label: int) -> None:
-        """Empty a slot."""
-        self.state.weight[label] = START
+        """Reset the weights of a label's slot."""
+        self.state.weight[label] = INITIAL_WEIGHT
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
-        """Return the weights of the labels in use, by name."""
+        """Return the weights of the labels in use, by array name."""
         return {"weight": self.state.weight[:labels]}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
-        """Take the weights over; raises `SnapshotError` when a shape differs."""
+        """Load the state that `arrays` returned; raises `SnapshotError` if an array does not fit."""
         self.grow(labels)
         load_labels(self.state.weight, arrays["weight"], labels)
 

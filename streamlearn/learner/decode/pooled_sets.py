@@ -1,13 +1,15 @@
-"""A bounded collection of whole label sets with decayed counts, laid out so that sums over members are plain loops.
+"""The pool of label sets: a bounded collection with decayed counts, laid out so that sums over members are plain loops.
 
-The sets stand longest first, so those with more than p members are a prefix of every row p of ``members``. A set that
-enters or leaves moves at most one set of every shorter length. Counts are in units of an increment that grows by a
-fixed factor a row: nothing is decayed by a pass. The burst counts decay fast, so they live in a short list of the sets
-seen last; a burst count below `BURST_FLOOR` is forgotten.
+Sets are sorted by length, longest first, so the sets with more than p members are a prefix of row p of ``members``.
+Inserting or removing a set moves at most one set of each shorter length. Sets are found by a hash table with chaining.
+
+Counts are in units of an increment that grows by a fixed factor per row, so no pass over all sets decays them. The
+recent counts decay fast, so only the sets seen last have one, in a short list; counts below `RECENT_FLOOR` are dropped.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -17,233 +19,268 @@ from streamlearn.learner.label_sets import CODE_FACTOR, CODE_MASK
 from streamlearn.numerics.exp_log import log64
 
 CAPACITY = 1000
+"""Largest number of sets."""
+
+PADDED_CAPACITY = 1008
+"""Length of the arrays: the capacity and some spare, so that rows do not map to the same cache lines."""
+
 LONGEST = 64
-ROOM = 1008
-"""Places of each array: the capacity and some to spare, so that rows do not fall on the same lines of a cache."""
-BUCKETS = 2048
-BURST_DECAY = 0.8
-BURST_FLOOR = 1e-6
-BURST_ROOM = 64
-"""Sets with a burst count at most: .8^62 is below the floor."""
+"""Largest number of members of a pooled set."""
+
+HASH_BUCKETS = 2048
 LEAST_COUNT = 1e-300
 
-CODE = 0
-LENGTH = 1
-NEXT = 2
-BURST = 3
+RECENT_DECAY = 0.8
+RECENT_FLOOR = 1e-6
+RECENT_CAPACITY = 64
+"""Length of the list of recent counts: .8^62 is below the floor."""
+
+
+class SetField(IntEnum):
+    """Rows of `PooledSets.fields`."""
+
+    CODE = 0  # `label_set_code` of the set
+    LENGTH = 1  # number of members
+    NEXT = 2  # index of the next set in the same hash bucket, -1: none
+    RECENT = 3  # entry in the list of recent counts, -1: none
+
+
+SET_FIELDS = len(SetField)
 
 
 class PooledSets(NamedTuple):
-    """``members`` int32[LONGEST, ROOM]: the p-th member, ascending, of each set; ``links`` int64[4, ROOM]: the set's
-    code, its length, the next set in its bucket and its place in the burst list (both -1 for none); ``counts``
-    float64[ROOM]; ``log_counts`` float32[ROOM], their logarithms; ``prior_sums`` float32[ROOM], the sum of the members'
-    prior logits; ``longer`` int64[LONGEST + 2]: sets with at least that many members; ``heads`` int64[BUCKETS]: the
-    first set of each bucket, -1 for none; ``burst_places`` int64 and ``burst_counts`` float64 [BURST_ROOM],
-    ``burst_size`` int64[1].
+    """The sets, by index; the arrays beyond the number of sets, ``at_least[0]``, are spare capacity.
+
+    Attributes
+    ----------
+    members
+        int32[LONGEST, PADDED_CAPACITY], label slots: row p holds the p-th member, ascending, of each set.
+    fields
+        int64[SET_FIELDS, PADDED_CAPACITY], rows `SetField`.
+    counts
+        float64[PADDED_CAPACITY], decayed counts in units of the increment.
+    log_counts
+        float32[PADDED_CAPACITY], logarithms of ``counts``.
+    prior_sums
+        float32[PADDED_CAPACITY], sum of the members' prior logits.
+    at_least
+        int64[LONGEST + 2], number of sets with at least that many members.
+    heads
+        int64[HASH_BUCKETS], index of the first set of each hash bucket, -1: none.
+    recent_sets
+        int64[RECENT_CAPACITY], index of the set of each recent count.
+    recent_counts
+        float64[RECENT_CAPACITY], counts decayed by RECENT_DECAY per complete row.
+    recent_size
+        int64[1], recent counts in use.
     """
 
     members: np.ndarray
-    links: np.ndarray
+    fields: np.ndarray
     counts: np.ndarray
     log_counts: np.ndarray
     prior_sums: np.ndarray
-    longer: np.ndarray
+    at_least: np.ndarray
     heads: np.ndarray
-    burst_places: np.ndarray
-    burst_counts: np.ndarray
-    burst_size: np.ndarray
+    recent_sets: np.ndarray
+    recent_counts: np.ndarray
+    recent_size: np.ndarray
 
 
 @kernel
 def find_set(
     sets: PooledSets, members: np.ndarray, first: int | np.int64, last: int | np.int64, code: int | np.int64
 ) -> int:
-    """Return the place of the label set ``members[first:last]`` with that code, -1 when it is not there."""
-    place = sets.heads[code & np.int64(BUCKETS - 1)]
-    while place >= 0:
-        if sets.links[CODE, place] == code and sets.links[LENGTH, place] == last - first:
+    """Return the index of the label set ``members[first:last]`` with the given code, -1 if it is not in the pool."""
+    index = sets.heads[code & np.int64(HASH_BUCKETS - 1)]
+    while index >= 0:
+        if sets.fields[SetField.CODE, index] == code and sets.fields[SetField.LENGTH, index] == last - first:
             same = True
-            for at in range(last - first):
-                if sets.members[at, place] != members[first + at]:
+            for position in range(last - first):
+                if sets.members[position, index] != members[first + position]:
                     same = False
                     break
             if same:
-                return place
-        place = sets.links[NEXT, place]
+                return index
+        index = sets.fields[SetField.NEXT, index]
     return -1
 
 
 @kernel
-def _relink(sets: PooledSets, place: int, target: int) -> None:
-    """Let what points at ``place`` in its bucket point at ``target``."""
-    bucket = sets.links[CODE, place] & np.int64(BUCKETS - 1)
-    if sets.heads[bucket] == place:
+def _relink(sets: PooledSets, index: int, target: int) -> None:
+    """Replace ``index`` by ``target`` in the chain of its hash bucket."""
+    bucket = sets.fields[SetField.CODE, index] & np.int64(HASH_BUCKETS - 1)
+    if sets.heads[bucket] == index:
         sets.heads[bucket] = target
         return
     before = sets.heads[bucket]
-    while sets.links[NEXT, before] != place:
-        before = sets.links[NEXT, before]
-    sets.links[NEXT, before] = target
+    while sets.fields[SetField.NEXT, before] != index:
+        before = sets.fields[SetField.NEXT, before]
+    sets.fields[SetField.NEXT, before] = target
 
 
 @kernel
-def _move(sets: PooledSets, place: int, target: int) -> None:
-    _relink(sets, place, target)
-    for at in range(sets.links[LENGTH, place]):
-        sets.members[at, target] = sets.members[at, place]
-    for kind in range(4):
-        sets.links[kind, target] = sets.links[kind, place]
-    sets.counts[target] = sets.counts[place]
-    sets.log_counts[target] = sets.log_counts[place]
-    sets.prior_sums[target] = sets.prior_sums[place]
-    burst = sets.links[BURST, place]
-    if burst >= 0:
-        sets.burst_places[burst] = target
+def _move_set(sets: PooledSets, index: int, target: int) -> None:
+    """Move the set at ``index`` to ``target``, whose contents are overwritten."""
+    _relink(sets, index, target)
+    for position in range(sets.fields[SetField.LENGTH, index]):
+        sets.members[position, target] = sets.members[position, index]
+    for field in range(SET_FIELDS):
+        sets.fields[field, target] = sets.fields[field, index]
+    sets.counts[target] = sets.counts[index]
+    sets.log_counts[target] = sets.log_counts[index]
+    sets.prior_sums[target] = sets.prior_sums[index]
+    entry = sets.fields[SetField.RECENT, index]
+    if entry >= 0:
+        sets.recent_sets[entry] = target
 
 
 @kernel
-def _forget_burst(sets: PooledSets, burst: int | np.int64) -> None:
-    """Take an entry out of the burst list; the last one takes its place."""
-    last = sets.burst_size[0] - 1
-    sets.links[BURST, sets.burst_places[burst]] = -1
-    if burst != last:
-        sets.burst_places[burst] = sets.burst_places[last]
-        sets.burst_counts[burst] = sets.burst_counts[last]
-        sets.links[BURST, sets.burst_places[burst]] = burst
-    sets.burst_size[0] = last
+def _drop_recent(sets: PooledSets, entry: int | np.int64) -> None:
+    """Remove an entry from the list of recent counts; the last entry moves into the gap."""
+    last = sets.recent_size[0] - 1
+    sets.fields[SetField.RECENT, sets.recent_sets[entry]] = -1
+    if entry != last:
+        sets.recent_sets[entry] = sets.recent_sets[last]
+        sets.recent_counts[entry] = sets.recent_counts[last]
+        sets.fields[SetField.RECENT, sets.recent_sets[entry]] = entry
+    sets.recent_size[0] = last
 
 
 @kernel
-def remove_set(sets: PooledSets, place: int) -> None:
-    """Remove a set; the last one of its length takes its place, and the last of each shorter length moves up."""
-    if sets.links[BURST, place] >= 0:
-        _forget_burst(sets, sets.links[BURST, place])
-    _relink(sets, place, sets.links[NEXT, place])
-    hole = place
-    for length in range(sets.links[LENGTH, place], -1, -1):
-        last = sets.longer[length] - 1
-        if last != hole:
-            _move(sets, last, hole)
-        hole = last
-        sets.longer[length] = last
+def remove_set(sets: PooledSets, index: int) -> None:
+    """Remove a set; the last set of its length fills the gap, and so on for each shorter length."""
+    if sets.fields[SetField.RECENT, index] >= 0:
+        _drop_recent(sets, sets.fields[SetField.RECENT, index])
+    _relink(sets, index, sets.fields[SetField.NEXT, index])
+    gap = index
+    for length in range(sets.fields[SetField.LENGTH, index], -1, -1):
+        last = sets.at_least[length] - 1
+        if last != gap:
+            _move_set(sets, last, gap)
+        gap = last
+        sets.at_least[length] = last
 
 
 @kernel
-def rarest_set(sets: PooledSets) -> int:
-    """Return the place of the set with the least count, the lowest of equals; there must be one."""
+def find_rarest_set(sets: PooledSets) -> int:
+    """Return the index of the set with the smallest count, the lowest index on ties; the pool must not be empty."""
     rarest = 0
-    for place in range(1, sets.longer[0]):
-        if sets.counts[place] < sets.counts[rarest]:
-            rarest = place
+    for index in range(1, sets.at_least[0]):
+        if sets.counts[index] < sets.counts[rarest]:
+            rarest = index
     return rarest
 
 
 @kernel
 def insert_set(sets: PooledSets, members: np.ndarray, code: int | np.int64) -> int:
-    """Insert a set that is not there yet, of at most LONGEST members; return its place. There must be room.
+    """Insert a set of at most LONGEST members that is not in the pool; return its index. The pool must not be full.
 
-    Its count and the sum of its prior terms are the caller's to set.
+    The caller sets its count and the sum of its prior logits.
     """
     for length in range(members.size):
-        if sets.longer[length + 1] < sets.longer[length]:
-            _move(sets, sets.longer[length + 1], sets.longer[length])
-        sets.longer[length] += 1
-    place = sets.longer[members.size]
-    sets.longer[members.size] = place + 1
-    for at in range(members.size):
-        sets.members[at, place] = members[at]
-    bucket = code & np.int64(BUCKETS - 1)
-    sets.links[CODE, place] = code
-    sets.links[LENGTH, place] = members.size
-    sets.links[NEXT, place] = sets.heads[bucket]
-    sets.links[BURST, place] = -1
-    sets.heads[bucket] = place
-    return place
+        if sets.at_least[length + 1] < sets.at_least[length]:
+            _move_set(sets, sets.at_least[length + 1], sets.at_least[length])
+        sets.at_least[length] += 1
+    index = sets.at_least[members.size]
+    sets.at_least[members.size] = index + 1
+    for position in range(members.size):
+        sets.members[position, index] = members[position]
+    bucket = code & np.int64(HASH_BUCKETS - 1)
+    sets.fields[SetField.CODE, index] = code
+    sets.fields[SetField.LENGTH, index] = members.size
+    sets.fields[SetField.NEXT, index] = sets.heads[bucket]
+    sets.fields[SetField.RECENT, index] = -1
+    sets.heads[bucket] = index
+    return index
 
 
 @kernel
-def decay_bursts(sets: PooledSets) -> None:
-    """Let one complete row pass: burst counts decay, those below the floor are forgotten."""
-    burst = np.int64(0)
-    while burst < sets.burst_size[0]:
-        sets.burst_counts[burst] *= BURST_DECAY
-        if sets.burst_counts[burst] < BURST_FLOOR:
-            _forget_burst(sets, burst)
+def decay_recent_counts(sets: PooledSets) -> None:
+    """Decay the recent counts by one complete row and drop those below the floor."""
+    entry = np.int64(0)
+    while entry < sets.recent_size[0]:
+        sets.recent_counts[entry] *= RECENT_DECAY
+        if sets.recent_counts[entry] < RECENT_FLOOR:
+            _drop_recent(sets, entry)
         else:
-            burst += 1
+            entry += 1
 
 
 @kernel
-def count_set(sets: PooledSets, place: int, increment: float) -> None:
-    """Count a set once more."""
-    sets.counts[place] += increment
-    sets.log_counts[place] = np.float32(log64(sets.counts[place]))
-    burst = sets.links[BURST, place]
-    if burst < 0:
-        burst = sets.burst_size[0]
-        sets.burst_size[0] = burst + 1
-        sets.links[BURST, place] = burst
-        sets.burst_places[burst] = place
-        sets.burst_counts[burst] = 0.0
-    sets.burst_counts[burst] += 1.0
+def count_set(sets: PooledSets, index: int, increment: float) -> None:
+    """Count one more row with this set, in ``counts`` and in the recent counts."""
+    sets.counts[index] += increment
+    sets.log_counts[index] = np.float32(log64(sets.counts[index]))
+    entry = sets.fields[SetField.RECENT, index]
+    if entry < 0:
+        entry = sets.recent_size[0]
+        sets.recent_size[0] = entry + 1
+        sets.fields[SetField.RECENT, index] = entry
+        sets.recent_sets[entry] = index
+        sets.recent_counts[entry] = 0.0
+    sets.recent_counts[entry] += 1.0
 
 
 @kernel
 def scale_counts(sets: PooledSets, factor: float) -> None:
-    """Renormalise the counts."""
-    for place in range(sets.longer[0]):
-        sets.counts[place] = max(sets.counts[place] * factor, LEAST_COUNT)
-        sets.log_counts[place] = np.float32(log64(sets.counts[place]))
+    """Renormalise the counts: multiply them by ``factor``."""
+    for index in range(sets.at_least[0]):
+        sets.counts[index] = max(sets.counts[index] * factor, LEAST_COUNT)
+        sets.log_counts[index] = np.float32(log64(sets.counts[index]))
 
 
 @kernel
 def sum_members(sets: PooledSets, values: np.ndarray, out: np.ndarray) -> None:
-    """Write the sum of ``values`` float32[labels] over each set's members to ``out`` float32[ROOM], in their order."""
-    for place in range(sets.longer[0]):
-        out[place] = np.float32(0.0)
-    for at in range(LONGEST):
-        last = sets.longer[at + 1]
+    """Write the sum of ``values`` float32[labels] over each set's members, in their order, to ``out``.
+
+    ``out`` is float32[PADDED_CAPACITY].
+    """
+    for index in range(sets.at_least[0]):
+        out[index] = np.float32(0.0)
+    for position in range(LONGEST):
+        last = sets.at_least[position + 1]
         if last == 0:
             break
-        row = sets.members[at]
-        for place in range(last):
-            out[place] += values[np.uint32(row[place])]
+        row = sets.members[position]
+        for index in range(last):
+            out[index] += values[np.uint32(row[index])]
 
 
 @kernel
-def link_sets(sets: PooledSets) -> None:
-    """Rebuild ``links``, ``heads`` and ``log_counts`` from the other arrays."""
-    for bucket in range(BUCKETS):
+def derive_fields(sets: PooledSets) -> None:
+    """Derive ``fields``, ``heads`` and ``log_counts`` from the other arrays."""
+    for bucket in range(HASH_BUCKETS):
         sets.heads[bucket] = -1
-    longest = LONGEST
-    for place in range(sets.longer[0]):
-        while longest > 0 and sets.longer[longest] <= place:
-            longest -= 1
-        code = np.int64(longest)
-        for at in range(longest):
-            code = (code & CODE_MASK) * CODE_FACTOR ^ np.int64(sets.members[at, place])
-        bucket = code & np.int64(BUCKETS - 1)
-        sets.links[CODE, place] = code
-        sets.links[LENGTH, place] = longest
-        sets.links[NEXT, place] = sets.heads[bucket]
-        sets.links[BURST, place] = -1
-        sets.heads[bucket] = place
-        sets.log_counts[place] = np.float32(log64(sets.counts[place]))
-    for burst in range(sets.burst_size[0]):
-        sets.links[BURST, sets.burst_places[burst]] = burst
+    length = LONGEST
+    for index in range(sets.at_least[0]):
+        while length > 0 and sets.at_least[length] <= index:
+            length -= 1
+        code = np.int64(length)
+        for position in range(length):
+            code = (code & CODE_MASK) * CODE_FACTOR ^ np.int64(sets.members[position, index])
+        bucket = code & np.int64(HASH_BUCKETS - 1)
+        sets.fields[SetField.CODE, index] = code
+        sets.fields[SetField.LENGTH, index] = length
+        sets.fields[SetField.NEXT, index] = sets.heads[bucket]
+        sets.fields[SetField.RECENT, index] = -1
+        sets.heads[bucket] = index
+        sets.log_counts[index] = np.float32(log64(sets.counts[index]))
+    for entry in range(sets.recent_size[0]):
+        sets.fields[SetField.RECENT, sets.recent_sets[entry]] = entry
 
 
 def empty_sets() -> PooledSets:
-    """Return a collection without sets."""
+    """Return a pool without sets."""
     return PooledSets(
-        np.zeros((LONGEST, ROOM), np.int32),
-        np.zeros((4, ROOM), np.int64),
-        np.zeros(ROOM),
-        np.zeros(ROOM, np.float32),
-        np.zeros(ROOM, np.float32),
-        np.zeros(LONGEST + 2, np.int64),
-        np.full(BUCKETS, -1, np.int64),
-        np.zeros(BURST_ROOM, np.int64),
-        np.zeros(BURST_ROOM),
-        np.zeros(1, np.int64),
+        members=np.zeros((LONGEST, PADDED_CAPACITY), np.int32),
+        fields=np.zeros((SET_FIELDS, PADDED_CAPACITY), np.int64),
+        counts=np.zeros(PADDED_CAPACITY),
+        log_counts=np.zeros(PADDED_CAPACITY, np.float32),
+        prior_sums=np.zeros(PADDED_CAPACITY, np.float32),
+        at_least=np.zeros(LONGEST + 2, np.int64),
+        heads=np.full(HASH_BUCKETS, -1, np.int64),
+        recent_sets=np.zeros(RECENT_CAPACITY, np.int64),
+        recent_counts=np.zeros(RECENT_CAPACITY),
+        recent_size=np.zeros(1, np.int64),
     )

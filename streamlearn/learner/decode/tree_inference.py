@@ -1,14 +1,14 @@
-"""The tree's best label set, the sum over all label sets and the labels' probabilities, exactly, in one pass each way.
+"""Exact inference in the cluster tree: the best label set, the sum over all label sets and the labels' marginals.
 
 A label set's score is the log of a product over the active nodes, each a remembered pattern or independent children
-(`decode.tree_prior`), plus the sum of its labels' values  w_l = logit p_l - a logit r_l. Given the children's results
-a node's best pattern and sum over patterns follow from its own patterns alone, so one pass from the labels to the root
-has the best set (the better way of each node counts) and the sum over all sets, and one pass back has the probability
-of each label in the posterior  exp(score) / sum.
+(`decode.tree_prior`), plus the sum of its labels' values  w_l = logit p_l - a logit r_l. Given the results of its
+children, a node's best pattern and its sum over patterns depend on its own patterns alone. So one pass from the labels
+to the root finds the best set (for which the better of the two codings counts at each node) and the sum over all sets,
+and one pass back finds the probability of each label in the posterior  exp(score) / sum.
 
-A node's weights are products over its children of exp(value) where active and 1 elsewhere. They are divided by the
-largest such product, so that nothing overflows, and come from tables of four children each, so that a pattern costs
-three multiplications whatever its size.
+A pattern's weight is a product over the node's children of exp(value) if active and 1 if not. The weights are divided
+by the largest such product, so that nothing overflows, and are read from tables for four children each, so a pattern
+takes three multiplications, whatever its size.
 
 Source: the sum-product and max-product algorithms on a tree, J. Pearl, *Probabilistic Reasoning in Intelligent Systems*
 (1988), chapters 4 and 5.
@@ -16,58 +16,91 @@ Source: the sum-product and max-product algorithms on a tree, J. Pearl, *Probabi
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.decode.tree_prior import INDEPENDENT, POOLED, TreePriorState
+from streamlearn.learner.decode.tree_prior import Scale, TreePriorState
 from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN, NODES, ROOT, TreeState, node_capacity
 from streamlearn.learner.partition.code_length import MAXIMUM_PATTERNS
 from streamlearn.numerics.exp_log import exp32, exp64, log64
 
 PRIOR_POWER = 0.5
-"""The power a of the prior; the roots of `decode.tree_prior` are made for one half."""
+"""The power a of the prior; the roots of `decode.tree_prior` hold for one half only."""
 
-SUM, BEST = 0, 1
-VALUE, SMALL = 0, 1
-LOG_SUM, LOG_BEST = 0, 1
+
+class Aggregate(IntEnum):
+    """How the label sets below a node are aggregated; first axis of `TreeScratch.node`."""
+
+    SUM = 0  # sum over all label sets
+    BEST = 1  # best label set
+
+
+class LogValue(IntEnum):
+    """The log of a weight and the exponential needed of it; rows of `TreeScratch.label`."""
+
+    VALUE = 0  # x, the log
+    EXP_MINUS_ABS = 1  # exp(-|x|)
+
+
+class Activity(IntEnum):
+    """Rows of `TreeScratch.factor`."""
+
+    INACTIVE = 0  # factor of a child that is not active
+    ACTIVE = 1  # factor of a child that is active
+
+
+class TreeResult(IntEnum):
+    """Fields of `TreeScratch.result`, in nats."""
+
+    LOG_SUM = 0  # log of the sum of exp(score) over all label sets
+    LOG_BEST = 1  # score of the best label set, with the better coding of each node
+
 
 _QUARTER = 4
+"""Children per table."""
+
 _QUARTERS = MAXIMUM_CHILDREN // _QUARTER
 _COMBINATIONS = 16
 _PARTS = _QUARTERS * _COMBINATIONS
-_FIRST, _FOUR, _SIX, _EIGHT, _TWELVE = np.uint32(15), np.uint32(4), np.uint32(6), np.uint32(8), np.uint32(12)
+
+# Mask and shifts that take four children out of a pattern, and the offsets of their tables. Unsigned indices need no
+# check for a negative value.
+_MASK = np.uint32(15)
+_FOUR, _SIX, _EIGHT, _TWELVE = np.uint32(4), np.uint32(6), np.uint32(8), np.uint32(12)
 _SECOND, _THIRD, _FOURTH = np.uint32(16), np.uint32(32), np.uint32(48)
 
 
 class TreeScratch(NamedTuple):
-    """Memory of one row, never state; the results of a row stay until the next one.
+    """Scratch of one row, never state; results are valid until the next row.
 
     Attributes
     ----------
     label
-        float64[2, labels]: VALUE w_l and SMALL exp(-|w_l|).
+        float64[2, labels], w_l, rows `LogValue`.
     node
-        float64[2, 2, nodes]: VALUE and SMALL of the log of the SUM over the label sets below a node and of the BEST.
+        float64[2, 2, nodes], log weight of the label sets below a node, axes `Aggregate` and `LogValue`.
     share
-        float64[nodes, MAXIMUM_CHILDREN], probability of each child given that the node is active.
+        float64[nodes, MAXIMUM_CHILDREN], probability that a child is active given that the node is.
     reach
         float64[nodes], probability that a node is active.
     best_mask
-        int32[nodes], the active children of the best label set below the node.
+        int32[nodes], the active children of the node in its best pattern, as a bit mask.
     taken
-        uint8[nodes], whether the best label set has labels below the node; the root always.
+        uint8[nodes], 1 if the best label set has labels below the node; 1 for the root.
     table
-        float64[4 * 16], products over four children each, by which of them are active.
+        float64[4 * 16], four tables: the product over four children for each combination of active ones.
     part
-        float64[2, 4, 16] flat, weights of every other pattern, by which of four children are active.
+        float64[2 * 4 * 16], four tables for the even patterns and four for the odd ones: the sum of the weights of the
+        patterns with each combination of four active children.
     weight
-        float64[MAXIMUM_PATTERNS].
+        float64[MAXIMUM_PATTERNS], weights of a node's patterns.
     factor
-        float64[2, MAXIMUM_CHILDREN], what a child counts where it is not active and where it is.
+        float64[2, MAXIMUM_CHILDREN], factors of a node's children, rows `Activity`.
     result
-        float64[2]: LOG_SUM and LOG_BEST of the root, in nats.
+        float64[2], fields `TreeResult`.
     """
 
     label: np.ndarray
@@ -84,11 +117,11 @@ class TreeScratch(NamedTuple):
 
 
 def tree_scratch(labels: int) -> TreeScratch:
-    """Return the memory for trees of this many label slots."""
+    """Return scratch for a tree of ``labels`` label slots."""
     nodes = node_capacity(labels)
     return TreeScratch(
-        np.zeros((2, labels)),
-        np.zeros((2, 2, nodes)),
+        np.zeros((len(LogValue), labels)),
+        np.zeros((len(Aggregate), len(LogValue), nodes)),
         np.zeros((nodes, MAXIMUM_CHILDREN)),
         np.zeros(nodes),
         np.zeros(nodes, np.int32),
@@ -96,8 +129,8 @@ def tree_scratch(labels: int) -> TreeScratch:
         np.zeros(_PARTS),
         np.zeros(2 * _PARTS),
         np.zeros(MAXIMUM_PATTERNS),
-        np.zeros((2, MAXIMUM_CHILDREN)),
-        np.zeros(2),
+        np.zeros((len(Activity), MAXIMUM_CHILDREN)),
+        np.zeros(len(TreeResult)),
     )
 
 
@@ -105,7 +138,7 @@ def tree_scratch(labels: int) -> TreeScratch:
 def _load_children(
     children: np.ndarray, count: int, values: np.ndarray, factor: np.ndarray, table: np.ndarray
 ) -> float:
-    """Fill ``factor`` and ``table`` from the VALUE and SMALL (float64[2, n]) of ``count`` children (int32[]).
+    """Fill ``factor`` and ``table`` from the values (float64[2, n], rows `LogValue`) of ``count`` children (int32[]).
 
     Returns
     -------
@@ -114,18 +147,18 @@ def _load_children(
     """
     shift = 0.0
     for b in range(count):
-        value = values[VALUE, children[b]]
-        small = values[SMALL, children[b]]
+        value = values[LogValue.VALUE, children[b]]
+        small = values[LogValue.EXP_MINUS_ABS, children[b]]
         shift += max(value, 0.0)
-        factor[0, b] = small if value > 0.0 else 1.0
-        factor[1, b] = 1.0 if value > 0.0 else small
+        factor[Activity.INACTIVE, b] = small if value > 0.0 else 1.0
+        factor[Activity.ACTIVE, b] = 1.0 if value > 0.0 else small
     for quarter in range(_QUARTERS):
         first = quarter * _COMBINATIONS
         table[first] = 1.0
         size = 1
         for b in range(_QUARTER * quarter, min(_QUARTER * quarter + _QUARTER, count)):
-            on = factor[1, b]
-            off = factor[0, b]
+            on = factor[Activity.ACTIVE, b]
+            off = factor[Activity.INACTIVE, b]
             for m in range(first, first + size):
                 table[m + size] = table[m] * on
                 table[m] *= off
@@ -137,12 +170,12 @@ def _load_children(
 def _weigh_patterns(
     pattern: np.ndarray, pattern_root: np.ndarray, patterns: int, table: np.ndarray, weight: np.ndarray
 ) -> int:
-    """Fill ``weight`` of a node's patterns, without the node's scale; return the place of the largest, -1 for none."""
+    """Fill ``weight`` of a node's patterns, without the node's scale; return the index of the largest, -1 for none."""
     largest = -1.0
     for k in range(patterns):
         mask = np.uint32(pattern[k])
-        low = table[mask & _FIRST] * table[(mask >> _FOUR & _FIRST) + _SECOND]
-        high = table[(mask >> _EIGHT & _FIRST) + _THIRD] * table[(mask >> _TWELVE) + _FOURTH]
+        low = table[mask & _MASK] * table[(mask >> _FOUR & _MASK) + _SECOND]
+        high = table[(mask >> _EIGHT & _MASK) + _THIRD] * table[(mask >> _TWELVE) + _FOURTH]
         weight[k] = pattern_root[k] * (low * high)
         largest = weight[k] if weight[k] > largest else largest
     best = patterns
@@ -159,8 +192,8 @@ def _best_independent(factor: np.ndarray, odds_root: np.ndarray, count: int, roo
     nearest = 0
     ratio = 0.0
     for b in range(count):
-        on = odds_root[b] * factor[1, b]
-        off = factor[0, b]
+        on = odds_root[b] * factor[Activity.ACTIVE, b]
+        off = factor[Activity.INACTIVE, b]
         if on > off:
             mask |= np.int32(1) << np.int32(b)
             weight *= on
@@ -188,22 +221,22 @@ def _sum_of_node(
     part: np.ndarray,
     share: np.ndarray,
 ) -> float:
-    """Return the sum of the weights of all patterns, remembered and independent; set ``share`` of each child."""
+    """Return the sum of the weights of all patterns, in both codings; fill ``share`` of each child."""
     quarters = max((count + _QUARTER - 1) // _QUARTER, 1)
     for m in range(2 * _PARTS):
         part[m] = 0.0
-    # Every other pattern has sums of its own: an addition does not wait for the one before.
+    # Two sums, of every other pattern: an addition does not wait for the one before.
     for k in range(patterns):
         mask = np.uint32(pattern[k])
         first = np.uint32(k & 1) << _SIX
-        part[first + (mask & _FIRST)] += weight[k]
-        part[first + (mask >> _FOUR & _FIRST) + _SECOND] += weight[k]
+        part[first + (mask & _MASK)] += weight[k]
+        part[first + (mask >> _FOUR & _MASK) + _SECOND] += weight[k]
         if quarters > 2:
-            part[first + (mask >> _EIGHT & _FIRST) + _THIRD] += weight[k]
+            part[first + (mask >> _EIGHT & _MASK) + _THIRD] += weight[k]
             part[first + (mask >> _TWELVE) + _FOURTH] += weight[k]
     for m in range(_PARTS):
         part[m] += part[m + _PARTS]
-    # Children that are not there are active in no pattern.
+    # Children beyond the node's own are active in no pattern.
     for quarter in range(quarters):
         first = quarter * _COMBINATIONS
         size = _COMBINATIONS
@@ -217,21 +250,22 @@ def _sum_of_node(
     empty = 1.0
     active = 0.0
     for b in range(count):
-        on = odds_root[b] * factor[1, b]
-        active = active * (factor[0, b] + on) + empty * on
-        empty *= factor[0, b]
-    every = scale[INDEPENDENT] * (active + empty)
-    total = scale[POOLED] * part[0] + scale[INDEPENDENT] * (active + empty if root else active)
+        on = odds_root[b] * factor[Activity.ACTIVE, b]
+        active = active * (factor[Activity.INACTIVE, b] + on) + empty * on
+        empty *= factor[Activity.INACTIVE, b]
+    every = scale[Scale.INDEPENDENT] * (active + empty)
+    total = scale[Scale.REMEMBERED] * part[0] + scale[Scale.INDEPENDENT] * (active + empty if root else active)
     inverse = 1.0 / total
     for b in range(count):
-        on = odds_root[b] * factor[1, b]
-        share[b] = (scale[POOLED] * share[b] + every * (on / (factor[0, b] + on))) * inverse
+        on = odds_root[b] * factor[Activity.ACTIVE, b]
+        independent = every * (on / (factor[Activity.INACTIVE, b] + on))
+        share[b] = (scale[Scale.REMEMBERED] * share[b] + independent) * inverse
     return total
 
 
 @kernel
 def _infer_node(state: TreePriorState, tree: TreeState, node: int, scratch: TreeScratch) -> None:
-    """Find the best label set below a node and the sum over all of them, from what is known of its children."""
+    """Find the best label set below a node and the sum over all of them, from the results of its children."""
     pattern = state.nodes.pattern[node]
     patterns = int(state.nodes.pattern_count[node])
     odds_root = state.odds_root[node]
@@ -239,18 +273,19 @@ def _infer_node(state: TreePriorState, tree: TreeState, node: int, scratch: Tree
     count = int(tree.child_count[node])
     root = node == tree.size[ROOT]
     shift = 0.0
-    place = -1
-    for kind in (BEST, SUM):
-        if kind == BEST or tree.height[node] > 1:
-            values = scratch.label if tree.height[node] == 1 else scratch.node[kind]
+    largest = -1
+    for aggregate in (Aggregate.BEST, Aggregate.SUM):
+        # At height 1 both aggregates are over the labels' own values: SUM uses the table that BEST has filled.
+        if aggregate == Aggregate.BEST or tree.height[node] > 1:
+            values = scratch.label if tree.height[node] == 1 else scratch.node[aggregate]
             shift = _load_children(tree.children[node], count, values, scratch.factor, scratch.table)
-            place = _weigh_patterns(pattern, state.pattern_root[node], patterns, scratch.table, scratch.weight)
-        if kind == BEST:
+            largest = _weigh_patterns(pattern, state.pattern_root[node], patterns, scratch.table, scratch.weight)
+        if aggregate == Aggregate.BEST:
             total, mask = _best_independent(scratch.factor, odds_root, count, root)
-            total *= scale[INDEPENDENT]
-            if place >= 0 and scale[POOLED] * scratch.weight[place] >= total:
-                total = scale[POOLED] * scratch.weight[place]
-                mask = pattern[place]
+            total *= scale[Scale.INDEPENDENT]
+            if largest >= 0 and scale[Scale.REMEMBERED] * scratch.weight[largest] >= total:
+                total = scale[Scale.REMEMBERED] * scratch.weight[largest]
+                mask = pattern[largest]
             scratch.best_mask[node] = mask
         else:
             total = _sum_of_node(
@@ -266,8 +301,8 @@ def _infer_node(state: TreePriorState, tree: TreeState, node: int, scratch: Tree
                 scratch.share[node],
             )
         value = shift + log64(total)
-        scratch.node[kind, VALUE, node] = value
-        scratch.node[kind, SMALL, node] = exp64(-abs(value))
+        scratch.node[aggregate, LogValue.VALUE, node] = value
+        scratch.node[aggregate, LogValue.EXP_MINUS_ABS, node] = exp64(-abs(value))
 
 
 @kernel
@@ -281,14 +316,14 @@ def tree_infer_row(
     marginals: np.ndarray,
     best: np.ndarray,
 ) -> int:
-    """Fill ``result``, the labels' probabilities and the best label set; return how many labels it has.
+    """Fill ``scratch.result``, the labels' marginals and the best label set; return its number of members.
 
     Parameters
     ----------
     state, tree
-        The tree and what its nodes know.
+        The counts of the tree's nodes; the tree.
     scratch
-        Room for at least ``labels`` label slots.
+        For at least ``labels`` label slots.
     logits
         float32[labels], logits of the labels' probabilities.
     prior_logits
@@ -296,15 +331,15 @@ def tree_infer_row(
     labels
         Label slots of the tree.
     marginals
-        float32[labels], filled: the probability of each label in the tree's posterior.
+        float32[labels], filled with the probability of each label in the tree's posterior.
     best
-        int32[labels], filled: the slots of the best label set, ascending.
+        int32[labels], filled with the slots of the best label set, ascending.
     """
     power = np.float32(PRIOR_POWER)
     for label in range(labels):
         value = logits[label] - power * prior_logits[label]
-        scratch.label[VALUE, label] = value
-        scratch.label[SMALL, label] = exp32(-abs(value))
+        scratch.label[LogValue.VALUE, label] = value
+        scratch.label[LogValue.EXP_MINUS_ABS, label] = exp32(-abs(value))
     root = int(tree.size[ROOT])
     top = int(tree.height[root])
     for height in range(1, top + 1):
@@ -316,27 +351,27 @@ def tree_infer_row(
     for height in range(top - 1, 0, -1):
         for node in range(tree.size[NODES]):
             if tree.height[node] == height:
-                above = tree.parent[node]
-                place = tree.position[node]
-                scratch.reach[node] = scratch.reach[above] * scratch.share[above, place]
-                scratch.taken[node] = scratch.taken[above] & ((scratch.best_mask[above] >> place) & 1)
+                parent = tree.parent[node]
+                position = tree.position[node]
+                scratch.reach[node] = scratch.reach[parent] * scratch.share[parent, position]
+                scratch.taken[node] = scratch.taken[parent] & ((scratch.best_mask[parent] >> position) & 1)
     count = 0
     for label in range(labels):
-        above = tree.leaf_parent[label]
-        place = tree.leaf_position[label]
-        marginals[label] = scratch.reach[above] * scratch.share[above, place]
-        if scratch.taken[above] and (scratch.best_mask[above] >> place) & 1:
+        parent = tree.leaf_parent[label]
+        position = tree.leaf_position[label]
+        marginals[label] = scratch.reach[parent] * scratch.share[parent, position]
+        if scratch.taken[parent] and (scratch.best_mask[parent] >> position) & 1:
             best[count] = label
             count += 1
-    scratch.result[LOG_SUM] = scratch.node[SUM, VALUE, root]
-    scratch.result[LOG_BEST] = scratch.node[BEST, VALUE, root]
+    scratch.result[TreeResult.LOG_SUM] = scratch.node[Aggregate.SUM, LogValue.VALUE, root]
+    scratch.result[TreeResult.LOG_BEST] = scratch.node[Aggregate.BEST, LogValue.VALUE, root]
     return count
 
 
 @kernel
 def tree_log_score(scratch: TreeScratch, log_prior: float, members: np.ndarray, count: int) -> float:
-    """Return the score of the label set ``members[:count]``, the sum of ``log_prior`` and its labels' values."""
+    """Return the score of the label set ``members[:count]``: ``log_prior`` plus the sum of its labels' values."""
     total = log_prior
     for i in range(count):
-        total += scratch.label[VALUE, members[i]]
+        total += scratch.label[LogValue.VALUE, members[i]]
     return total

@@ -1,20 +1,20 @@
-"""What the nodes of the current tree of label clusters know: the prior of a label set, in the form that decoding needs.
+"""Prior over label sets from counts at the nodes of the cluster tree, in the form that `tree_inference` needs.
 
 The counts are those of the code-length test (`partition.code_length`): each node remembers up to 128 patterns of active
-children and how often each child was active, and codes a pattern by the escape probability e as one of those it
-remembers or as independent children. Here they belong to the tree in use and are kept up to date row by row, along the
-active nodes only.
+children and how often each child was active. A pattern is coded as a remembered one with probability 1 - e, or as
+independent children with the escape probability e. Here the counts are those of the current tree, updated after each
+row at the active nodes only.
 
-Decoding raises the prior to the power a = 1/2, but not the escapes: a pattern k has the weight
-(1 - e) (c_k / sum c)^a as a remembered one and e [product of Bernoulli probabilities / chance of not being empty]^a as
-independent children. With a = 1/2 these are square roots, which are exact on every CPU, so a prediction takes no
-logarithm of any pattern: the roots are kept with the counts and change only where a count changed. The factor that
-decay gives all counts of a node cancels.
+Inference raises the prior to the power a = 1/2, but not the escapes: pattern k has the weight (1 - e) (c_k / sum c)^a
+as a remembered one and e [product of Bernoulli probabilities / probability of not being empty]^a as independent
+children. With a = 1/2 these are square roots, which are exact on every CPU, and predicting takes no logarithm per
+pattern: the roots are stored and change only where a count changed. The decay of all counts of a node cancels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -37,10 +37,22 @@ from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
 from streamlearn.numerics.exp_log import log64
 
 REFILL_ROWS = 2_000
-"""Label sets that a tree's counts are refilled from when it takes another's place."""
+"""Label sets from which the counts of a new tree are refilled."""
 
-POOLED, INDEPENDENT = 0, 1
-VERSION, LABELS = 0, 1
+
+class Scale(IntEnum):
+    """Columns of `TreePriorState.scale`: factors from square roots of counts to weights of patterns."""
+
+    REMEMBERED = 0  # times a pattern's root: its weight as a remembered pattern
+    INDEPENDENT = 1  # times the odds' roots of the active children: its weight as independent children
+
+
+class Followed(IntEnum):
+    """Fields of the array "followed": the state of the partition at the last call of `TreePrior.follow`."""
+
+    VERSION = 0  # version of the tree, -1 at first
+    LABELS = 1  # labels in the tree
+
 
 _COUNTS = (
     "pattern",
@@ -55,21 +67,20 @@ _COUNTS = (
 
 
 class TreePriorState(NamedTuple):
-    """Counts of the nodes, and what follows from them.
+    """Counts of the nodes, and the arrays derived from them.
 
     Attributes
     ----------
     nodes
         The counts.
     pattern_root
-        float64[nodes, MAXIMUM_PATTERNS], square root of each pattern's weight.
+        float64[nodes, MAXIMUM_PATTERNS], square root of each pattern's count.
     odds_root
         float64[nodes, MAXIMUM_CHILDREN], square root of the odds of each child's rate.
     scale
-        float64[nodes, 2]: POOLED times a pattern's root is its weight as a remembered pattern; INDEPENDENT times the
-        odds' roots of the active children is the weight of a pattern as independent children.
+        float64[nodes, 2], columns `Scale`.
     independent
-        uint8[1], 1 if patterns are not used: every node's children are taken as independent.
+        uint8[1], 1 if remembered patterns are not used: the children of every node are independent.
     """
 
     nodes: NodeStates
@@ -81,7 +92,7 @@ class TreePriorState(NamedTuple):
 
 @kernel
 def refresh_node(state: TreePriorState, tree: TreeState, node: int | np.int64) -> None:
-    """Bring what follows from a node's counts, but for the roots of its patterns, up to date."""
+    """Derive a node's ``odds_root`` and ``scale`` from its counts."""
     children = np.int64(tree.child_count[node])
     none = 1.0
     for b in range(children):
@@ -90,22 +101,22 @@ def refresh_node(state: TreePriorState, tree: TreeState, node: int | np.int64) -
         none *= 1.0 - rate
     escape = 1.0 if state.independent[0] else node_escape(state.nodes, node)
     share = none if node == tree.size[ROOT] else none / (1.0 - none)
-    state.scale[node, INDEPENDENT] = escape * np.sqrt(share)
-    state.scale[node, POOLED] = 0.0
+    state.scale[node, Scale.INDEPENDENT] = escape * np.sqrt(share)
+    state.scale[node, Scale.REMEMBERED] = 0.0
     if state.nodes.pattern_count[node] > 0:
-        state.scale[node, POOLED] = (1.0 - escape) / np.sqrt(state.nodes.pattern_total[node])
+        state.scale[node, Scale.REMEMBERED] = (1.0 - escape) / np.sqrt(state.nodes.pattern_total[node])
 
 
 @kernel
 def refresh_patterns(state: TreePriorState, node: int | np.int64) -> None:
-    """Bring the roots of all patterns of a node up to date."""
+    """Derive a node's ``pattern_root`` from its counts."""
     for k in range(state.nodes.pattern_count[node]):
         state.pattern_root[node, k] = np.sqrt(state.nodes.pattern_weight[node, k])
 
 
 @kernel
 def tree_prior_refresh(state: TreePriorState, tree: TreeState) -> None:
-    """Derive everything anew from the counts."""
+    """Derive all arrays of all nodes from the counts."""
     for node in range(tree.size[NODES]):
         refresh_patterns(state, node)
         refresh_node(state, tree, node)
@@ -122,7 +133,7 @@ def tree_prior_learn_row(state: TreePriorState, tree: TreeState, members: np.nda
     tree
         The partition's current tree.
     members
-        int32[k], distinct slots of the labels that are on, all of them in the tree. May be empty.
+        int32[k], distinct slots of the true labels, all of them in the tree. May be empty.
     """
     nodes = state.nodes
     for i in range(activate_row(tree, nodes, members)):
@@ -139,14 +150,17 @@ def tree_prior_learn_row(state: TreePriorState, tree: TreeState, members: np.nda
 def tree_prior_learn_rows(
     state: TreePriorState, tree: TreeState, offsets: np.ndarray, members: np.ndarray, first: int
 ) -> None:
-    """Learn from rows ``first`` on, of rows ``members[offsets[i]:offsets[i + 1]]`` (int32; offsets int64[rows + 1])."""
+    """Learn from all rows from ``first`` on.
+
+    Row i is ``members[offsets[i]:offsets[i + 1]]``; ``members`` is int32, ``offsets`` int64[rows + 1].
+    """
     for i in range(first, len(offsets) - 1):
         tree_prior_learn_row(state, tree, members[offsets[i] : offsets[i + 1]])
 
 
 @kernel
 def tree_prior_begin_label(state: TreePriorState, tree: TreeState, label: int) -> None:
-    """Follow the tree in which a label has found a place: the nodes above it have one more child."""
+    """Update the nodes above a label that has joined the tree: the lowest has one more child."""
     node = np.int64(tree.leaf_parent[label])
     while node >= 0:
         refresh_node(state, tree, node)
@@ -155,20 +169,20 @@ def tree_prior_begin_label(state: TreePriorState, tree: TreeState, label: int) -
 
 @kernel
 def tree_prior_log_prior(state: TreePriorState, tree: TreeState, members: np.ndarray) -> float:
-    """Return the log weight of a label set (int32[k]): its prior to the power a but for the escapes, in nats."""
+    """Return the log weight of a label set (int32[k]) in nats: its prior to the power a, the escapes not raised."""
     nodes = state.nodes
     active = activate_row(tree, nodes, members)
     total = 0.0
     for i in range(active):
         node = int(nodes.active[i])
         mask = nodes.mask[node]
-        weight = state.scale[node, INDEPENDENT]
+        weight = state.scale[node, Scale.INDEPENDENT]
         for b in range(tree.child_count[node]):
             if (mask >> b) & 1:
                 weight *= state.odds_root[node, b]
         k = find_pattern(nodes, node)
         if k >= 0:
-            weight += state.scale[node, POOLED] * state.pattern_root[node, k]
+            weight += state.scale[node, Scale.REMEMBERED] * state.pattern_root[node, k]
         total += log64(weight)
     for i in range(active):
         nodes.mask[nodes.active[i]] = 0
@@ -176,19 +190,19 @@ def tree_prior_log_prior(state: TreePriorState, tree: TreeState, members: np.nda
 
 
 class TreePrior:
-    """Owns the counts of the current tree's nodes and follows the partition when that changes."""
+    """Owns the counts of the nodes of the partition's current tree."""
 
     def __init__(self) -> None:
-        self.state = _room(0)
+        self.state = _new_state(0)
         self._followed = np.array([-1, 0], np.int64)
 
     def grow(self, labels: int) -> None:
-        """Make room for trees of this many label slots."""
+        """Make room for a tree of ``labels`` label slots."""
         nodes = node_capacity(labels)
         old = len(self.state.scale)
         if nodes <= old:
             return
-        state = _room(nodes)
+        state = _new_state(nodes)
         for name in NodeStates._fields:
             getattr(state.nodes, name)[:old] = getattr(self.state.nodes, name)
         for name in ("pattern_root", "odds_root", "scale"):
@@ -196,22 +210,22 @@ class TreePrior:
         self.state = state._replace(independent=self.state.independent)
 
     def follow(self, partition: Partition) -> None:
-        """Follow the partition after labels have joined it or its tree was tested; cheap if nothing has changed.
+        """Follow the partition after labels joined it or its tree was tested; cheap if nothing changed.
 
-        A label that joined has a place among children that have counts. Another tree, or another root, starts from
-        nothing and learns from the last 2,000 label sets.
+        Labels that joined are added to the counts. For another tree, or another root, the counts are refilled from the
+        last 2,000 label sets.
         """
         self.state.independent[0] = partition.independent
-        if partition.version != self._followed[VERSION]:
+        if partition.version != self._followed[Followed.VERSION]:
             self.refill(partition)
             return
         self.grow(len(partition.state.tree.leaf_parent))
-        for label in range(int(self._followed[LABELS]), partition.known):
+        for label in range(int(self._followed[Followed.LABELS]), partition.known):
             tree_prior_begin_label(self.state, partition.state.tree, label)
-        self._followed[LABELS] = partition.known
+        self._followed[Followed.LABELS] = partition.known
 
     def refill(self, partition: Partition) -> None:
-        """Start from nothing and learn from the partition's last 2,000 label sets, as after a label has retired."""
+        """Clear the counts and learn the partition's last 2,000 label sets, as after a label has retired."""
         self.grow(len(partition.state.tree.leaf_parent))
         for name in _COUNTS:
             getattr(self.state.nodes, name).fill(name == "increment")
@@ -225,18 +239,18 @@ class TreePrior:
         self._followed[:] = (partition.version, partition.known)
 
     def arrays(self, partition: Partition) -> dict[str, np.ndarray]:
-        """Return the counts of the nodes in use, by name; what follows from them is not state."""
+        """Return the counts of the nodes in use, by array name; the arrays derived from them are not state."""
         nodes = int(partition.state.tree.size[NODES])
         arrays = {name: getattr(self.state.nodes, name)[:nodes] for name in _COUNTS}
         return {**arrays, "followed": self._followed}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], partition: Partition) -> None:
-        """Take over a state that ``arrays`` returned, of the tree that ``partition`` has loaded.
+        """Load the state that `arrays` returned; ``partition`` has loaded its own.
 
         Raises
         ------
         SnapshotError
-            If an array is missing or does not fit the tree.
+            If an array is missing or does not fit the partition's tree.
         """
         missing = [name for name in (*_COUNTS, "followed") if name not in arrays]
         if missing:
@@ -261,15 +275,15 @@ class TreePrior:
 
     @staticmethod
     def bytes_bound(maximum_labels: int) -> int:
-        """Return the most bytes held with this many labels."""
+        """Return the largest size in bytes with that many labels."""
         return node_capacity(maximum_labels) * (20 * MAXIMUM_PATTERNS + 16 * MAXIMUM_CHILDREN + 64)
 
 
-def _room(nodes: int) -> TreePriorState:
+def _new_state(nodes: int) -> TreePriorState:
     return TreePriorState(
         fresh_states(nodes),
         np.zeros((nodes, MAXIMUM_PATTERNS)),
         np.zeros((nodes, MAXIMUM_CHILDREN)),
-        np.zeros((nodes, 2)),
+        np.zeros((nodes, len(Scale))),
         np.zeros(1, np.uint8),
     )

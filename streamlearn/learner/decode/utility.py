@@ -1,21 +1,23 @@
-"""Which of three candidate label sets to answer: the one with the highest expected utility.
+"""Maximum expected utility: picks one of three candidate label sets.
 
 The candidates are the best set of the pool, the best set of the cluster tree, and the set that maximises the expected
 F1 under the joint marginals q: the k labels with the highest q, for the k that maximises 2 (sum of these q) / (k + sum
 of all q), or the empty set if its probability is larger. A set S has the predicted F1  f = 2 (sum over S of q) / (|S| +
-sum of all q)  (of the empty set: its probability) and the posterior p. The answer maximises  rho_f f + lambda rho_p p,
-where each candidate has its own calibration rho, what came true over what was predicted, both decayed by .999 a row.
-lambda is the dial from F1 (0) to subset accuracy (large); 2 is balanced.
+sum of all q)  (the empty set: its probability) and the posterior p. The candidate with the highest expected utility
+rho_f f + lambda rho_p p  is picked. Each candidate has calibrations rho of its own: the sum of what came true over the
+sum of what was predicted, both decayed by .999 per row. lambda moves the utility from F1 (0) to subset accuracy
+(large); 2 is balanced.
 
 Source: the F1 set under the independence approximation: Ye, Chai, Lee and Chieu, *Optimizing F-measure: A Tale of Two
 Approaches* (ICML 2012). It is found without sorting: a label belongs to the set if and only if its q exceeds half the
-set's F1, so raising F1 and set in turn ends at the maximum (Dinkelbach, *On Nonlinear Fractional Programming*,
-Management Science 13, 1967).
+set's F1, so updating the set and its F1 in turn converges to the maximum (Dinkelbach, *On Nonlinear Fractional
+Programming*, Management Science 13, 1967).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -23,30 +25,60 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_loading import load_whole
 
-POOL_SET, TREE_SET, F1_SET = 0, 1, 2
-CANDIDATES = 3
-
-F1, POSTERIOR = 0, 1
-PREDICTED, ACTUAL = 0, 1
-
 BALANCED = 2.0
+"""lambda of the balanced rule."""
+
 DECAY = 0.999
-PRIOR_ROWS = 1.0
-"""A calibration starts as if this much had been predicted and had come true."""
+INITIAL_SUM = 1.0
+"""Initial value of both sums of a calibration."""
 
 FLOOR = 1e-3
+"""Added to both sums of a calibration, so that it is finite."""
+
+
+class Candidate(IntEnum):
+    """Candidate label sets; on ties the lowest is picked."""
+
+    POOL_SET = 0  # best set of the learned pool
+    TREE_SET = 1  # best set of the cluster tree
+    F1_SET = 2  # set with the highest expected F1
+
+
+class Measure(IntEnum):
+    """What is predicted of a candidate: columns of `Candidates.predicted`."""
+
+    F1 = 0  # F1 of the candidate against the truth
+    POSTERIOR = 1  # probability that the candidate is the truth
+
+
+class Calibration(IntEnum):
+    """Last axis of `UtilityState.sums`."""
+
+    PREDICTED = 0  # decayed sum of the predictions
+    ACTUAL = 1  # decayed sum of what came true
+
+
+CANDIDATES = len(Candidate)
+MEASURES = len(Measure)
 
 
 class UtilityState(NamedTuple):
-    """``sums`` float64[CANDIDATES, 2, 2]: of F1 and POSTERIOR, the decayed sums PREDICTED and ACTUAL."""
+    """State of the calibrations: ``sums`` float64[CANDIDATES, MEASURES, 2], last axis `Calibration`."""
 
     sums: np.ndarray
 
 
 class Candidates(NamedTuple):
-    """Memory of one row, never state: ``members`` int32[CANDIDATES, labels], ascending slots of each candidate;
-    ``size`` int64[CANDIDATES], -1 for a candidate that there is not; ``predicted`` float64[CANDIDATES, 2], F1 and
-    POSTERIOR.
+    """The candidates of one row; scratch, never state.
+
+    Attributes
+    ----------
+    members
+        int32[CANDIDATES, labels], the label slots of each candidate, ascending.
+    size
+        int64[CANDIDATES], number of members; -1 for a missing candidate.
+    predicted
+        float64[CANDIDATES, MEASURES], columns `Measure`.
     """
 
     members: np.ndarray
@@ -54,16 +86,16 @@ class Candidates(NamedTuple):
     predicted: np.ndarray
 
 
-def candidates(labels: int) -> Candidates:
-    """Return the memory for ``labels`` label slots."""
+def candidates_scratch(labels: int) -> Candidates:
+    """Return scratch for ``labels`` label slots."""
     return Candidates(
-        np.zeros((CANDIDATES, labels), np.int32), np.zeros(CANDIDATES, np.int64), np.zeros((CANDIDATES, 2))
+        np.zeros((CANDIDATES, labels), np.int32), np.zeros(CANDIDATES, np.int64), np.zeros((CANDIDATES, MEASURES))
     )
 
 
 @kernel
 def sum_marginals(marginals: np.ndarray, labels: int) -> float:
-    """Return the expected size of the label set, the sum of ``marginals`` float32[labels], in four partial sums."""
+    """Return the expected number of labels, the sum of ``marginals`` float32[labels], from four partial sums."""
     a = 0.0
     b = 0.0
     c = 0.0
@@ -80,10 +112,10 @@ def sum_marginals(marginals: np.ndarray, labels: int) -> float:
 
 
 @kernel
-def f1_set(
+def find_f1_set(
     marginals: np.ndarray, labels: int, expected_size: float, empty: float, allowed: np.ndarray, out: np.ndarray
 ) -> int:
-    """Write the label set with the highest expected F1 to ``out``; return its size.
+    """Write the label set with the highest expected F1 to ``out``; return its number of members.
 
     Parameters
     ----------
@@ -104,7 +136,7 @@ def f1_set(
     for label in range(labels):
         if allowed[label]:
             highest = max(highest, np.float64(marginals[label]))
-    # The best label alone reaches an F1 whose half no member of the best set may be below.
+    # The label with the highest marginal alone has an F1, and no member of the best set is below half of it.
     half = highest / (1.0 + expected_size)
     size = 0
     total = 0.0
@@ -117,9 +149,9 @@ def f1_set(
     while True:
         kept = 0
         total = 0.0
-        for place in range(size):
-            if marginals[out[place]] > best:
-                out[kept] = out[place]
+        for i in range(size):
+            if marginals[out[i]] > best:
+                out[kept] = out[i]
                 kept += 1
                 total += marginals[out[kept - 1]]
         if kept == size or kept == 0:
@@ -133,38 +165,52 @@ def f1_set(
 def utility_predict_set(
     proposed: Candidates, candidate: int, marginals: np.ndarray, expected_size: float, empty: float, posterior: float
 ) -> None:
-    """Set the predictions of a candidate whose members are written.
+    """Write the predictions of a candidate, whose ``members`` and ``size`` are set.
 
-    ``marginals`` float32[labels], their sum ``expected_size``, the probability ``empty`` of the empty set and the
-    ``posterior`` of the candidate.
+    Parameters
+    ----------
+    proposed
+        The candidates.
+    candidate
+        A `Candidate`.
+    marginals
+        float32[labels].
+    expected_size
+        Sum of all marginals.
+    empty
+        Probability of the empty set.
+    posterior
+        Probability of the candidate.
     """
     size = proposed.size[candidate]
     total = 0.0
-    for place in range(size):
-        total += marginals[proposed.members[candidate, place]]
-    proposed.predicted[candidate, F1] = 2.0 * total / (size + expected_size) if size > 0 else empty
-    proposed.predicted[candidate, POSTERIOR] = posterior
+    for i in range(size):
+        total += marginals[proposed.members[candidate, i]]
+    proposed.predicted[candidate, Measure.F1] = 2.0 * total / (size + expected_size) if size > 0 else empty
+    proposed.predicted[candidate, Measure.POSTERIOR] = posterior
 
 
 @kernel
-def _calibration(state: UtilityState, candidate: int, measure: int) -> float:
-    actual = state.sums[candidate, measure, ACTUAL]
-    return (actual + FLOOR) / (state.sums[candidate, measure, PREDICTED] + FLOOR)
+def _calibrate(state: UtilityState, proposed: Candidates, candidate: int, measure: int | np.int64) -> float:
+    """Return the prediction of a measure times its calibration."""
+    actual = state.sums[candidate, measure, Calibration.ACTUAL]
+    calibration = (actual + FLOOR) / (state.sums[candidate, measure, Calibration.PREDICTED] + FLOOR)
+    return calibration * proposed.predicted[candidate, measure]
 
 
 @kernel
 def utility_choose(state: UtilityState, proposed: Candidates, balance: float) -> int:
-    """Return the candidate with the highest expected utility, the lowest of equals; ``balance`` is lambda.
+    """Return the candidate with the highest expected utility, the lowest on ties; ``balance`` is lambda.
 
-    At least one candidate must be there.
+    Missing candidates are skipped; at least one must not be missing.
     """
     best = -1
     highest = 0.0
     for candidate in range(CANDIDATES):
         if proposed.size[candidate] < 0:
             continue
-        value = _calibration(state, candidate, F1) * proposed.predicted[candidate, F1]
-        value += balance * (_calibration(state, candidate, POSTERIOR) * proposed.predicted[candidate, POSTERIOR])
+        value = _calibrate(state, proposed, candidate, np.int64(Measure.F1))
+        value += balance * _calibrate(state, proposed, candidate, np.int64(Measure.POSTERIOR))
         if best < 0 or value > highest:
             best = candidate
             highest = value
@@ -173,41 +219,41 @@ def utility_choose(state: UtilityState, proposed: Candidates, balance: float) ->
 
 @kernel
 def utility_learn_row(state: UtilityState, proposed: Candidates, truth: np.ndarray, positives: int) -> None:
-    """Learn from one complete row how well each candidate's predictions came true.
+    """Update each candidate's calibrations from one complete row.
 
-    ``truth`` int8[labels] is 1 or 0; ``positives`` is how many are 1.
+    ``truth`` int8[labels] is 1 or 0; ``positives`` is the number of labels that are 1.
     """
     for candidate in range(CANDIDATES):
         size = proposed.size[candidate]
         if size < 0:
             continue
         hits = 0
-        for place in range(size):
-            if truth[proposed.members[candidate, place]] == 1:
+        for i in range(size):
+            if truth[proposed.members[candidate, i]] == 1:
                 hits += 1
-        for measure in range(2):
+        for measure in range(MEASURES):
             sums = state.sums
             actual = 1.0 if hits == size and hits == positives else 0.0
-            if measure == F1 and size + positives > 0:
+            if measure == Measure.F1 and size + positives > 0:
                 actual = 2.0 * hits / np.float64(size + positives)
-            sums[candidate, measure, PREDICTED] *= DECAY
-            sums[candidate, measure, ACTUAL] *= DECAY
-            sums[candidate, measure, PREDICTED] += proposed.predicted[candidate, measure]
-            sums[candidate, measure, ACTUAL] += actual
+            sums[candidate, measure, Calibration.PREDICTED] *= DECAY
+            sums[candidate, measure, Calibration.ACTUAL] *= DECAY
+            sums[candidate, measure, Calibration.PREDICTED] += proposed.predicted[candidate, measure]
+            sums[candidate, measure, Calibration.ACTUAL] += actual
 
 
 class Utility:
-    """Owns the calibration of the candidates."""
+    """Owns the calibrations of the candidates."""
 
     def __init__(self) -> None:
-        self.state = UtilityState(np.full((CANDIDATES, 2, 2), PRIOR_ROWS))
+        self.state = UtilityState(np.full((CANDIDATES, MEASURES, len(Calibration)), INITIAL_SUM))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the state by name."""
+        """Return the state, by array name."""
         return {"sums": self.state.sums}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take the state over; raises `SnapshotError` when a shape differs."""
+        """Load the state that `arrays` returned; raises `SnapshotError` if an array does not fit."""
         load_whole(self.state.sums, arrays["sums"])
 
     @staticmethod

@@ -23,7 +23,7 @@ from streamlearn.learner.drift.page_hinkley import PageHinkley, PageHinkleyState
 from streamlearn.learner.event_buffer import EventBuffer
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_names import DriftPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 DETECTORS = ("none", "adwin", "page_hinkley", "river")
 """Kinds of detectors; ``river`` ones are objects that kernels cannot call."""
@@ -179,7 +179,7 @@ class DriftDetectors:
                 found = "nothing" if given is None else f"{given.dtype}{given.shape}"
                 raise SnapshotError(f"drift: the array {name!r} should be int64{shape}, found {found}")
         self.restart(clusters)
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         for name, part in {DriftPart.ADWIN: self._adwin, DriftPart.PAGE_HINKLEY: self._page_hinkley}.items():
             own = parts.get(name, {})
             if own and part.detectors:

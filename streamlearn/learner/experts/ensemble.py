@@ -79,8 +79,8 @@ from streamlearn.learner.experts.softmax import START as SOFTMAX_START
 from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
 from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
 from streamlearn.state.array_names import ExpertPart, join_parts
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import split_parts
 
 _PART_OF = {
     "slow_linear": ExpertPart.SLOW_LINEAR,
@@ -347,7 +347,7 @@ class Ensemble:
         if "label_history" in self.names:
             self.label_history.grow(labels)
         if "neighbours" in self.names:
-            self._metric = grown(self._metric, features)
+            self._metric = grow(self._metric, features)
 
     @property
     def state(self) -> EnsembleState:
@@ -390,7 +390,7 @@ class Ensemble:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Take the state over; raises `SnapshotError` when a shape differs."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         self.rates.load_arrays(parts[ExpertPart.RATES], labels)
         for name, owner in self._columned().items():
             owner.load_arrays(parts.get(_PART_OF[name], {}), features, labels)

@@ -59,8 +59,8 @@ from streamlearn.learner.experts.tree_nodes import (
 from streamlearn.numerics.exp_log import log32
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import get_lazy
 
 START = 0.05
 DECAY = 0.999
@@ -249,18 +249,18 @@ class LabelTrees:
         """Make room for ``features`` columns and ``labels`` labels; new labels start with an unsplit tree."""
         state, scratch = self.state, self.scratch
         before = len(state.trees)
-        nodes, trees = grown(state.nodes, labels), grown(state.trees, labels)
+        nodes, trees = grow(state.nodes, labels), grow(state.trees, labels)
         nodes[before:, :, [FEATURE, PARENT, NEXT]] = -1, -1, FIRST_TEST
         trees[before:, [USED, WATCHING]] = 1
         self.state = state._replace(
-            slot_of=grown(state.slot_of, features),
+            slot_of=grow(state.slot_of, features),
             nodes=nodes,
-            counts=grown(state.counts, labels),
+            counts=grow(state.counts, labels),
             trees=trees,
-            worse=grown(state.worse, labels),
+            worse=grow(state.worse, labels),
         )
         self.scratch = LabelTreeScratch(
-            grown(scratch.bins, features), grown(scratch.slots, features), *(grown(a, labels) for a in scratch[2:])
+            grow(scratch.bins, features), grow(scratch.slots, features), *(grow(a, labels) for a in scratch[2:])
         )
 
     def retire(self, label: int) -> None:
@@ -303,7 +303,7 @@ class LabelTrees:
                 f"the label trees' counters of the snapshot take {4 * used} bytes, this model has "
                 f"{state.block.nbytes}: the snapshot belongs to other settings"
             )
-        load_labels(state.block, in_blocks(arrays, "block"), used)
+        load_labels(state.block, get_lazy(arrays, "block"), used)
         load_label_columns(state.slot_of, arrays["slot_of"], features, BINS)
         rooms = len(state.trees)
         load_label_columns(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 CHUNK = 32
 LEAST_SLOTS = 64
@@ -81,7 +81,7 @@ def empty_index() -> IndexState:
 
 def grown_index(state: IndexState, columns: int, entries: int) -> IndexState:
     """Return the index with room for that many columns, and entries in all of them."""
-    held = grown(state.columns, columns)
+    held = grow(state.columns, columns)
     chunks = chunks_at_most(held.shape[0], entries)
     if chunks <= state.following.size:
         return state

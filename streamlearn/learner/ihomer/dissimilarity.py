@@ -1,4 +1,4 @@
-"""What the pairs of a cluster's labels say: their dissimilarities 1 - Jaccard, and whether the cluster splits.
+"""Dissimilarities 1 - Jaccard of the label pairs of a cluster, and the test whether the cluster splits.
 
 Source: P. P. Rodrigues, J. Gama and J. P. Pedroso, "Hierarchical clustering of time-series data streams", IEEE
 Transactions on Knowledge and Data Engineering 20(5), 2008. The Jaccard similarity of two labels
@@ -6,8 +6,8 @@ is the mean of a Bernoulli variable over the rows where either holds, so the sam
 decayed number of these rows, and its range is 1.
 
 d1 is the largest dissimilarity of a cluster, d2 the second-largest, d0 the smallest, m the mean, and
-e = sqrt(ln(1 / CHANCE) / 2n) with n of the pair at d1. Of the pairs that share d1 the one with the largest n counts:
-most labels never meet, and the best known pair says so with the least doubt.
+e = sqrt(ln(1 / DELTA) / 2n) with n of the pair at d1. Of the pairs that share d1 the one with the largest n counts:
+most labels never occur together, and the pair with the most rows shows this with the least doubt.
 """
 
 from __future__ import annotations
@@ -20,15 +20,27 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.partition.pair_counts import PairCountsState, Whole, jaccard
 from streamlearn.numerics.exp_log import log64
 
-CHANCE = 0.05
-"""Chance of error of the Hoeffding bound."""
+DELTA = 0.05
+"""Probability of error of the Hoeffding bound."""
 
-TIE = 0.1
+TIE_THRESHOLD = 0.1
 """Bound below which the largest and the second-largest dissimilarity count as tied: from 150 rows on."""
 
 
 class Dissimilarities(NamedTuple):
-    """Of a cluster's pairs: d1, d2, d0, m; the sample size n and the two labels of the pair at d1; pairs."""
+    """Statistics of a cluster's label pairs.
+
+    Attributes
+    ----------
+    largest, second, smallest, mean
+        d1, d2, d0 and m.
+    rows
+        n, the decayed number of rows with either label of the pair at d1.
+    first_label, second_label
+        The pair at d1.
+    pairs
+        Number of pairs.
+    """
 
     largest: float
     second: float
@@ -42,7 +54,7 @@ class Dissimilarities(NamedTuple):
 
 @kernel
 def dissimilarities(counts: PairCountsState, members: np.ndarray, size: Whole) -> Dissimilarities:
-    """Look at all pairs of the first ``size`` labels of ``members`` int32, ascending; n is in rows."""
+    """Compare all pairs of the first ``size`` labels of ``members`` int32, ascending."""
     increment = counts.increment[0]
     largest = -1.0
     second = -1.0
@@ -74,14 +86,14 @@ def dissimilarities(counts: PairCountsState, members: np.ndarray, size: Whole) -
 @kernel
 def hoeffding_bound(rows: float) -> float:
     """Return e of a mean of ``rows`` values in [0, 1]."""
-    return np.sqrt(-log64(CHANCE) / (2.0 * max(rows, 1e-9)))
+    return np.sqrt(-log64(DELTA) / (2.0 * max(rows, 1e-9)))
 
 
 @kernel
 def should_split(found: Dissimilarities, bound: float) -> bool:
-    """Return whether the split test holds."""
+    """Return whether the cluster splits."""
     if found.pairs < 2:
         return False
-    apart = found.largest - found.second > bound or bound < TIE
+    apart = found.largest - found.second > bound or bound < TIE_THRESHOLD
     spread = (found.largest - found.smallest) * abs(found.largest + found.smallest - 2.0 * found.mean)
     return bool(apart and spread > bound)

@@ -1,9 +1,9 @@
-"""How the published method learns a row: the leaves that it reached, the losses above them, splits and drift.
+"""Learning of a row by iHOMER: the leaves that it reached, the losses of the nodes above them, splits and drift.
 
-Local drift: every branch has a detector of its Hamming loss; when the loss has grown, an alternate subtree begins, and
-is switched to or pruned once its mean loss differs from the branch's by more than
+Local drift: every branch has a detector of its Hamming loss. When the loss has grown, an alternate subtree begins; it
+replaces the branch or is pruned once its mean loss differs from the branch's by more than
 sqrt(2 e (1 - e) ln(2 / SIGNIFICANCE) (1 / n0 + 1 / n1)). Global drift: every cluster has a detector of wrong label
-sets; `learner` acts on its alarm.
+sets; `hierarchy` acts on its alarm.
 
 Source: A. Esteban, A. Cano, A. Zafra and S. Ventura, "Hoeffding adaptive trees for multi-label classification on data
 streams", Knowledge-Based Systems 2024; its parameters are those of the published experiments.
@@ -17,133 +17,126 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import adwin_update
 from streamlearn.learner.experts.tree_counters import WIDTH, row_slots, take_plane
 from streamlearn.learner.ihomer.divisive import divisive_due, divisive_learn_row
-from streamlearn.learner.ihomer.divisive_nodes import CLUSTERS
+from streamlearn.learner.ihomer.divisive_nodes import ClusterCounter
 from streamlearn.learner.ihomer.predict_row import ALTERNATE_WEIGHT
 from streamlearn.learner.ihomer.regressions import BAGS, regressions_learn_row
-from streamlearn.learner.ihomer.row_window import rows_push
-from streamlearn.learner.ihomer.split_test import TIE, best_split, count_sets, split_bound
+from streamlearn.learner.ihomer.row_window import push_row
+from streamlearn.learner.ihomer.split_test import TIE_THRESHOLD, best_split, count_sets, split_bound
 from streamlearn.learner.ihomer.state import (
-    ALARMS,
-    ALTERNATES,
-    BEGUN,
-    DROPPED,
-    LEARNED,
-    PLANES_EVER,
-    PRUNED,
-    SEED,
-    SPLITS,
-    SWITCHED,
-    TAKEN_OVER,
+    ChangeKind,
+    Counter,
     HierarchyScratch,
     HierarchyState,
     is_pure,
-    note_change,
+    record_change,
 )
 from streamlearn.learner.ihomer.trees import (
-    ALTERNATE,
-    BACKGROUND,
-    LEAF,
     LEAVES,
-    LOSS,
     NODES,
-    PARENT,
-    ROWS,
-    TESTED,
-    WEIGHT,
-    Whole,
+    Integer,
+    Leaf,
+    NodeLoss,
+    TreeNode,
     begin_alternate,
+    deactivate_leaf,
     detector_of,
-    free_leaf,
+    find_free_leaf,
     prune_alternate,
+    push_to_leaf,
     split_leaf,
     switch_alternate,
-    unwatch_leaf,
-    window_push,
 )
 from streamlearn.numerics.exp_log import log64
 from streamlearn.numerics.random import draw_poisson
 
 GRACE_WEIGHT = 200.0
+"""Weight of rows between two split tests of a leaf."""
+
 SIGNIFICANCE = 0.05
-MOST_WEIGHT = 2.0**30
+
+MAX_WEIGHT = 2.0**30
+"""Weight at which a leaf becomes inactive, before its int32 counters overflow."""
 
 
 @kernel
-def _note_planes(state: HierarchyState, cluster: Whole) -> None:
-    """Remember the most leaves that any tree ever had."""
+def _count_planes(state: HierarchyState, cluster: Integer) -> None:
+    """Update the number of planes: the most leaves that any tree ever had."""
     for leaf in range(LEAVES):
         if state.trees.leaf_node[cluster, leaf] >= 0:
-            state.clock[PLANES_EVER] = max(state.clock[PLANES_EVER], leaf + 1)
+            state.counters[Counter.PLANES] = max(state.counters[Counter.PLANES], leaf + 1)
 
 
 @kernel
 def _add_losses(
-    state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, node: Whole, loss: float, weight: float
+    state: HierarchyState, scratch: HierarchyScratch, cluster: Integer, node: Integer, loss: float, weight: float
 ) -> None:
-    """Tell a leaf and the branches above it what it lost; a branch whose loss has grown begins an alternate subtree."""
+    """Add a loss to a leaf and the branches above it; a branch whose loss has grown begins an alternate subtree."""
     trees = state.trees
-    background = trees.nodes[cluster, node, BACKGROUND]
-    at = np.int64(node)
-    while at >= 0 and trees.nodes[cluster, at, BACKGROUND] == background:
-        trees.loss[cluster, at, LOSS] += weight * loss
-        trees.loss[cluster, at, ROWS] += weight
-        if trees.nodes[cluster, at, LEAF] < 0 and not background:
-            detector = detector_of(cluster, at)
+    background = trees.nodes[cluster, node, TreeNode.BACKGROUND]
+    current = np.int64(node)
+    while current >= 0 and trees.nodes[cluster, current, TreeNode.BACKGROUND] == background:
+        trees.loss[cluster, current, NodeLoss.SUM] += weight * loss
+        trees.loss[cluster, current, NodeLoss.WEIGHT] += weight
+        if trees.nodes[cluster, current, TreeNode.LEAF] < 0 and not background:
+            detector = detector_of(cluster, current)
             if adwin_update(state.adwin, detector, loss):
                 if state.adwin.after[detector] < state.adwin.before[detector]:
-                    trees.loss[cluster, at, LOSS] = 0.0
-                    trees.loss[cluster, at, ROWS] = 0.0
-                elif trees.nodes[cluster, at, ALTERNATE] < 0 and begin_alternate(
+                    trees.loss[cluster, current, NodeLoss.SUM] = 0.0
+                    trees.loss[cluster, current, NodeLoss.WEIGHT] = 0.0
+                elif trees.nodes[cluster, current, TreeNode.ALTERNATE] < 0 and begin_alternate(
                     trees,
                     state.regressions,
                     cluster,
-                    at,
-                    state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]],
+                    current,
+                    state.cluster_labels[state.cluster_starts[cluster] : state.cluster_starts[cluster + 1]],
                 ):
-                    state.clock[ALTERNATES] += 1
+                    state.counters[Counter.ALTERNATES] += 1
                     adwin = state.adwin
                     rows = np.float64(adwin.since[detector])
-                    note_change(scratch, BEGUN, cluster, rows, adwin.before[detector], adwin.after[detector])
-                    _note_planes(state, cluster)
-        at = np.int64(trees.nodes[cluster, at, PARENT])
+                    record_change(
+                        scratch, ChangeKind.BEGUN, cluster, rows, adwin.before[detector], adwin.after[detector]
+                    )
+                    _count_planes(state, cluster)
+        current = np.int64(trees.nodes[cluster, current, TreeNode.PARENT])
 
 
 @kernel
-def _compare_alternates(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, leaf_node: Whole) -> None:
-    """Let alternate subtrees above a leaf that are better take their branch's place, and drop those that are worse."""
+def _compare_alternates(state: HierarchyState, scratch: HierarchyScratch, cluster: Integer, leaf_node: Integer) -> None:
+    """Replace the branches above a leaf by alternate subtrees that are better, and prune those that are worse."""
     trees = state.trees
-    labels = state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
-    at = np.int64(leaf_node)
-    while at >= 0:
-        alternate = np.int64(trees.nodes[cluster, at, ALTERNATE])
-        above = np.int64(trees.nodes[cluster, at, PARENT])
+    labels = state.cluster_labels[state.cluster_starts[cluster] : state.cluster_starts[cluster + 1]]
+    current = np.int64(leaf_node)
+    while current >= 0:
+        alternate = np.int64(trees.nodes[cluster, current, TreeNode.ALTERNATE])
+        above = np.int64(trees.nodes[cluster, current, TreeNode.PARENT])
         if alternate >= 0:
-            rows, others = trees.loss[cluster, at, ROWS], trees.loss[cluster, alternate, ROWS]
+            rows = trees.loss[cluster, current, NodeLoss.WEIGHT]
+            others = trees.loss[cluster, alternate, NodeLoss.WEIGHT]
             if min(rows, others) > ALTERNATE_WEIGHT:
-                old = trees.loss[cluster, at, LOSS] / rows
-                new = trees.loss[cluster, alternate, LOSS] / others
+                old = trees.loss[cluster, current, NodeLoss.SUM] / rows
+                new = trees.loss[cluster, alternate, NodeLoss.SUM] / others
                 spread = 2.0 * old * (1.0 - old) * log64(2.0 / SIGNIFICANCE)
                 bound = np.sqrt(spread * (1.0 / rows + 1.0 / others))
                 if old - new > bound:
-                    switch_alternate(trees, cluster, at, labels)
-                    state.clock[SWITCHED] += 1
-                    note_change(scratch, TAKEN_OVER, cluster, others, old, new)
+                    switch_alternate(trees, cluster, current, labels)
+                    state.counters[Counter.SWITCHED] += 1
+                    record_change(scratch, ChangeKind.SWITCHED, cluster, others, old, new)
                 elif new - old > bound:
-                    prune_alternate(trees, cluster, at, labels)
-                    state.clock[PRUNED] += 1
-                    note_change(scratch, DROPPED, cluster, others, old, new)
-        at = above
+                    prune_alternate(trees, cluster, current, labels)
+                    state.counters[Counter.PRUNED] += 1
+                    record_change(scratch, ChangeKind.PRUNED, cluster, others, old, new)
+        current = above
 
 
 @kernel
-def _test_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, node: Whole) -> None:
-    """Split a leaf if Hoeffding's bound allows it."""
+def _test_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Integer, node: Integer) -> None:
+    """Split a leaf if its split test holds."""
     trees = state.trees
-    leaf = np.int64(trees.nodes[cluster, node, LEAF])
-    labels = state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
-    weight = trees.leaves[cluster, leaf, WEIGHT]
-    trees.leaves[cluster, leaf, TESTED] = weight
-    if is_pure(trees, leaf, labels, weight) or free_leaf(trees, cluster) < 0:
+    leaf = np.int64(trees.nodes[cluster, node, TreeNode.LEAF])
+    labels = state.cluster_labels[state.cluster_starts[cluster] : state.cluster_starts[cluster + 1]]
+    weight = trees.leaves[cluster, leaf, Leaf.WEIGHT]
+    trees.leaves[cluster, leaf, Leaf.TESTED] = weight
+    if is_pure(trees, leaf, labels, weight) or find_free_leaf(trees, cluster) < 0:
         return
     found = best_split(
         trees.sizes,
@@ -159,7 +152,7 @@ def _test_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole,
     window = trees.window[cluster, leaf]
     sets = count_sets(state.rows, window, state.partition.cluster_of, cluster, scratch.recent)
     bound = split_bound(sets, weight)
-    if found.column >= 0 and (found.gain - found.second > bound or bound < TIE):
+    if found.column >= 0 and (found.gain - found.second > bound or bound < TIE_THRESHOLD):
         split_leaf(
             trees,
             state.regressions,
@@ -172,13 +165,15 @@ def _test_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole,
             found.edge,
             labels,
         )
-        state.clock[SPLITS] += 1
-        _note_planes(state, cluster)
+        state.counters[Counter.SPLITS] += 1
+        _count_planes(state, cluster)
 
 
 @kernel
-def _count_row(state: HierarchyState, cluster: Whole, leaf: Whole, slots: np.ndarray, count: int, weight: int) -> None:
-    """Count a row in a leaf that is watched."""
+def _count_row(
+    state: HierarchyState, cluster: Integer, leaf: Integer, slots: np.ndarray, count: int, weight: int
+) -> None:
+    """Count a row in an active leaf."""
     trees = state.trees
     first = np.int64(trees.rows_plane[cluster, leaf]) * trees.sizes[WIDTH]
     for entry in range(count):
@@ -187,9 +182,9 @@ def _count_row(state: HierarchyState, cluster: Whole, leaf: Whole, slots: np.nda
 
 @kernel
 def _count_positive(
-    state: HierarchyState, cluster: Whole, leaf: Whole, label: Whole, slots: np.ndarray, count: int, weight: int
+    state: HierarchyState, cluster: Integer, leaf: Integer, label: Integer, slots: np.ndarray, count: int, weight: int
 ) -> None:
-    """Count a row with a label in a leaf; without room for its counters the leaf is not watched any more."""
+    """Count a row with a label in a leaf; without room for its counters the leaf becomes inactive."""
     trees = state.trees
     trees.positives[leaf, label] += weight
     if trees.rows_plane[cluster, leaf] == 0:
@@ -197,8 +192,11 @@ def _count_positive(
     if trees.positive_plane[leaf, label] == 0:
         plane = take_plane(trees.sizes, trees.block)
         if plane == 0:
-            unwatch_leaf(
-                trees, cluster, leaf, state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]]
+            deactivate_leaf(
+                trees,
+                cluster,
+                leaf,
+                state.cluster_labels[state.cluster_starts[cluster] : state.cluster_starts[cluster + 1]],
             )
             return
         trees.positive_plane[leaf, label] = plane
@@ -208,22 +206,27 @@ def _count_positive(
 
 
 @kernel
-def _learn_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole, node: Whole) -> None:
-    """Test a leaf that has learnt a row, when it is time; it is not watched for ever."""
+def _learn_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Integer, node: Integer) -> None:
+    """Test an active leaf that has learnt a row, once per GRACE_WEIGHT; at MAX_WEIGHT it becomes inactive."""
     trees = state.trees
-    leaf = np.int64(trees.nodes[cluster, node, LEAF])
+    leaf = np.int64(trees.nodes[cluster, node, TreeNode.LEAF])
     if trees.rows_plane[cluster, leaf] == 0:
         return
-    if trees.leaves[cluster, leaf, WEIGHT] >= MOST_WEIGHT:
-        unwatch_leaf(trees, cluster, leaf, state.label_at[state.first_label[cluster] : state.first_label[cluster + 1]])
-    elif trees.leaves[cluster, leaf, WEIGHT] - trees.leaves[cluster, leaf, TESTED] >= GRACE_WEIGHT:
+    if trees.leaves[cluster, leaf, Leaf.WEIGHT] >= MAX_WEIGHT:
+        deactivate_leaf(
+            trees,
+            cluster,
+            leaf,
+            state.cluster_labels[state.cluster_starts[cluster] : state.cluster_starts[cluster + 1]],
+        )
+    elif trees.leaves[cluster, leaf, Leaf.WEIGHT] - trees.leaves[cluster, leaf, Leaf.TESTED] >= GRACE_WEIGHT:
         _test_leaf(state, scratch, cluster, node)
 
 
 @kernel
-def _watch_clusters(state: HierarchyState, scratch: HierarchyScratch, truth: np.ndarray, labels: int) -> int:
-    """Give each cluster's detector 1 if its label set was wrong, else 0; return the number of alarms that say worse."""
-    clusters = state.partition.clock[CLUSTERS]
+def _detect_drift(state: HierarchyState, scratch: HierarchyScratch, truth: np.ndarray, labels: int) -> int:
+    """Update each cluster's detector with 1 if its label set was wrong, else 0; return the number of alarms."""
+    clusters = state.partition.counters[ClusterCounter.CLUSTERS]
     for cluster in range(clusters):
         scratch.wrong[cluster] = 0
     for label in range(labels):
@@ -236,7 +239,7 @@ def _watch_clusters(state: HierarchyState, scratch: HierarchyScratch, truth: np.
         if changed and state.adwin.after[detector] > state.adwin.before[detector]:
             state.alarmed[cluster] = 1
             alarms += 1
-    state.clock[ALARMS] += alarms
+    state.counters[Counter.ALARMS] += alarms
     return alarms
 
 
@@ -254,83 +257,83 @@ def ihomer_learn_row(
 ) -> int:
     """Learn the row that `ihomer_predict_row` was called with last.
 
-    A row whose truth is not complete teaches the regressions of its known labels, and nothing else.
+    From a row whose truth is not complete only the regressions of its known labels learn.
 
     Parameters
     ----------
-    columns, values, bins, labels: as there; truth: int8[labels], 1, 0 or -1 (unknown); members: int32, the labels that
-    are on, ascending; complete: whether the truth says all labels.
+    columns, values, bins, labels: as there.
+    truth: int8[labels], 1, 0 or -1 (unknown).
+    members: int32, the labels that are on, ascending.
+    complete: whether the truth covers all labels.
 
     Returns
     -------
-    How many clusters have raised an alarm: see `ihomer_due`.
+    The number of clusters that have raised an alarm: see `ihomer_due`.
     """
     trees = state.trees
-    clusters = state.partition.clock[CLUSTERS]
+    clusters = state.partition.counters[ClusterCounter.CLUSTERS]
     scratch.change_count[0] = 0
-    row = state.clock[LEARNED]
+    row = state.counters[Counter.LEARNED]
     for bag in range(BAGS):
-        scratch.draws[bag] = np.float32(draw_poisson(state.clock[SEED], row, bag))
-    places = 0
+        scratch.draws[bag] = np.float32(draw_poisson(state.counters[Counter.SEED], row, bag))
+    paths = 0
     for cluster in range(clusters):
-        places = max(places, np.int64(scratch.reaches[cluster]))
-    for place in range(places):
+        paths = max(paths, np.int64(scratch.path_count[cluster]))
+    for path in range(paths):
         regressions_learn_row(
             state.regressions,
             columns,
             values,
-            scratch.plane_of[place],
+            scratch.plane_of[path],
             truth,
             labels,
             scratch.draws,
-            scratch.logits[place],
+            scratch.logits[path],
         )
     if not complete:
         return 0
-    state.clock[LEARNED] += 1
-    weight = max(1, draw_poisson(state.clock[SEED], row, BAGS))
+    state.counters[Counter.LEARNED] += 1
+    weight = max(1, draw_poisson(state.counters[Counter.SEED], row, BAGS))
     count = row_slots(trees.sizes, trees.block, trees.slot_of, columns, bins, scratch.slots)
-    number = rows_push(state.rows, columns, values, bins, members)
-    for place in range(places):
+    number = push_row(state.rows, columns, values, bins, members)
+    for path in range(paths):
         for cluster in range(clusters):
-            if place < scratch.reaches[cluster]:
-                leaf = np.int64(trees.nodes[cluster, scratch.reached[cluster, place], LEAF])
-                trees.leaves[cluster, leaf, WEIGHT] += weight
+            if path < scratch.path_count[cluster]:
+                leaf = np.int64(trees.nodes[cluster, scratch.reached[cluster, path], TreeNode.LEAF])
+                trees.leaves[cluster, leaf, Leaf.WEIGHT] += weight
                 if trees.rows_plane[cluster, leaf] > 0:
                     _count_row(state, cluster, leaf, scratch.slots, count, weight)
                 if number >= 0:
-                    window_push(trees, cluster, leaf, number)
-        for at in range(members.size):
-            label = np.int64(members[at])
-            leaf = np.int64(scratch.plane_of[place, label])
+                    push_to_leaf(trees, cluster, leaf, number)
+        for i in range(members.size):
+            label = np.int64(members[i])
+            leaf = np.int64(scratch.plane_of[path, label])
             if leaf >= 0:
                 cluster = np.int64(state.partition.cluster_of[label])
                 _count_positive(state, cluster, leaf, label, scratch.slots, count, weight)
         for cluster in range(clusters):
             scratch.wrong[cluster] = 0
         for label in range(labels):
-            if scratch.plane_of[place, label] >= 0:
+            if scratch.plane_of[path, label] >= 0:
                 cluster = np.int64(state.partition.cluster_of[label])
-                scratch.wrong[cluster] += 1 if scratch.chosen[place, label] != truth[label] else 0
+                scratch.wrong[cluster] += 1 if scratch.chosen[path, label] != truth[label] else 0
         for cluster in range(clusters):
-            if place < scratch.reaches[cluster]:
-                size = state.first_label[cluster + 1] - state.first_label[cluster]
+            if path < scratch.path_count[cluster]:
+                size = state.cluster_starts[cluster + 1] - state.cluster_starts[cluster]
                 loss = np.float64(scratch.wrong[cluster]) / np.float64(max(size, 1))
-                _add_losses(
-                    state, scratch, cluster, np.int64(scratch.reached[cluster, place]), loss, np.float64(weight)
-                )
+                _add_losses(state, scratch, cluster, np.int64(scratch.reached[cluster, path]), loss, np.float64(weight))
     for cluster in range(clusters):
-        for place in range(scratch.reaches[cluster]):
-            _learn_leaf(state, scratch, cluster, np.int64(scratch.reached[cluster, place]))
+        for path in range(scratch.path_count[cluster]):
+            _learn_leaf(state, scratch, cluster, np.int64(scratch.reached[cluster, path]))
         _compare_alternates(state, scratch, cluster, np.int64(scratch.reached[cluster, 0]))
     divisive_learn_row(state.partition, members)
-    return _watch_clusters(state, scratch, truth, labels)
+    return _detect_drift(state, scratch, truth, labels)
 
 
 @kernel
 def ihomer_due(state: HierarchyState) -> bool:
-    """Return whether ``Hierarchy.restructure`` must run before the next row: a period has ended, or an alarm."""
+    """Return whether ``Hierarchy.restructure`` must run before the next row: after a period, and after an alarm."""
     is_due = divisive_due(state.partition)
-    for cluster in range(state.partition.clock[CLUSTERS]):
+    for cluster in range(state.partition.counters[ClusterCounter.CLUSTERS]):
         is_due = is_due or state.alarmed[cluster] > 0
     return bool(is_due)

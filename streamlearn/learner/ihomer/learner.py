@@ -1,4 +1,4 @@
-"""The published method as a learner of streams: preset ``paper``."""
+"""iHOMER as a stream learner: preset ``paper``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamlearn.learner.ihomer.divisive import DivisiveEvent
 from streamlearn.learner.ihomer.hierarchy import ClusterAlarm, Hierarchy, ihomer_begin_label
 from streamlearn.learner.ihomer.learn_row import ihomer_due
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
-from streamlearn.learner.ihomer.state import BEGUN, TAKEN_OVER
+from streamlearn.learner.ihomer.state import ChangeKind
 from streamlearn.learner.ihomer.step import IHomerStepScratch, IHomerStepState, ihomer_step
 from streamlearn.learner.operations import LEARN, Answers, Correction, Operations
 from streamlearn.learner.partition.comparison_modes import Mode
@@ -21,12 +21,15 @@ from streamlearn.learner.scores import probability
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.state.array_loading import load_labels, load_whole
 from streamlearn.state.array_names import LearnerPart, join_parts
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import split_parts
+
+_ACTIONS = {ChangeKind.BEGUN: "retest", ChangeKind.SWITCHED: "rebuild", ChangeKind.PRUNED: "none"}
+"""Field ``action`` of the event of a change of a tree."""
 
 
 class IHomerLearner(StreamLearner):
-    """Owns the published method's state and walks operations.
+    """Owns the state of iHOMER and applies operations to it.
 
     Parameters
     ----------
@@ -35,13 +38,13 @@ class IHomerLearner(StreamLearner):
     maximum_labels:
         Label slots at most.
     scores_top:
-        Labels beside the answer that get a score.
+        Labels besides those predicted that get a score.
     minimum_support:
         Positives before a label may be predicted.
     partition:
-        Where the clusters come from, as `Hierarchy` has it.
+        Where the clusters come from: see `Hierarchy`.
     seed:
-        Of whatever is random, at least 0.
+        Seed of all random numbers, at least 0.
     """
 
     def __init__(
@@ -55,81 +58,77 @@ class IHomerLearner(StreamLearner):
         seed: int = 0,
     ) -> None:
         super().__init__(scores_top, minimum_support)
-        self._paper = Hierarchy(partition, seed=seed, maximum=maximum_labels)
-        self._positives = np.zeros(0, np.int64)
-        self._learned = np.zeros(1, np.int64)
-        self._logits = np.zeros(0, np.float32)
-        self._own, self._chosen, self._allowed = (np.zeros(0, np.uint8) for _ in range(3))
-        self._truth = np.zeros(0, np.int8)
-        self._members, self._order = np.zeros(0, np.int32), np.zeros(0, np.int32)
-        self._assemble()
+        self._hierarchy = Hierarchy(partition, seed=seed, maximum=maximum_labels)
+        self._state = IHomerStepState(
+            hierarchy=self._hierarchy.state,
+            positives=np.zeros(0, np.int64),
+            learned=np.zeros(1, np.int64),
+        )
+        self._scratch = IHomerStepScratch(
+            hierarchy=self._hierarchy.scratch,
+            logits=np.zeros(0, np.float32),
+            own=np.zeros(0, np.uint8),
+            chosen=np.zeros(0, np.uint8),
+            allowed=np.zeros(0, np.uint8),
+            truth=np.zeros(0, np.int8),
+            members=np.zeros(0, np.int32),
+            order=np.zeros(0, np.int32),
+        )
         self.join_labels(labels)
 
     @property
     def learned(self) -> int:
         """Rows learnt so far."""
-        return int(self._learned[0])
+        return int(self._state.learned[0])
 
     @property
     def cluster_of(self) -> np.ndarray:
         """int32[labels], the cluster of each label."""
-        return self._paper.cluster_of
+        return self._hierarchy.cluster_of
 
     @property
     def cluster_count(self) -> int:
-        """Clusters that labels are in."""
+        """Clusters that have labels."""
         return len(np.unique(self.cluster_of))
 
     @property
     def counts(self) -> dict[str, int]:
-        """What has happened to the trees so far, as `Hierarchy.counts` has it."""
-        return self._paper.counts
+        """Counts of what happened to the trees: see `Hierarchy.counts`."""
+        return self._hierarchy.counts
 
     def _assemble(self) -> None:
-        self._state = IHomerStepState(self._paper.state, self._positives, self._learned)
-        self._scratch = IHomerStepScratch(
-            self._paper.scratch,
-            self._logits,
-            self._own,
-            self._chosen,
-            self._allowed,
-            self._truth,
-            self._members,
-            self._order,
-        )
+        """Take over the current arrays of the hierarchy."""
+        self._state = self._state._replace(hierarchy=self._hierarchy.state)
+        self._scratch = self._scratch._replace(hierarchy=self._hierarchy.scratch)
 
-    def _make_room(self, features: int, labels: int) -> None:
-        self._paper.grow(features, labels)
-        self._positives = grown(self._positives, labels)
-        self._logits = grown(self._logits, labels)
-        self._own, self._chosen, self._allowed = (
-            grown(array, labels) for array in (self._own, self._chosen, self._allowed)
-        )
-        self._truth = grown(self._truth, labels)
-        self._members, self._order = grown(self._members, labels), grown(self._order, labels)
-        self._assemble()
+    def _grow(self, features: int, labels: int) -> None:
+        self._hierarchy.grow(features, labels)
+        state = self._state
+        self._state = IHomerStepState(self._hierarchy.state, grow(state.positives, labels), state.learned)
+        _, *per_label = self._scratch
+        self._scratch = IHomerStepScratch(self._hierarchy.scratch, *(grow(array, labels) for array in per_label))
 
     def grow_features(self, features: int) -> None:
-        """Make room for this many columns."""
+        """Grow the capacity to this many columns."""
         if features > self.features:
             self.features = features
-            self._make_room(features, self.labels)
+            self._grow(features, self.labels)
 
     def join_labels(self, labels: int) -> None:
-        """Let the label slots up to ``labels`` (excluded) join after the rows learnt so far."""
+        """Add the label slots up to ``labels`` (excluded); they count as absent from the rows learnt so far."""
         first = self.labels
         if labels <= first:
             return
         self.labels = labels
-        self._make_room(self.features, labels)
+        self._grow(self.features, labels)
         for label in range(first, labels):
-            ihomer_begin_label(self._paper.state, label)
+            ihomer_begin_label(self._hierarchy.state, label)
 
     def replace_label(self, slot: int) -> None:
-        """Empty a slot and let another label join in it."""
-        self._paper.retire(slot)
-        self._positives[slot] = 0
-        ihomer_begin_label(self._paper.state, slot)
+        """Reset a slot and add another label in it."""
+        self._hierarchy.retire(slot)
+        self._state.positives[slot] = 0
+        ihomer_begin_label(self._hierarchy.state, slot)
 
     def _step(
         self, operations: Operations, answers: Answers, buffer: EventBuffer, position: int
@@ -147,22 +146,22 @@ class IHomerLearner(StreamLearner):
 
     def _restructure(self, operation: int, happened: list[LearnerEvent]) -> list[LearnerEvent]:
         events = self._tree_events(operation)
-        if ihomer_due(self._paper.state):
+        if ihomer_due(self._hierarchy.state):
             before = self.cluster_of.copy()
-            alarms, tested = self._paper.restructure()
+            alarms, tested = self._hierarchy.restructure()
             events += [self._alarm_event(operation, alarm, before) for alarm in alarms]
             events += [self._partition_event(operation, event) for event in tested]
             self._assemble()
         return events
 
     def _tree_events(self, operation: int) -> list[LearnerEvent]:
-        scratch = self._paper.scratch
+        scratch = self._hierarchy.scratch
         count = int(scratch.change_count[0])
         events = []
         for (kind, cluster, rows), (before, after) in zip(
             scratch.changes[:count].tolist(), scratch.change_losses[:count].tolist(), strict=True
         ):
-            action = "retest" if kind == BEGUN else "rebuild" if kind == TAKEN_OVER else "none"
+            action = _ACTIONS[kind]
             events.append(self._event(operation, "tree", cluster, self.cluster_of, "loss", before, after, rows, action))
         scratch.change_count[0] = 0
         return events
@@ -188,7 +187,7 @@ class IHomerLearner(StreamLearner):
         rows: int,
         action: str,
     ) -> LearnerEvent:
-        """Return an event of a cluster that ``cluster_of`` says the labels of."""
+        """Return an event of a cluster, whose labels are those of ``cluster_of``."""
         members = np.flatnonzero(cluster_of == cluster)
         row = self.learned - 1
         return LearnerEvent(
@@ -210,8 +209,8 @@ class IHomerLearner(StreamLearner):
     def correct(self, correction: Correction) -> list[LearnerEvent]:
         """Learn what a second truth for a row adds or corrects.
 
-        The published method keeps nothing that says what it learnt from a row. A truth that says all labels for the
-        first time is learnt as a row of its own; of any other one the regressions learn the labels that it changes.
+        iHOMER does not keep what it learnt from a row. A truth that is the first complete one is learnt as a row of its
+        own; from any other truth the regressions learn the labels that it changes.
         """
         truth = correction.after if correction.completes else correction.changed
         slots = np.flatnonzero(truth == 1 if correction.completes else truth >= 0).astype(np.int32)
@@ -241,8 +240,8 @@ class IHomerLearner(StreamLearner):
         """Return every label's probability for one instance, float64[labels]; nothing changes."""
         scratch = self._scratch
         ihomer_predict_row(
-            self._paper.state,
-            self._paper.scratch,
+            self._hierarchy.state,
+            self._hierarchy.scratch,
             entries.columns,
             entries.values,
             entries.bins,
@@ -256,24 +255,26 @@ class IHomerLearner(StreamLearner):
         return out
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the complete state by name; spare capacity is not part of it."""
-        return join_parts({LearnerPart.IHOMER: self._paper.arrays(self.features, self.labels)}) | {
+        """Return the arrays of the complete state; spare capacity is not part of it."""
+        return join_parts({LearnerPart.IHOMER: self._hierarchy.arrays(self.features, self.labels)}) | {
             "sizes": np.array([self.features, self.labels], np.int64),
-            "positives": self._positives[: self.labels],
-            "learned": self._learned,
+            "positives": self._state.positives[: self.labels],
+            "learned": self._state.learned,
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take a state over; raises `SnapshotError` when a part does not fit."""
-        own = parts_of(arrays).get(LearnerPart.IHOMER)
-        if not own:
-            raise SnapshotError("the snapshot is of another preset than this model's, paper: start it with that preset")
+        """Load a state from the arrays of a snapshot; raises `SnapshotError` when a part does not fit."""
+        hierarchy = split_parts(arrays).get(LearnerPart.IHOMER)
+        if not hierarchy:
+            raise SnapshotError(
+                "the snapshot is of another preset than this model's preset, paper: use the preset of the snapshot"
+            )
         features, labels = (int(size) for size in arrays["sizes"])
         self.features, self.labels = features, labels
-        self._make_room(features, labels)
-        self._paper.load_arrays(own, features, labels)
-        load_labels(self._positives, arrays["positives"], labels)
-        load_whole(self._learned, arrays["learned"])
+        self._grow(features, labels)
+        self._hierarchy.load_arrays(hierarchy, features, labels)
+        load_labels(self._state.positives, arrays["positives"], labels)
+        load_whole(self._state.learned, arrays["learned"])
         self._assemble()
 
     @staticmethod

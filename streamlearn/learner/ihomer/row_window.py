@@ -1,41 +1,73 @@
-"""The last rows with their label sets, kept once for all leaves: a leaf's window holds numbers of rows.
+"""The last rows with their label sets, stored once for all leaves: a leaf's window holds row numbers.
 
-Three rings: what a row is, its entries one row after the other, and its labels likewise. When one of them is full the
-oldest rows leave.
+Three rings: one record per row, the entries of all rows, and the labels of all rows. When one of them is full the
+oldest rows are dropped.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 
-ROWS = 1024
+ROW_CAPACITY = 1024
 """Rows kept, a power of two."""
 
-ENTRIES = 2**18
+ENTRY_CAPACITY = 2**18
 """Entries kept over all rows, a power of two."""
 
-MEMBERS = 2**16
+MEMBER_CAPACITY = 2**16
 """Labels kept over all rows, a power of two."""
 
-FIRST, NEXT, FIRST_ENTRY, NEXT_ENTRY, FIRST_MEMBER, NEXT_MEMBER, CURSORS = range(7)
-"""Places in ``cursor``: the oldest row and the next one to come, by their numbers since the start; the same of entries
-and of labels, whose places are these numbers modulo the ring's size; and their number."""
 
-START, COUNT, MEMBER_START, MEMBER_COUNT, ROW_FIELDS = range(5)
+class Cursor(IntEnum):
+    """Fields of `RowWindowState.cursor`: numbers since the start of the stream.
 
-_ONE = np.float32(1.0)
+    An item's index in its ring is its number modulo the ring's size.
+    """
+
+    FIRST = 0  # the oldest row that is kept
+    NEXT = 1  # the next row to come
+    FIRST_ENTRY = 2  # the oldest entry that is kept
+    NEXT_ENTRY = 3  # the next entry to come
+    FIRST_MEMBER = 4  # the oldest label that is kept
+    NEXT_MEMBER = 5  # the next label to come
+
+
+class Row(IntEnum):
+    """Fields of a row of `RowWindowState.row`."""
+
+    ENTRY_START = 0  # number of its first entry
+    ENTRY_COUNT = 1
+    MEMBER_START = 2  # number of its first label
+    MEMBER_COUNT = 3
+
+
+CURSOR_FIELDS = len(Cursor)
+ROW_FIELDS = len(Row)
+
 _TWO = np.float32(2.0)
 _ZERO = np.float32(0.0)
 
 
-class RowsState(NamedTuple):
-    """``row`` int64[ROWS, ROW_FIELDS]; ``square`` float32[ROWS], a row's squared norm; ``columns`` int32, ``values``
-    float32 and ``bins`` uint8 [ENTRIES]; ``members`` int32[MEMBERS], -1 for a label that is no more; ``cursor``
-    int64[CURSORS].
+class RowWindowState(NamedTuple):
+    """Three rings and their cursors.
+
+    Attributes
+    ----------
+    row
+        int64[ROW_CAPACITY, ROW_FIELDS].
+    square
+        float32[ROW_CAPACITY], a row's squared norm.
+    columns, values, bins
+        int32, float32 and uint8 [ENTRY_CAPACITY].
+    members
+        int32[MEMBER_CAPACITY], labels; -1 for one that was removed.
+    cursor
+        int64[CURSOR_FIELDS].
     """
 
     row: np.ndarray
@@ -47,111 +79,114 @@ class RowsState(NamedTuple):
     cursor: np.ndarray
 
 
-def empty_rows() -> RowsState:
+def empty_row_window() -> RowWindowState:
     """Return rings without rows."""
-    return RowsState(
-        np.zeros((ROWS, ROW_FIELDS), np.int64),
-        np.zeros(ROWS, np.float32),
-        np.zeros(ENTRIES, np.int32),
-        np.zeros(ENTRIES, np.float32),
-        np.zeros(ENTRIES, np.uint8),
-        np.zeros(MEMBERS, np.int32),
-        np.zeros(CURSORS, np.int64),
+    return RowWindowState(
+        row=np.zeros((ROW_CAPACITY, ROW_FIELDS), np.int64),
+        square=np.zeros(ROW_CAPACITY, np.float32),
+        columns=np.zeros(ENTRY_CAPACITY, np.int32),
+        values=np.zeros(ENTRY_CAPACITY, np.float32),
+        bins=np.zeros(ENTRY_CAPACITY, np.uint8),
+        members=np.zeros(MEMBER_CAPACITY, np.int32),
+        cursor=np.zeros(CURSOR_FIELDS, np.int64),
     )
 
 
 @kernel
-def rows_push(
-    state: RowsState, columns: np.ndarray, values: np.ndarray, bins: np.ndarray, members: np.ndarray
+def push_row(
+    state: RowWindowState, columns: np.ndarray, values: np.ndarray, bins: np.ndarray, members: np.ndarray
 ) -> np.int64:
     """Append a row and return its number, or -1 when it alone has more entries or labels than a ring holds.
 
     ``columns`` int32, ``values`` float32 and ``bins`` uint8 are its entries, ``members`` int32 its labels, ascending.
     """
     cursor = state.cursor
-    if columns.size > ENTRIES or members.size > MEMBERS:
+    if columns.size > ENTRY_CAPACITY or members.size > MEMBER_CAPACITY:
         return np.int64(-1)
     while (
-        cursor[NEXT] - cursor[FIRST] == ROWS
-        or cursor[NEXT_ENTRY] - cursor[FIRST_ENTRY] + columns.size > ENTRIES
-        or cursor[NEXT_MEMBER] - cursor[FIRST_MEMBER] + members.size > MEMBERS
+        cursor[Cursor.NEXT] - cursor[Cursor.FIRST] == ROW_CAPACITY
+        or cursor[Cursor.NEXT_ENTRY] - cursor[Cursor.FIRST_ENTRY] + columns.size > ENTRY_CAPACITY
+        or cursor[Cursor.NEXT_MEMBER] - cursor[Cursor.FIRST_MEMBER] + members.size > MEMBER_CAPACITY
     ):
-        oldest = cursor[FIRST] % ROWS
-        cursor[FIRST_ENTRY] += state.row[oldest, COUNT]
-        cursor[FIRST_MEMBER] += state.row[oldest, MEMBER_COUNT]
-        cursor[FIRST] += 1
-    number = cursor[NEXT]
-    place = number % ROWS
-    state.row[place, START] = cursor[NEXT_ENTRY]
-    state.row[place, COUNT] = columns.size
-    state.row[place, MEMBER_START] = cursor[NEXT_MEMBER]
-    state.row[place, MEMBER_COUNT] = members.size
+        oldest = cursor[Cursor.FIRST] % ROW_CAPACITY
+        cursor[Cursor.FIRST_ENTRY] += state.row[oldest, Row.ENTRY_COUNT]
+        cursor[Cursor.FIRST_MEMBER] += state.row[oldest, Row.MEMBER_COUNT]
+        cursor[Cursor.FIRST] += 1
+    number = cursor[Cursor.NEXT]
+    index = number % ROW_CAPACITY
+    state.row[index, Row.ENTRY_START] = cursor[Cursor.NEXT_ENTRY]
+    state.row[index, Row.ENTRY_COUNT] = columns.size
+    state.row[index, Row.MEMBER_START] = cursor[Cursor.NEXT_MEMBER]
+    state.row[index, Row.MEMBER_COUNT] = members.size
     square = _ZERO
     for entry in range(columns.size):
-        at = (cursor[NEXT_ENTRY] + entry) % ENTRIES
-        state.columns[at] = columns[entry]
-        state.values[at] = values[entry]
-        state.bins[at] = bins[entry]
+        entry_index = (cursor[Cursor.NEXT_ENTRY] + entry) % ENTRY_CAPACITY
+        state.columns[entry_index] = columns[entry]
+        state.values[entry_index] = values[entry]
+        state.bins[entry_index] = bins[entry]
         square += values[entry] * values[entry]
     for member in range(members.size):
-        state.members[(cursor[NEXT_MEMBER] + member) % MEMBERS] = members[member]
-    state.square[place] = square
-    cursor[NEXT_ENTRY] += columns.size
-    cursor[NEXT_MEMBER] += members.size
-    cursor[NEXT] += 1
+        state.members[(cursor[Cursor.NEXT_MEMBER] + member) % MEMBER_CAPACITY] = members[member]
+    state.square[index] = square
+    cursor[Cursor.NEXT_ENTRY] += columns.size
+    cursor[Cursor.NEXT_MEMBER] += members.size
+    cursor[Cursor.NEXT] += 1
     return number
 
 
 @kernel
-def rows_distance(state: RowsState, number: int | np.int64, dense: np.ndarray, square: np.float32) -> np.float32:
-    """Return the Euclidean distance of a kept row from the instance ``dense`` float32[columns] of that square."""
-    place = number % ROWS
-    start = state.row[place, START]
+def distance_to_row(state: RowWindowState, number: int | np.int64, dense: np.ndarray, square: np.float32) -> np.float32:
+    """Return the Euclidean distance between a kept row and an instance.
+
+    ``dense`` float32[columns] is the instance, ``square`` its squared norm.
+    """
+    index = number % ROW_CAPACITY
+    start = state.row[index, Row.ENTRY_START]
     dot = _ZERO
-    for entry in range(state.row[place, COUNT]):
-        at = (start + entry) % ENTRIES
-        dot += dense[state.columns[at]] * state.values[at]
-    return np.sqrt(max(square + state.square[place] - _TWO * dot, _ZERO))
+    for entry in range(state.row[index, Row.ENTRY_COUNT]):
+        entry_index = (start + entry) % ENTRY_CAPACITY
+        dot += dense[state.columns[entry_index]] * state.values[entry_index]
+    return np.sqrt(max(square + state.square[index] - _TWO * dot, _ZERO))
 
 
 @kernel
-def rows_bin(state: RowsState, number: int | np.int64, column: int | np.int64) -> int:
+def bin_of_row(state: RowWindowState, number: int | np.int64, column: int | np.int64) -> int:
     """Return the bin of a kept row in a column, 0 without an entry."""
-    place = number % ROWS
-    start = state.row[place, START]
-    for entry in range(state.row[place, COUNT]):
-        at = (start + entry) % ENTRIES
-        if state.columns[at] == column:
-            return int(state.bins[at])
+    index = number % ROW_CAPACITY
+    start = state.row[index, Row.ENTRY_START]
+    for entry in range(state.row[index, Row.ENTRY_COUNT]):
+        entry_index = (start + entry) % ENTRY_CAPACITY
+        if state.columns[entry_index] == column:
+            return int(state.bins[entry_index])
     return 0
 
 
 @kernel
-def rows_same_set(
-    state: RowsState, one: int | np.int64, other: int | np.int64, cluster_of: np.ndarray, cluster: int | np.int64
+def have_same_labels(
+    state: RowWindowState, one: int | np.int64, other: int | np.int64, cluster_of: np.ndarray, cluster: int | np.int64
 ) -> bool:
     """Return whether two kept rows have the same labels of a cluster."""
-    a, b = one % ROWS, other % ROWS
-    first, second = state.row[a, MEMBER_START], state.row[b, MEMBER_START]
-    last, end = first + state.row[a, MEMBER_COUNT], second + state.row[b, MEMBER_COUNT]
+    a, b = one % ROW_CAPACITY, other % ROW_CAPACITY
+    first, second = state.row[a, Row.MEMBER_START], state.row[b, Row.MEMBER_START]
+    first_end, second_end = first + state.row[a, Row.MEMBER_COUNT], second + state.row[b, Row.MEMBER_COUNT]
     while True:
-        while first < last and not _counts(state.members[first % MEMBERS], cluster_of, cluster):
+        while first < first_end and not _is_in(state.members[first % MEMBER_CAPACITY], cluster_of, cluster):
             first += 1
-        while second < end and not _counts(state.members[second % MEMBERS], cluster_of, cluster):
+        while second < second_end and not _is_in(state.members[second % MEMBER_CAPACITY], cluster_of, cluster):
             second += 1
-        if first == last or second == end:
-            return bool(first == last and second == end)
-        if state.members[first % MEMBERS] != state.members[second % MEMBERS]:
+        if first == first_end or second == second_end:
+            return bool(first == first_end and second == second_end)
+        if state.members[first % MEMBER_CAPACITY] != state.members[second % MEMBER_CAPACITY]:
             return False
         first += 1
         second += 1
 
 
 @kernel
-def _counts(label: int | np.ndarray, cluster_of: np.ndarray, cluster: int | np.int64) -> bool:
+def _is_in(label: int | np.ndarray, cluster_of: np.ndarray, cluster: int | np.int64) -> bool:
     return bool(label >= 0 and cluster_of[label] == cluster)
 
 
-def rows_retire(state: RowsState, label: int) -> None:
-    """Take a label out of all kept rows."""
+def remove_label(state: RowWindowState, label: int) -> None:
+    """Remove a label from all kept rows."""
     state.members[state.members == label] = -1

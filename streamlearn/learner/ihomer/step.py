@@ -1,4 +1,4 @@
-"""The step of the published method: one kernel that walks rows, predicts and learns, and stops where work is due."""
+"""The step of iHOMER: one kernel that predicts and learns row by row, and stops where structural work is due."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.decode.decision_rules import choose_by_score
+from streamlearn.learner.decode.label_set_choice import choose_by_score
 from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
 from streamlearn.learner.ihomer.state import HierarchyScratch, HierarchyState
@@ -26,19 +26,41 @@ from streamlearn.learner.operations import (
 
 
 class IHomerStepState(NamedTuple):
-    """Everything that learning changes: the method's own state, ``positives`` int64[labels], the rows in which a label
-    was learnt as true, and ``learned`` int64[1], the rows learnt."""
+    """Everything that learning changes.
 
-    paper: HierarchyState
+    Attributes
+    ----------
+    hierarchy
+        The state of the method itself.
+    positives
+        int64[labels], rows in which a label was learnt as true.
+    learned
+        int64[1], rows learnt.
+    """
+
+    hierarchy: HierarchyState
     positives: np.ndarray
     learned: np.ndarray
 
 
 class IHomerStepScratch(NamedTuple):
-    """Memory of one row, all sized to the labels' capacity: ``logits`` float32; ``own`` (the method's choice),
-    ``chosen`` and ``allowed`` uint8; ``truth`` int8; ``members`` and ``order`` int32."""
+    """Scratch memory of one row; all arrays have the size of the labels' capacity.
 
-    paper: HierarchyScratch
+    Attributes
+    ----------
+    hierarchy
+        The scratch memory of the method itself.
+    logits
+        float32.
+    own, chosen, allowed
+        uint8: the label set of the method, the label set of the rule, and the labels with enough support.
+    truth
+        int8.
+    members, order
+        int32.
+    """
+
+    hierarchy: HierarchyScratch
     logits: np.ndarray
     own: np.ndarray
     chosen: np.ndarray
@@ -59,14 +81,14 @@ def ihomer_step(
     scores_top: int,
     minimum_support: int,
 ) -> tuple[int, int]:
-    """MicroBatchRunner operations from ``begin`` on.
+    """Run operations from ``begin`` on.
 
-    The method gives one label set, so all rules but ``top_k`` and ``threshold``, which look at scores, choose it.
+    iHOMER predicts one label set. All rules return it, except ``top_k`` and ``threshold``, which use the scores.
 
     Returns
     -------
-    (next, reason): END, or STRUCTURE_DUE after the row at which something has become due or happened to a tree, or
-    OUTPUT_FULL before the row that finds no room.
+    (next, reason): END, or STRUCTURE_DUE after a row at which something has become due or a tree has changed, or
+    OUTPUT_FULL before the row whose answer does not fit.
     """
     entries = operations.entries
     for operation in range(begin, operations.kind.size):
@@ -78,7 +100,9 @@ def ihomer_step(
         first = operations.first[operation]
         last = operations.last[operation]
         columns, values, bins = entries.columns[first:last], entries.values[first:last], entries.bins[first:last]
-        ihomer_predict_row(state.paper, scratch.paper, columns, values, bins, labels, scratch.logits, scratch.own)
+        ihomer_predict_row(
+            state.hierarchy, scratch.hierarchy, columns, values, bins, labels, scratch.logits, scratch.own
+        )
         if kind & PREDICT:
             for label in range(labels):
                 scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
@@ -101,10 +125,12 @@ def ihomer_step(
             members = read_truth(operations, operation, labels, scratch.truth, scratch.members)
             complete = operations.complete[operation] != 0
             on = scratch.members[:members]
-            ihomer_learn_row(state.paper, scratch.paper, columns, values, bins, scratch.truth, on, complete, labels)
-            for place in range(members):
-                state.positives[on[place]] += 1
+            ihomer_learn_row(
+                state.hierarchy, scratch.hierarchy, columns, values, bins, scratch.truth, on, complete, labels
+            )
+            for i in range(members):
+                state.positives[on[i]] += 1
             state.learned[0] += 1
-            if scratch.paper.change_count[0] > 0 or ihomer_due(state.paper):
+            if scratch.hierarchy.change_count[0] > 0 or ihomer_due(state.hierarchy):
                 return operation + 1, STRUCTURE_DUE
     return operations.kind.size, END

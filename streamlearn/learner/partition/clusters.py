@@ -60,7 +60,7 @@ from streamlearn.learner.partition.recent_label_sets import (
 )
 from streamlearn.numerics.random import draw
 from streamlearn.state.array_names import PartitionPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 FIRST_PERIOD = 100
 PERIOD = 500
@@ -386,7 +386,7 @@ class Partition:
         missing = [name for name in needed if name not in arrays]
         if missing:
             raise SnapshotError(f"partition: the array {missing[0]!r} is missing from the snapshot")
-        parts = {str(part): {} for part in PartitionPart} | parts_of(arrays)
+        parts = {str(part): {} for part in PartitionPart} | split_parts(arrays)
         self._counts.load_arrays(parts[PartitionPart.PAIR_COUNTS])
         capacity = self._counts.capacity
         known = len(parts[PartitionPart.PAIR_COUNTS]["label_weight"])

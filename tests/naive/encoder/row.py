@@ -1,5 +1,7 @@
-"""Names to columns and values to the scaled instance, one name at a time, from the formulas, with nothing remembered
-but the raw values of every column."""
+"""The encoder from its formulas, one name at a time: names to columns and values to the scaled instance.
+
+It keeps the raw values of every column and no statistics.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,14 @@ from typing import Any
 
 @dataclass
 class Column:
-    """Every raw value that a column had, and the rows before the first of them."""
+    """All raw values of a column, and the number of rows before the first of them."""
 
     first: int
     values: list[float] = field(default_factory=list)
     dense: bool = False
 
     def is_dense(self, row: int) -> bool:
-        """Return whether the column is dense for a row to come."""
+        """Return whether the column is dense for the next row."""
         return self.dense and sum(v != 0.0 for v in self.values) >= 0.45 * (row - self.first)
 
     def scaled(self, value: float, row: int) -> float:
@@ -45,7 +47,7 @@ class Column:
         return sum(scaled > edge for edge in (-1.5, 0.0, 1.5))
 
     def observe(self, value: float, row: int) -> None:
-        """Add the column's entry of a row, and judge its density over the rows since it appeared."""
+        """Add the column's entry of a row, and update its density over the rows since it appeared."""
         self.values.append(value)
         rows = row - self.first + 1
         share = sum(v != 0.0 for v in self.values) / rows
@@ -67,7 +69,7 @@ class Entry:
 
 
 class Encoder:
-    """The encoder."""
+    """Twin of `encoder.row.Encoder`."""
 
     def __init__(self, maximum: int, hashed: bool, declared: list[str]) -> None:
         self.maximum = maximum
@@ -79,7 +81,7 @@ class Encoder:
         self.dropped = {"nan": 0, "infinite": 0, "features_full": 0}
 
     def encode(self, x: Any, observe: bool = True) -> list[Entry]:
-        """Encode one row; without ``observe`` nothing but ``dropped`` changes."""
+        """Encode one row; without ``observe`` only ``dropped`` changes."""
         if not isinstance(x, dict):
             x = {(self.declared[i] if i < len(self.declared) else str(i)): value for i, value in enumerate(x)}
         named: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The command line: light help, version, and what becomes of errors."""
+"""The command line: help without heavy imports, version, and exit statuses of errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_help_loads_nothing_heavy(command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(name: str) -> None:
+def test_the_list_of_commands_has_the_first_line_of_each_help(name: str) -> None:
     command = load_command(name)
     assert command.name == name
     assert " ".join(command.help.partition("\n\n")[0].split()) == COMMANDS[name]
@@ -50,14 +50,14 @@ def test_version() -> None:
     assert (done.returncode, done.stdout) == (0, f"streamlearn {__version__}\n")
 
 
-def test_a_wrong_setting_is_one_line_and_status_2() -> None:
+def test_a_wrong_setting_gives_one_line_and_status_2() -> None:
     done = _run("config", "check", "--set", "kafka.grup_id=x")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "kafka.group_id" in done.stderr
 
 
-def test_an_unknown_command_is_status_2() -> None:
+def test_an_unknown_command_gives_status_2() -> None:
     done = _run("demmo")
     assert done.returncode == 2
     assert "'demmo'" in done.stderr
@@ -72,7 +72,7 @@ def test_an_unknown_command_is_status_2() -> None:
         ("OSError(28, 'disk full')", 1),
     ],
 )
-def test_errors_end_with_their_status(
+def test_errors_exit_with_their_status(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: str, status: int
 ) -> None:
     from streamlearn import errors
@@ -82,22 +82,24 @@ def test_errors_end_with_their_status(
         raise eval(error, {**vars(errors)})
 
     monkeypatch.setattr(module, "app", fail)
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_:
         module.main()
-    assert ended.value.code == status
+    assert exit_.value.code == status
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_an_interrupt_ends_with_its_status(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_exits_with_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from streamlearn.cli import app as module
-    from streamlearn.settings import loading as sources
+    from streamlearn.settings import loading
 
-    def interrupted(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sources, "load_settings", interrupted)
+    monkeypatch.setattr(loading, "load_settings", interrupt)
     monkeypatch.setattr(sys, "argv", ["streamlearn", "config", "check"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_:
         module.main()
-    assert ended.value.code == 130
+    assert exit_.value.code == 130
     assert capsys.readouterr().err == "streamlearn: interrupted\n"

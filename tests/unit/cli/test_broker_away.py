@@ -1,4 +1,4 @@
-"""What the commands that need a broker say when none answers: one line with the address and what to do, status 1."""
+"""Commands that need a broker when none answers: one line with the address and what to do, and status 1."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 @pytest.fixture
 def address() -> str:
-    """Return an address at which nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+    """Return an address on which nothing listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{bound.getsockname()[1]}"
 
 
 def test_one_line_names_the_address_and_what_to_do(address: str) -> None:
@@ -23,12 +23,12 @@ def test_one_line_names_the_address_and_what_to_do(address: str) -> None:
         "kafka.bootstrap_servers": [["topics", "check", *setting], ["topics", "create", *setting]],
         "--bootstrap": [["produce", "synthetic:drifting", "--topic", "t", "--limit", "5", "--bootstrap", address]],
     }
-    running = [
+    processes = [
         (option, subprocess.Popen([sys.executable, "-m", "streamlearn", *command], stderr=subprocess.PIPE, text=True))
-        for option, listed in commands.items()
-        for command in listed
+        for option, of_option in commands.items()
+        for command in of_option
     ]
-    for option, process in running:
+    for option, process in processes:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 1, errors
         (line,) = errors.splitlines()
@@ -37,7 +37,7 @@ def test_one_line_names_the_address_and_what_to_do(address: str) -> None:
         assert option in line
 
 
-def test_an_address_that_is_none_is_an_error_of_use() -> None:
+def test_an_invalid_address_is_a_usage_error() -> None:
     for command in (
         ["topics", "check", "--set", "kafka.bootstrap_servers=host:port"],
         ["produce", "synthetic:drifting", "--topic", "t", "--bootstrap", "host:port"],
@@ -47,4 +47,4 @@ def test_an_address_that_is_none_is_an_error_of_use() -> None:
         )
         assert done.returncode == 2, done.stderr
         (line,) = done.stderr.splitlines()
-        assert "'host:port' is no address" in line
+        assert "'host:port' is not an address" in line

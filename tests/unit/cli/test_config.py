@@ -1,4 +1,4 @@
-"""``streamlearn config``: every setting shown, wrong ones named."""
+"""``streamlearn config``: shows every setting and reports invalid ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.cli.app import main
-from streamlearn.settings.loading import keys
+from streamlearn.settings.loading import setting_names
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +19,9 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["streamlearn", "config", *arguments])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_:
         main()
-    return int(ended.value.code or 0)
+    return int(exit_.value.code or 0)
 
 
 def test_show_json_has_every_setting_with_its_origin(
@@ -32,7 +32,7 @@ def test_show_json_has_every_setting_with_its_origin(
     monkeypatch.setenv("STREAMLEARN_HTTP__PORT", "9000")
     assert _run(monkeypatch, "show", "--json", "--config", str(file), "--set", "labels.declared=a,b") == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == keys()
+    assert list(rows) == setting_names()
     assert (rows["snapshot.keep"]["value"], rows["snapshot.keep"]["origin"]) == (7, str(file))
     assert (rows["http.port"]["value"], rows["http.port"]["origin"]) == (9000, "environment STREAMLEARN_HTTP__PORT")
     assert (rows["labels.declared"]["value"], rows["labels.declared"]["origin"]) == (
@@ -46,24 +46,22 @@ def test_show_json_has_every_setting_with_its_origin(
 def test_show_prints_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, "show", "--set", "engine.frozen=true") == 0
     lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert set(keys()) <= set(lines)
+    assert set(setting_names()) <= set(lines)
     assert lines["engine.frozen"][1:4] == ["true", "--set", "engine.frozen"]
 
 
-def test_check_says_that_the_settings_are_right(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_check_accepts_valid_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, "check") == 0
-    assert "right" in capsys.readouterr().out
+    assert "valid" in capsys.readouterr().out
 
 
-def test_check_names_the_file_and_line_that_is_wrong(
+def test_check_reports_file_and_line_of_a_fault(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     file = tmp_path / "run.toml"
     file.write_text("[http]\nport = \n")
     assert _run(monkeypatch, "check", "--config", str(file)) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert str(file) in said
-    assert "line 2" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert str(file) in message
+    assert "line 2" in message

@@ -1,4 +1,4 @@
-"""The demo as a process: what it writes, what it shows, and how it ends."""
+"""The demo as a process: its files, its output, and how it ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.cli.demo_summary import scores, spans
+from streamlearn.cli.demo_summary import mean_scores
 from streamlearn.records.event import Event
 from streamlearn.records.metrics import Metrics
 from streamlearn.records.prediction import Prediction
@@ -25,7 +25,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
 
 
-def test_demo_writes_every_answer_and_shows_its_summary(tmp_path: Path) -> None:
+def test_demo_writes_every_prediction_and_prints_a_summary(tmp_path: Path) -> None:
     done = subprocess.run(
         [*DEMO, "--instances", "600", "--seed", "3"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
@@ -38,16 +38,16 @@ def test_demo_writes_every_answer_and_shows_its_summary(tmp_path: Path) -> None:
     metrics = [Metrics.model_validate_json(line) for line in _lines(folder / "metrics.jsonl")]
     assert metrics[-1].seen == metrics[-1].learned == 600
     truths = [list(row.y or ()) for row in generator("drifting", seed=3, instances=600)]
-    accuracy, f1 = scores([prediction.labels for prediction in predictions], truths)
+    accuracy, f1 = mean_scores([prediction.labels for prediction in predictions], truths)
     assert metrics[-1].whole["subset_accuracy"] == pytest.approx(accuracy)
     assert metrics[-1].whole["example_f1"] == pytest.approx(f1)
     assert f"{accuracy:.3f} / {f1:.3f}" in done.stdout
     assert "majority" in done.stdout
     assert "\x1b" not in done.stdout
-    assert "600 answers" in done.stdout
+    assert "600 predictions" in done.stdout
 
 
-def test_interrupted_demo_keeps_what_is_done(tmp_path: Path) -> None:
+def test_an_interrupted_demo_keeps_what_was_written(tmp_path: Path) -> None:
     out = tmp_path / "out"
     demo = subprocess.Popen(
         [*DEMO, "--instances", "100000", "--out", str(out)],
@@ -56,24 +56,24 @@ def test_interrupted_demo_keeps_what_is_done(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     assert demo.stdout is not None
-    shown = []
+    lines = []
     for line in demo.stdout:
-        shown.append(line)
+        lines.append(line)
         if "metrics at" in line:
-            with urllib.request.urlopen(line.rsplit(" ", 1)[1].strip(), timeout=30) as answer:
-                assert b"streamlearn_" in answer.read()
+            with urllib.request.urlopen(line.rsplit(" ", 1)[1].strip(), timeout=30) as response:
+                assert b"streamlearn_" in response.read()
         if line.startswith("1,000 of"):
             demo.send_signal(signal.SIGINT)
             break
     rest = demo.stdout.read()
-    assert demo.wait() == 130, "".join(shown) + rest
-    answered = [json.loads(line)["id"] for line in _lines(out / "predictions.jsonl")]
-    assert 1_000 <= len(answered) < 100_000
-    assert answered == [f"row-{number}" for number in range(len(answered))]
-    assert f"interrupted after {len(answered):,} of 100,000" in rest
+    assert demo.wait() == 130, "".join(lines) + rest
+    ids = [json.loads(line)["id"] for line in _lines(out / "predictions.jsonl")]
+    assert 1_000 <= len(ids) < 100_000
+    assert ids == [f"row-{number}" for number in range(len(ids))]
+    assert f"interrupted after {len(ids):,} of 100,000" in rest
 
 
-def test_a_demo_interrupted_while_it_compiles_ends_with_one_line(tmp_path: Path) -> None:
+def test_a_demo_interrupted_while_compiling_prints_one_line(tmp_path: Path) -> None:
     out = tmp_path / "out"
     demo = subprocess.Popen(
         [*DEMO, "--out", str(out)],
@@ -81,7 +81,7 @@ def test_a_demo_interrupted_while_it_compiles_ends_with_one_line(tmp_path: Path)
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", "STREAMLEARN_CACHE_DIR": str(tmp_path / "cache")},
-        # Whoever runs the tests in the background ignores SIGINT, and so would the demo.
+        # A shell starts background processes with SIGINT ignored, and the demo would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert demo.stdout is not None
@@ -94,27 +94,9 @@ def test_a_demo_interrupted_while_it_compiles_ends_with_one_line(tmp_path: Path)
     assert not out.exists()
 
 
-def test_folder_in_use_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "predictions.jsonl").write_text("kept\n")
     done = subprocess.run([*DEMO, "--out", str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--out" in done.stderr
     assert (tmp_path / "predictions.jsonl").read_text() == "kept\n"
-
-
-def test_spans_are_cut_at_the_drifts_beside_and_at_the_rows_done() -> None:
-    drifts = generator("drifting", instances=9_000).drifts
-    assert [drift.row for drift in drifts] == [4_000, 6_000, 8_000]
-    assert [(span.start, span.end) for span in spans(drifts, 6_700)] == [
-        (3_000, 4_000),
-        (4_000, 4_500),
-        (4_500, 5_000),
-        (5_000, 6_000),
-        (6_000, 6_500),
-        (6_500, 6_700),
-        (0, 6_700),
-    ]
-
-
-def test_scores_of_empty_and_partly_right_answers() -> None:
-    assert scores([[], ["a"], ["a", "b"]], [[], ["b"], ["b", "c"]]) == pytest.approx((1 / 3, (1 + 0 + 0.5) / 3))

@@ -1,4 +1,4 @@
-"""``streamlearn snapshot`` on real files: what it prints, and its exit status."""
+"""``streamlearn snapshot`` on real files: output and exit status."""
 
 from __future__ import annotations
 
@@ -68,34 +68,34 @@ def test_list_as_json(location):
     assert [entry["taken"] for entry in entries] == ["2026-01-31T12:00:00.000+00:00", "not known", "not known"]
 
 
-def test_rollback_asks_for_one_snapshot(location):
+def test_rollback_needs_exactly_one_snapshot(location):
     for arguments in ((), ("20", "--until", "2026-01-31")):
         done = streamlearn("rollback", *arguments, "--set", f"snapshot.location={location}")
         assert done.returncode == 2
-        assert "say which snapshot: its sequence, file name or path, or --until a time" in done.stderr
+        assert "give one snapshot: its sequence, file name or path, or --until with a time" in done.stderr
     done = streamlearn("rollback", "--until", "yesterday")
-    assert (done.returncode, "--until 'yesterday' is no time" in done.stderr) == (2, True)
+    assert (done.returncode, "--until 'yesterday' is not a time" in done.stderr) == (2, True)
 
 
-@pytest.mark.parametrize("way", ["option", "file", "environment"])
-def test_the_location_comes_from_the_settings(location, tmp_path, way):
+@pytest.mark.parametrize("origin", ["option", "file", "environment"])
+def test_the_location_comes_from_the_settings(location, tmp_path, origin):
     config = tmp_path / "streamlearn.toml"
     config.write_text(f'[snapshot]\nlocation = "{location}"\n')
     done = {
         "option": lambda: streamlearn("list", "--set", f"snapshot.location={location}"),
         "file": lambda: streamlearn("list", "--config", config),
         "environment": lambda: streamlearn("list", STREAMLEARN_SNAPSHOT__LOCATION=str(location)),
-    }[way]()
+    }[origin]()
     assert done.returncode == 0, done.stderr
     assert str(newest(location)) in done.stdout
 
 
-def test_list_of_nothing_says_where_it_looked(tmp_path):
+def test_list_without_snapshots_shows_the_location(tmp_path):
     done = streamlearn("list", tmp_path / "none")
     assert (done.returncode, done.stdout.strip()) == (0, f"no snapshots at {tmp_path / 'none'}")
 
 
-def test_inspect_shows_the_newest_of_each_lineage(location):
+def test_inspect_shows_the_newest_snapshot_of_each_lineage(location):
     done = streamlearn("inspect", location)
     assert done.returncode == 0, done.stderr
     assert [line for line in done.stdout.splitlines() if line.endswith(".npz")] == [
@@ -111,14 +111,14 @@ def test_inspect_one_file_as_json(location):
     assert (manifest["seq"], manifest["group"], len(manifest["arrays"])) == (20, "team/eu", 2)
 
 
-def test_verify_accepts_what_is_right(location):
+def test_verify_accepts_intact_snapshots(location):
     done = streamlearn("verify", location)
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["ok"] * 3
     assert done.stderr == ""
 
 
-def test_verify_names_what_is_broken_and_exits_1(location):
+def test_verify_reports_a_broken_snapshot_and_exits_1(location):
     damage(newest(location))
     done = streamlearn("verify", location)
     assert done.returncode == 1
@@ -129,7 +129,7 @@ def test_verify_names_what_is_broken_and_exits_1(location):
     assert summary.startswith("1 of 3 broken")
 
 
-def test_verify_one_file_that_a_classifier_could_have_saved(tmp_path):
+def test_verify_a_file_saved_by_a_classifier(tmp_path):
     file = tmp_path / "model.npz"
     write_snapshot(file, {"weights": np.ones(3)}, {"classifier": {}})
     assert streamlearn("verify", file).returncode == 0
@@ -140,7 +140,7 @@ def test_verify_one_file_that_a_classifier_could_have_saved(tmp_path):
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_nothing_to_look_at_is_an_error_of_use(tmp_path, command):
+def test_a_target_without_snapshots_is_a_usage_error(tmp_path, command):
     for target in (tmp_path, tmp_path / "absent.npz", "nosuch://bucket"):
         done = streamlearn(command, target)
         assert done.returncode == 2, done.stderr
@@ -148,7 +148,7 @@ def test_nothing_to_look_at_is_an_error_of_use(tmp_path, command):
         assert "Traceback" not in done.stderr
 
 
-def test_inspect_of_a_broken_file_exits_1_with_one_line(location):
+def test_inspect_of_a_broken_file_prints_one_line_and_exits_1(location):
     newest(location).write_bytes(b"PK\3\4 not a snapshot")
     done = streamlearn("inspect", newest(location))
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Text fields: what a text becomes, what is dropped, and a stream of tickets learnt from text alone."""
+"""Text fields: the encoding of texts, dropped words, and a stream of tickets that is learnt from text alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TICKETS = Path(__file__).parents[2] / "data" / "tickets.jsonl"
 
 
 def bag(text: str, **options: int) -> dict[str, float]:
-    return TextFields(["body"], **options).bag([("body", text)])  # type: ignore[arg-type]
+    return TextFields(["body"], **options).bag_of_words([("body", text)])  # type: ignore[arg-type]
 
 
 def test_columns_are_the_same_on_every_machine() -> None:
@@ -37,16 +37,16 @@ def test_columns_are_the_same_on_every_machine() -> None:
         ("", " .,;-\u2014 "),
     ],
 )
-def test_texts_that_say_the_same(one: str, other: str) -> None:
+def test_equivalent_texts_have_the_same_bag_of_words(one: str, other: str) -> None:
     assert bag(one) == bag(other)
 
 
-def test_pairs_tell_orders_apart() -> None:
+def test_pairs_distinguish_word_orders() -> None:
     assert bag("not good but bad") != bag("not bad but good")
     assert bag("not good but bad", pairs=False) == bag("not bad but good", pairs=False)
 
 
-def test_a_script_without_spaces_is_cut() -> None:
+def test_each_character_of_a_script_without_spaces_is_a_word() -> None:
     assert len(bag("返金してください", pairs=False)) == 8
     assert set(bag("返金")) < set(bag("今月の返金"))
 
@@ -59,21 +59,21 @@ def test_dropped_words_are_counted() -> None:
     assert encoder.encode([{"body": "one"}], observe=True).dropped == {}
 
 
-def test_text_takes_no_more_columns_than_it_may() -> None:
+def test_text_columns_are_bounded() -> None:
     encoder = Encoder(100, text=TextFields(["body"], columns=8))
     encoded = encoder.encode([{"body": " ".join(map(str, range(500))), "f": 1.0}], observe=True)
     assert encoder.columns.count == 9
     assert encoded.dropped == {}
 
 
-def test_text_columns_beyond_the_features_are_cut_down_or_counted() -> None:
+def test_text_columns_are_limited_to_the_maximum_of_features() -> None:
     small = Settings.model_validate({"encoder": {"text_fields": ["body"]}, "features": {"maximum": 16}})
     assert StreamModel(small).encoder._text.columns == 16
     encoder = Encoder(2, text=TextFields(["body"]))
     assert encoder.encode([{"body": "one two three"}], observe=True).dropped == {"features_full": 3}
 
 
-def test_what_is_no_text_in_a_text_field_is_an_ordinary_feature() -> None:
+def test_a_text_field_with_another_type_is_an_ordinary_feature() -> None:
     encoder = Encoder(100, text=TextFields(["body"]))
     rows = [{"body": 2.0, "f": 1.0}, {"body": "2.0", "f": 1.0}, {"body": None, "f": 1.0}, {"body": True, "f": 2.0}]
     starts = encoder.encode(rows, observe=True).starts.tolist()
@@ -89,7 +89,7 @@ def test_other_strings_stay_nominal() -> None:
     assert encoder.columns.count == 4
 
 
-def test_long_texts_pass_the_codec_in_text_fields_only() -> None:
+def test_the_codec_accepts_long_texts_in_text_fields_only() -> None:
     words = "parcel " * 1_000
     value = f'{{"x": {{"body": "{words}", "kind": "{words}"}}}}'.encode()
     dropped: dict[str, int] = {}
@@ -98,7 +98,7 @@ def test_long_texts_pass_the_codec_in_text_fields_only() -> None:
     assert decode_instance(value, LimitSettings(), None, EVERY_FIELD).x == {"body": words, "kind": words}
 
 
-def test_the_setting_has_the_name_and_forms_of_others(tmp_path: Path) -> None:
+def test_the_setting_can_come_from_a_file_an_option_or_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('[encoder]\ntext_fields = ["title", "body"]\n')
     for loaded in (
@@ -109,11 +109,11 @@ def test_the_setting_has_the_name_and_forms_of_others(tmp_path: Path) -> None:
         assert loaded.settings.encoder.text_fields == ("title", "body")
 
 
-def test_an_expanded_instance_has_only_numbers_in_the_place_of_texts() -> None:
+def test_replaced_texts_are_numbers() -> None:
     fields = TextFields(["body"])
     x = {"kind": "a", "n": 2.0, "body": "Late parcel"}
-    assert fields.expanded(x) == {"kind": "a", "n": 2.0, **bag("late parcel")}
-    assert fields.expanded({"body": 1.0}) == {"body": 1.0}
+    assert fields.replace_texts(x) == {"kind": "a", "n": 2.0, **bag("late parcel")}
+    assert fields.replace_texts({"body": 1.0}) == {"body": 1.0}
 
 
 def test_the_classifier_learns_from_text(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_the_classifier_learns_from_text(tmp_path: Path) -> None:
     assert restored.state_hash() == model.state_hash()
 
 
-def test_text_alone_beats_the_majority_by_far() -> None:
+def test_text_alone_is_far_better_than_the_majority() -> None:
     settings = Settings.model_validate(
         {
             "learner": {"preset": "fast"},
@@ -147,7 +147,7 @@ def test_text_alone_beats_the_majority_by_far() -> None:
         assert (ours[measure] or 0.0) > 1.5 * (without[measure] or 0.0), measure
 
 
-def test_a_baseline_gets_the_words_too() -> None:
+def test_a_baseline_gets_the_encoded_texts() -> None:
     settings = Settings.model_validate({"encoder": {"text_fields": ["title", "body"]}})
     stream = open_stream(str(TICKETS), text_fields=settings.encoder.text_fields)
     report = evaluate_stream(stream, settings, learner="majority", limit=20)

@@ -1,4 +1,4 @@
-"""What `evaluate` reports, computed again with scikit-learn from the predictions that it writes."""
+"""Measures in reports of `evaluate`, recomputed with scikit-learn from the predictions that it writes."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def matrix(sets: list[list[str]], labels: list[str]) -> np.ndarray:
     return np.array([[name in names for name in labels] for names in sets], np.int64)
 
 
-def measured(truth: np.ndarray, answer: np.ndarray, known: np.ndarray) -> dict[str, float]:
-    """Return the measures; ``known`` says how many labels are known at each row."""
+def expected_measures(truth: np.ndarray, answer: np.ndarray, known: np.ndarray) -> dict[str, float]:
+    """Return the measures; ``known`` int64[rows] is the number of labels known at each row."""
     both, either = (truth & answer).sum(1), (truth | answer).sum(1)
     empty = either == 0
     return {
@@ -49,11 +49,11 @@ def check(spec: str, limit: int, learner: str, folder: Path) -> None:
         known.append(len(labels))
     assert (report["instances"], report["labels"]) == (len(answers), len(labels))
     truth, answer = matrix(truths, labels), matrix(answers, labels)
-    expected = measured(truth, answer, np.array(known))
+    expected = expected_measures(truth, answer, np.array(known))
     assert {name: report["measures"][name] for name in expected} == pytest.approx(expected)
     for window in report["windows"]:
         rows = slice(window["from"], window["to"])
-        part = measured(truth[rows], answer[rows], np.array(known)[rows])
+        part = expected_measures(truth[rows], answer[rows], np.array(known)[rows])
         del part["macro_f1"]  # its labels are those known when the window ends
         assert {name: window["measures"][name] for name in part} == pytest.approx(part)
 

@@ -1,4 +1,4 @@
-"""Prequential evaluation: what it writes, that batches change nothing, and the naive baselines."""
+"""Prequential evaluation: output files, independence of the batch size, and accuracy."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamlearn.evaluation import prequential
 from streamlearn.evaluation.prequential import evaluate_stream
 from streamlearn.records.prediction import Prediction
 from streamlearn.settings.settings import Settings
+from streamlearn.streams import open_stream
 from streamlearn.streams.synthetic import generator
 from tests.datasets import dataset
 
@@ -22,14 +23,14 @@ MEASURES = {"subset_accuracy", "hamming_loss", "example_f1", "example_jaccard", 
 }
 
 
-def test_the_files_are_as_documented(tmp_path: Path) -> None:
+def test_the_output_files_have_the_documented_format(tmp_path: Path) -> None:
     report, predictions = tmp_path / "r.jsonl", tmp_path / "p.jsonl"
     report.write_text("left over\n")
     arguments = ["evaluate", "synthetic:drifting", "synthetic:stationary", "--limit", "1250", "--window", "500"]
     result = CliRunner().invoke(app, [*arguments, "--json", str(report), "--predictions", str(predictions)])
     assert result.exit_code == 0, result.output
     objects = [json.loads(line) for line in report.read_text().splitlines()]
-    assert [set(each) for each in objects] == 2 * [
+    assert [set(record) for record in objects] == 2 * [
         {
             "stream", "learner", "preset", "rule", "seed", "instances", "features", "labels", "seconds",
             "instances_per_second", "measures", "windows",
@@ -40,15 +41,17 @@ def test_the_files_are_as_documented(tmp_path: Path) -> None:
         "streamlearn", "default", "balanced", 1250,
     )  # fmt: skip
     assert set(first["measures"]) == MEASURES
-    assert [(each["from"], each["to"]) for each in first["windows"]] == [(0, 500), (500, 1000), (1000, 1250)]
+    assert [(window["from"], window["to"]) for window in first["windows"]] == [(0, 500), (500, 1000), (1000, 1250)]
     whole = first["measures"]["subset_accuracy"]
-    weighted = sum((each["to"] - each["from"]) * each["measures"]["subset_accuracy"] for each in first["windows"])
+    weighted = sum(
+        (window["to"] - window["from"]) * window["measures"]["subset_accuracy"] for window in first["windows"]
+    )
     assert weighted / 1250 == pytest.approx(whole)
     records = [Prediction.model_validate_json(line) for line in predictions.read_bytes().splitlines()]
     assert [record.id for record in records] == 2 * [str(row) for row in range(1250)]
 
 
-def test_batches_change_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_changes_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = generator("drifting", seed=2, instances=700)
     together = evaluate_stream(stream, Settings())
     monkeypatch.setattr(prequential, "BATCH_ROWS", 7)
@@ -67,19 +70,15 @@ def test_the_learner_beats_the_naive_baselines() -> None:
     assert max(results["majority"], results["last"]) < 0.6
 
 
-def test_the_last_label_set_on_a_sorted_stream() -> None:
-    from streamlearn.streams import open_stream
-
+def test_the_last_label_set_on_a_stream_with_repeats() -> None:
     stream = open_stream(str(dataset("scene")))
     sets = [row.y for row in stream]
-    repeated = sum(before == after for before, after in zip([[], *sets], sets, strict=False))
+    repeated = sum(previous == current for previous, current in zip([[], *sets], sets, strict=False))
     report = evaluate_stream(stream, Settings(), learner="last")
     assert report.measures["subset_accuracy"] == pytest.approx(repeated / len(sets))
 
 
 @pytest.mark.parametrize(("name", "least"), [("emotions", 0.26), ("slashdot", 0.40), ("medical", 0.54)])
-def test_real_streams_stay_as_accurate_as_they_were(name: str, least: float) -> None:
-    from streamlearn.streams import open_stream
-
+def test_accuracy_on_real_streams(name: str, least: float) -> None:
     report = evaluate_stream(open_stream(str(dataset(name))), Settings())
     assert (report.measures["subset_accuracy"] or 0.0) > least

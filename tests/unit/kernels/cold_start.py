@@ -1,4 +1,4 @@
-"""Workers as processes that start on an empty cache, and what they report."""
+"""Worker processes that start on an empty cache, and what they report."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.unit.kernels.workers import finished_together
+from tests.unit.kernels.workers import finish_together
 
 ROOT = Path(__file__).parents[3]
 
 WORKER = """
 import json, sys
 from streamlearn.model import warm_up
-from streamlearn.kernels import cache as kernel_cache, parallel_compile as helper
+from streamlearn.kernels import cache as kernel_cache, parallel_compile
 from streamlearn.kernels.compiler import cache_statistics
 from streamlearn.settings.settings import Settings
 from tests.unit.kernels.machine_code import example_model, report
@@ -23,8 +23,8 @@ from tests.unit.kernels.machine_code import example_model, report
 print("imported", flush=True)
 sys.stdin.readline()
 if "report" in sys.argv:
-    # Code can be read where it was compiled: so one process compiles all.
-    helper.cores = lambda: 1
+    # Only the process that compiles a kernel can show its code: so one process compiles all kernels.
+    parallel_compile.core_count = lambda: 1
 steps = []
 warm_up.warm_up(Settings(), steps.append)
 warm = cache_statistics()
@@ -45,8 +45,17 @@ print(json.dumps(found))
 
 
 class ColdStart(NamedTuple):
-    """What four workers found that started together on an empty cache in ``folder``, and reports of
-    `machine_code.report`: by the one that compiled, and by a process for a generic CPU."""
+    """Results of four workers that started together on an empty cache.
+
+    Attributes
+    ----------
+    folder
+        The cache folder.
+    workers
+        What each worker printed.
+    host, generic
+        Reports of `machine_code.report`: of the worker that compiled, and of a process that compiled for a generic CPU.
+    """
 
     folder: Path
     workers: list[dict[str, Any]]
@@ -55,13 +64,13 @@ class ColdStart(NamedTuple):
 
 
 def environment_of(folder: Path) -> dict[str, str]:
-    """Return an environment with a cache folder of its own and numba's defaults."""
+    """Return the environment variables of a process with this cache folder and numba's defaults."""
     found = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA_")}
     return found | {"STREAMLEARN_CACHE_DIR": str(folder)}
 
 
 def start_worker(folder: Path, program: str = WORKER, *arguments: str) -> subprocess.Popen[str]:
-    """Start a worker, which waits for a line when it has imported what it needs."""
+    """Start a worker, which imports its modules and then waits for a line on standard input."""
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         stdin=subprocess.PIPE,
@@ -74,5 +83,5 @@ def start_worker(folder: Path, program: str = WORKER, *arguments: str) -> subpro
 
 
 def start_four(folder: Path, program: str = WORKER, *arguments: str) -> list[dict[str, Any]]:
-    """Let four workers loose on an empty cache at the same moment, and return what each found."""
-    return finished_together([start_worker(folder, program, *arguments) for _ in range(4)])
+    """Release four workers on an empty cache at the same moment, and return the result of each."""
+    return finish_together([start_worker(folder, program, *arguments) for _ in range(4)])

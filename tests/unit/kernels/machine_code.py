@@ -1,6 +1,6 @@
-"""Runs the learner on a fixed stream and prints, as JSON, its state's hash and what its kernels' machine code calls.
+"""Run the learner on fixed streams and print, as JSON, hashes of its states and the calls in its machine code.
 
-To be run as a program with an empty cache folder: numba does not show the code of what it loads from a cache.
+Run it as a program with an empty cache folder: numba does not show the code of a kernel that it loads from a cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import streamlearn
 from streamlearn.kernels import cache as kernel_cache
 from streamlearn.kernels.compiler import KernelDispatcher, kernel
 from streamlearn.learner.decode.fixed_share import FixedShare, fixed_share_learn_row, fixed_share_predict_row
-from streamlearn.learner.decode.joint import joint_predict_row, joint_scratch
+from streamlearn.learner.decode.joint_posterior import joint_predict_row, joint_scratch
 from streamlearn.learner.decode.learned_pool import LearnedPool, learned_pool_learn_row
 from streamlearn.learner.decode.pool_scores import (
     learned_pool_marginals,
@@ -69,12 +69,12 @@ CALLED = re.compile(r"\b(?:call|jmp|movabs)q?\s+\*?\$?([A-Za-z_][\w.$]*)")
 
 @kernel
 def foreign(x, y, out):
-    """Everything that kernels may not do: what finds it here finds it in a kernel."""
+    """Functions that kernels may not call; a test checks that they are found in this one."""
     out[0] = math.exp(x[0]) + math.log(x[1]) + x[2] ** x[3] + np.dot(x, y) + math.tanh(x[0])
 
 
 def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
-    """Return a model after a stream that drifts, with every kind of truth, feature and rule."""
+    """Return a model after a stream with drift and every kind of truth, feature and rule."""
     settings = Settings.model_validate(
         {"learner": {"preset": preset}, "labels": {"maximum": 22, "min_count": 3}, "features": {"maximum": 64}}
     )
@@ -108,7 +108,7 @@ def example_model(preset: str = "default", rows: int = ROWS) -> StreamModel:
 
 
 def example_experts() -> list[str]:
-    """Return the hashes of naive Bayes, label_history and their logits after a stream of 21 labels and 12 columns."""
+    """Return the hashes of naive Bayes, the label history and their logits after rows of 21 labels and 12 columns."""
     labels, features = 21, 12
     generator = random.Random(7)
     bayes, label_history = NaiveBayes(), LabelHistory()
@@ -135,7 +135,7 @@ def example_experts() -> list[str]:
 
 
 def example_pool() -> LearnedPool:
-    """Return a pool of label sets after rows with neighbours, new sets and a label that leaves."""
+    """Return a pool of label sets after rows with neighbours, new sets and a label that is retired."""
     generator = np.random.default_rng(3)
     labels = 12
     pool = LearnedPool()
@@ -199,7 +199,7 @@ def example_joint() -> list[str]:
 
 
 def example_neighbours() -> list[str]:
-    """Return the hashes of the neighbours' window, which a label leaves, and of its answers."""
+    """Return the hashes of the neighbours' window, after a label was retired, and of its answers."""
     generator = np.random.default_rng(11)
     labels, features = 9, 30
     owner = Neighbours()
@@ -246,8 +246,8 @@ def example_trees() -> LabelTrees:
     return trees
 
 
-def example_paper() -> list[Any]:
-    """Return the hash of the published method and what happened in it, after drift in its trees and clusters."""
+def example_ihomer() -> list[Any]:
+    """Return the hash of iHOMER and its counts, after drift in its trees and clusters."""
     generator = np.random.default_rng(6)
     labels, features = 6, 14
     owner = Hierarchy("random", tree_bytes=2**16)
@@ -283,7 +283,7 @@ def kernels() -> Iterator[tuple[str, KernelDispatcher]]:
 
 
 def describe(compiled: KernelDispatcher) -> dict[str, Any]:
-    """Return the functions that the code of a kernel declares and calls, and its fused multiply-adds."""
+    """Return the functions that the code of a kernel declares or calls, and its fused multiply-adds."""
     forms = (compiled, compiled.inner)
     ir = "\n".join(text for form in forms for text in form.inspect_llvm().values())
     assembly = "\n".join(text for form in forms for text in form.inspect_asm().values())
@@ -296,7 +296,7 @@ def describe(compiled: KernelDispatcher) -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """Return the hashes of the examples, and what every kernel's machine code calls."""
+    """Return the hashes of the examples, and the calls in the machine code of every kernel."""
     model = example_model()
     detector = PageHinkley(1)
     alarms = [detector.update(0, float(row > 300)) for row in range(600)]
@@ -310,7 +310,7 @@ def report() -> dict[str, Any]:
         "joint": example_joint(),
         "learned_pool": state_hash(example_pool().arrays(12)),
         "label_trees": [state_hash(trees.arrays(60, 6)), trees.splits, trees.resets],
-        "paper": [*example_paper(), example_model("paper", 400).state_hash()],
+        "ihomer": [*example_ihomer(), example_model("paper", 400).state_hash()],
         "page_hinkley": [state_hash(detector.arrays()), sum(alarms)],
         "learned": model.learned,
         "clusters": model.cluster_count,

@@ -1,4 +1,4 @@
-"""How long a worker waits for the one that compiles, by a clock that only waiting moves."""
+"""How long a worker waits for the one that compiles, measured by a clock that advances only while it waits."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.kernels import compiler as module
+from streamlearn.kernels import compiler
 
 MINUTES = 60.0
 
 
 class Clock:
-    """A clock that every wait moves by a minute; a kernel appears in the folder at each of the first ``kernels``."""
+    """A clock that each sleep advances by a minute; each of the first ``kernels`` sleeps adds a file to the folder."""
 
     def __init__(self, folder: Path, kernels: int) -> None:
         self.now = 0.0
@@ -37,10 +37,10 @@ def test_a_worker_waits_for_five_minutes_after_the_last_new_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernels: int, minutes: int
 ) -> None:
     clock = Clock(tmp_path, kernels)
-    monkeypatch.setattr(module, "time", clock)
-    said: list[str] = []
+    monkeypatch.setattr(compiler, "time", clock)
+    messages: list[str] = []
     with (tmp_path / "lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with module._file_lock(tmp_path / "lock", tmp_path / "complete", said.append):
+        with compiler._file_lock(tmp_path / "lock", tmp_path / "complete", messages.append):
             assert clock.now == pytest.approx(minutes * MINUTES, abs=MINUTES)
-    assert said == ["another process compiles the kernels: waiting for it"]
+    assert messages == ["another process compiles the kernels: waiting for it"]

@@ -1,4 +1,4 @@
-"""The cache of compiled kernels: never stale, safe with several processes, and never in the way."""
+"""The cache of compiled kernels: never stale, safe with several processes, and optional."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.kernels import cache as kernel_cache
-from tests.unit.kernels.workers import finished, finished_together, read_until, release
+from tests.unit.kernels.workers import finish, finish_together, read_until, release
 
 FILES = {
     "learner/numbers.py": "STEP = 0.5\n",
@@ -86,7 +86,7 @@ RESULTS = [6.0, 1.0, 7.0]
 
 
 class KernelPackage:
-    """A small package with the same layout, the real compile modules, and a cache folder of its own."""
+    """A small package with the same layout, the real modules of `kernels`, and its own cache folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -109,7 +109,7 @@ class KernelPackage:
     def start(
         self, *arguments: str, environment: Mapping[str, str] | None = None, program: str = WORKER
     ) -> subprocess.Popen[str]:
-        """Start a worker that has imported the kernels and waits for a line on its standard input."""
+        """Start a worker, which imports the kernels and waits for a line on standard input."""
         variables = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "STREAMLEARN_"))}
         variables |= {
             "PYTHONPATH": str(self.root.parent),
@@ -130,8 +130,8 @@ class KernelPackage:
     def run(
         self, *arguments: str, environment: Mapping[str, str] | None = None, program: str = WORKER
     ) -> tuple[dict, str]:
-        """Run one worker to its end; return what it found and its standard error."""
-        return finished(self.start(*arguments, environment=environment, program=program), "\n")
+        """Run one worker to its end; return its result and its standard error."""
+        return finish(self.start(*arguments, environment=environment, program=program), "\n")
 
     def folders(self) -> list[Path]:
         return sorted((self.cache / "kernels").iterdir())
@@ -146,7 +146,7 @@ def package(tmp_path: Path) -> KernelPackage:
 def test_workers_started_together_on_an_empty_cache_agree(package, mode, rounds, request):
     for _ in range(10 if request.config.getoption("--slow") else rounds):
         shutil.rmtree(package.cache, ignore_errors=True)
-        found = finished_together([package.start(mode) for _ in range(4)])
+        found = finish_together([package.start(mode) for _ in range(4)])
         assert [one["results"] for one in found] == [RESULTS] * 4
         if mode == "locked":
             assert sum(one["compiled"] for one in found) == SIGNATURES
@@ -159,7 +159,7 @@ def test_a_second_start_compiles_nothing(package):
     first, _ = package.run("locked")
     second, _ = package.run("locked")
     assert (first["results"], first["compiled"], first["loaded"]) == (RESULTS, SIGNATURES, 0)
-    # `scaled` is part of the machine code of `total`, so it is not loaded for itself.
+    # `scaled` is linked into `total`, so it is not loaded separately.
     assert (second["results"], second["compiled"], second["loaded"]) == (RESULTS, 0, SIGNATURES - 1)
     assert second["hits"] == 1
 
@@ -184,7 +184,7 @@ def test_an_edited_kernel_computes_the_new_arithmetic_in_every_caller(package, n
     assert back["compiled"] == 0
 
 
-def test_other_sources_do_not_count(package):
+def test_other_sources_do_not_change_the_kernel_hash(package):
     before, _ = package.run("locked")
     (package.root / "sink.py").write_text("x = 1\n")
     after, _ = package.run("locked")
@@ -219,7 +219,7 @@ def test_a_damaged_file_is_compiled_again(package, damage):
     assert package.run("locked")[0]["compiled"] == 0
 
 
-def test_a_worker_killed_while_it_compiles_blocks_nobody(package):
+def test_a_worker_killed_while_it_compiles_does_not_block_others(package):
     worker = package.start("locked")
     release(worker)
     read_until(worker, "compiling")
@@ -238,7 +238,7 @@ def test_a_kind_that_was_not_compiled_yet_is_compiled_by_one_worker(package):
         worker = package.start("locked", "another kind")
         release(worker)
         read_until(worker, "another process compiles")
-    assert finished(worker)[0]["results"] == RESULTS
+    assert finish(worker)[0]["results"] == RESULTS
     assert (folder / "complete-another kind").exists()
 
 
@@ -267,12 +267,12 @@ def test_a_worker_waits_for_the_one_that_compiles_and_says_so(package):
         release(worker)
         read_until(worker, "another process compiles")
         assert worker.poll() is None
-    found, _ = finished(worker, "")
+    found, _ = finish(worker, "")
     assert found["results"] == RESULTS
     assert found["compiled"] == 0
 
 
-def test_numba_cache_dir_of_others_is_left_alone(package):
+def test_the_numba_cache_of_other_packages_is_not_used(package):
     theirs = package.folder / "theirs"
     (package.root.parent / "foreign.py").write_text(
         "import numba\n@numba.njit(cache=True)\ndef twice(x):\n    return 2 * x\n"
@@ -292,7 +292,7 @@ def test_without_compilation_kernels_are_plain_functions(package):
     assert errors == ""
 
 
-def test_old_folders_leave_the_least_recently_used_first(package):
+def test_the_least_recently_used_folders_are_removed_first(package):
     root = package.cache / "kernels"
     for age in range(12):
         old = root / f"old{age:02}"
@@ -307,7 +307,7 @@ def test_old_folders_leave_the_least_recently_used_first(package):
     ]
 
 
-def test_every_kernel_and_what_it_uses_lies_in_the_hashed_sources():
+def test_all_kernels_and_the_names_they_use_are_in_the_hashed_sources():
     hashed = set(kernel_cache._source_files())
     with_kernels = 0
     for path in kernel_cache.PACKAGE.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""Two processes that compile: each its part, nothing twice, and neither the worse off when the other dies."""
+"""Parallel compilation: each process compiles its part, nothing is compiled twice, and the child may die."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.kernels.test_compiler import RESULTS, SIGNATURES, KernelPackage
-from tests.unit.kernels.workers import finished, finished_together, read_until, release
+from tests.unit.kernels.workers import finish, finish_together, read_until, release
 
 SHARED = """
 import os
@@ -17,35 +17,35 @@ from pathlib import Path
 
 import numpy as np
 
-from streamlearn.kernels.parallel_compile import SharedWork, serve
+from streamlearn.kernels.parallel_compile import SharedWork, run_child
 from streamlearn.learner.outer import Other, State, first_count, total
 
 state = State(np.arange(5.0), np.ones(2))
 other = Other.State(np.full(2, 7.0), np.zeros(2))
-is_helper = __name__ == "__main__"
-# Who opens one of these waits until somebody opens its other end.
+is_child = __name__ == "__main__"
+# These are pipes: a process that opens one waits until another process opens the other end.
 done = Path("done")
 go = Path("go")
 
 def counts():
-    assert not is_helper
+    assert not is_child
     (go if "waits" in os.environ else done).read_bytes()
     first_count(state)
     first_count(other)
 
 def totals():
-    if not is_helper:
+    if not is_child:
         total(state)
         return
-    with done.open("wb") as told:
+    with done.open("wb") as pipe:
         if "dies" in os.environ:
             os._exit(1)
         if "waits" in os.environ:
-            told.write(b"begun")
-            told.flush()
+            pipe.write(b"begun")
+            pipe.flush()
             go.read_bytes()
             # Open until this process ends.
-            os.dup(told.fileno())
+            os.dup(pipe.fileno())
         total(state)
 
 PARTS = {"counts": counts, "totals": totals}
@@ -56,7 +56,7 @@ def warm():
 
 if __name__ == "__main__":
     Path("started").touch()
-    serve(PARTS)
+    run_child(PARTS)
     if "other sources" in os.environ:
         done.write_bytes(b"")
 """
@@ -83,7 +83,7 @@ print(json.dumps({"results": results, "loaded": now.loaded, "compiled": now.comp
 @pytest.fixture
 def package(tmp_path: Path) -> KernelPackage:
     if len(os.sched_getaffinity(0)) < 2:
-        pytest.skip("a helper needs a second core")
+        pytest.skip("a child process needs a second core")
     package = KernelPackage(tmp_path)
     (package.root / "learner" / "shared.py").write_text(SHARED)
     for name in ("done", "go"):
@@ -98,21 +98,21 @@ def has_started(package: KernelPackage) -> bool:
 def test_each_process_compiles_its_part_and_loads_the_other(package: KernelPackage) -> None:
     found, errors = package.run(program=WORKER)
     assert (found["results"], errors) == (RESULTS, "")
-    # `scaled` is part of the machine code of `total`, so it is not loaded for itself.
+    # `scaled` is linked into `total`, so it is not loaded separately.
     assert (found["compiled"], found["loaded"]) == (SIGNATURES - 2, 1)
     assert len(list(package.cache.rglob("*.nbc"))) == SIGNATURES
     again, _ = package.run(program=WORKER)
     assert (again["results"], again["compiled"]) == (RESULTS, 0)
 
 
-def test_a_warm_cache_needs_no_helper(package: KernelPackage) -> None:
+def test_a_warm_cache_needs_no_child_process(package: KernelPackage) -> None:
     package.run("one core", program=WORKER)
     found, _ = package.run(program=WORKER)
     assert (found["results"], found["compiled"]) == (RESULTS, 0)
     assert not has_started(package)
 
 
-def test_what_a_helper_that_dies_leaves_undone_is_compiled_here(package: KernelPackage) -> None:
+def test_parts_that_a_child_process_leaves_when_it_dies_are_compiled_by_the_parent(package: KernelPackage) -> None:
     found, errors = package.run(program=WORKER, environment={"dies": "1"})
     assert has_started(package)
     assert (found["results"], found["compiled"], errors) == (RESULTS, SIGNATURES, "")
@@ -126,17 +126,17 @@ def test_without_a_second_core_or_a_python_one_process_compiles_all(package: Ker
     assert not has_started(package)
 
 
-def test_a_helper_of_other_sources_does_nothing(package: KernelPackage) -> None:
+def test_a_child_process_of_other_sources_does_nothing(package: KernelPackage) -> None:
     worker = package.start(program=WORKER, environment={"other sources": "1"})
     read_until(worker, "imported")
     package.edit("learner/numbers.py", "0.5", "0.25")
-    found, errors = finished(worker, "\n")
+    found, errors = finish(worker, "\n")
     assert has_started(package)
     assert (found["results"], found["compiled"]) == (RESULTS, SIGNATURES)
     assert "sources have changed" in errors
 
 
-def test_no_helper_is_started_for_a_folder_that_cannot_be_written(package: KernelPackage) -> None:
+def test_no_child_process_is_started_for_a_folder_that_cannot_be_written(package: KernelPackage) -> None:
     blocked = package.folder / "file"
     blocked.write_text("")
     found, _ = package.run(program=WORKER, environment={"STREAMLEARN_CACHE_DIR": str(blocked)})
@@ -144,24 +144,24 @@ def test_no_helper_is_started_for_a_folder_that_cannot_be_written(package: Kerne
     assert not has_started(package)
 
 
-def test_a_helper_ends_with_the_process_that_started_it(package: KernelPackage) -> None:
+def test_a_child_process_ends_with_its_parent(package: KernelPackage) -> None:
     worker = package.start(program=WORKER, environment={"waits": "1"})
     release(worker)
-    with (package.root.parent / "done").open("rb") as told:
-        assert told.read(5) == b"begun"
+    with (package.root.parent / "done").open("rb") as pipe:
+        assert pipe.read(5) == b"begun"
         worker.kill()
         worker.communicate(timeout=60)
         (package.root.parent / "go").write_bytes(b"")
-        assert told.read() == b"", "the helper holds this open for as long as it lives"
+        assert pipe.read() == b"", "the child process holds this open for as long as it lives"
     found, _ = package.run("one core", program=WORKER)
     assert found["results"] == RESULTS
 
 
-def test_four_workers_started_together_with_helpers_agree(
+def test_four_workers_started_together_with_child_processes_agree(
     package: KernelPackage, request: pytest.FixtureRequest
 ) -> None:
     for _ in range(10 if request.config.getoption("--slow") else 2):
         shutil.rmtree(package.cache, ignore_errors=True)
-        found = finished_together([package.start(program=WORKER) for _ in range(4)])
+        found = finish_together([package.start(program=WORKER) for _ in range(4)])
         assert [one["results"] for one in found] == [RESULTS] * 4
         assert sorted(one["compiled"] for one in found) == [0, 0, 0, SIGNATURES - 2]

@@ -1,4 +1,4 @@
-"""Workers as processes that import first, wait for a line on standard input, and print what they found as JSON."""
+"""Worker processes that import first, wait for a line on standard input, and print their result as JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TIMEOUT_SECONDS = 600.0
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
-    """Read lines of standard output until one has this text."""
+    """Read lines of standard output until one contains this text."""
     assert process.stdout is not None
     for line in process.stdout:
         if text in line:
@@ -20,23 +20,23 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
 
 
 def release(worker: subprocess.Popen[str]) -> None:
-    """Give a worker the line that it waits for."""
+    """Send a worker the line that it waits for."""
     assert worker.stdin is not None
     worker.stdin.write("\n")
     worker.stdin.flush()
 
 
-def finished(process: subprocess.Popen[str], line: str = "") -> tuple[dict[str, Any], str]:
-    """Give a worker this line and wait for its end; return what it found and its standard error."""
+def finish(process: subprocess.Popen[str], line: str = "") -> tuple[dict[str, Any], str]:
+    """Send a worker this line and wait for its end; return its result and its standard error."""
     output, errors = process.communicate(line, timeout=_TIMEOUT_SECONDS)
     assert process.returncode == 0, errors
     return json.loads(output.splitlines()[-1]), errors
 
 
-def finished_together(workers: Sequence[subprocess.Popen[str]]) -> list[dict[str, Any]]:
-    """Let workers loose at the same moment, when all have imported, and return what each found."""
+def finish_together(workers: Sequence[subprocess.Popen[str]]) -> list[dict[str, Any]]:
+    """Release the workers at the same moment, after all have imported, and return the result of each."""
     for worker in workers:
         read_until(worker, "imported")
     for worker in workers:
         release(worker)
-    return [finished(worker)[0] for worker in workers]
+    return [finish(worker)[0] for worker in workers]

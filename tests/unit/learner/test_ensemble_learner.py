@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from streamlearn.learner.decode.decision_rules import SUBSET
+from streamlearn.learner.decode.label_set_choice import RuleCode
 from streamlearn.learner.drift.adwin import WIDTH
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
@@ -48,7 +48,7 @@ def operations_of(rows: list[Row]) -> Operations:
         np.array([slot for pairs in known for slot, _ in pairs], np.int32),
         np.array([sign for pairs in known for _, sign in pairs], np.int8),
         np.array([row.complete for row in rows], np.uint8),
-        np.full(len(rows), SUBSET, np.int64),
+        np.full(len(rows), RuleCode.SUBSET, np.int64),
         np.zeros(len(rows), np.int64),
         np.zeros(len(rows)),
         np.full(len(rows), -1, np.int64),

@@ -1,4 +1,4 @@
-"""The hash of a label set, compiled and as plain Python, where an overflow would be a warning and so an error."""
+"""The hash of a label set: the compiled kernel equals plain Python, where an overflow would raise a warning."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ interpreted: Any = getattr(label_set_code, "py_func", label_set_code)
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 2**31 - 1), unique=True, max_size=64).map(sorted), st.integers(0, 64))
-def test_compiled_and_interpreted_hashes_are_one(members: list[int], first: int) -> None:
+def test_compiled_and_interpreted_hashes_are_equal(members: list[int], first: int) -> None:
     array = np.array(members, np.int32)
     first = min(first, array.size)
     assert int(label_set_code(array, first, array.size)) == int(interpreted(array, first, array.size)) >= 0
 
 
-def test_sets_of_a_few_hundred_labels_hardly_collide() -> None:
+def test_label_sets_of_300_labels_do_not_collide() -> None:
     generator = np.random.default_rng(1)
     sets = {tuple(np.sort(generator.choice(300, 1 + row % 20, replace=False)).tolist()) for row in range(5_000)}
     codes = {int(label_set_code(np.array(members, np.int32), 0, len(members))) for members in sets}

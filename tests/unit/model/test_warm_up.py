@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.kernels.cold_start import ColdStart, start_four, start_worker
-from tests.unit.kernels.workers import finished
+from tests.unit.kernels.workers import finish
 
 PART_WORKER = """
 import json, sys
@@ -53,7 +53,7 @@ def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, 
         *others, most = sorted(one["compiled"] for one in found)
         assert others == [0, 0, 0]
         assert most > 50
-        after = finished(start_worker(folder))[0]
+        after = finish(start_worker(folder))[0]
         assert after["hash"] == found[0]["hash"]
         assert (after["compiled"], after["later"]) == (0, [])
         assert after["steps"][-1].endswith(" 0 compiled")

@@ -1,4 +1,4 @@
-"""The AdaGrad step is its formula, in the precision of what it is given."""
+"""The AdaGrad step equals its formula, in the precision of its arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ squares = st.floats(np.float32(1e-3).item(), 1e6, width=32)
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @given(slope=slopes, squared=squares)
-def test_it_is_the_formula_to_the_last_bit(kind: type, slope: float, squared: float) -> None:
+def test_step_equals_the_formula_to_the_last_bit(kind: type, slope: float, squared: float) -> None:
     step, slope, squared = kind(0.3), kind(slope), kind(squared)
     expected = step * slope / np.sqrt(squared)
     assert kind(adagrad_step(step, slope, squared)).tobytes() == expected.tobytes()

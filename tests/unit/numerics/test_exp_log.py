@@ -1,4 +1,4 @@
-"""Our exponential and logarithm: close to libm, equal to their naive twins, the same alone and in a vectorised loop."""
+"""Exponential and logarithm: close to libm, equal to their naive twins, the same bits alone and in a loop."""
 
 from __future__ import annotations
 
@@ -116,12 +116,12 @@ def test_exp_beyond_its_range_is_clipped(value):
     assert 0 < exp32(np.float32(-value)) < exp32(np.float32(value)) < np.inf
 
 
-def test_not_a_number_stays_visible():
+def test_exp_of_nan_is_nan():
     assert math.isnan(exp32(np.float32(np.nan)))
     assert math.isnan(exp64(np.nan))
 
 
-def test_log_takes_the_ends_of_its_range():
+def test_log_is_accurate_at_the_ends_of_its_range():
     for function, kind in ((log32, np.float32), (log64, np.float64)):
         limits = np.finfo(kind)
         for value in (
@@ -174,7 +174,7 @@ for loop in (t.exp32_all, t.log32_all, t.exp64_all, t.log64_all):
 
 @pytest.mark.parametrize("target", ["", "generic"])
 def test_loops_are_vectorised_and_never_fused(target):
-    """Packed multiplications in every loop; no fused multiply-add, whose single rounding would give other bits."""
+    """Every loop has packed multiplications and no fused multiply-add, which rounds once and changes the bits."""
     environment = dict(os.environ, **({"NUMBA_CPU_NAME": target} if target else {}))
     lines = subprocess.run(
         [sys.executable, "-c", ASSEMBLY], env=environment, check=True, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""Decision rules as text."""
+"""Decision rules: parsing and formatting."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamlearn.settings.rule import Rule
         ("threshold:1", Rule("threshold", threshold=1.0)),
     ],
 )
-def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
+def test_rules_are_parsed_and_formatted(text: str, rule: Rule) -> None:
     assert Rule.parse(text) == rule
     assert str(rule) == text
 
@@ -29,9 +29,9 @@ def test_rules_are_read_and_written(text: str, rule: Rule) -> None:
     ["", "best", "subset:1", "top_k", "top_k:", "top_k:0", "top_k:-1", "top_k:1.5", "top_k:²",
      "threshold", "balance", "threshold:", "threshold:x", "threshold:nan", "threshold:-0.1", "threshold:1.1"],
 )  # fmt: skip
-def test_any_other_rule_is_refused_and_the_error_lists_what_exists(text: str) -> None:
+def test_other_texts_are_refused_and_the_error_lists_the_rules(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         Rule.parse(text)
     assert repr(text) in str(raised.value)
-    for existing in ("subset", "hamming", "top_k:K", "threshold:P"):
-        assert existing in str(raised.value)
+    for rule in ("subset", "hamming", "top_k:K", "threshold:P"):
+        assert rule in str(raised.value)

@@ -1,4 +1,4 @@
-"""TLS, SASL and secrets: what fits together, where a secret may come from, and that it is never shown."""
+"""TLS, SASL and secrets: valid combinations, sources of secrets, and that secrets are never printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SASL = ["kafka.security.protocol=sasl_plaintext", "kafka.security.user=anna"]
 
 
 @pytest.mark.parametrize(
-    ("overrides", "environment", "said"),
+    ("overrides", "environment", "message"),
     [
         (["kafka.security.ca_file=x"], {}, "kafka.security.protocol = plaintext does not use it: choose ssl"),
         (["kafka.security.protocol=ssl", "kafka.security.user=a"], {}, "does not use it: choose sasl_ssl"),
@@ -43,16 +43,16 @@ SASL = ["kafka.security.protocol=sasl_plaintext", "kafka.security.user=anna"]
         ([], {"STREAMLEARN_KAFKA_SECURITY_PASSWORD": SECRET}, f"did you mean '{PASSWORD}'"),
     ],
 )
-def test_what_does_not_fit_together_is_named_without_the_secret(
-    overrides: Sequence[str], environment: dict[str, str], said: str
+def test_invalid_combinations_are_refused_without_showing_the_secret(
+    overrides: Sequence[str], environment: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UsageError) as raised:
         load_settings(None, overrides, environment)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert SECRET not in str(raised.value)
 
 
-def test_a_file_of_settings_has_a_table_for_security_and_no_password(tmp_path: Path) -> None:
+def test_a_settings_file_has_a_security_table_but_no_password(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('[kafka]\ngroup_id = "g"\n[kafka.security]\nprotocol = "ssl"\nca_file = "ca.pem"\n')
     settings, origins = load_settings(file, (), {})
@@ -67,14 +67,14 @@ def test_a_file_of_settings_has_a_table_for_security_and_no_password(tmp_path: P
         load_settings(file, (), {})
 
 
-def test_a_password_comes_from_a_file_without_its_line_end(tmp_path: Path) -> None:
+def test_a_password_file_is_read_without_its_line_end(tmp_path: Path) -> None:
     file = tmp_path / "password"
     settings = load_settings(None, [*SASL, f"kafka.security.password_file={file}"], {}).settings
     with pytest.raises(UsageError, match=r"kafka.security.password_file = .*No such file"):
         connection_options(settings)
-    for data, said in ((b"", "one line"), (b"\xff", "UTF-8"), (b"a\nb", "one line"), (b"x" * 70_000, "one line")):
+    for data, message in ((b"", "one line"), (b"\xff", "UTF-8"), (b"a\nb", "one line"), (b"x" * 70_000, "one line")):
         file.write_bytes(data)
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             connection_options(settings)
     file.write_text(f"{SECRET}\n")
     options = connection_options(settings)
@@ -83,7 +83,7 @@ def test_a_password_comes_from_a_file_without_its_line_end(tmp_path: Path) -> No
     assert SECRET not in repr(options)
 
 
-def test_the_client_never_logs_the_password_nor_do_the_settings_show_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_neither_client_logs_nor_settings_show_the_password(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     settings = load_settings(None, [*SASL, "kafka.bootstrap_servers=127.0.0.1:1"], {PASSWORD: SECRET}).settings
     options = {**connection_options(settings), "bootstrap_timeout_ms": 50}
@@ -93,12 +93,12 @@ def test_the_client_never_logs_the_password_nor_do_the_settings_show_it(caplog: 
         assert SECRET not in repr(raised.value)
     assert "127.0.0.1" in caplog.text
     assert SECRET not in caplog.text
-    for shown in (repr(settings), str(settings), f"{settings.kafka.security}", settings.model_dump_json()):
-        assert "anna" in shown
-        assert SECRET not in shown
+    for text in (repr(settings), str(settings), f"{settings.kafka.security}", settings.model_dump_json()):
+        assert "anna" in text
+        assert SECRET not in text
 
 
-def test_nothing_that_commands_print_holds_a_secret(
+def test_no_command_prints_a_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     secret_file = tmp_path / "token"
@@ -106,7 +106,7 @@ def test_nothing_that_commands_print_holds_a_secret(
     monkeypatch.setenv(PASSWORD, SECRET)
     monkeypatch.setenv("STREAMLEARN_HTTP__TOKEN_FILE", str(secret_file))
     security = [argument for name in SASL for argument in ("--set", name)]
-    shown = {}
+    outputs = {}
     for command, status in (
         (["config", "show", *security], 0),
         (["config", "show", "--json", *security], 0),
@@ -118,10 +118,10 @@ def test_nothing_that_commands_print_holds_a_secret(
         with pytest.raises(SystemExit) as ended:
             main()
         captured = capsys.readouterr()
-        shown[tuple(command)] = captured.out + captured.err
+        outputs[tuple(command)] = captured.out + captured.err
         assert (ended.value.code or 0) == status, captured.err
-        assert SECRET not in shown[tuple(command)]
-    rows = {row["name"]: row for row in json.loads(shown["config", "show", "--json", *security])}
+        assert SECRET not in outputs[tuple(command)]
+    rows = {row["name"]: row for row in json.loads(outputs["config", "show", "--json", *security])}
     row = rows["kafka.security.password"]
     assert (row["value"], row["origin"]) == ("**********", f"environment {PASSWORD}")
     assert rows["kafka.security.key_password"]["value"] == ""

@@ -1,4 +1,4 @@
-"""Hash, copy and packing of named arrays."""
+"""Hash and copy of named arrays, and packing of texts."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def test_hash_is_the_same_in_every_version():
         lambda a: a.update(empty=np.zeros((0, 6), dtype=np.int64)),
     ],
 )
-def test_hash_sees_every_difference(change):
+def test_hash_changes_with_every_difference(change):
     arrays = example()
     before = state_hash(arrays)
     change(arrays)
     assert state_hash(arrays) != before
 
 
-def test_hash_keeps_neighbours_apart():
+def test_hash_depends_on_the_boundaries_between_arrays_and_on_the_sign_of_zero():
     left = {"a": np.array([1, 2], dtype=np.uint8), "b": np.array([3], dtype=np.uint8)}
     right = {"a": np.array([1], dtype=np.uint8), "b": np.array([2, 3], dtype=np.uint8)}
     assert state_hash(left) != state_hash(right)
@@ -65,7 +65,7 @@ def test_only_numbers_are_state(bad):
         state_hash({"x": bad})
 
 
-def test_copies_share_nothing():
+def test_copies_share_no_memory():
     arrays = example()
     arrays["view"] = arrays["weights"][:, ::2]
     copies = copy_arrays(arrays)
@@ -77,7 +77,7 @@ def test_copies_share_nothing():
 
 
 @pytest.mark.parametrize("names", [[], [""], ["a", "", "größe", "日本", "\0", "\ud800"], ["x" * 1000]])
-def test_names_come_back(names):
+def test_packed_names_are_unpacked(names):
     packed, offsets = pack_names(names)
     assert packed.dtype == np.uint8
     assert offsets.dtype == np.int64

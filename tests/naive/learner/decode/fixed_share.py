@@ -1,13 +1,13 @@
-"""Fixed share over two experts, one label at a time."""
+"""Naive fixed share of two experts, for one label."""
 
 from __future__ import annotations
 
 SHARE = 0.01
-LEAST = 1e-4
+LEAST_PROBABILITY = 1e-4
 
 
 class FixedShare:
-    """Weights of two experts for one label."""
+    """The weights of two experts for one label."""
 
     def __init__(self) -> None:
         self.weights = [0.5, 0.5]
@@ -17,7 +17,7 @@ class FixedShare:
         return sum(w * p for w, p in zip(self.weights, probabilities, strict=True))
 
     def learn(self, probabilities: list[float], truth: bool) -> None:
-        """Weigh each expert by the likelihood of the truth, then share a part evenly."""
-        bounded = [min(max(p, LEAST), 1.0 - LEAST) for p in probabilities]
-        likely = [w * (p if truth else 1.0 - p) for w, p in zip(self.weights, bounded, strict=True)]
-        self.weights = [(1.0 - SHARE) * w / sum(likely) + SHARE / 2.0 for w in likely]
+        """Multiply each weight by the likelihood of the truth and normalise, then share a part evenly."""
+        clipped = [min(max(p, LEAST_PROBABILITY), 1.0 - LEAST_PROBABILITY) for p in probabilities]
+        products = [w * (p if truth else 1.0 - p) for w, p in zip(self.weights, clipped, strict=True)]
+        self.weights = [(1.0 - SHARE) * product / sum(products) + SHARE / 2.0 for product in products]

@@ -1,4 +1,4 @@
-"""The learned pool decode with counts that are really decayed, and every feature by its whole formula."""
+"""Naive learned pool: all counts are decayed after each row, and every feature is computed by its formula."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import math
 from collections.abc import Sequence
 
 DECAY = 0.9995
-BURST_DECAY = 0.8
+RECENT_DECAY = 0.8
 SETS = 1000
 LONGEST = 64
 LabelSet = frozenset[int]
 
 
 class LearnedPool:
-    """The pooled sets with their counts, and theta; ``score`` looks, ``learn`` learns from what it saw."""
+    """The pooled sets with their counts, and theta; ``learn`` follows ``score`` of the same row."""
 
-    def __init__(self, labels: int, most_sets: int = SETS) -> None:
-        self.most_sets = most_sets
+    def __init__(self, labels: int, max_sets: int = SETS) -> None:
+        self.max_sets = max_sets
         self.rows = 0.0
         self.novel = 0.0
-        self.burst_rows = 0.0
-        self.since = 0
+        self.recent_rows = 0.0
+        self.rows_since_refresh = 0
         self.sets: dict[LabelSet, float] = {}
-        self.bursts: dict[LabelSet, float] = {}
+        self.recent: dict[LabelSet, float] = {}
         self.labels: dict[int, float] = dict.fromkeys(range(labels), 0.0)
         self.positives: dict[int, int] = {}
         self.late: set[int] = set()
@@ -34,12 +34,12 @@ class LearnedPool:
         self.phi: dict[LabelSet, list[float]] = {}
 
     def expect(self, logits: Sequence[float]) -> None:
-        """Take how many labels a row is expected to have."""
+        """Set the bucket of the number of labels that a row is expected to have."""
         expected = math.fsum(1.0 / (1.0 + math.exp(-min(max(logit, -7.0), 7.0))) for logit in logits)
         self.bucket = min(math.floor(8.0 * math.log(1.0 + expected)), 23)
 
     def score(self, logits: Sequence[float], neighbours: Sequence[tuple[LabelSet, float]]) -> dict[LabelSet, float]:
-        """Return theta . phi of every pooled set; neighbours are label sets with their weights."""
+        """Return theta . phi of every pooled set; ``neighbours`` are label sets with their weights."""
         total = sum(weight for _, weight in neighbours)
         votes: dict[LabelSet, float] = {}
         for members, weight in neighbours:
@@ -50,11 +50,11 @@ class LearnedPool:
         self.phi = {}
         for members, count in self.sets.items():
             share = count / self.rows
-            f = self.bursts.get(members, 0.0)
+            f = self.recent.get(members, 0.0)
             self.phi[members] = [
                 sum(min(max(logits[label], -7.0), 7.0) for label in members),
                 math.log(share) - sum(self.prior_logits.get(label, 0.0) for label in members),
-                math.log((f + share) / (self.burst_rows + 1.0) / share),
+                math.log((f + share) / (self.recent_rows + 1.0) / share),
                 math.log((votes.get(members, 0.0) + share) / (k + 1.0) / share),
                 self.length_evidence(len(members)),
             ]
@@ -64,7 +64,7 @@ class LearnedPool:
         }
 
     def length_evidence(self, length: int) -> float:
-        """Return how much more often rows of the bucket have that length, as a logarithm."""
+        """Return the log of how much more often rows of the bucket have that length than rows in general."""
         of_all = sum(count for (_, k), count in self.lengths.items() if k == length) / self.rows
         of_bucket = sum(count for (b, _), count in self.lengths.items() if b == self.bucket)
         here = self.lengths.get((self.bucket, length), 0.0)
@@ -83,11 +83,11 @@ class LearnedPool:
         return largest + math.log(sum(math.exp(score - largest) for score in scores.values()))
 
     def escape(self) -> float:
-        """Return the chance that the next row's set is not in the pool."""
+        """Return the probability that the next row's set is not in the pool."""
         return min(max((self.novel + 0.5) / (self.rows + 1.0), 1e-4), 0.999)
 
     def learn(self, row: set[int], scores: dict[LabelSet, float]) -> None:
-        """Learn one complete row that was just scored."""
+        """Learn the complete row that was scored last."""
         key = frozenset(row)
         if key in self.sets:
             posterior = self.posterior(scores)
@@ -98,45 +98,45 @@ class LearnedPool:
                 self.theta[i] += 0.05 * slope / math.sqrt(self.squared[i])
         self.rows = self.rows * DECAY + 1.0
         self.novel = self.novel * DECAY + (key not in self.sets)
-        self.burst_rows = self.burst_rows * BURST_DECAY + 1.0
+        self.recent_rows = self.recent_rows * RECENT_DECAY + 1.0
         self.lengths = {key: count * DECAY for key, count in self.lengths.items()}
         self.labels = {label: count * DECAY for label, count in self.labels.items()}
         self.sets = {members: count * DECAY for members, count in self.sets.items()}
-        bursts = {members: count * BURST_DECAY for members, count in self.bursts.items()}
-        self.bursts = {members: count for members, count in bursts.items() if count >= 1e-6}
+        recent = {members: count * RECENT_DECAY for members, count in self.recent.items()}
+        self.recent = {members: count for members, count in recent.items() if count >= 1e-6}
         for label in row:
             self.labels[label] = self.labels.get(label, 0.0) + 1.0
             self.positives[label] = self.positives.get(label, 0) + 1
         if len(key) <= LONGEST:
-            if key not in self.sets and len(self.sets) == self.most_sets:
+            if key not in self.sets and len(self.sets) == self.max_sets:
                 rarest = min(self.sets, key=lambda members: self.sets[members])
                 del self.sets[rarest]
-                self.bursts.pop(rarest, None)
+                self.recent.pop(rarest, None)
             self.sets[key] = self.sets.get(key, 0.0) + 1.0
-            counted = self.bucket, len(key)
-            self.lengths[counted] = self.lengths.get(counted, 0.0) + 1.0
-            self.bursts[key] = self.bursts.get(key, 0.0) + 1.0
-        self.since += 1
-        if self.since >= 1 + math.floor(self.rows / 64):
-            self.since = 0
+            cell = self.bucket, len(key)
+            self.lengths[cell] = self.lengths.get(cell, 0.0) + 1.0
+            self.recent[key] = self.recent.get(key, 0.0) + 1.0
+        self.rows_since_refresh += 1
+        if self.rows_since_refresh >= 1 + math.floor(self.rows / 64):
+            self.rows_since_refresh = 0
             self.prior_logits = {label: self.prior_logit(label) for label in self.labels}
 
     def prior_logit(self, label: int) -> float:
-        """Return the logit of a label's share of the rows, 0 before 5 positives of a label that joined late."""
+        """Return the logit of a label's share of the rows; 0 for a label that joined late and has under 5 positives."""
         if label in self.late and self.positives.get(label, 0) < 5:
             return 0.0
         rate = min(max(self.labels[label] / self.rows, 0.0005), 0.999)
         return math.log(rate / (1.0 - rate))
 
     def join(self, label: int) -> None:
-        """Let a label join late."""
+        """Add a label that joins late."""
         self.labels[label] = 0.0
         self.late.add(label)
 
     def retire(self, label: int) -> None:
-        """Forget a label and the sets that hold it."""
+        """Remove a label and the sets that contain it."""
         self.labels[label] = 0.0
         for table in (self.positives, self.prior_logits):
             table.pop(label, None)
         self.sets = {members: count for members, count in self.sets.items() if label not in members}
-        self.bursts = {members: count for members, count in self.bursts.items() if label not in members}
+        self.recent = {members: count for members, count in self.recent.items() if label not in members}

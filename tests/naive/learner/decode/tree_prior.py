@@ -1,7 +1,8 @@
-"""The tree's posterior over label sets by writing down every label set, from counts that are really decayed.
+"""Naive posterior of the cluster tree: enumerates every label set, from counts that are decayed at each visit.
 
 The score of a label set is  sum over its labels of w_l  +  sum over the active nodes of the log of
-(1 - e) (c_k / sum c)^a  [the remembered pattern]  +  e (Bernoulli probabilities / chance of not being empty)^a.
+(1 - e) (c_k / sum c)^a  [as a remembered pattern]  +  e (product of Bernoulli probabilities / probability of not being
+empty)^a  [as independent children].
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from tests.naive.learner.partition.code_length import Node
 POWER = 0.5
 
 
-def ways(node: Node, row: set[int]) -> tuple[float, float]:
-    """Return the weights of the node's pattern as a remembered one and as independent children."""
+def codings(node: Node, row: set[int]) -> tuple[float, float]:
+    """Return the weights of the node's pattern as a remembered pattern and as independent children."""
     on = node.pattern(row)
     rates = [min(max((count + 0.5 / len(on)) / (node.visits + 1.0), 0.0005), 0.9995) for count in node.child]
     independent = math.prod(rate if active else 1.0 - rate for rate, active in zip(rates, on, strict=True))
@@ -29,7 +30,7 @@ def ways(node: Node, row: set[int]) -> tuple[float, float]:
 
 
 def active_nodes(node: Node, row: set[int]) -> list[Node]:
-    """Return the nodes that have a label of the row below them; the root always."""
+    """Return the root and the nodes with a label of the row below them."""
     found = [node]
     for below, labels in zip(node.nodes, node.below, strict=True):
         if below is not None and labels & row:
@@ -39,16 +40,17 @@ def active_nodes(node: Node, row: set[int]) -> list[Node]:
 
 def log_prior(root: Node, row: set[int]) -> float:
     """Return the log weight of a label set without its labels' values."""
-    return sum(math.log(sum(ways(node, row))) for node in active_nodes(root, row))
+    return sum(math.log(sum(codings(node, row))) for node in active_nodes(root, row))
 
 
-def best_way(root: Node, row: set[int], values: list[float]) -> float:
-    """Return the score of a label set by the better way of each node."""
-    return sum(values[label] for label in row) + sum(math.log(max(ways(node, row))) for node in active_nodes(root, row))
+def best_coding(root: Node, row: set[int], values: list[float]) -> float:
+    """Return the score of a label set with the better coding of each node."""
+    log_weight = sum(math.log(max(codings(node, row))) for node in active_nodes(root, row))
+    return sum(values[label] for label in row) + log_weight
 
 
 def posterior(root: Node, values: list[float]) -> tuple[float, dict[frozenset[int], float]]:
-    """Return the log of the sum over all label sets, and each one's probability."""
+    """Return the log of the sum of exp(score) over all label sets, and the probability of each."""
     labels = range(len(values))
     scores = {
         frozenset(row): sum(values[label] for label in row) + log_prior(root, set(row))

@@ -1,4 +1,4 @@
-"""The utility decision: F1 set by sorting, calibration by decayed sums."""
+"""Naive expected utility: the F1 set by sorting, calibrations by decayed sums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def predicted_f1(marginals: list[float], members: set[int], empty: float) -> flo
 
 
 def f1_set(marginals: list[float], allowed: set[int], empty: float) -> set[int]:
-    """Return the best prefix of the labels sorted by falling marginal, or the empty set if that is likelier."""
+    """Return the best prefix of the labels sorted by falling marginal, or the empty set if that is more probable."""
     order = sorted((label for label in allowed if marginals[label] > 0.0), key=lambda label: -marginals[label])
     prefixes = [set(order[:k]) for k in range(1, len(order) + 1)]
     best = max(prefixes, key=lambda members: predicted_f1(marginals, members, empty), default=set())
@@ -27,18 +27,18 @@ def actual(members: set[int], truth: set[int]) -> tuple[float, float]:
 
 
 class Calibration:
-    """What was predicted of one candidate and what came true, of F1 and of exact match."""
+    """Decayed sums of what was predicted of one candidate and what came true, for F1 and for exact match."""
 
     def __init__(self) -> None:
         self.predicted = [1.0, 1.0]
-        self.came_true = [1.0, 1.0]
+        self.actual = [1.0, 1.0]
 
     def utility(self, predicted: tuple[float, float], balance: float) -> float:
         """Return the calibrated expected utility."""
-        rho = [(a + 1e-3) / (p + 1e-3) for a, p in zip(self.came_true, self.predicted, strict=True)]
+        rho = [(a + 1e-3) / (p + 1e-3) for a, p in zip(self.actual, self.predicted, strict=True)]
         return rho[0] * predicted[0] + balance * rho[1] * predicted[1]
 
-    def learn(self, predicted: tuple[float, float], came_true: tuple[float, float]) -> None:
+    def learn(self, predicted: tuple[float, float], actual: tuple[float, float]) -> None:
         """Learn from one row."""
         self.predicted = [DECAY * old + new for old, new in zip(self.predicted, predicted, strict=True)]
-        self.came_true = [DECAY * old + new for old, new in zip(self.came_true, came_true, strict=True)]
+        self.actual = [DECAY * old + new for old, new in zip(self.actual, actual, strict=True)]

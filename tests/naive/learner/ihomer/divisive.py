@@ -1,6 +1,6 @@
-"""Divisive-agglomerative clustering from all label sets so far: clusters as lists of labels, counted anew at each test.
+"""Divisive-agglomerative clustering from all label sets so far: clusters are lists of labels, recounted at each test.
 
-Row i counts for 1 / decay ** i, as powers by repeated division: which pair is furthest apart may hang on the last bit.
+Row i counts for 1 / decay ** i, powers by repeated division: which pair is furthest apart may depend on the last bit.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Cluster:
         return [self] if not self.children else [leaf for child in self.children for leaf in child.leaves()]
 
 
-class Divisive:
-    """All clusters; ``root`` holds every label."""
+class DivisiveClustering:
+    """All clusters; ``root`` has every label."""
 
     def __init__(self) -> None:
         self.root = Cluster(0, [])
@@ -39,14 +39,14 @@ class Divisive:
         self.last = 1.0
         self.counted: dict[frozenset[int], float] = {}
 
-    def know(self, known: int) -> None:
-        """Let labels join the cluster with the most labels, the lowest number on a tie."""
+    def add_labels(self, known: int) -> None:
+        """Add labels to the cluster with the most labels, the lowest number on a tie."""
         for label in range(self.known, known):
             largest = min(self.root.leaves(), key=lambda leaf: (-len(leaf.labels), leaf.number))
-            at: Cluster | None = largest
-            while at is not None:
-                at.labels.append(label)
-                at = at.parent
+            current: Cluster | None = largest
+            while current is not None:
+                current.labels.append(label)
+                current = current.parent
         self.known = known
 
     def clusters(self) -> dict[int, list[int]]:
@@ -73,7 +73,7 @@ class Divisive:
             if parent is not None and leaf.diameter - parent.diameter > max(leaf.bound, parent.bound):
                 events += self.merge(parent)
                 done.add(parent.number or 0)
-            elif self.splits(len(leaf.labels), *found[:5]):
+            elif self.should_split(len(leaf.labels), *found[:5]):
                 other = self.split(leaf, *found[5])
                 events.append(("split", number, other))
                 done.add(other)
@@ -108,13 +108,13 @@ class Divisive:
         return self.counted[key]
 
     @staticmethod
-    def splits(size: int, d1: float, d2: float, d0: float, mean: float, bound: float) -> bool:
+    def should_split(size: int, d1: float, d2: float, d0: float, mean: float, bound: float) -> bool:
         if size < 3:
             return False
         return (d1 - d2 > bound or bound < TIE) and (d1 - d0) * abs((d1 - mean) - (mean - d0)) > bound
 
     def split(self, leaf: Cluster, a: int, b: int) -> int:
-        """Divide a cluster at its pivots; the part of the second one gets the lowest free number."""
+        """Split a cluster at its pivots; the part of the second pivot gets the lowest free number."""
 
         def similarity(label: int, pivot: int) -> float:
             both = self.weight({label, pivot})
@@ -133,8 +133,8 @@ class Divisive:
 
     @staticmethod
     def merge(above: Cluster) -> list[tuple[str, int, int]]:
-        """Make a split cluster whole again, under the lowest number below it."""
+        """Merge all clusters below a node under the lowest number below it."""
         numbers = sorted(leaf.number for leaf in above.leaves() if leaf.number is not None)
         above.children = []
         above.number = numbers[0]
-        return [("merge", numbers[0], gone) for gone in numbers[1:]]
+        return [("merge", numbers[0], merged) for merged in numbers[1:]]

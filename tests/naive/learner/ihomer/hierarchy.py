@@ -1,6 +1,6 @@
-"""The trees of the published method one row at a time: leaves keep their rows, nothing is counted ahead of its use.
+"""The trees of iHOMER one row at a time: leaves keep their rows, nothing is counted before it is needed.
 
-float32 where the learner has float32, in the same order, so that predictions are equal and not only close.
+float32 where the learner uses float32, in the same order of operations, so that predictions are exactly equal.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def random_bits(seed: int, row: int, use: int) -> int:
 
 
 def poisson(seed: int, row: int, use: int) -> int:
-    """Return the Poisson number of mean 1 whose distribution function a uniform number passes."""
+    """Return a Poisson number of mean 1 by inversion of its distribution function."""
     uniform = (random_bits(seed, row, use) >> 32) / 2**32
     number, total = 0, 0.0
     while number < 8:
@@ -55,7 +55,7 @@ def sigmoid(z: np.ndarray) -> np.ndarray:
 
 
 @dataclass
-class Seen:
+class LearntRow:
     """A complete row that was learnt."""
 
     number: int
@@ -77,8 +77,8 @@ class Node:
     detector: Any = None
     loss: float = 0.0
     loss_rows: float = 0.0
-    rows: list[Seen] = field(default_factory=list)
-    window: list[Seen] = field(default_factory=list)
+    rows: list[LearntRow] = field(default_factory=list)
+    window: list[LearntRow] = field(default_factory=list)
     weights: dict[int, np.ndarray] = field(default_factory=dict)
     bias: Any = None
     tested: float = 0.0
@@ -86,12 +86,12 @@ class Node:
     weight: float = 0.0
     on: dict[int, float] = field(default_factory=dict)
 
-    def see(self, seen: Seen) -> None:
-        self.rows.append(seen)
-        self.window = [*self.window, seen][-WINDOW:]
-        self.weight += seen.weight
-        for label in seen.labels:
-            self.on[label] = self.on.get(label, 0.0) + seen.weight
+    def add_row(self, row: LearntRow) -> None:
+        self.rows.append(row)
+        self.window = [*self.window, row][-WINDOW:]
+        self.weight += row.weight
+        for label in row.labels:
+            self.on[label] = self.on.get(label, 0.0) + row.weight
 
     def below(self) -> list[Node]:
         parts = [*self.children, *([self.alternate] if self.alternate else [])]
@@ -110,7 +110,7 @@ def entropy(positives: list[float], weight: float) -> float:
 class Tree:
     """The tree of one cluster, whose labels are ``labels``."""
 
-    def __init__(self, labels: list[int], seed: int, recent: list[Seen]) -> None:
+    def __init__(self, labels: list[int], seed: int, recent: list[LearntRow]) -> None:
         self.labels = labels
         self.seed = seed
         self.root = self.leaf()
@@ -125,7 +125,7 @@ class Tree:
         return sum(node.column < 0 for node in self.root.below())
 
     def reach(self, x: Row) -> list[Node]:
-        """Return the leaf, then those of the alternate subtrees on the way."""
+        """Return the leaf, then those of the alternate subtrees on its path."""
         others = []
         node = self.root
         while node.column >= 0:
@@ -149,8 +149,8 @@ class Tree:
             total += p[:, bag]
         return z, total / np.float32(BAGS)
 
-    def ask(self, node: Node, x: Row, kept: set[int]) -> tuple[list[int], list[np.float32]]:
-        """Return what a leaf chooses and its probabilities."""
+    def predict_leaf(self, node: Node, x: Row, kept: set[int]) -> tuple[list[int], list[np.float32]]:
+        """Return what a leaf predicts and its probabilities."""
         weight = node.weight
         positives = [node.on.get(label, 0.0) for label in self.labels]
         if weight and all(on in (0.0, weight) for on in positives):
@@ -162,7 +162,7 @@ class Tree:
         probability = self.regress(node, x)[1]
         return [int(p > 0.5) for p in probability], list(probability)
 
-    def vote(self, rows: list[Seen], x: Row) -> tuple[list[int], list[np.float32]]:
+    def vote(self, rows: list[LearntRow], x: Row) -> tuple[list[int], list[np.float32]]:
         def square(row: Row) -> np.float32:
             total = np.float32(0)
             for column in sorted(row):
@@ -191,13 +191,13 @@ class Tree:
         shares = [np.float32(0)] * len(self.labels)
         for own, weight in zip(sets, weights, strict=True):
             everything += weight
-            for place, label in enumerate(self.labels):
+            for i, label in enumerate(self.labels):
                 if label in own:
-                    shares[place] += weight
+                    shares[i] += weight
         return [int(label in winner) for label in self.labels], [share / everything for share in shares]
 
-    def join(self, label: int, learned: int) -> None:
-        """Let a label join all leaves, as if the rows so far had been without it."""
+    def add_label(self, label: int, learned: int) -> None:
+        """Add a label to all leaves; the rows so far count as rows without it."""
         self.labels.append(label)
         for node in self.root.below():
             node.bias = np.vstack([node.bias, np.full((1, BAGS), -math.log(learned + 1), np.float32)])
@@ -205,28 +205,28 @@ class Tree:
                 node.weights[column] = np.vstack([weights, np.zeros((1, BAGS), np.float32)])
 
     def predict(self, x: Row, kept: set[int]) -> tuple[list[int], list[np.float32]]:
-        """Return what is chosen and the probability of each label."""
+        """Return the predicted label set and the probability of each label."""
         total = np.float32(0)
         votes = [np.float32(0)] * len(self.labels)
         mean = [np.float32(0)] * len(self.labels)
-        self.asked = [(node, *self.ask(node, x, kept)) for node in self.reach(x)]
-        for place, (node, chosen, probability) in enumerate(self.asked):
-            if place and node.weight <= 200:
+        self.reached = [(node, *self.predict_leaf(node, x, kept)) for node in self.reach(x)]
+        for path, (node, chosen, probability) in enumerate(self.reached):
+            if path and node.weight <= 200:
                 continue
             loss = max(node.loss / max(node.loss_rows, 1.0), 1e-3)
             weight = np.float32(1.0 / (loss * loss))
             total += weight
-            for at in range(len(self.labels)):
-                votes[at] += weight * np.float32(chosen[at])
-                mean[at] += weight * probability[at]
-        first = self.asked[0][1]
+            for i in range(len(self.labels)):
+                votes[i] += weight * np.float32(chosen[i])
+                mean[i] += weight * probability[i]
+        first = self.reached[0][1]
         shares = [vote / total for vote in votes]
-        decided = [int(share > 0.5 or (share == 0.5 and first[at])) for at, share in enumerate(shares)]
+        decided = [int(share > 0.5 or (share == 0.5 and first[i])) for i, share in enumerate(shares)]
         return decided, [min(max(p / total, np.float32(1e-4)), np.float32(1 - 1e-4)) for p in mean]
 
     def learn_regressions(self, x: Row, truth: list[int], row: int) -> None:
         draws = np.array([poisson(self.seed, row, bag) for bag in range(BAGS)], np.float32)
-        known = [place for place, label in enumerate(self.labels) if truth[label] >= 0]
+        known = [i for i, label in enumerate(self.labels) if truth[label] >= 0]
         y = np.array([truth[label] for label in self.labels], np.float32)[:, None]
         for node in self.reach(x):
             z = self.regress(node, x)[0]
@@ -236,43 +236,43 @@ class Tree:
                 weights = node.weights.setdefault(column, np.zeros_like(node.bias))
                 weights[known] -= np.float32(value) * slope[known]
 
-    def learn(self, seen: Seen, kept: set[int]) -> None:
-        for node, _, _ in self.asked:
-            node.see(seen)
-        for node, chosen, _ in self.asked:
-            wrong = sum(chosen[at] != (label in seen.labels) for at, label in enumerate(self.labels))
-            self.add_loss(node, wrong / len(self.labels), seen.weight)
-        main = self.asked[0][0]
-        for node, _, _ in self.asked:
+    def learn(self, row: LearntRow, kept: set[int]) -> None:
+        for node, _, _ in self.reached:
+            node.add_row(row)
+        for node, chosen, _ in self.reached:
+            wrong = sum(chosen[i] != (label in row.labels) for i, label in enumerate(self.labels))
+            self.add_loss(node, wrong / len(self.labels), row.weight)
+        main = self.reached[0][0]
+        for node, _, _ in self.reached:
             if node.weight - node.tested >= 200:
                 self.test(node, kept)
         self.compare(main)
 
     def add_loss(self, node: Node, loss: float, weight: int) -> None:
-        at: Node | None = node
-        while at is not None and at.background == node.background:
-            at.loss += weight * loss
-            at.loss_rows += weight
-            if at.column >= 0 and not at.background:
-                mean = (at.detector.total + loss) / (at.detector.width + 1)
-                at.detector.update(loss)
-                if at.detector.drift_detected:
-                    if at.detector.estimation < mean:
-                        at.loss = at.loss_rows = 0.0
-                    elif at.alternate is None and self.leaves_used() < LEAVES:
-                        at.alternate = self.leaf(background=True, parent=at)
-                        at.loss = at.loss_rows = 0.0
+        current: Node | None = node
+        while current is not None and current.background == node.background:
+            current.loss += weight * loss
+            current.loss_rows += weight
+            if current.column >= 0 and not current.background:
+                mean = (current.detector.total + loss) / (current.detector.width + 1)
+                current.detector.update(loss)
+                if current.detector.drift_detected:
+                    if current.detector.estimation < mean:
+                        current.loss = current.loss_rows = 0.0
+                    elif current.alternate is None and self.leaves_used() < LEAVES:
+                        current.alternate = self.leaf(background=True, parent=current)
+                        current.loss = current.loss_rows = 0.0
                         self.events.append("alternate")
-            at = at.parent
+            current = current.parent
 
     def compare(self, node: Node) -> None:
-        at: Node | None = node
-        while at is not None:
-            above, other = at.parent, at.alternate
-            if other is not None and min(at.loss_rows, other.loss_rows) > 200:
-                old, new = at.loss / at.loss_rows, other.loss / other.loss_rows
+        current: Node | None = node
+        while current is not None:
+            above, other = current.parent, current.alternate
+            if other is not None and min(current.loss_rows, other.loss_rows) > 200:
+                old, new = current.loss / current.loss_rows, other.loss / other.loss_rows
                 spread = 2 * old * (1 - old) * math.log(2 / 0.05)
-                bound = math.sqrt(spread * (1 / at.loss_rows + 1 / other.loss_rows))
+                bound = math.sqrt(spread * (1 / current.loss_rows + 1 / other.loss_rows))
                 if old - new > bound:
                     self.events.append("switch")
                     for part in other.below():
@@ -281,11 +281,11 @@ class Tree:
                     if above is None:
                         self.root = other
                     else:
-                        above.children[above.children.index(at)] = other
+                        above.children[above.children.index(current)] = other
                 elif new - old > bound:
                     self.events.append("prune")
-                    at.alternate = None
-            at = above
+                    current.alternate = None
+            current = above
 
     def test(self, node: Node, kept: set[int]) -> None:
         weight = node.weight
@@ -327,8 +327,8 @@ class Tree:
                     node.children[row.x.get(node.column, (0, 0))[1] > node.edge].window.append(row)
 
 
-class IHomerLearner:
-    """The trees of clusters that the caller names; ``kept`` rows are those that the learner holds."""
+class Hierarchy:
+    """The trees of clusters that the caller chooses; the last ``kept`` rows are those that the learner keeps."""
 
     def __init__(self, seed: int, kept: int = 1024) -> None:
         self.seed = seed
@@ -336,7 +336,7 @@ class IHomerLearner:
         self.trees: dict[int, Tree] = {}
         self.detectors: dict[int, Any] = {}
         self.alarmed: set[int] = set()
-        self.rows: list[Seen] = []
+        self.rows: list[LearntRow] = []
         self.learned = 0
 
     def begin(self, cluster: int, labels: list[int]) -> None:
@@ -359,11 +359,11 @@ class IHomerLearner:
             return
         weight = max(1, poisson(self.seed, self.learned, BAGS))
         self.learned += 1
-        seen = Seen(len(self.rows), x, frozenset(label for label, on in enumerate(truth) if on), weight)
-        self.rows.append(seen)
+        row = LearntRow(len(self.rows), x, frozenset(label for label, on in enumerate(truth) if on), weight)
+        self.rows.append(row)
         kept = {row.number for row in self.rows[-self.keep :]}
         for cluster, tree in self.trees.items():
-            tree.learn(seen, kept)
+            tree.learn(row, kept)
             wrong = float(any(self.chosen[label] != truth[label] for label in tree.labels))
             detector = self.detectors[cluster]
             mean = (detector.total + wrong) / (detector.width + 1)

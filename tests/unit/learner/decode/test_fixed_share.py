@@ -1,4 +1,4 @@
-"""Fixed share equals its plain twin."""
+"""Fixed share equals its naive twin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamlearn.learner.decode.fixed_share import FixedShare, fixed_share_learn
 from tests.naive.learner.decode.fixed_share import FixedShare as NaiveFixedShare
 
 
-def test_kernels_are_twins_of_the_formula_over_a_stream_with_joins():
+def test_equals_twin_over_a_stream_with_labels_that_join():
     rng = np.random.default_rng(0)
     labels = 5
     owner, twins = FixedShare(), [NaiveFixedShare() for _ in range(labels)]
@@ -28,19 +28,19 @@ def test_kernels_are_twins_of_the_formula_over_a_stream_with_joins():
         second[rng.random(labels) < 0.1] = rng.integers(2)
         mixed = np.zeros(labels, np.float32)
         fixed_share_predict_row(owner.state, first, second, labels, mixed)
-        given_by = list(zip(first.tolist(), second.tolist(), strict=True))
-        expected = [twin.mix(list(p)) for twin, p in zip(twins, given_by, strict=True)]
+        pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+        expected = [twin.mix(list(p)) for twin, p in zip(twins, pairs, strict=True)]
         np.testing.assert_allclose(mixed, expected, rtol=1e-3)
         fixed_share_learn_row(owner.state, first, second, truth, labels)
-        for twin, p, on in zip(twins, given_by, truth.tolist(), strict=True):
-            if on >= 0:
-                twin.learn(list(p), bool(on))
+        for twin, p, value in zip(twins, pairs, truth.tolist(), strict=True):
+            if value >= 0:
+                twin.learn(list(p), bool(value))
         np.testing.assert_allclose(owner.state.weight[:labels], [twin.weights[1] for twin in twins], rtol=1e-3)
 
 
 @settings(max_examples=50, deadline=None)
 @given(right=st.sampled_from([0, 1]), rows=st.integers(1, 200))
-def test_the_expert_that_is_right_gains_and_the_other_keeps_a_share(right, rows):
+def test_the_better_expert_gains_weight_and_the_other_keeps_a_share(right, rows):
     owner = FixedShare()
     owner.grow(1)
     experts = np.array([[0.9], [0.1]], np.float32)
@@ -52,7 +52,7 @@ def test_the_expert_that_is_right_gains_and_the_other_keeps_a_share(right, rows)
     assert 0.004 < weight < 0.996
 
 
-def test_unknown_labels_are_untouched_and_retired_ones_start_again():
+def test_unknown_truths_change_nothing_and_retiring_resets_the_weight():
     owner = FixedShare()
     owner.grow(2)
     ones, zeros = np.ones(2, np.float32), np.zeros(2, np.float32)
@@ -63,7 +63,7 @@ def test_unknown_labels_are_untouched_and_retired_ones_start_again():
     assert owner.state.weight[1] == 0.5
 
 
-def test_snapshot():
+def test_snapshot_round_trip_and_wrong_shape():
     owner, other = FixedShare(), FixedShare()
     owner.grow(9)
     fixed_share_learn_row(owner.state, np.full(9, 0.3, np.float32), np.full(9, 0.6, np.float32), np.ones(9, np.int8), 9)

@@ -1,4 +1,4 @@
-"""Thresholds equal those of a twin that keeps every row."""
+"""Thresholds equal those of a naive twin that stores every row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamlearn.state.arrays import state_hash
 from tests.naive.learner.decode.thresholds import Thresholds as NaiveThresholds
 
 
-def a_row(rng: np.random.Generator, labels: int, unknown: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
+def random_row(rng: np.random.Generator, labels: int, unknown: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     truth = (rng.random(labels) < np.linspace(0.0, 0.5, labels)).astype(np.int8)
     p = 1.0 / (1.0 + np.exp(-rng.normal(2.0 * truth - 1.5, 1.5)))
     p[rng.random(labels) < 0.05] = rng.integers(2)
@@ -23,7 +23,7 @@ def a_row(rng: np.random.Generator, labels: int, unknown: float = 0.1) -> tuple[
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), labels=st.sampled_from([0, 1, 5]), unknown=st.sampled_from([0.0, 0.4, 1.0]))
-def test_equal_to_twin(seed, labels, unknown):
+def test_equals_twin(seed, labels, unknown):
     rng = np.random.default_rng(seed)
     owner, twin = Thresholds(), NaiveThresholds(labels)
     owner.grow(labels)
@@ -32,28 +32,27 @@ def test_equal_to_twin(seed, labels, unknown):
             labels += 1
             owner.grow(labels)
             twin.join()
-        p, truth = a_row(rng, labels, unknown)
+        p, truth = random_row(rng, labels, unknown)
         thresholds_learn_row(owner.state, p, truth, labels)
-        twin.learn(p.tolist(), [None if on < 0 else bool(on) for on in truth])
+        twin.learn(p.tolist(), [None if value < 0 else bool(value) for value in truth])
         np.testing.assert_allclose(owner.state.threshold[:labels], twin.thresholds, rtol=1e-6)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.2, 0.6])
-def test_the_threshold_finds_the_best_f1(rate: float) -> None:
-    """Of calibrated probabilities: half of the largest F1 that any threshold has."""
+def test_the_threshold_of_calibrated_probabilities_converges_to_half_the_best_f1(rate: float) -> None:
     rng = np.random.default_rng(3)
     owner = Thresholds()
     owner.grow(1)
     p = rng.beta(0.5 * rate, 0.5 * (1.0 - rate), 8_000).astype(np.float32)
-    on = (rng.random(p.size) < p).astype(np.int8)
+    truth = (rng.random(p.size) < p).astype(np.int8)
     for row in range(p.size):
-        thresholds_learn_row(owner.state, p[row : row + 1], on[row : row + 1], 1)
-    best = max(2.0 * on[p > edge].sum() / ((p > edge).sum() + on.sum()) for edge in np.linspace(0.01, 0.99, 99))
+        thresholds_learn_row(owner.state, p[row : row + 1], truth[row : row + 1], 1)
+    edges = np.linspace(0.01, 0.99, 99)
+    best = max(2.0 * truth[p > edge].sum() / ((p > edge).sum() + truth.sum()) for edge in edges)
     assert owner.state.threshold[0] == pytest.approx(best / 2.0, abs=0.03)
 
 
-def test_a_label_without_rows_takes_the_f1_of_the_others() -> None:
-    """Half of it: a label that is hard for all is named at a low probability."""
+def test_the_threshold_of_a_label_without_rows_is_half_the_f1_of_the_others() -> None:
     thresholds = []
     for certainty in (0.2, 0.9):
         owner = Thresholds()
@@ -69,7 +68,7 @@ def test_a_label_without_rows_takes_the_f1_of_the_others() -> None:
     assert thresholds[0] < 0.3 < 0.4 < thresholds[1] < 0.5
 
 
-def test_choice_exceeds_the_threshold_and_is_allowed():
+def test_labels_above_their_threshold_and_allowed_are_chosen():
     owner = Thresholds()
     owner.grow(3)
     chosen = np.full(3, 7, np.uint8)
@@ -78,12 +77,12 @@ def test_choice_exceeds_the_threshold_and_is_allowed():
     assert chosen.tolist() == [1, 0, 0]
 
 
-def test_growth_is_not_state_and_snapshots_go_on():
+def test_spare_capacity_is_not_state_and_restoring_continues_identically():
     rng = np.random.default_rng(4)
     owner, roomy, restored = Thresholds(), Thresholds(), Thresholds()
     owner.grow(6)
     roomy.grow(64)
-    rows = [a_row(rng, 6) for _ in range(60)]
+    rows = [random_row(rng, 6) for _ in range(60)]
     for i, (p, truth) in enumerate(rows):
         if i == 30:
             restored.load_arrays({name: array.copy() for name, array in owner.arrays(6).items()}, 6)
@@ -95,12 +94,12 @@ def test_growth_is_not_state_and_snapshots_go_on():
         restored.load_arrays(owner.arrays(5), 6)
 
 
-def test_a_retired_label_begins_with_the_threshold_of_all_labels():
+def test_a_retired_label_gets_the_threshold_of_a_label_without_rows():
     rng = np.random.default_rng(5)
     owner = Thresholds()
     owner.grow(3)
     for _ in range(100):
-        p, truth = a_row(rng, 2, 0.0)
+        p, truth = random_row(rng, 2, 0.0)
         thresholds_learn_row(owner.state, np.append(p, p[:1] * 0), np.append(truth, np.int8(-1)), 3)
     owner.retire(1)
     assert owner.state.hits[1] == owner.state.size[1] == 0.0

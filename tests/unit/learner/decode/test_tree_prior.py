@@ -1,4 +1,4 @@
-"""The tree's best set, sum and marginals equal those of all 2^L label sets written down."""
+"""The tree's best set, sum and marginals equal the enumeration of all 2^L label sets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.decode.tree_inference import (
-    LOG_BEST,
-    LOG_SUM,
+    TreeResult,
     TreeScratch,
     tree_infer_row,
     tree_log_score,
@@ -45,7 +44,8 @@ DEEP = (((0, 5), (1,)), ((2, 3, 4), (6, 7)))
 TREES = [FLAT, ONE, PAIRS, DEEP]
 
 
-def owner_of(tree: TreeState) -> TreePrior:
+def empty_prior(tree: TreeState) -> TreePrior:
+    """Return the prior of a tree whose nodes have seen nothing."""
     owner = TreePrior()
     owner.grow(len(tree.leaf_parent))
     tree_prior_refresh(owner.state, tree)
@@ -70,62 +70,64 @@ def infer(
     return scratch, marginals, set(chosen)
 
 
-def assert_equal_to_all_sets(owner: TreePrior, tree: TreeState, twin: Node, values: list[float]) -> None:
+def assert_equals_enumeration(owner: TreePrior, tree: TreeState, twin: Node, values: list[float]) -> None:
     values = np.array(values, np.float32).tolist()
     scratch, marginals, best = infer(owner, tree, values)
     total, every = naive.posterior(twin, values)
-    assert scratch.result[LOG_SUM] == pytest.approx(total, abs=1e-5)
+    assert scratch.result[TreeResult.LOG_SUM] == pytest.approx(total, abs=1e-5)
     for label in range(len(values)):
         expected = sum(p for row, p in every.items() if label in row)
         assert marginals[label] == pytest.approx(expected, rel=1e-4, abs=1e-7)
-    highest = max(naive.best_way(twin, set(row), values) for row in every)
-    assert scratch.result[LOG_BEST] == pytest.approx(highest, abs=1e-5)
-    assert naive.best_way(twin, best, values) == pytest.approx(highest, abs=1e-5)
+    highest = max(naive.best_coding(twin, set(row), values) for row in every)
+    assert scratch.result[TreeResult.LOG_BEST] == pytest.approx(highest, abs=1e-5)
+    assert naive.best_coding(twin, best, values) == pytest.approx(highest, abs=1e-5)
     for row in [frozenset(), frozenset(best), frozenset(range(len(values)))]:
         members = row_of(set(row))
         prior = tree_prior_log_prior(owner.state, tree, members)
         score = tree_log_score(scratch, prior, members, len(members))
-        assert math.exp(score - scratch.result[LOG_SUM]) == pytest.approx(every[row], rel=1e-4)
+        assert math.exp(score - scratch.result[TreeResult.LOG_SUM]) == pytest.approx(every[row], rel=1e-4)
 
 
 @settings(max_examples=60, deadline=None)
-@given(shape=st.sampled_from(TREES), seed=st.integers(0, 2**31), learnt=st.integers(0, 150), spread=st.floats(0.0, 8.0))
-def test_decoding_equals_all_label_sets(shape, seed, learnt, spread):
+@given(
+    shape=st.sampled_from(TREES), seed=st.integers(0, 2**31), learned=st.integers(0, 150), spread=st.floats(0.0, 8.0)
+)
+def test_inference_equals_the_enumeration_of_all_label_sets(shape, seed, learned, spread):
     rng = np.random.default_rng(seed)
     tree, twin = build(shape), Node(shape)
-    owner = owner_of(tree)
+    owner = empty_prior(tree)
     labels = labels_below(shape)
     favourites = [set(np.flatnonzero(rng.random(len(labels)) < 0.3).tolist()) for _ in range(6)]
-    for _ in range(learnt):
+    for _ in range(learned):
         row = favourites[rng.integers(6)] if rng.random() < 0.8 else set(np.flatnonzero(rng.random(len(labels)) < 0.3))
         tree_prior_learn_row(owner.state, tree, row_of(row))
         twin.update({int(label) for label in row})
-    assert_equal_to_all_sets(owner, tree, twin, rng.normal(-1.0, spread, len(labels)).tolist())
-    # An extreme: labels that are all but excluded, where differences of products would lose every digit.
-    assert_equal_to_all_sets(owner, tree, twin, [-14.0] * len(labels))
-    assert_equal_to_all_sets(owner, tree, twin, [14.0] * len(labels))
+    assert_equals_enumeration(owner, tree, twin, rng.normal(-1.0, spread, len(labels)).tolist())
+    # Extreme values: labels that are all but excluded, where differences of products would lose every digit.
+    assert_equals_enumeration(owner, tree, twin, [-14.0] * len(labels))
+    assert_equals_enumeration(owner, tree, twin, [14.0] * len(labels))
 
 
-def test_the_prior_of_labels_is_taken_out_by_its_root():
+def test_half_of_the_prior_logits_is_subtracted():
     tree = build(PAIRS)
-    owner = owner_of(tree)
+    owner = empty_prior(tree)
     priors = [-3.0, 0.0, 1.0, -5.0, 2.0, 0.5, -0.5, 4.0]
     plain = infer(owner, tree, [0.5] * 8)
     shifted = infer(owner, tree, [0.5] * 8, priors)
-    assert plain[0].result[LOG_SUM] == pytest.approx(shifted[0].result[LOG_SUM], abs=1e-5)
+    assert plain[0].result[TreeResult.LOG_SUM] == pytest.approx(shifted[0].result[TreeResult.LOG_SUM], abs=1e-5)
 
 
-def test_forgotten_patterns_and_renormalising():
+def test_replaced_patterns_and_renormalisation():
     rng = np.random.default_rng(3)
     tree, twin = build(FLAT), Node(FLAT)
-    owner = owner_of(tree)
+    owner = empty_prior(tree)
     seen = set()
     for i in range(900):
         if i == 450:
             nodes = owner.state.nodes
-            by = RENORMALISE_ABOVE / 1.001 / nodes.increment[0]
+            factor = RENORMALISE_ABOVE / 1.001 / nodes.increment[0]
             for name in ("pattern_weight", "pattern_total", "visits", "novel", "child_weight", "increment"):
-                getattr(nodes, name)[0] *= by
+                getattr(nodes, name)[0] *= factor
             tree_prior_refresh(owner.state, tree)
         row = set(np.flatnonzero(rng.random(8) < 0.5).tolist())
         seen.add(frozenset(row))
@@ -133,25 +135,25 @@ def test_forgotten_patterns_and_renormalising():
         twin.update(row)
     assert len(seen) > 128
     assert owner.state.nodes.increment[0] < 2.0
-    assert_equal_to_all_sets(owner, tree, twin, rng.normal(0.0, 2.0, 8).tolist())
+    assert_equals_enumeration(owner, tree, twin, rng.normal(0.0, 2.0, 8).tolist())
 
 
-def test_what_follows_from_the_counts_is_kept_up_to_date_bit_for_bit():
+def test_derived_arrays_are_updated_bit_for_bit():
     rng = np.random.default_rng(5)
     tree = build(DEEP)
-    owner = owner_of(tree)
+    owner = empty_prior(tree)
     for _ in range(300):
         tree_prior_learn_row(owner.state, tree, row_of(set(np.flatnonzero(rng.random(8) < 0.3).tolist())))
-    kept = [array.copy() for array in owner.state[1:]]
+    updated = [array.copy() for array in owner.state[1:]]
     tree_prior_refresh(owner.state, tree)
-    for before, after in zip(kept, owner.state[1:], strict=True):
+    for before, after in zip(updated, owner.state[1:], strict=True):
         np.testing.assert_array_equal(before, after)
 
 
-def test_a_label_that_joins():
+def test_a_label_that_joins_is_a_new_child():
     shape = ((0, 1, 2), (3, 4))
     tree, twin = build(shape, capacity=6), Node(shape)
-    owner = owner_of(tree)
+    owner = empty_prior(tree)
     rng = np.random.default_rng(1)
     for _ in range(40):
         row = set(np.flatnonzero(rng.random(5) < 0.4).tolist())
@@ -167,22 +169,22 @@ def test_a_label_that_joins():
     small.nodes.append(None)
     small.child.append(0.0)
     small.patterns = {(*on, False): count for on, count in small.patterns.items()}
-    assert_equal_to_all_sets(owner, tree, twin, [0.3, -1.0, 0.2, 0.0, -0.5, 1.5])
+    assert_equals_enumeration(owner, tree, twin, [0.3, -1.0, 0.2, 0.0, -0.5, 1.5])
 
 
 def stream(rows: int, labels: int, seed: int) -> list[np.ndarray]:
-    """Return label sets in which a label and the one half the labels further go together."""
+    """Return label sets in which label l and label l + labels // 2 mostly occur together."""
     rng = np.random.default_rng(seed)
     half = labels // 2
     found = []
     for _ in range(rows):
-        on = set(np.flatnonzero(rng.random(half) < 0.15).tolist())
-        found.append(row_of(on | {label + half for label in on if rng.random() < 0.95}))
+        lower = set(np.flatnonzero(rng.random(half) < 0.15).tolist())
+        found.append(row_of(lower | {label + half for label in lower if rng.random() < 0.95}))
     return found
 
 
-class MicroBatchRunner:
-    """A partition and the counts of its tree, driven the way the learner drives them."""
+class TreeDriver:
+    """A partition and the counts of its tree, called as the learner calls them."""
 
     def __init__(self, labels: int) -> None:
         self.partition = Partition(labels, maximum=64)
@@ -205,84 +207,84 @@ class MicroBatchRunner:
         return state_hash(self.owner.arrays(self.partition))
 
 
-def test_another_tree_learns_from_the_last_label_sets():
-    walk = MicroBatchRunner(20)
+def test_another_tree_is_refilled_from_the_last_label_sets():
+    driver = TreeDriver(20)
     rows = stream(2_600, 20, 0)
     switched = 0
     for i, row in enumerate(rows):
-        before = walk.partition.version
-        walk.learn(row)
-        if walk.partition.version != before:
+        before = driver.partition.version
+        driver.learn(row)
+        if driver.partition.version != before:
             switched = i + 1
-    assert walk.partition.switches >= 1
-    tree = walk.partition.state.tree
+    assert driver.partition.switches >= 1
+    tree = driver.partition.state.tree
     fresh = TreePrior()
     fresh.grow(20)
     tree_prior_refresh(fresh.state, tree)
     for row in rows[max(switched - REFILL_ROWS, 0) :]:
         tree_prior_learn_row(fresh.state, tree, row)
-    arrays, expected = walk.owner.arrays(walk.partition), fresh.arrays(walk.partition)
+    arrays, expected = driver.owner.arrays(driver.partition), fresh.arrays(driver.partition)
     for name in arrays:
         if name != "followed":
             np.testing.assert_array_equal(arrays[name], expected[name])
 
 
-def test_growth_late_labels_and_another_root():
-    walk, roomy = MicroBatchRunner(15), MicroBatchRunner(15)
+def test_spare_capacity_is_not_state_while_labels_join_and_the_root_changes():
+    driver, roomy = TreeDriver(15), TreeDriver(15)
     roomy.partition.grow(64)
     roomy.owner.grow(64)
     for i, row in enumerate(stream(400, 15, 2)):
-        for each in (walk, roomy):
+        for each in (driver, roomy):
             if i in (90, 150, 151, 230):
                 known = each.partition.known + 2
                 each.join(known)
             each.learn(row if i % 10 else row_of({*row.tolist(), each.partition.known - 1}))
-        assert walk.hash() == roomy.hash()
-    assert walk.partition.known == 23
-    assert int(walk.partition.state.tree.size[NODES]) > 1
+        assert driver.hash() == roomy.hash()
+    assert driver.partition.known == 23
+    assert int(driver.partition.state.tree.size[NODES]) > 1
 
 
 @pytest.mark.parametrize("rows", [0, 250])
-def test_snapshot_and_on(rows):
-    walk, restored = MicroBatchRunner(12), MicroBatchRunner(0)
+def test_restoring_continues_identically(rows):
+    driver, restored = TreeDriver(12), TreeDriver(0)
     data = stream(600, 12, 4)
     for row in data[:rows]:
-        walk.learn(row)
-    restored.partition.load_arrays(walk.partition.arrays())
-    arrays = {name: array.copy() for name, array in walk.owner.arrays(walk.partition).items()}
+        driver.learn(row)
+    restored.partition.load_arrays(driver.partition.arrays())
+    arrays = {name: array.copy() for name, array in driver.owner.arrays(driver.partition).items()}
     restored.owner.load_arrays(arrays, restored.partition)
     for row in data[rows:]:
-        walk.learn(row)
+        driver.learn(row)
         restored.learn(row)
-    assert walk.hash() == restored.hash()
-    for before, after in zip(walk.owner.state[1:], restored.owner.state[1:], strict=True):
+    assert driver.hash() == restored.hash()
+    for before, after in zip(driver.owner.state[1:], restored.owner.state[1:], strict=True):
         np.testing.assert_array_equal(before[: len(after)], after[: len(before)])
 
 
 def test_a_snapshot_that_does_not_fit_is_refused():
-    walk = MicroBatchRunner(12)
-    arrays = walk.owner.arrays(walk.partition)
+    driver = TreeDriver(12)
+    arrays = driver.owner.arrays(driver.partition)
     with pytest.raises(SnapshotError, match="missing"):
-        TreePrior().load_arrays({name: a for name, a in arrays.items() if name != "novel"}, walk.partition)
+        TreePrior().load_arrays({name: a for name, a in arrays.items() if name != "novel"}, driver.partition)
     with pytest.raises(SnapshotError, match="visits"):
-        TreePrior().load_arrays({**arrays, "visits": np.zeros(99)}, walk.partition)
+        TreePrior().load_arrays({**arrays, "visits": np.zeros(99)}, driver.partition)
 
 
-def test_a_retired_label_is_forgotten():
-    walk = MicroBatchRunner(12)
+def test_counts_are_refilled_without_a_retired_label():
+    driver = TreeDriver(12)
     for row in stream(300, 12, 6):
-        walk.learn(row)
-    walk.partition.retire(4)
-    walk.owner.refill(walk.partition)
-    tree = walk.partition.state.tree
-    assert walk.owner.state.nodes.child_weight[tree.leaf_parent[4], tree.leaf_position[4]] == 0.0
-    offsets, members = linear_recent_sets(walk.partition.state.replay)
+        driver.learn(row)
+    driver.partition.retire(4)
+    driver.owner.refill(driver.partition)
+    tree = driver.partition.state.tree
+    assert driver.owner.state.nodes.child_weight[tree.leaf_parent[4], tree.leaf_position[4]] == 0.0
+    offsets, members = linear_recent_sets(driver.partition.state.replay)
     assert 4 not in members
-    fresh = owner_of(tree)
+    fresh = empty_prior(tree)
     for start, stop in itertools.pairwise(offsets.tolist()):
         tree_prior_learn_row(fresh.state, tree, members[start:stop])
-    expected = fresh.arrays(walk.partition)
-    for name, array in walk.owner.arrays(walk.partition).items():
+    expected = fresh.arrays(driver.partition)
+    for name, array in driver.owner.arrays(driver.partition).items():
         if name != "followed":
             np.testing.assert_array_equal(array, expected[name])
 
@@ -296,7 +298,7 @@ def test_no_label():
         scratch = tree_scratch(0)
         nothing = np.zeros(0, np.float32)
         count = tree_infer_row(owner.state, tree, scratch, nothing, nothing, 0, nothing, np.zeros(0, np.int32))
-        assert (count, scratch.result[LOG_SUM] <= 0.0) == (0, True)
+        assert (count, scratch.result[TreeResult.LOG_SUM] <= 0.0) == (0, True)
         tree_prior_learn_row(owner.state, tree, np.zeros(0, np.int32))
 
 

@@ -1,4 +1,4 @@
-"""The utility decision equals its plain twin, and its F1 set the best of all label sets."""
+"""The expected utilities equal their naive twin, and the F1 set is the best of all label sets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from streamlearn.errors import SnapshotError
 from streamlearn.learner.decode.utility import (
     BALANCED,
     CANDIDATES,
-    F1_SET,
-    POOL_SET,
-    TREE_SET,
+    Candidate,
     Candidates,
     Utility,
-    candidates,
-    f1_set,
+    candidates_scratch,
+    find_f1_set,
     sum_marginals,
     utility_choose,
     utility_learn_row,
@@ -30,11 +28,11 @@ from tests.naive.learner.decode import utility as naive
 marginals_of_labels = st.lists(st.floats(0.0, 1.0, width=32), max_size=9)
 
 
-def best_f1_set(marginals: list[float], allowed: list[int], empty: float) -> set[int]:
+def f1_set(marginals: list[float], allowed: list[int], empty: float) -> set[int]:
     q = np.array(marginals, np.float32)
     out = np.zeros(len(q), np.int32)
     expected = sum_marginals(q, len(q))
-    size = f1_set(q, len(q), expected, empty, np.array(allowed, np.uint8), out)
+    size = find_f1_set(q, len(q), expected, empty, np.array(allowed, np.uint8), out)
     members = out[:size].tolist()
     assert members == sorted(set(members))
     return set(members)
@@ -44,9 +42,9 @@ def best_f1_set(marginals: list[float], allowed: list[int], empty: float) -> set
 @given(marginals=marginals_of_labels, empty=st.floats(0.0, 1.0), data=st.data())
 def test_f1_set_is_the_best_of_all_label_sets(marginals, empty, data):
     allowed = data.draw(st.lists(st.integers(0, 1), min_size=len(marginals), max_size=len(marginals)))
-    usable = [label for label, on in enumerate(allowed) if on]
+    usable = [label for label, flag in enumerate(allowed) if flag]
     every = [set(row) for k in range(len(usable) + 1) for row in itertools.combinations(usable, k)]
-    found = best_f1_set(marginals, allowed, empty)
+    found = f1_set(marginals, allowed, empty)
     assert found <= set(usable)
     value = naive.predicted_f1(marginals, found, empty)
     assert value == pytest.approx(max(naive.predicted_f1(marginals, row, empty) for row in every), rel=1e-6)
@@ -54,11 +52,11 @@ def test_f1_set_is_the_best_of_all_label_sets(marginals, empty, data):
     assert value == pytest.approx(naive.predicted_f1(marginals, sorted_set, empty), rel=1e-6)
 
 
-def test_f1_set_of_many_labels():
+def test_f1_set_of_many_labels_equals_twin():
     rng = np.random.default_rng(0)
     for _ in range(50):
         q = (rng.random(983) ** rng.integers(1, 60)).astype(np.float32).tolist()
-        found, expected = best_f1_set(q, [1] * 983, 0.0), naive.f1_set(q, set(range(983)), 0.0)
+        found, expected = f1_set(q, [1] * 983, 0.0), naive.f1_set(q, set(range(983)), 0.0)
         assert naive.predicted_f1(q, found, 0.0) == pytest.approx(naive.predicted_f1(q, expected, 0.0), rel=1e-6)
 
 
@@ -77,17 +75,17 @@ def propose(proposed: Candidates, sets: list[set[int] | None], q: np.ndarray, em
 def test_choice_and_calibration_equal_twin(labels, balance):
     rng = np.random.default_rng(labels)
     owner, twins = Utility(), [naive.Calibration() for _ in range(CANDIDATES)]
-    proposed = candidates(labels)
-    chosen_ones = set()
+    proposed = candidates_scratch(labels)
+    ever_chosen = set()
     for row in range(400):
         truth = (rng.random(labels) < 0.3).astype(np.int8)
         q = np.clip(rng.normal(0.5 * truth + 0.2, 0.2), 0.0, 1.0).astype(np.float32)
         sets: list[set[int] | None] = [set(np.flatnonzero(rng.random(labels) < q + 0.1).tolist()) for _ in range(3)]
         if row % 7 == 0:
-            sets[POOL_SET] = None
+            sets[Candidate.POOL_SET] = None
         if row % 5 == 0:
-            sets[TREE_SET] = set()
-        sets[F1_SET] = set(np.flatnonzero(truth).tolist()) if row % 3 else sets[F1_SET]
+            sets[Candidate.TREE_SET] = set()
+        sets[Candidate.F1_SET] = set(np.flatnonzero(truth).tolist()) if row % 3 else sets[Candidate.F1_SET]
         empty, p = float(rng.random()), rng.random(3).tolist()
         propose(proposed, sets, q, empty, p)
         values = {}
@@ -98,30 +96,30 @@ def test_choice_and_calibration_equal_twin(labels, balance):
                 values[candidate] = twins[candidate].utility(predicted, balance)
         chosen = utility_choose(owner.state, proposed, balance)
         assert values[chosen] == pytest.approx(max(values.values()), rel=1e-6)
-        chosen_ones.add(chosen)
-        on = set(np.flatnonzero(truth).tolist())
-        utility_learn_row(owner.state, proposed, truth, len(on))
+        ever_chosen.add(chosen)
+        positives = set(np.flatnonzero(truth).tolist())
+        utility_learn_row(owner.state, proposed, truth, len(positives))
         for candidate, members in enumerate(sets):
             if members is not None:
                 predicted = proposed.predicted[candidate].tolist()
-                twins[candidate].learn((predicted[0], predicted[1]), naive.actual(members, on))
-    expected = [[[a, b] for a, b in zip(twin.predicted, twin.came_true, strict=True)] for twin in twins]
+                twins[candidate].learn((predicted[0], predicted[1]), naive.actual(members, positives))
+    expected = [[[a, b] for a, b in zip(twin.predicted, twin.actual, strict=True)] for twin in twins]
     np.testing.assert_allclose(owner.state.sums, expected, rtol=1e-9)
-    assert labels < 2 or len(chosen_ones) == CANDIDATES
+    assert labels < 2 or len(ever_chosen) == CANDIDATES
 
 
-def test_equal_candidates_go_to_the_lowest():
-    proposed = candidates(3)
+def test_the_lowest_candidate_is_chosen_on_ties():
+    proposed = candidates_scratch(3)
     q = np.array([0.5, 0.2, 0.1], np.float32)
     propose(proposed, [{0}, {0}, {0}], q, 0.1, [0.3] * 3)
-    assert utility_choose(Utility().state, proposed, BALANCED) == POOL_SET
+    assert utility_choose(Utility().state, proposed, BALANCED) == Candidate.POOL_SET
     propose(proposed, [None, {0}, {0}], q, 0.1, [0.3] * 3)
-    assert utility_choose(Utility().state, proposed, BALANCED) == TREE_SET
+    assert utility_choose(Utility().state, proposed, BALANCED) == Candidate.TREE_SET
 
 
-def test_snapshot():
+def test_snapshot_round_trip_and_wrong_shape():
     owner, other = Utility(), Utility()
-    proposed = candidates(3)
+    proposed = candidates_scratch(3)
     propose(proposed, [{0}, set(), {2}], np.array([0.5, 0.2, 0.1], np.float32), 0.1, [0.3] * 3)
     utility_learn_row(owner.state, proposed, np.array([1, 0, 0], np.int8), 1)
     other.load_arrays(owner.arrays())

@@ -1,4 +1,4 @@
-"""The published method equals its plain twin: its choices, its probabilities, its splits and its alternate trees."""
+"""iHOMER equals its naive twin: its predictions, its probabilities, its splits and its alternate trees."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from streamlearn.learner.ihomer.divisive import DivisiveEvent
 from streamlearn.learner.ihomer.hierarchy import Hierarchy, ihomer_begin_label
 from streamlearn.learner.ihomer.learn_row import ihomer_due, ihomer_learn_row
 from streamlearn.learner.ihomer.predict_row import ihomer_predict_row
+from streamlearn.learner.ihomer.row_window import Cursor
 from streamlearn.learner.partition.comparison_modes import Mode
 from streamlearn.numerics.random import draw, draw_poisson
 from streamlearn.state.arrays import state_hash
@@ -24,33 +25,33 @@ Stream = Callable[[int, np.random.Generator], tuple[naive.Row, list[int]]]
 
 
 class Pair:
-    """The learner and its twin, driven the way the step drives them; ``twin`` None leaves the twin out."""
+    """The hierarchy and its twin, called as the step calls them; without ``twin`` only the hierarchy."""
 
-    def __init__(self, labels: int, mode: Mode, *, seed: int = 0, twin: bool = True, room: int = 0) -> None:
-        self.owner = Hierarchy(mode, seed=seed, tree_bytes=TREE_BYTES)
-        self.owner.grow(FEATURES + room, labels + room)
+    def __init__(self, labels: int, mode: Mode, *, seed: int = 0, twin: bool = True, spare: int = 0) -> None:
+        self.hierarchy = Hierarchy(mode, seed=seed, tree_bytes=TREE_BYTES)
+        self.hierarchy.grow(FEATURES + spare, labels + spare)
         self.labels = 0
-        self.twin = naive.IHomerLearner(seed) if twin else None
+        self.twin = naive.Hierarchy(seed) if twin else None
         self.events: list[DivisiveEvent] = []
         self.alarms = 0
         for _ in range(labels):
-            self.join()
+            self.add_label()
 
-    def join(self) -> None:
+    def add_label(self) -> None:
         label = self.labels
         self.labels += 1
-        self.owner.grow(FEATURES, self.labels)
-        ihomer_begin_label(self.owner.state, label)
+        self.hierarchy.grow(FEATURES, self.labels)
+        ihomer_begin_label(self.hierarchy.state, label)
         if self.twin is not None:
-            cluster = int(self.owner.cluster_of[label])
+            cluster = int(self.hierarchy.cluster_of[label])
             if cluster not in self.twin.trees:
                 self.twin.begin(cluster, [])
-            self.twin.trees[cluster].join(label, self.twin.learned)
+            self.twin.trees[cluster].add_label(label, self.twin.learned)
 
     def predict(self, x: naive.Row) -> tuple[np.ndarray, np.ndarray]:
         logits, chosen = np.zeros(self.labels, np.float32), np.zeros(self.labels, np.uint8)
         entries = self.entries(x)
-        ihomer_predict_row(self.owner.state, self.owner.scratch, *entries, self.labels, logits, chosen)
+        ihomer_predict_row(self.hierarchy.state, self.hierarchy.scratch, *entries, self.labels, logits, chosen)
         return logits, chosen
 
     @staticmethod
@@ -63,7 +64,7 @@ class Pair:
         )
 
     def learn(self, x: naive.Row, truth: list[int]) -> None:
-        """Predict and learn a row, and hold the twin beside it."""
+        """Predict and learn a row, and compare with the twin."""
         logits, chosen = self.predict(x)
         if self.twin is not None:
             expected, probability = self.twin.predict(x, self.labels)
@@ -71,11 +72,11 @@ class Pair:
             np.testing.assert_allclose(logits, [math.log(p / (1 - p)) for p in probability], rtol=1e-4, atol=1e-4)
         signs = np.array(truth, np.int8)
         members = np.flatnonzero(signs == 1).astype(np.int32)
-        state = self.owner.state
+        state = self.hierarchy.state
         complete = bool((signs >= 0).all())
-        ihomer_learn_row(state, self.owner.scratch, *self.entries(x), signs, members, complete, self.labels)
-        assert not self.owner.scratch.bins.any()
-        assert not self.owner.scratch.dense.any()
+        ihomer_learn_row(state, self.hierarchy.scratch, *self.entries(x), signs, members, complete, self.labels)
+        assert not self.hierarchy.scratch.bins.any()
+        assert not self.hierarchy.scratch.dense.any()
         if self.twin is not None:
             self.twin.learn(x, truth)
             assert set(np.flatnonzero(state.alarmed).tolist()) == self.twin.alarmed
@@ -83,21 +84,21 @@ class Pair:
             self.restructure()
 
     def restructure(self) -> None:
-        alarms, events = self.owner.restructure()
+        alarms, events = self.hierarchy.restructure()
         self.alarms += len(alarms)
         self.events += events
         if self.twin is None:
             return
         assert {alarm.cluster for alarm in alarms} == self.twin.alarmed
         changed = self.twin.alarmed | {number for event in events for number in (event.cluster, event.other)}
-        of = self.owner.cluster_of
+        of = self.hierarchy.cluster_of
         for cluster in changed:
             self.twin.trees.pop(cluster, None)
             if cluster in of:
                 self.twin.begin(cluster, np.flatnonzero(of == cluster).tolist())
         self.twin.alarmed = set()
 
-    def walk(self, stream: Stream, rows: int, seed: int, first: int = 0) -> None:
+    def learn_stream(self, stream: Stream, rows: int, seed: int, first: int = 0) -> None:
         generator = np.random.default_rng(seed)
         for row in range(rows):
             x, truth = stream(row, generator)
@@ -105,7 +106,7 @@ class Pair:
                 self.learn(x, truth)
 
     def hash(self) -> str:
-        return state_hash(self.owner.arrays(FEATURES, self.labels))
+        return state_hash(self.hierarchy.arrays(FEATURES, self.labels))
 
 
 def instance(generator: np.random.Generator, share: float = 0.5, columns: int = 8) -> naive.Row:
@@ -123,14 +124,14 @@ def noise(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int
 
 
 def keyword(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
-    """Return rows with one label that a column decides; after 900 rows another one does."""
+    """Return rows with one label that one column decides; after 900 rows two columns decide it."""
     x = instance(generator)
     on = (5 in x) if row < 900 else (5 in x) != (6 in x)
     return x, [int(on), int(on), 0]
 
 
 def nested(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
-    """Return rows of which a column decides what the others mean; after 1,200 rows one meaning is turned round."""
+    """Return rows where one column decides what the others mean; after 1,200 rows one meaning is reversed."""
     x = instance(generator)
     other = (4 in x) != (row >= 1200)
     return x, [int(3 in x), int(3 in x and other), int(3 not in x and 5 in x)]
@@ -148,7 +149,7 @@ def blurred(turn: int, back: int, columns: int, sure: int) -> Stream:
 
 
 def grouped(row: int, generator: np.random.Generator) -> tuple[naive.Row, list[int]]:
-    """Return rows of two groups of labels that never meet; a quarter of the way each group has another column."""
+    """Return rows of two groups of labels that never occur together; after 400 rows another column decides."""
     x = instance(generator)
     group = int((3 if row < 400 else 4) in x)
     return x, [int(group == 0), int(group == 0), int(group == 0), group, group, int(group and 5 in x)]
@@ -163,8 +164,8 @@ def events_of(pair: Pair) -> list[str]:
 @pytest.mark.parametrize(("stream", "rows"), [(noise, 900), (keyword, 1300), (nested, 1500)])
 def test_predictions_and_trees_equal_the_twin(mode, stream, rows):
     pair = Pair(3, mode)
-    pair.walk(stream, rows, 1)
-    assert (pair.owner.counts["splits"] > 0) == (stream is not noise)
+    pair.learn_stream(stream, rows, 1)
+    assert (pair.hierarchy.counts["splits"] > 0) == (stream is not noise)
 
 
 @pytest.mark.parametrize(
@@ -173,18 +174,18 @@ def test_predictions_and_trees_equal_the_twin(mode, stream, rows):
 )
 def test_an_alternate_tree_takes_over_or_is_pruned_as_the_twin_says(turn, back, columns, sure, rows, end):
     pair = Pair(6, "whole")
-    pair.walk(blurred(turn, back, columns, sure), rows, 1)
+    pair.learn_stream(blurred(turn, back, columns, sure), rows, 1)
     assert [event for event in events_of(pair) if not event.startswith("split")][:2] == ["alternate", end]
-    counts = pair.owner.counts
+    counts = pair.hierarchy.counts
     assert (counts["alternates"], counts["switched"], counts["pruned"]) == (1, end == "switch", end == "prune")
 
 
 @pytest.mark.parametrize("mode", ["jaccard", "random"])
 def test_clusters_that_split_and_raise_alarms_equal_the_twin(mode):
     pair = Pair(6, mode, seed=3)
-    pair.walk(grouped, 900, 2)
+    pair.learn_stream(grouped, 900, 2)
     assert {event.kind for event in pair.events} == {"split"}
-    assert len(set(pair.owner.cluster_of.tolist())) > 1
+    assert len(set(pair.hierarchy.cluster_of.tolist())) > 1
     assert pair.alarms > 0
 
 
@@ -196,12 +197,12 @@ def test_unknown_truths_teach_the_regressions_of_known_labels_only():
         return x, truth
 
     pair = Pair(3, "whole")
-    pair.walk(partial, 1200, 4)
-    before = pair.owner.state.clock.copy()
-    weight = pair.owner.state.regressions.weight.copy()
+    pair.learn_stream(partial, 1200, 4)
+    before = pair.hierarchy.state.counters.copy()
+    weight = pair.hierarchy.state.regressions.weight.copy()
     pair.learn({0: (1.0, 1)}, [-1, 1, 0])
-    np.testing.assert_array_equal(pair.owner.state.clock, before)
-    moved = (pair.owner.state.regressions.weight != weight).any(axis=(0, 1, 3))
+    np.testing.assert_array_equal(pair.hierarchy.state.counters, before)
+    moved = (pair.hierarchy.state.regressions.weight != weight).any(axis=(0, 1, 3))
     assert moved[:3].tolist() == [False, True, True]
     again = pair.hash()
     pair.learn({0: (1.0, 1)}, [-1, -1, -1])
@@ -209,13 +210,13 @@ def test_unknown_truths_teach_the_regressions_of_known_labels_only():
 
 
 @pytest.mark.parametrize("mode", ["whole", "singletons"])
-def test_labels_that_join_late_equal_the_twin(mode):
+def test_labels_that_are_added_late_equal_the_twin(mode):
     pair = Pair(1, mode)
     generator = np.random.default_rng(5)
     for row in range(1100):
         x, truth = nested(row, generator)
         if row in (30, 950):
-            pair.join()
+            pair.add_label()
         pair.learn(x, truth[: pair.labels])
 
 
@@ -223,33 +224,33 @@ def test_no_label_one_label_and_empty_rows():
     pair = Pair(0, "jaccard")
     pair.learn({}, [])
     pair.learn({2: (1.0, 2)}, [])
-    pair.join()
+    pair.add_label()
     for row in range(40):
         pair.learn({} if row % 2 else {1: (1.0, 1)}, [row % 2])
     assert pair.predict({})[1].tolist() == [1]
     assert pair.predict({1: (1.0, 1)})[1].tolist() == [0]
 
 
-def test_room_and_snapshots_change_nothing_and_predicting_is_pure():
+def test_capacity_and_snapshots_change_nothing_and_predicting_is_pure():
     rows, cut = 1500, 1013
-    straight, roomy, first = (Pair(6, "jaccard", twin=False, room=room) for room in (0, 40, 0))
-    straight.walk(grouped, rows, 2)
-    roomy.walk(grouped, rows, 2)
-    first.walk(grouped, cut, 2)
+    straight, roomy, first = (Pair(6, "jaccard", twin=False, spare=spare) for spare in (0, 40, 0))
+    straight.learn_stream(grouped, rows, 2)
+    roomy.learn_stream(grouped, rows, 2)
+    first.learn_stream(grouped, cut, 2)
     second = Pair(6, "jaccard", twin=False)
-    arrays = {name: array.copy() for name, array in first.owner.arrays(FEATURES, 6).items()}
-    second.owner.load_arrays(arrays, FEATURES, 6)
+    arrays = {name: array.copy() for name, array in first.hierarchy.arrays(FEATURES, 6).items()}
+    second.hierarchy.load_arrays(arrays, FEATURES, 6)
     before = second.hash()
     second.predict({1: (0.6, 1), 4: (0.8, 1)})
     assert second.hash() == before == first.hash()
-    second.walk(grouped, rows, 2, cut)
+    second.learn_stream(grouped, rows, 2, cut)
     assert straight.hash() == roomy.hash() == second.hash()
 
 
 def test_a_snapshot_that_does_not_fit_is_refused():
     pair = Pair(3, "whole", twin=False)
-    pair.walk(noise, 50, 1)
-    arrays = pair.owner.arrays(FEATURES, 3)
+    pair.learn_stream(noise, 50, 1)
+    arrays = pair.hierarchy.arrays(FEATURES, 3)
     with pytest.raises(SnapshotError, match="mode"):
         Hierarchy(tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
     with pytest.raises(SnapshotError, match="other settings"):
@@ -261,34 +262,34 @@ def test_a_snapshot_that_does_not_fit_is_refused():
         Hierarchy("whole", tree_bytes=TREE_BYTES).load_arrays(arrays, FEATURES, 3)
 
 
-def test_a_retired_label_leaves_nothing_behind():
+def test_a_retired_label_leaves_nothing():
     pair = Pair(3, "whole", twin=False)
-    pair.walk(nested, 1000, 1)
-    state = pair.owner.state
-    pair.owner.retire(1)
+    pair.learn_stream(nested, 1000, 1)
+    state = pair.hierarchy.state
+    pair.hierarchy.retire(1)
     assert not state.regressions.weight[:, :, 1].any()
     assert not state.trees.positives[:, 1].any()
     assert not state.trees.positive_plane[:, 1].any()
-    assert not (state.rows.members[: int(state.rows.cursor[5])] == 1).any()
+    assert not (state.rows.members[: int(state.rows.cursor[Cursor.NEXT_MEMBER])] == 1).any()
     ihomer_begin_label(state, 1)
     assert pair.predict({3: (1.0, 1)})[1].tolist() == [1, 0, 0]
 
 
-def test_without_room_for_counters_leaves_are_not_split_and_predictions_go_on():
+def test_without_memory_for_counters_leaves_are_not_split_and_predictions_go_on():
     pair = Pair(3, "whole", twin=False)
-    pair.owner = Hierarchy("whole", tree_bytes=256)
-    pair.owner.grow(FEATURES, 3)
+    pair.hierarchy = Hierarchy("whole", tree_bytes=256)
+    pair.hierarchy.grow(FEATURES, 3)
     for label in range(3):
-        ihomer_begin_label(pair.owner.state, label)
-    pair.walk(keyword, 800, 1)
-    assert pair.owner.counts["splits"] == 0
+        ihomer_begin_label(pair.hierarchy.state, label)
+    pair.learn_stream(keyword, 800, 1)
+    assert pair.hierarchy.counts["splits"] == 0
     assert pair.predict({5: (1.0, 1)})[1].tolist() == [1, 1, 0]
 
 
 def test_bytes_are_bounded():
     pair = Pair(16, "singletons", twin=False)
-    pair.owner.grow(16, 16)
-    held = sum(array.nbytes for array in pair.owner.arrays(16, 16).values())
+    pair.hierarchy.grow(16, 16)
+    held = sum(array.nbytes for array in pair.hierarchy.arrays(16, 16).values())
     assert held <= Hierarchy.bytes_bound(16, 16, TREE_BYTES)
 
 

@@ -1,4 +1,4 @@
-"""Preset ``paper`` as a model of streams: the laws that every preset keeps, its events, its bounds, its own rule."""
+"""Preset ``paper`` as a stream model: the laws that hold for every preset, its events, its bounds, its label sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from streamlearn import LabelHierarchyClassifier
 from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.ihomer.learner import IHomerLearner
-from streamlearn.learner.ihomer.regressions import columns_held
+from streamlearn.learner.ihomer.regressions import columns_with_weights
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
@@ -34,7 +34,7 @@ def new_model(preset: str = "paper", **labels: int) -> StreamModel:
 
 
 class Stream:
-    """Rows of topics that change their meaning half-way; labels join late, a few more than there is room for."""
+    """Rows of topics that change their meaning half-way; labels are added late, a few more than fit."""
 
     def __init__(self, rows: int) -> None:
         generator = random.Random(3)
@@ -50,12 +50,12 @@ class Stream:
                 truth = {f"a{shown}": True, f"b{(shown + 1) % 3}": False}
             self.rows.append((x, truth, row % 9 == 5))
         self.waiting: list[tuple[StoredInstance, Any]] = []
-        self.said: list[Any] = []
+        self.answers: list[Any] = []
         self.events: list[ModelEvent] = []
         self.applied = 0
 
-    def go(self, model: StreamModel, first: int, last: int, size: int) -> None:
-        """Apply rows in plans of ``size`` at most; a truth that is late comes twenty rows later."""
+    def apply(self, model: StreamModel, first: int, last: int, size: int) -> None:
+        """Apply rows in micro-batches of at most ``size``; a late truth comes twenty rows later."""
         for start in range(first, last, size):
             batch = model.new_batch()
             operations, late = [], []
@@ -69,49 +69,49 @@ class Stream:
                 if row % 20 == 19 and self.waiting:
                     batch.learn(*self.waiting.pop(0))
             result = model.apply(batch)
-            self.said += [result.answer(operation) for operation in operations]
+            self.answers += [result.answer(operation) for operation in operations]
             self.events += [event._replace(op=0) for event in result.events]
             self.waiting += [(StoredInstance.unpacked(result.packed(operation)), truth) for operation, truth in late]
 
 
 @pytest.mark.parametrize("size", [1, 20, 700])
-def test_any_batch_size_and_any_stop_give_the_same_bits(size):
+def test_any_batch_size_and_any_restart_give_the_same_bits(size):
     straight, stopped = Stream(1400), Stream(1400)
     whole, first = new_model(), new_model()
-    straight.go(whole, 0, 1400, 20)
+    straight.apply(whole, 0, 1400, 20)
     if size == 20:
         for cut in (0, 20, 180, 200, 220, 980, 1400):
-            stopped.go(first, stopped.applied, cut, 20)
+            stopped.apply(first, stopped.applied, cut, 20)
             stopped.applied = cut
             second = new_model()
             second.load_arrays({name: array.copy() for name, array in first.arrays().items()})
             assert second.state_hash() == first.state_hash()
             first = second
-        assert stopped.said == straight.said
+        assert stopped.answers == straight.answers
         assert stopped.events == straight.events
     else:
         straight, stopped = Stream(1400), Stream(1400)
         for stream in (straight, stopped):
             stream.rows = [(x, truth, False) for x, truth, _ in stream.rows]
         whole, first = new_model(), new_model()
-        straight.go(whole, 0, 1400, 20)
-        stopped.go(first, 0, 1400, size)
-        assert stopped.said == straight.said
+        straight.apply(whole, 0, 1400, 20)
+        stopped.apply(first, 0, 1400, size)
+        assert stopped.answers == straight.answers
         assert stopped.events == straight.events
     assert first.state_hash() == whole.state_hash()
 
 
 def test_a_longer_stream_has_the_same_beginning():
     short, long = Stream(1400), Stream(1400)
-    short.go(new_model(), 0, 600, 50)
-    long.go(new_model(), 0, 1400, 50)
-    assert long.said[:600] == short.said
+    short.apply(new_model(), 0, 600, 50)
+    long.apply(new_model(), 0, 1400, 50)
+    assert long.answers[:600] == short.answers
     assert long.events[: len(short.events)] == short.events
 
 
 def test_predicting_changes_nothing():
     stream, model = Stream(500), new_model()
-    stream.go(model, 0, 500, 50)
+    stream.apply(model, 0, 500, 50)
     before = model.state_hash()
     frozen = model.new_batch(frozen=True)
     for x, _, _ in stream.rows:
@@ -124,7 +124,7 @@ def test_predicting_changes_nothing():
 def test_drift_and_changes_of_clusters_and_trees_are_events():
     stream, model = Stream(3000), new_model()
     stream.rows = [(x, truth, False) for x, truth, _ in stream.rows if isinstance(truth, list)]
-    stream.go(model, 0, len(stream.rows), 100)
+    stream.apply(model, 0, len(stream.rows), 100)
     drift = [event for event in stream.events if event.kind == "drift"]
     turned = len(stream.rows) // 2
     assert any(turned - 100 < event.row < turned + 300 for event in drift)
@@ -161,10 +161,10 @@ def test_an_alternate_tree_is_an_event_of_its_cluster():
     assert all(event[:3] == ("cluster", "loss", "worse") for event in begun)
 
 
-def test_rules_choose_the_methods_own_set_or_by_score():
+def test_rules_choose_the_set_of_the_method_or_by_score():
     model = new_model()
     stream = Stream(300)
-    stream.go(model, 0, 300, 50)
+    stream.apply(model, 0, 300, 50)
     rules = ("balanced", "subset", "f1", "hamming", "macro", "top_k:2", "threshold:0.3")
     for x, _, _ in stream.rows[:30]:
         batch = model.new_batch(frozen=True)
@@ -187,12 +187,11 @@ def test_a_label_with_too_few_positives_is_not_predicted():
         assert model.apply(batch).labels(operation) == (["x"] if row == 3 else [])
 
 
-def test_columns_beyond_the_bound_of_weights_leave_no_trace():
+def test_columns_beyond_the_bound_have_no_weights():
     learner = IHomerLearner(4)
-    room = learner._paper.state.regressions.most
-    room[0] = 12
+    learner._hierarchy.state.regressions.pair_capacity[0] = 12
     learner.grow_features(50)
-    assert columns_held(learner._paper.state.regressions, 4) == 3
+    assert columns_with_weights(learner._hierarchy.state.regressions, 4) == 3
     assert learner.arrays()["paper.weight"].shape[1:] == (3, 4, 10)
     learner.join_labels(6)
     assert learner.arrays()["paper.weight"].shape[1:] == (2, 6, 10)
@@ -201,7 +200,7 @@ def test_columns_beyond_the_bound_of_weights_leave_no_trace():
 def test_memory_stays_below_its_bound():
     model = new_model()
     stream = Stream(1000)
-    stream.go(model, 0, 1000, 100)
+    stream.apply(model, 0, 1000, 100)
     assert model.memory_bytes() <= model.memory_bound_bytes()
     StreamModel(Settings.model_validate({"learner": {"preset": "paper"}}))
     with pytest.raises(UsageError, match="memory_bytes"):
@@ -228,7 +227,7 @@ def test_the_classifier_learns_saves_and_loads(tmp_path):
         assert each.predict_one({"goal": 1})["sport"]
 
 
-def test_other_presets_do_not_load_it():
+def test_other_presets_do_not_import_it():
     program = (
         "import sys; from streamlearn.settings.settings import Settings;"
         "from streamlearn.model.stream_model import StreamModel;"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import SnapshotError, UsageError
-from streamlearn.learner.decode.tree_prior import POOLED, TreePrior, tree_prior_learn_row, tree_prior_log_prior
+from streamlearn.learner.decode.tree_prior import Scale, TreePrior, tree_prior_learn_row, tree_prior_log_prior
 from streamlearn.learner.partition.cluster_tree import tree_cluster
 from streamlearn.learner.partition.clusters import Partition, due, partition_know, partition_learn_row
 from streamlearn.learner.partition.comparison_modes import MODES, Mode
@@ -100,7 +100,7 @@ def test_singletons_decode_labels_that_always_go_together_as_independent():
         sets = ([], [0], [1], [0, 1])
         logs = [tree_prior_log_prior(tree.state, partition.state.tree, np.array(s, np.int32)) for s in sets]
         prior[mode] = np.exp(logs) / np.exp(logs).sum()
-        assert (tree.state.scale[0, POOLED] == 0.0) == (mode == "singletons")
+        assert (tree.state.scale[0, Scale.REMEMBERED] == 0.0) == (mode == "singletons")
     np.testing.assert_allclose(prior["singletons"], 0.25, atol=0.01)
     assert prior["whole"][1] < 0.02
 

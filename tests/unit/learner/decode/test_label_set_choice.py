@@ -1,8 +1,7 @@
-"""Decision rules choose what their names say."""
+"""Each decision rule chooses the label set that its definition gives."""
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 
 import numpy as np
@@ -11,28 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.learner.decode.decision import (
-    BALANCED_RULE,
-    F1_RULE,
-    HAMMING,
-    MACRO,
-    SUBSET,
     Decision,
     decision_infer_row,
     decision_learn_row,
     decision_rows,
 )
-from streamlearn.learner.decode.decision_rules import THRESHOLD, TOP_K, choose_row
+from streamlearn.learner.decode.label_set_choice import RULE_CODES, RuleCode, choose_label_set
 from streamlearn.learner.decode.pool_scores import LEAST_ROWS
-from streamlearn.learner.decode.utility import BALANCED, POOL_SET, utility_choose
+from streamlearn.learner.decode.utility import BALANCED, Candidate, utility_choose
 from streamlearn.learner.partition.clusters import Partition, partition_learn_row
-from streamlearn.learner.scores import best_labels, probability
+from streamlearn.learner.scores import probability
+from streamlearn.settings.rule import PLAIN, Rule
 
 logit_lists = st.lists(st.one_of(st.floats(-12.0, 12.0, width=32), st.sampled_from([0.0, 1.0])), min_size=1, max_size=9)
+POSTERIOR_RULES = (RuleCode.BALANCED, RuleCode.SUBSET, RuleCode.F1, RuleCode.HAMMING, RuleCode.MACRO)
 NO_NEIGHBOURS = np.zeros(0, np.int64), np.zeros(0), np.zeros(1, np.int64), np.zeros(0, np.int32)
 
 
-class Decider:
-    """A decision with its partition, driven as the step drives them."""
+class DecisionDriver:
+    """A decision and its partition, called as the step kernel calls them."""
 
     def __init__(self, labels: int) -> None:
         self.labels = labels
@@ -63,71 +59,67 @@ class Decider:
         partition_learn_row(self.partition.state, members)
 
     def choose(
-        self, rule: int, logits: list[float], allowed: list[bool], count: int = 0, threshold: float = 0.0
+        self, rule: RuleCode, logits: list[float], allowed: list[bool], count: int = 0, threshold: float = 0.0
     ) -> list[int]:
-        values, may = np.array(logits, np.float32), np.array(allowed, np.uint8)
-        self.infer(values, may)
+        values, mask = np.array(logits, np.float32), np.array(allowed, np.uint8)
+        self.infer(values, mask)
         chosen = np.ones(self.labels, np.uint8)
         order = np.zeros(self.labels, np.int32)
         state, scratch = self.owner.state, self.owner.scratch
-        choose_row(state, scratch, rule, count, threshold, values, self.labels, may, order, chosen)
+        choose_label_set(state, scratch, int(rule), count, threshold, values, self.labels, mask, order, chosen)
         assert set(chosen.tolist()) <= {0, 1}
         return np.flatnonzero(chosen).tolist()
 
 
-def decider_of(seed: int, rows: int, labels: int = 6) -> Decider:
-    """Return one that has seen few label sets often, with logits that are right more often than not."""
+def trained_driver(seed: int, rows: int, labels: int = 6) -> DecisionDriver:
+    """Return a decision that has learned rows of five label sets, with logits that are right more often than not."""
     rng = np.random.default_rng(seed)
-    decider = Decider(labels)
+    driver = DecisionDriver(labels)
     sets = [set(np.flatnonzero(rng.random(labels) < 0.4).tolist()) for _ in range(5)]
     for _ in range(rows):
         row = sets[rng.integers(0, 5)]
         signs = np.array([1.0 if label in row else -1.0 for label in range(labels)])
-        decider.learn((1.5 * signs + rng.normal(0.0, 1.5, labels)).astype(np.float32), row)
-    return decider
+        driver.learn((1.5 * signs + rng.normal(0.0, 1.5, labels)).astype(np.float32), row)
+    return driver
+
+
+def test_every_rule_of_the_settings_has_a_code_of_its_own():
+    kinds = {*PLAIN, Rule.parse("top_k:3").kind, Rule.parse("threshold:0.5").kind}
+    assert RULE_CODES.keys() == kinds
+    assert sorted(RULE_CODES.values()) == list(RuleCode)
 
 
 @settings(max_examples=60, deadline=None)
 @given(logits=logit_lists, data=st.data(), count=st.integers(1, 15))
-def test_best_labels_are_the_largest_and_ties_go_to_the_lower_slot(logits, data, count):
+def test_top_k_chooses_the_largest_logits_and_the_lower_slot_on_ties(logits, data, count):
     n = len(logits)
     allowed = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
-    out = np.full(n, -1, np.int32)
-    found = best_labels(np.array(logits, np.float32), n, np.array(allowed, np.uint8), count, out)
     ranked = sorted((label for label in range(n) if allowed[label]), key=lambda label: (-logits[label], label))
-    assert out[:found].tolist() == ranked[:count]
-    assert Decider(n).choose(TOP_K, logits, allowed, count=count) == sorted(ranked[:count])
+    assert DecisionDriver(n).choose(RuleCode.TOP_K, logits, allowed, count=count) == sorted(ranked[:count])
 
 
 @settings(max_examples=60, deadline=None)
 @given(logits=logit_lists, data=st.data(), threshold=st.floats(0.0, 1.0))
-def test_a_threshold_is_on_the_score_that_is_emitted(logits, data, threshold):
+def test_threshold_is_applied_to_the_emitted_score(logits, data, threshold):
     n = len(logits)
     allowed = data.draw(st.lists(st.booleans(), min_size=n, max_size=n))
     scores = [probability(np.float32(logit)) for logit in logits]
     expected = [label for label in range(n) if allowed[label] and scores[label] >= threshold]
-    assert Decider(n).choose(THRESHOLD, logits, allowed, threshold=threshold) == expected
+    assert DecisionDriver(n).choose(RuleCode.THRESHOLD, logits, allowed, threshold=threshold) == expected
 
 
-@given(logit=st.floats(-15.0, 15.0, width=32))
-def test_probability_is_the_logistic_function_to_six_decimals(logit):
-    value = probability(np.float32(logit))
-    assert value == round(value, 6)
-    assert value == pytest.approx(1.0 / (1.0 + math.exp(-logit)), abs=6e-7)
-
-
-@pytest.mark.parametrize("rule", [BALANCED_RULE, SUBSET, F1_RULE])
-def test_label_sets_are_waited_for(rule):
-    decider = Decider(3)
+@pytest.mark.parametrize("rule", [RuleCode.BALANCED, RuleCode.SUBSET, RuleCode.F1])
+def test_label_sets_are_not_used_before_enough_rows(rule):
+    driver = DecisionDriver(3)
     logits = [2.0, 1.5, -1.0]
     for number in range(10):
-        decider.learn(np.array([1.0, -1.0, 1.0], np.float32), {0} if number % 2 else {2})
-    assert decision_rows(decider.owner.state) < LEAST_ROWS
-    assert decider.choose(rule, logits, [True] * 3) == [0, 1], "each label on its own"
+        driver.learn(np.array([1.0, -1.0, 1.0], np.float32), {0} if number % 2 else {2})
+    assert decision_rows(driver.owner.state) < LEAST_ROWS
+    assert driver.choose(rule, logits, [True] * 3) == [0, 1], "each label by itself"
     for _ in range(40):
-        decider.learn(np.array([1.0, -1.0, -1.0], np.float32), {0})
-    assert decision_rows(decider.owner.state) > LEAST_ROWS
-    assert decider.choose(rule, logits, [True] * 3) == [0], "a label set that has been seen"
+        driver.learn(np.array([1.0, -1.0, -1.0], np.float32), {0})
+    assert decision_rows(driver.owner.state) > LEAST_ROWS
+    assert driver.choose(rule, logits, [True] * 3) == [0], "a label set that has been seen"
 
 
 @settings(max_examples=30, deadline=None)
@@ -136,44 +128,45 @@ def test_label_sets_are_waited_for(rule):
     logits=st.lists(st.floats(-6.0, 6.0, width=32), min_size=6, max_size=6),
     allowed=st.lists(st.booleans(), min_size=6, max_size=6),
 )
-def test_each_rule_is_its_own_function_of_one_inference(seed, logits, allowed):
-    decider = decider_of(seed, 80)
-    chosen = {rule: decider.choose(rule, logits, allowed) for rule in range(5)}
-    joint, mixed = decider.owner.scratch.joint, decider.owner.scratch.mixed
+def test_each_rule_is_a_function_of_the_same_inference(seed, logits, allowed):
+    driver = trained_driver(seed, 80)
+    chosen = {rule: driver.choose(rule, logits, allowed) for rule in POSTERIOR_RULES}
+    joint, mixed = driver.owner.scratch.joint, driver.owner.scratch.mixed
     proposed = joint.candidates
 
-    def members(candidate: int) -> list[int]:
+    def members(candidate: int | Candidate) -> list[int]:
         return proposed.members[candidate, : proposed.size[candidate]].tolist()
 
-    utility = decider.owner.utility.state
-    assert chosen[SUBSET] == members(POOL_SET)
-    assert chosen[BALANCED_RULE] == members(utility_choose(utility, proposed, BALANCED))
-    assert chosen[F1_RULE] == members(utility_choose(utility, proposed, 0.0))
-    assert chosen[HAMMING] == [label for label in range(6) if allowed[label] and mixed[label] > 0.5]
-    thresholds = decider.owner.thresholds.state.threshold
-    assert chosen[MACRO] == [label for label in range(6) if allowed[label] and mixed[label] > thresholds[label]]
+    utility = driver.owner.utility.state
+    assert chosen[RuleCode.SUBSET] == members(Candidate.POOL_SET)
+    assert chosen[RuleCode.BALANCED] == members(utility_choose(utility, proposed, BALANCED))
+    assert chosen[RuleCode.F1] == members(utility_choose(utility, proposed, 0.0))
+    assert chosen[RuleCode.HAMMING] == [label for label in range(6) if allowed[label] and mixed[label] > 0.5]
+    thresholds = driver.owner.thresholds.state.threshold
+    above = [label for label in range(6) if allowed[label] and mixed[label] > thresholds[label]]
+    assert chosen[RuleCode.MACRO] == above
     for labels in chosen.values():
         assert all(allowed[label] for label in labels)
         assert all(a < b for a, b in pairwise(labels))
 
 
-def test_a_partial_row_teaches_nothing_about_label_sets():
-    decider = decider_of(3, 60)
-    before = {name: array.copy() for name, array in decider.owner.arrays(6, decider.partition).items()}
-    decider.infer(np.zeros(6, np.float32), np.ones(6, np.uint8))
+def test_a_partial_row_changes_only_fixed_share_and_thresholds():
+    driver = trained_driver(3, 60)
+    before = {name: array.copy() for name, array in driver.owner.arrays(6, driver.partition).items()}
+    driver.infer(np.zeros(6, np.float32), np.ones(6, np.uint8))
     truth = np.array([1, 0, -1, -1, -1, -1], np.int8)
-    state, tree = decider.owner.state, decider.partition.state.tree
+    state, tree = driver.owner.state, driver.partition.state.tree
     members = np.zeros(1, np.int32)
-    decision_learn_row(state, tree, decider.owner.scratch, truth, members, False, 6, decider.positives)
-    after = decider.owner.arrays(6, decider.partition)
+    decision_learn_row(state, tree, driver.owner.scratch, truth, members, False, 6, driver.positives)
+    after = driver.owner.arrays(6, driver.partition)
     changed = {name.split(".")[0] for name in before if not np.array_equal(before[name], after[name])}
     assert changed == {"share", "thresholds"}
     np.testing.assert_array_equal(after["share.weight"][2:], before["share.weight"][2:])
 
 
-def test_a_resumed_decision_goes_on_alike():
-    first = decider_of(5, 130)
-    second = Decider(6)
+def test_a_restored_decision_continues_identically():
+    first = trained_driver(5, 130)
+    second = DecisionDriver(6)
     arrays = {name: array.copy() for name, array in first.owner.arrays(6, first.partition).items()}
     second.partition.load_arrays({name: array.copy() for name, array in first.partition.arrays().items()})
     second.owner.load_arrays(arrays, 6, second.partition)
@@ -181,11 +174,10 @@ def test_a_resumed_decision_goes_on_alike():
     rng = np.random.default_rng(6)
     for _ in range(40):
         logits, row = rng.normal(0.0, 2.0, 6).astype(np.float32), set(np.flatnonzero(rng.random(6) < 0.4).tolist())
-        for rule in range(5):
-            asked = logits.tolist(), [True] * 6
-            assert second.choose(rule, *asked) == first.choose(rule, *asked)
+        for rule in POSTERIOR_RULES:
+            assert second.choose(rule, logits.tolist(), [True] * 6) == first.choose(rule, logits.tolist(), [True] * 6)
         first.learn(logits, row)
         second.learn(logits, row)
-    again = second.owner.arrays(6, second.partition)
+    restored = second.owner.arrays(6, second.partition)
     for name, array in first.owner.arrays(6, first.partition).items():
-        np.testing.assert_array_equal(again[name], array, err_msg=name)
+        np.testing.assert_array_equal(restored[name], array, err_msg=name)
