@@ -1,9 +1,9 @@
-"""What each part of the default learner adds: whole-stream means with one part switched off at a time. A command:
+"""Ablation of the default learner: whole-stream means with one part disabled at a time. Run as a command:
 
     python -m tests.benchmarks.ablation STREAM... [--limit N] [--jobs N] [--json FILE]
 
-Prints a table of means over the streams, and with ``--json`` writes every stream's figures. With ``--limit`` only the
-first N rows of each stream count.
+Prints a table of means over the streams; ``--json`` also writes the figures of each stream. ``--limit`` restricts each
+stream to its first N rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ RATES = ("fast_rate", "slow_rate")
 
 
 class Variant(NamedTuple):
-    """What differs from the default learner: its rule, arguments of `EnsembleLearner`, a change before row 0."""
+    """Difference to the default learner: rule, arguments of `EnsembleLearner`, and a change before the first row."""
 
     rule: str = "balanced"
     arguments: Mapping[str, Any] = MappingProxyType({})
@@ -56,13 +56,13 @@ def _without(*experts: str) -> Variant:
 
 
 def _without_weights(part: int) -> Variant:
-    """Return the variant in which one of the mixture's weight sets never has a say."""
+    """Return the variant whose final mixture gives one weight set the weight 0 throughout."""
 
     def change(learner: EnsembleLearner) -> None:
         state = learner.mixer.state
         state.final[:] = 1.0 / (SETS - 1)
         state.final[:, part] = 0.0
-        # A step is divided by the root of this sum: none is taken.
+        # AdaGrad divides each step by the root of this sum: the weight stays 0.
         state.final_squared[:, part] = np.inf
 
     return Variant(change=change)
@@ -83,8 +83,8 @@ VARIANTS = {
     "partition `random`": Variant(arguments={"partition": "random"}),
     "everything, rule `hamming`": Variant("hamming"),
 }
-"""Beside the rule ``hamming``, which is a threshold of one half on the fixed share of own and joint probabilities, the
-threshold alone shows what that share adds."""
+"""Variants by permanent name. The rule ``hamming`` is a threshold of 0.5 on the fixed share of own and joint
+probabilities; ``threshold:0.5`` uses the own probabilities alone, so the difference is what the fixed share adds."""
 
 
 def measure(variant: Variant, rows: list[StreamRow], labels: list[str], features: list[str]) -> dict[str, float | None]:
@@ -119,8 +119,8 @@ def measure_stream(spec: str, limit: int | None) -> dict[str, dict[str, float | 
     return found
 
 
-def table(found: list[dict[str, dict[str, float | None]]]) -> str:
-    """Return the means over streams as a Markdown table: the first row as it is, the others by their differences."""
+def format_table(found: list[dict[str, dict[str, float | None]]]) -> str:
+    """Return a Markdown table: the first variant's means over streams, and the differences of the others from them."""
     lines = ["| | " + " | ".join(MEASURES.values()) + " |", "|---|" + "--:|" * len(MEASURES)]
     first: list[float] = []
     for name in VARIANTS:
@@ -133,8 +133,8 @@ def table(found: list[dict[str, dict[str, float | None]]]) -> str:
     return "\n".join(lines)
 
 
-def figures(found: list[dict[str, dict[str, float | None]]]) -> dict[str, Figure]:
-    """Return each variant's mean of each measure over streams."""
+def make_figures(found: list[dict[str, dict[str, float | None]]]) -> dict[str, Figure]:
+    """Return the mean over streams of each measure of each variant."""
     return {
         f"{name}/{measure}": Figure(
             statistics.fmean(of_stream[name][measure] or 0.0 for of_stream in found),
@@ -147,19 +147,20 @@ def figures(found: list[dict[str, dict[str, float | None]]]) -> dict[str, Figure
 
 
 def main() -> None:
+    """Measure, print the table, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("streams", nargs="+", metavar="STREAM")
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("streams", nargs="+", metavar="STREAM", help="a file or synthetic:NAME")
+    parser.add_argument("--limit", type=int, help="rows of each stream (all)")
+    parser.add_argument("--jobs", type=int, default=1, help="streams measured in parallel (%(default)s)")
+    parser.add_argument("--json", type=Path, help="file for the figures of each stream")
     add_history_option(parser)
-    asked = parser.parse_args()
-    with ProcessPoolExecutor(asked.jobs, get_context("spawn")) as pool:
-        found = list(pool.map(measure_stream, asked.streams, [asked.limit] * len(asked.streams)))
-    if asked.json:
-        asked.json.write_text(json.dumps(dict(zip(asked.streams, found, strict=True)), indent=1))
-    print(table(found))  # noqa: T201
-    keep("ablation", figures(found), asked)
+    options = parser.parse_args()
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        found = list(pool.map(measure_stream, options.streams, [options.limit] * len(options.streams)))
+    if options.json:
+        options.json.write_text(json.dumps(dict(zip(options.streams, found, strict=True)), indent=1))
+    print(format_table(found))  # noqa: T201
+    keep("ablation", make_figures(found), options)
 
 
 if __name__ == "__main__":

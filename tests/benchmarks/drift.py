@@ -2,20 +2,20 @@
 
     python -m tests.benchmarks.drift [--each N] [--preset NAME] [--set section.key=value ...] [--json FILE]
 
-Ten kinds of drift with N streams each (5: 50 drifts), and ten times N stationary streams of the same length, all from
-the built-in generators with seeds of their own. What is compared:
+Ten kinds of drift with N streams each (5: 50 drifts), and 10 N stationary streams of the same length, all from the
+built-in generators, each with its own seed. The detectors:
 
-- the learner's loss alarms: its events of kind ``drift`` that say worse;
-- all its events that tell of a change (also of the partition and of trees that are reset; not of labels that join,
-  which the truth says);
+- loss alarms: the learner's events of kind ``drift`` whose direction is ``worse``;
+- all events: all its events that report a change, also of the partition and of trees that are reset; not labels that
+  join, because the truth names these;
 - river's ADWIN with its defaults on the learner's loss, alarms where the mean rose: on 1 - example F1 of the answer,
   and on the mean of |truth - probability| over labels;
-- a detector that fires every 100 instances, which is what chance looks like.
+- a detector that fires every 100 instances: the level of chance.
 
-An alarm in the `HORIZON` rows from the first row that a drift touches detects it; the delay counts from that row.
-Alarms in one row count once. Recovery counts rows from there to the first row after the deepest fall from which the
-example F1 of `SMOOTH` rows is at least .95 of its level: the mean before the drift, or at the end of the horizon where
-that is lower.
+An alarm detects a drift if it is raised within `HORIZON` rows of the first row that the drift changes; the delay counts
+from that row. Alarms in one row count once. Recovery counts rows from there to the first row after the lowest point
+from which the mean example F1 of `SMOOTH` rows is at least 0.95 of its level: the mean before the drift, or at the end
+of the horizon where that is lower.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tests.benchmarks.figures import Better, Figure, add_history_option, keep
 
 BEFORE = 2_000
 HORIZON = 1_500
-LASTS = 600
+GRADUAL_ROWS = 600
 SMOOTH = 200
 LEVEL_ROWS = 500
 RECOVERED = 0.95
@@ -55,7 +55,7 @@ DETECTORS = ("loss alarms", "all events", "ADWIN on 1 - F1", "ADWIN on error of 
 
 
 class Case(NamedTuple):
-    """A stream up to the end of the horizon of the drift that is measured; None on a stationary one."""
+    """A stream up to the end of the horizon of its drift; ``drift`` is None for a stationary stream."""
 
     kind: str
     stream: GeneratedStream
@@ -63,41 +63,42 @@ class Case(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What happened on a stream: the alarm rows of every detector, ascending, and the example F1 of every row."""
+    """The results on a stream: the alarm rows of every detector, ascending, and the example F1 of every row."""
 
     case: Case
     alarms: Mapping[str, Sequence[int]]
     f1: Sequence[float]
 
 
-def cases(each: int) -> Iterator[Case]:
-    """Yield the streams with a drift, ``each`` of every kind, then as many stationary ones."""
+def make_cases(each: int) -> Iterator[Case]:
+    """Yield the streams with a drift, ``each`` per kind, then as many stationary streams."""
     for number in range(each):
-        # No multiple of a hundred, so that a detector that fires by the clock has no luck.
+        # Not a multiple of 100, so that the detector that fires every 100 rows is not on time by chance.
         period = BEFORE + 37 * (number + 1)
         seeds = itertools.count(100 * number)
         for what in get_args(DriftTarget):
             for how in ("sudden", "gradual"):
                 drift = MetaDrift(what, how)
-                make = partial(MetaLabelStream, next(seeds), drift=drift, period=period, duration=LASTS)
+                make = partial(MetaLabelStream, next(seeds), drift=drift, period=period, duration=GRADUAL_ROWS)
                 yield _case(f"{what}, {how}", make, 1)
         back = MetaDrift("features", "recurring")
         yield _case("features, back again", partial(MetaLabelStream, next(seeds), drift=back, period=period), 2)
-        for turn, kind in enumerate(("label appears", "label retires"), 1):
-            yield _case(kind, partial(MetaLabelTurnover, next(seeds), period=period), turn)
+        for nth, kind in enumerate(("label appears", "label retires"), 1):
+            yield _case(kind, partial(MetaLabelTurnover, next(seeds), period=period), nth)
         yield _case("topics' label sets, sudden", partial(Drifting, next(seeds)), 1)
     for number in range(10 * each):
         name = "meta" if number % 2 else "stationary"
         yield Case(f"{name}, no drift", generator(name, seed=10_000 + number, instances=BEFORE + HORIZON), None)
 
 
-def _case(kind: str, make: Callable[[int], GeneratedStream], turn: int) -> Case:
-    drift = make(4 * PERIOD).drifts[turn - 1]
+def _case(kind: str, make: Callable[[int], GeneratedStream], nth: int) -> Case:
+    """Return the case of a stream's n-th drift, counted from 1."""
+    drift = make(4 * PERIOD).drifts[nth - 1]
     return Case(kind, make(drift.row + HORIZON), drift)
 
 
-def traced(case: Case, settings: Settings) -> Trace:
-    """Run the learner over a stream, prequentially, with every detector beside it."""
+def run_case(case: Case, settings: Settings) -> Trace:
+    """Evaluate the learner on a stream, prequentially, together with every detector."""
     model = StreamModel(settings)
     adwins = {"ADWIN on 1 - F1": ADWIN(), "ADWIN on error of p": ADWIN()}
     alarms: dict[str, set[int]] = {name: set() for name in DETECTORS}
@@ -145,32 +146,34 @@ def mean_error(truth: set[str], scores: Mapping[str, float]) -> float:
     return sum(abs((name in truth) - score) for name, score in scores.items()) / max(len(scores), 1)
 
 
-def delay(alarms: Sequence[int], drift: Drift) -> int | None:
-    """Return the rows from the first row that a drift touches to the first alarm; None where it is missed."""
+def detection_delay(alarms: Sequence[int], drift: Drift) -> int | None:
+    """Return the rows from the first row that a drift changes to the first alarm; None for a missed drift."""
     return next((alarm - drift.row for alarm in alarms if drift.row <= alarm < drift.row + HORIZON), None)
 
 
-def recovery(f1: Sequence[float], drift: Drift) -> int | None:
-    """Return the rows that the learner takes to come back to its level; 0 where it stays there, None where it fails."""
+def recovery_rows(f1: Sequence[float], drift: Drift) -> int | None:
+    """Return the rows until the learner is back at its level; 0 if it never leaves it, None if it does not recover."""
     level = min(statistics.fmean(f1[max(drift.row - LEVEL_ROWS, 0) : drift.row]), statistics.fmean(f1[-LEVEL_ROWS:]))
     means = [statistics.fmean(f1[row : row + SMOOTH]) for row in range(drift.row, len(f1) - SMOOTH + 1)]
-    # A gradual drift hurts late: what counts is the way back from the deepest fall.
+    # A gradual drift lowers F1 late: recovery counts from the lowest point.
     lowest = min(range(len(means)), key=means.__getitem__)
     if means[lowest] >= RECOVERED * level:
         return 0
-    return next((place for place in range(lowest, len(means)) if means[place] >= RECOVERED * level), None)
+    return next((row for row in range(lowest, len(means)) if means[row] >= RECOVERED * level), None)
 
 
-def table(traces: Sequence[Trace]) -> list[dict[str, Any]]:
-    """Return one row a detector: drifts detected, delays, and alarms on the stationary streams."""
+def summarize_detectors(traces: Sequence[Trace]) -> list[dict[str, Any]]:
+    """Return one row per detector: drifts detected, delays, and alarms on the stationary streams."""
     drifting = [trace for trace in traces if trace.case.drift is not None]
-    still = [trace for trace in traces if trace.case.drift is None]
-    still_rows = sum(len(trace.f1) for trace in still)
+    stationary = [trace for trace in traces if trace.case.drift is None]
+    stationary_rows = sum(len(trace.f1) for trace in stationary)
     found = []
     for name in DETECTORS:
-        delays = [delay(trace.alarms[name], trace.case.drift) for trace in drifting if trace.case.drift is not None]
+        delays = [
+            detection_delay(trace.alarms[name], trace.case.drift) for trace in drifting if trace.case.drift is not None
+        ]
         hit = sorted(each for each in delays if each is not None)
-        false = [len(trace.alarms[name]) for trace in still]
+        false = [len(trace.alarms[name]) for trace in stationary]
         found.append(
             {
                 "detector": name,
@@ -178,7 +181,7 @@ def table(traces: Sequence[Trace]) -> list[dict[str, Any]]:
                 "detected": len(hit),
                 "delay_median": statistics.median(hit) if hit else None,
                 "delay_90": hit[(9 * len(hit)) // 10] if hit else None,
-                "false_per_1000": 1_000 * sum(false) / still_rows,
+                "false_per_1000": 1_000 * sum(false) / stationary_rows,
                 "silent_streams": sum(count == 0 for count in false),
                 "stationary_streams": len(false),
             }
@@ -186,26 +189,26 @@ def table(traces: Sequence[Trace]) -> list[dict[str, Any]]:
     return found
 
 
-def kinds(traces: Sequence[Trace]) -> list[dict[str, Any]]:
-    """Return one row a kind of drift: what the loss alarms and all events found, and how the learner recovered."""
+def summarize_kinds(traces: Sequence[Trace]) -> list[dict[str, Any]]:
+    """Return one row per kind of drift: detections and median delay of four detectors, and the learner's recovery."""
     found = []
     for kind in dict.fromkeys(trace.case.kind for trace in traces if trace.case.drift is not None):
         own = [(trace, trace.case.drift) for trace in traces if trace.case.kind == kind and trace.case.drift]
         row: dict[str, Any] = {"kind": kind, "drifts": len(own)}
         for name in DETECTORS[:4]:
-            delays = [each for trace, drift in own if (each := delay(trace.alarms[name], drift)) is not None]
+            delays = [each for trace, drift in own if (each := detection_delay(trace.alarms[name], drift)) is not None]
             row[name] = f"{len(delays)}" + (f", {statistics.median(delays):.0f}" if delays else "")
         row["F1 before"] = statistics.fmean(statistics.fmean(t.f1[d.row - LEVEL_ROWS : d.row]) for t, d in own)
         row["F1 after"] = statistics.fmean(statistics.fmean(t.f1[d.row : d.row + LEVEL_ROWS]) for t, d in own)
-        back = [recovery(trace.f1, drift) for trace, drift in own]
+        back = [recovery_rows(trace.f1, drift) for trace, drift in own]
         row["recovered"] = sum(each is not None for each in back)
         row["recovery_median"] = statistics.median([HORIZON if each is None else each for each in back])
         found.append(row)
     return found
 
 
-def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
-    """Return what `table` has of each detector; a median that is missing is left out."""
+def make_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+    """Return the figures of what `summarize_detectors` returns; missing medians are left out."""
     better: dict[str, tuple[str, Better]] = {
         "detected": ("drifts", "higher"),
         "delay_median": ("rows", "lower"),
@@ -221,8 +224,8 @@ def figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
     }
 
 
-def show(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as a Markdown table."""
+def write_table(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows to standard output as a Markdown table."""
 
     def text(value: Any) -> str:
         return "-" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
@@ -237,30 +240,35 @@ def measure(each: int, settings: Settings) -> list[Trace]:
     """Return the traces of all streams; progress goes to standard error."""
     warm_up(settings)
     traces = []
-    for number, case in enumerate(cases(each), 1):
-        traces.append(traced(case, settings))
+    for number, case in enumerate(make_cases(each), 1):
+        traces.append(run_case(case, settings))
         sys.stderr.write(f"\r{number} of {20 * each} streams")
     sys.stderr.write("\n")
     return traces
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the tables as Markdown."""
+    """Measure, write the tables as Markdown, and keep the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--each", type=int, default=5, help="streams of each of ten kinds of drift (5)")
-    parser.add_argument("--preset", default="default")
-    parser.add_argument("--set", dest="settings", action="append", default=[], help="a setting, section.key=value")
-    parser.add_argument("--json", type=Path, help="write alarms and F1 of every stream, one JSON object a line")
+    parser.add_argument("--each", type=int, default=5, help="streams per kind of drift, of ten kinds (%(default)s)")
+    parser.add_argument("--preset", default="default", help="preset of the learner (%(default)s)")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], help="SECTION.KEY=VALUE, can be repeated"
+    )
+    parser.add_argument(
+        "--json", type=Path, help="file for the alarms and F1 of every stream, one JSON object per line"
+    )
     add_history_option(parser)
-    asked = parser.parse_args(arguments)
-    # Every label's probability is asked for, so that losses of probabilities can be taken.
-    flags = [*asked.settings, f"learner.preset={asked.preset}", "learner.scores_top=1000"]
-    traces = measure(asked.each, load_settings(None, flags).settings)
-    show(table(traces))
-    show(kinds(traces))
-    keep("drift", figures(table(traces)), asked)
-    if asked.json is not None:
-        with asked.json.open("w", encoding="utf-8") as file:
+    options = parser.parse_args(arguments)
+    # The probabilities of all labels, for the loss of probabilities.
+    flags = [*options.settings, f"learner.preset={options.preset}", "learner.scores_top=1000"]
+    traces = measure(options.each, load_settings(None, flags).settings)
+    detectors = summarize_detectors(traces)
+    write_table(detectors)
+    write_table(summarize_kinds(traces))
+    keep("drift", make_figures(detectors), options)
+    if options.json is not None:
+        with options.json.open("w", encoding="utf-8") as file:
             for trace in traces:
                 drift = None if trace.case.drift is None else trace.case.drift._asdict()
                 record = {"kind": trace.case.kind, "seed": trace.case.stream.seed, "drift": drift}

@@ -1,12 +1,12 @@
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-"""Records per second through a broker, beside the client's own echo of the same bytes; and latency. Run as a command:
+"""Records per second through a broker, compared with a plain echo by the client; and latency. Run as a command:
 
     python -m tests.benchmarks.end_to_end [--bootstrap H:P] [--records N] [--runs N] [--profile]
 
-Without ``--bootstrap`` it starts a broker of its own by ``deploy/kafka/broker``. Both loops consume and produce in
-transactions of at most 5,000 records with the same client settings, in turn, and the medians are compared. Time counts
-from the first records polled to the last commit. Latency is from handing an instance to a producer to seeing its answer
-as a read_committed consumer, at 1,000 instances a second.
+Without ``--bootstrap`` it starts its own broker with ``deploy/kafka/broker``. The engine and the echo consume and
+produce in transactions of at most 5,000 records with the same client settings. They run alternately, and their medians
+are compared. A run lasts from the first records polled to the last commit. Latency is the time from handing an instance
+to the producer until a read_committed consumer receives its answer, at 1,000 instances per second.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from tests.benchmarks.worker import BATCH, WAIT_SECONDS, Worker, broker, setting
 
 
 class _TimedSource(KafkaSource):
-    """Notes when the first records came."""
+    """Records the time of the first records."""
 
     first: float | None = None
 
@@ -55,7 +55,7 @@ class _TimedSource(KafkaSource):
 
 
 class _TimedCommits(NullObserver):
-    """Notes the last commit."""
+    """Counts the commits and records the time of the last one."""
 
     last = 0.0
     commits = 0
@@ -66,7 +66,7 @@ class _TimedCommits(NullObserver):
 
 
 def run_engine(bootstrap: str, instances: str, count: int, profile: cProfile.Profile | None = None) -> float:
-    """Return how many records a second the engine answers and learns."""
+    """Return the records per second that the engine answers and learns."""
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_for(bootstrap, instances, folder)
         prepare_topics(settings)
@@ -79,7 +79,7 @@ def run_engine(bootstrap: str, instances: str, count: int, profile: cProfile.Pro
 
 
 def run_echo(bootstrap: str, instances: str, count: int) -> float:
-    """Return how many records a second the client alone consumes and produces, in transactions."""
+    """Return the records per second that the client alone consumes and produces, in transactions."""
     output = f"bench-echo-{uuid.uuid4().hex[:8]}"
     admin = KafkaAdminClient(bootstrap_servers=bootstrap)
     admin.create_topics({output: {"num_partitions": 1, "replication_factor": 1}}, timeout_ms=10_000)
@@ -100,50 +100,50 @@ def run_echo(bootstrap: str, instances: str, count: int) -> float:
     producer.init_transactions()
     consumer.partitions_for_topic(instances)
     first, done, last = None, 0, 0.0
-    gathered: list[Any] = []
+    buffered: list[Any] = []
     while done < count:
-        for polled in consumer.poll(timeout_ms=100, max_records=BATCH - len(gathered)).values():
+        for polled in consumer.poll(timeout_ms=100, max_records=BATCH - len(buffered)).values():
             first = first or time.perf_counter()
-            gathered.extend(polled)
-        if len(gathered) < min(BATCH, count - done):
+            buffered.extend(polled)
+        if len(buffered) < min(BATCH, count - done):
             continue
         producer.begin_transaction()
         futures = [
-            producer.send(output, value=record.value, key=record.key, partition=record.partition) for record in gathered
+            producer.send(output, value=record.value, key=record.key, partition=record.partition) for record in buffered
         ]
         producer.flush(timeout=9)
         for future in futures:
             if future.failed():
                 raise future.exception
-        ends = {TopicPartition(instances, 0): OffsetAndMetadata(gathered[-1].offset + 1, "", -1)}
+        ends = {TopicPartition(instances, 0): OffsetAndMetadata(buffered[-1].offset + 1, "", -1)}
         producer.send_offsets_to_transaction(ends, consumer.group_metadata())
         producer.commit_transaction()
         last = time.perf_counter()
-        done += len(gathered)
-        gathered = []
+        done += len(buffered)
+        buffered = []
     consumer.close(autocommit=False, timeout_ms=5_000)
     producer.close(timeout=5)
     assert first is not None
     return count / (last - first)
 
 
-def latency(bootstrap: str, seconds: int, rate: int = 1_000) -> np.ndarray:
-    """Return the milliseconds from handing each instance over to seeing its committed answer."""
+def measure_latency(bootstrap: str, seconds: int, rate: int = 1_000) -> np.ndarray:
+    """Return the milliseconds from sending each instance to receiving its committed answer."""
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_for(bootstrap, f"bench-live-{uuid.uuid4().hex[:8]}", folder)
         prepare_topics(settings)
         feed, answers, worker = Feed(settings), Answers(settings), Worker(settings, Path(folder))
         try:
-            # The first answer tells that the worker is at work, and a second of traffic is the run-up.
-            for run_up in (1, rate):
-                feed.send(rate, run_up)
+            # The first answer shows that the worker is active; one second of traffic warms it up.
+            for count in (1, rate):
+                feed.send(rate, count)
                 _await(worker, answers, len(feed.sent) - 1)
             first = len(feed.sent)
             feed.send(rate, rate * seconds)
             last = len(feed.sent) - 1
             _await(worker, answers, last)
             worker.stop()
-            return answers.milliseconds(feed.sent, first, last)
+            return answers.latencies_ms(feed.sent, first, last)
         finally:
             answers.close()
 
@@ -155,13 +155,13 @@ def _await(worker: Worker, answers: Answers, number: int) -> None:
 
 
 def main() -> None:
-    """Measure, and print a line for each figure."""
+    """Measure, print a line per figure, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bootstrap", help="a running broker; else one is started")
-    parser.add_argument("--records", type=int, default=60_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=20, help="of the latency run; 0: none")
-    parser.add_argument("--profile", action="store_true", help="show where a run of the engine spends its time")
+    parser.add_argument("--bootstrap", help="address of a running broker (by default one is started)")
+    parser.add_argument("--records", type=int, default=60_000, help="records per run (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each loop (%(default)s)")
+    parser.add_argument("--seconds", type=int, default=20, help="length of the latency run; 0: none (%(default)s)")
+    parser.add_argument("--profile", action="store_true", help="profile one run of the engine")
     add_history_option(parser)
     options = parser.parse_args()
     figures: dict[str, Figure] = {}
@@ -182,19 +182,20 @@ def main() -> None:
             echo.append(run_echo(bootstrap, instances, options.records))
             ours.append(run_engine(bootstrap, instances, options.records))
             print(f"echo {echo[-1]:8,.0f}/s   streamlearn {ours[-1]:8,.0f}/s", flush=True)  # noqa: T201
-        middle, theirs = statistics.median(ours), statistics.median(echo)
+        ours_median, echo_median = statistics.median(ours), statistics.median(echo)
         print(  # noqa: T201
-            f"median of {options.runs}: echo {theirs:,.0f}/s, streamlearn {middle:,.0f}/s, ratio {middle / theirs:.2f}"
+            f"median of {options.runs}: echo {echo_median:,.0f}/s, streamlearn {ours_median:,.0f}/s, "
+            f"ratio {ours_median / echo_median:.2f}"
         )
-        figures["throughput/streamlearn"] = Figure(middle, "records/s", "higher")
-        figures["throughput/echo"] = Figure(theirs, "records/s", "neither")
-        figures["throughput/ratio to echo"] = Figure(middle / theirs, "", "higher")
+        figures["throughput/streamlearn"] = Figure(ours_median, "records/s", "higher")
+        figures["throughput/echo"] = Figure(echo_median, "records/s", "neither")
+        figures["throughput/ratio to echo"] = Figure(ours_median / echo_median, "", "higher")
         if options.profile:
             profile = cProfile.Profile()
             run_engine(bootstrap, instances, options.records, profile)
             pstats.Stats(profile).sort_stats("tottime").print_stats(30)
         if options.seconds:
-            times = latency(bootstrap, options.seconds)
+            times = measure_latency(bootstrap, options.seconds)
             p50, p99 = np.percentile(times, [50, 99])
             print(f"latency at 1,000/s over {times.size:,}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")  # noqa: T201
             figures["latency at 1,000 per second/p50"] = Figure(float(p50), "ms", "lower")

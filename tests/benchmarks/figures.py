@@ -1,6 +1,6 @@
-"""Figures of a benchmark as dated JSON: what was measured, of which commit, on which machine.
+"""Figures of a benchmark as dated JSON: values, commit and machine.
 
-A figure has a permanent id, ``BENCHMARK/SUBJECT/QUANTITY``, so that files of different commits can be compared
+The id of a figure, ``BENCHMARK/SUBJECT/QUANTITY``, never changes, so that files of different commits can be compared
 (`tests.benchmarks.compare`).
 """
 
@@ -44,31 +44,32 @@ class Record(NamedTuple):
 
 
 def add_history_option(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says where figures are kept."""
+    """Add the option ``--history``, the folder of the figures."""
     parser.add_argument(
         "--history",
         default=str(HISTORY),
         metavar="FOLDER",
-        help="where the figures are kept as dated JSON; '' for nowhere (%(default)s)",
+        help="folder for the figures as dated JSON; '' to keep none (%(default)s)",
     )
 
 
 def keep(benchmark: str, figures: Mapping[str, Figure], options: argparse.Namespace) -> Path | None:
-    """Write a record of figures, given by ids without the benchmark's name, and return its path.
+    """Write a record of figures and return its path.
 
-    ``options`` are those of the command; its ``history`` names the folder, and nothing is written when it is empty.
+    The ids in ``figures`` come without the benchmark's name. ``options`` are those of the command; ``options.history``
+    is the folder, and nothing is written when it is empty.
     """
     if not options.history:
         return None
-    chosen = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
-    del chosen["history"]
+    kept = {name: str(value) if isinstance(value, Path) else value for name, value in vars(options).items()}
+    del kept["history"]
     now = datetime.datetime.now(datetime.UTC)
     record = Record(
         benchmark,
         now.isoformat(timespec="seconds"),
         _commit(),
         _machine(),
-        chosen,
+        kept,
         {f"{benchmark}/{name}": figure for name, figure in figures.items()},
     )
     folder = Path(options.history)
@@ -80,30 +81,30 @@ def keep(benchmark: str, figures: Mapping[str, Figure], options: argparse.Namesp
 
 
 def read(path: Path) -> Record:
-    """Return a record that `keep` wrote.
+    """Read a record that `keep` wrote.
 
     Raises
     ------
     ValueError
-        When the file is something else, or of a newer schema.
+        When the file is not such a record, or has another schema.
     """
     content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or content.pop("schema", None) != SCHEMA:
-        raise ValueError(f"{path} holds no figures of schema {SCHEMA}: write it with a benchmark of this version")
+        raise ValueError(f"{path} holds no figures of schema {SCHEMA}: write it again with a benchmark of this version")
     figures = {name: Figure(**figure) for name, figure in content.pop("figures").items()}
     return Record(**content, figures=figures)
 
 
 def _commit() -> str:
-    """Return the commit of the checkout, with ``-dirty`` when files differ from it."""
+    """Return the commit of the checkout, with ``-dirty`` when tracked files differ from it."""
     try:
         return _git("rev-parse", "HEAD") + ("-dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
 
-def _git(*words: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parents[2]), *words]
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(Path(__file__).parents[2]), *arguments]
     return subprocess.check_output(command, text=True, stderr=subprocess.DEVNULL).strip()
 
 

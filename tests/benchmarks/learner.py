@@ -1,12 +1,13 @@
-"""Instances per second of predict, decide and learn, beside Vowpal Wabbit and river. Run as a command:
+"""Instances per second of predicting and learning, compared with Vowpal Wabbit and river. Run as a command:
 
     python -m tests.benchmarks.learner [--streams NAME,...] [--rows N] [--runs N]
 
-Ours walks encoded arrays on one thread, one instance after the other; Vowpal Wabbit learns the same scaled values with
-``--multilabel_oaa`` and logistic loss from its own cache file, writing its predictions, and its time is its wall time
-less that of a run on one instance. Both are warmed by a run that is not counted, take turns, and medians are compared.
-river's binary relevance of logistic regressions learns the first instances only. The 99th percentile is of single
-instances, each handed over alone. Needs the extra ``[vw]`` and the real streams.
+Our learner predicts, decodes and learns encoded arrays on one thread, one instance after the other. Vowpal Wabbit
+learns the same scaled values with ``--multilabel_oaa`` and logistic loss from its own cache file and writes its
+predictions; its time is its wall time minus that of a run on one instance. Both have a warm-up run that is not counted,
+then run alternately, and the medians are compared. river's binary relevance of logistic regressions learns the first
+instances only. The 99th percentile is that of instances passed to the learner one at a time. Needs the extra ``[vw]``
+and the real streams.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SINGLE_ROWS = 3_000
 
 
 class Encoded(NamedTuple):
-    """A stream as arrays: ``entries`` of row i from ``starts[i]``, its labels ``slots`` from ``truth_starts[i]``."""
+    """A stream as arrays: row i has ``entries`` from ``starts[i]`` and label ``slots`` from ``truth_starts[i]`` on."""
 
     labels: int
     features: int
@@ -57,8 +58,8 @@ class Encoded(NamedTuple):
         return self.starts.size - 1
 
 
-def encoded(path: Path, rows: int) -> Encoded:
-    """Encode a stream's first rows."""
+def encode_stream(path: Path, rows: int) -> Encoded:
+    """Encode the first rows of a stream."""
     stream = open_stream(str(path))
     settings = Settings.model_validate({"labels": {"maximum": 2048}, "limits": {"memory_bytes": 1 << 40}})
     model = StreamModel(settings, labels=stream.labels, features=stream.features)
@@ -73,7 +74,7 @@ def encoded(path: Path, rows: int) -> Encoded:
 
 
 def operations(data: Encoded, first: int, last: int) -> Operations:
-    """Return the rows from ``first`` to ``last``, to be answered and then learnt."""
+    """Return operations that predict and learn the rows from ``first`` up to ``last``, exclusive."""
     count = last - first
     truth = data.truth_starts[first : last + 1] - data.truth_starts[first]
     slots = data.slots[data.truth_starts[first] : data.truth_starts[last]]
@@ -96,17 +97,17 @@ def operations(data: Encoded, first: int, last: int) -> Operations:
     )
 
 
-def learner_of(data: Encoded, preset: str) -> StreamLearner:
-    """Return the preset's learner, which knows the stream's labels and columns."""
+def make_learner(data: Encoded, preset: str) -> StreamLearner:
+    """Return a preset's learner with the stream's labels and columns."""
     settings = Settings.model_validate({"learner": {"preset": preset, "scores_top": 0}})
     learner = new_learner(settings, data.labels, max(data.labels, 1024))
     learner.grow_features(data.features)
     return learner
 
 
-def ours(data: Encoded, preset: str) -> float:
+def time_rows(data: Encoded, preset: str) -> float:
     """Return the seconds of one run over all rows."""
-    learner = learner_of(data, preset)
+    learner = make_learner(data, preset)
     walks = [operations(data, row, min(row + BATCH, data.rows)) for row in range(0, data.rows, BATCH)]
     begun = time.perf_counter()
     for walk in walks:
@@ -114,9 +115,9 @@ def ours(data: Encoded, preset: str) -> float:
     return time.perf_counter() - begun
 
 
-def single(data: Encoded, preset: str) -> float:
-    """Return the 99th percentile of the milliseconds that a row handed over alone takes."""
-    learner = learner_of(data, preset)
+def single_row_p99(data: Encoded, preset: str) -> float:
+    """Return the 99th percentile of the milliseconds per row, of rows passed one at a time."""
+    learner = make_learner(data, preset)
     head = max(0, data.rows - SINGLE_ROWS)
     for row in range(0, head, BATCH):
         learner.apply(operations(data, row, min(row + BATCH, head)))
@@ -129,22 +130,22 @@ def single(data: Encoded, preset: str) -> float:
     return float(np.percentile(taken, 99)) * 1e3
 
 
-def vowpal_wabbit(data: Encoded, folder: Path) -> Callable[[], float]:
-    """Return a run of Vowpal Wabbit over the same rows: it returns its seconds."""
+def prepare_vowpal_wabbit(data: Encoded, folder: Path) -> Callable[[], float]:
+    """Write the rows for Vowpal Wabbit; return a function that runs it over them and returns the seconds."""
     text, one = folder / "rows.txt", folder / "row.txt"
     columns, values = data.entries.columns.tolist(), data.entries.values.tolist()
     with text.open("w", encoding="ascii") as file:
         for row in range(data.rows):
             slots = data.slots[data.truth_starts[row] : data.truth_starts[row + 1]].tolist()
-            # A row without labels would be one without truth: it is taught a label of its own.
+            # Vowpal Wabbit reads a row without labels as one without truth, so such rows get an extra label.
             labels = ",".join(map(str, slots or [data.labels]))
             entries = range(data.starts[row], data.starts[row + 1])
-            file.write(f"{labels} | " + " ".join(f"{columns[at]}:{values[at]:.6g}" for at in entries) + "\n")
+            file.write(f"{labels} | " + " ".join(f"{columns[entry]}:{values[entry]:.6g}" for entry in entries) + "\n")
     with text.open(encoding="ascii") as file:
         one.write_text(file.readline(), encoding="ascii")
     bits = min(max((data.features * (data.labels + 1)).bit_length(), 18), 24)
 
-    def seconds(rows: Path) -> float:
+    def run_seconds(rows: Path) -> float:
         begun = time.perf_counter()
         workspace = Workspace(
             f"--multilabel_oaa {data.labels + 1} --loss_function logistic -b {bits} --quiet -d {rows} "
@@ -154,42 +155,46 @@ def vowpal_wabbit(data: Encoded, folder: Path) -> Callable[[], float]:
         workspace.finish()
         return time.perf_counter() - begun
 
-    return lambda: seconds(text) - seconds(one)
+    return lambda: run_seconds(text) - run_seconds(one)
 
 
-def river(data: Encoded) -> float:
-    """Return the rows a second of river's binary relevance of logistic regressions, on the first rows."""
+def river_rows_per_second(data: Encoded) -> float:
+    """Return the rows per second of river's binary relevance of logistic regressions, on the first rows."""
     models: list[Any] = [linear_model.LogisticRegression() for _ in range(data.labels)]
     columns, values = data.entries.columns.tolist(), data.entries.values.tolist()
     rows = min(RIVER_ROWS, data.rows)
     begun = time.perf_counter()
     for row in range(rows):
-        x = {columns[at]: values[at] for at in range(data.starts[row], data.starts[row + 1])}
-        on = set(data.slots[data.truth_starts[row] : data.truth_starts[row + 1]].tolist())
-        for label, of_label in enumerate(models):
-            of_label.predict_proba_one(x)
-            of_label.learn_one(x, label in on)
+        x = {columns[entry]: values[entry] for entry in range(data.starts[row], data.starts[row + 1])}
+        truth = set(data.slots[data.truth_starts[row] : data.truth_starts[row + 1]].tolist())
+        for label, model in enumerate(models):
+            model.predict_proba_one(x)
+            model.learn_one(x, label in truth)
     return rows / (time.perf_counter() - begun)
 
 
 def measure(name: str, rows: int, runs: int) -> dict[str, float]:
-    """Return the rows a second of each learner on one stream, and the 99th percentiles in milliseconds."""
-    data = encoded(datasets_folder() / f"{name}.arff.gz", rows)
+    """Return the rows per second of each learner on one stream, and the 99th percentiles in milliseconds."""
+    data = encode_stream(datasets_folder() / f"{name}.arff.gz", rows)
     with tempfile.TemporaryDirectory() as folder:
-        peer = vowpal_wabbit(data, Path(folder))
+        vowpal_wabbit = prepare_vowpal_wabbit(data, Path(folder))
         contenders: dict[str, Callable[[], float]] = {
-            "default": lambda: ours(data, "default"),
-            "fast": lambda: ours(data, "fast"),
-            "vw": peer,
+            "default": lambda: time_rows(data, "default"),
+            "fast": lambda: time_rows(data, "fast"),
+            "vw": vowpal_wabbit,
         }
         taken: dict[str, list[float]] = {contender: [] for contender in contenders}
         for run in range(runs + 1):
-            for contender, seconds in contenders.items():
-                passed = seconds()
+            for contender, run_once in contenders.items():
+                seconds = run_once()
                 if run:
-                    taken[contender].append(passed)
+                    taken[contender].append(seconds)
     found = {contender: data.rows / statistics.median(seconds) for contender, seconds in taken.items()}
-    return found | {"river": river(data), "p99 default": single(data, "default"), "p99 fast": single(data, "fast")}
+    return found | {
+        "river": river_rows_per_second(data),
+        "p99 default": single_row_p99(data, "default"),
+        "p99 fast": single_row_p99(data, "fast"),
+    }
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -198,11 +203,11 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 
 def main() -> None:
-    """Measure, and print a line for each stream."""
+    """Measure, print a line per stream, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", default=",".join(STREAMS), help="comma-separated")
-    parser.add_argument("--rows", type=int, default=30_000, help="at most so many rows of each stream")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--streams", default=",".join(STREAMS), help="names, comma-separated (%(default)s)")
+    parser.add_argument("--rows", type=int, default=30_000, help="maximum number of rows per stream (%(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each learner (%(default)s)")
     add_history_option(parser)
     options = parser.parse_args()
     warm_up(Settings())

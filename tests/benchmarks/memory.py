@@ -1,11 +1,11 @@
-"""Bytes of a model's state: what a feature and a label add, and how it grows along a stream. Run as a command:
+"""Bytes of a model's state: per feature and label, and along a stream. Run as a command:
 
     python -m tests.benchmarks.memory [--preset NAME] [--stream FILE] [--every N]
 
-First come bytes per feature, per label, per pair of feature and label and per pair of labels, from models without rows
-that differ only in these numbers, and the bytes that do not depend on them at most. With a stream, lines follow with
-the rows so far, the state's bytes, those of them that grow by rows alone, of these the counters of label trees and the
-window of neighbours, and the resident bytes of the process.
+Prints the bytes per feature, per label, per pair of feature and label and per pair of labels, from models without rows
+that differ only in these numbers, and the upper bound of the bytes that depend on neither. With ``--stream`` it also
+prints, every ``--every`` rows: the rows so far, the bytes of the state, the bytes that grow with rows alone, of these
+the counters of label trees and the window of neighbours, and the resident bytes of the process.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from tests.benchmarks.figures import Figure, add_history_option, keep
 
 FEATURES = (512, 1_024, 2_048)
 LABELS = (48, 96, 192)
-"""Multiples of 16, the most labels that a node of the cluster tree has below it."""
+"""Multiples of 16, the maximum number of children of a node of the cluster tree."""
 
 NAME_BYTES = 8
 BATCH = 500
 
 
 class Growth(NamedTuple):
-    """Bytes of state: of each feature and each label, name not counted, of each pair of both, of each pair of labels.
+    """Bytes of state per feature and per label, without its name, per pair of the two (cell), and per pair of labels.
 
-    ``fixed`` are the most bytes that depend on neither: windows, indexes, pools and trees with bounds of their own.
+    ``fixed`` is the upper bound of the bytes that depend on neither: windows, indexes, pools and trees, which have
+    bounds of their own.
     """
 
     feature: float
@@ -46,7 +47,7 @@ class Growth(NamedTuple):
     fixed: int
 
     def bytes_of(self, features: int, labels: int, name_bytes: int = 0) -> float:
-        """Return the bytes of a state without what is fixed, with so many bytes of names."""
+        """Return the bytes of a state without its fixed part; ``name_bytes`` are the bytes of all names."""
         return (
             self.feature * features
             + self.label * labels
@@ -60,12 +61,15 @@ DECLARED = {
     "default": Growth(80, 1_460, 28, 24, 82_000_000),
     "fast": Growth(72, 1_395, 20, 8, 68_400_000),
 }
-"""The bytes that docs/learner.md states."""
+"""The bytes that docs/learner.md declares."""
 
 
 class Point(NamedTuple):
-    """A model along a stream: ``by_rows`` are the state's bytes beyond what its features and labels add, ``trees`` and
-    ``window`` those of them in the label trees' counters and in the window of neighbours."""
+    """The size of a model after some rows, in bytes.
+
+    ``by_rows`` is the state without what its features and labels add; of these bytes, ``trees`` are the counters of
+    label trees and ``window`` the window of neighbours. ``resident`` is the whole process.
+    """
 
     rows: int
     features: int
@@ -78,7 +82,7 @@ class Point(NamedTuple):
 
 
 def settings_of(preset: str) -> Settings:
-    """Return settings that leave room for every measurement."""
+    """Return settings whose limits exceed every measurement."""
     return Settings.model_validate(
         {"learner": {"preset": preset}, "labels": {"maximum": 4_096}, "limits": {"memory_bytes": 1 << 42}}
     )
@@ -93,18 +97,20 @@ def empty_model(preset: str, features: int, labels: int) -> StreamModel:
     )
 
 
-def growth(preset: str) -> Growth:
-    """Return what features and labels add, from models that differ in nothing else."""
+def measure_growth(preset: str) -> Growth:
+    """Return the bytes that features and labels add, fitted to models that differ in nothing else."""
     sizes = list(itertools.product(FEATURES, LABELS))
-    held = [empty_model(preset, *size).memory_bytes() - NAME_BYTES * sum(size) for size in sizes]
+    state_bytes = [empty_model(preset, *size).memory_bytes() - NAME_BYTES * sum(size) for size in sizes]
     terms = np.array([[features, labels, features * labels, labels * labels, 1.0] for features, labels in sizes])
-    found = np.linalg.lstsq(terms / terms.max(axis=0), np.array(held, np.float64), rcond=None)[0] / terms.max(axis=0)
+    found = np.linalg.lstsq(terms / terms.max(axis=0), np.array(state_bytes, np.float64), rcond=None)[0] / terms.max(
+        axis=0
+    )
     feature, label, cell, label_pair, _ = (round(float(value), 3) for value in found)
     return Growth(feature, label, cell, label_pair, learner_bytes_bound(settings_of(preset), 1, 1))
 
 
 def resident_bytes() -> int | None:
-    """Return the resident bytes of this process; None where the system does not say so."""
+    """Return the resident bytes of this process; None where the system has no ``/proc``."""
     file = Path("/proc/self/status")
     if not file.exists():
         return None
@@ -112,10 +118,10 @@ def resident_bytes() -> int | None:
     return int(line.split()[1]) * 1024
 
 
-def along(stream: Stream, preset: str, every: int) -> Iterator[Point]:
-    """Yield the model's size each ``every`` rows and at the end."""
+def measure_along(stream: Stream, preset: str, every: int) -> Iterator[Point]:
+    """Yield the model's size after each ``every`` rows and at the end."""
     model = StreamModel(settings_of(preset), labels=stream.labels, features=stream.features)
-    each = growth(preset)
+    growth = measure_growth(preset)
     rows = 0
     batch = model.new_batch()
     for row in stream:
@@ -126,13 +132,13 @@ def along(stream: Stream, preset: str, every: int) -> Iterator[Point]:
         model.apply(batch)
         batch = model.new_batch()
         if rows % every == 0:
-            yield _point(model, each, rows)
+            yield _point(model, growth, rows)
     model.apply(batch)
     if rows % every:
-        yield _point(model, each, rows)
+        yield _point(model, growth, rows)
 
 
-def _point(model: StreamModel, each: Growth, rows: int) -> Point:
+def _point(model: StreamModel, growth: Growth, rows: int) -> Point:
     arrays = model.arrays()
     state = sum(array.nbytes for array in arrays.values())
     names = sum(array.nbytes for name, array in arrays.items() if name.endswith(".names"))
@@ -142,7 +148,7 @@ def _point(model: StreamModel, each: Growth, rows: int) -> Point:
         features,
         labels,
         state,
-        round(state - each.bytes_of(features, labels, names)),
+        round(state - growth.bytes_of(features, labels, names)),
         sum(array.nbytes for name, array in arrays.items() if name.endswith("label_tree.block")),
         sum(array.nbytes for name, array in arrays.items() if ".neighbours." in name),
         resident_bytes(),
@@ -150,14 +156,14 @@ def _point(model: StreamModel, each: Growth, rows: int) -> Point:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="default", choices=sorted(DECLARED))
+    parser.add_argument("--preset", default="default", choices=sorted(DECLARED), help="of the learner (%(default)s)")
     parser.add_argument("--stream", help="a file or synthetic:NAME")
-    parser.add_argument("--every", type=int, default=10_000, help="rows between two lines")
+    parser.add_argument("--every", type=int, default=10_000, help="rows between two lines (%(default)s)")
     add_history_option(parser)
     options = parser.parse_args()
-    found = growth(options.preset)
+    found = measure_growth(options.preset)
     figures = {f"{options.preset}/{name}": Figure(value, "bytes", "lower") for name, value in found._asdict().items()}
     for name, value in found._asdict().items():
         print(f"{name:12}{value:14,.0f}")  # noqa: T201
@@ -166,7 +172,7 @@ def main() -> None:
             f"{'rows':>9}{'features':>10}{'labels':>8}{'state':>14}{'by rows':>14}"
             f"{'trees':>11}{'window':>11}{'others':>11}{'resident':>15}"
         )
-        for point in along(open_stream(options.stream), options.preset, options.every):
+        for point in measure_along(open_stream(options.stream), options.preset, options.every):
             resident = "" if point.resident is None else f"{point.resident:,}"
             print(  # noqa: T201
                 f"{point.rows:9,}{point.features:10,}{point.labels:8,}{point.state:14,}{point.by_rows:14,}"

@@ -1,12 +1,12 @@
-"""Snapshots of a big model while it answers: pauses, rates, memory. Run as a command:
+"""Snapshots of a large model while it answers: pauses, rates, memory. Run as a command:
 
     python -m tests.benchmarks.snapshots [--megabytes N] [--waiting N] [--snapshots N] [--folder DIR]
 
-A model of that size, with so many instances that wait for their truth, answers and learns batches from memory, the
-engine's own way, and snapshots are taken in turn. A batch's wait is what it and the taking of a snapshot before it take
-longer than the median of the batches between snapshots. Beside wall time stands the thread's processor time, which
-other processes of the machine do not disturb. The first batch after a pause waits for most copies of pages; how many
-these are, and what the machine takes for one, is measured too.
+A model of ``--megabytes``, with ``--waiting`` instances that wait for their truth, answers and learns batches from
+memory as the engine does, while ``--snapshots`` snapshots are taken one after the other. The wait of a batch is the
+time by which it, with the taking of a snapshot before it, exceeds the median of the batches between snapshots. Besides
+wall time, the processor time of the thread is measured, which other processes of the machine do not affect. The first
+batch after a pause waits for most of the page copies; their number and the time of one copy are measured too.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from tests.benchmarks.figures import Better, Figure, add_history_option, keep
 
 LABELS = 512
 CELL_BYTES = 28
-"""Of state, for each pair of feature and label, as docs/learner.md says."""
+"""Bytes of state per pair of feature and label, as docs/learner.md declares."""
 ENTRIES = 20
 TRUE_LABELS = 3
 BATCH = 10
@@ -53,8 +53,8 @@ COPIED_PAGES = 8_192
 INSTANCES = TopicPartition("instances", 0)
 
 
-def big_settings(megabytes: int) -> Settings:
-    """Return the settings of a model of that size."""
+def large_settings(megabytes: int) -> Settings:
+    """Return settings whose model has a state of that size."""
     return Settings.model_validate(
         {
             "kafka": {"group_id": "big"},
@@ -67,8 +67,8 @@ def big_settings(megabytes: int) -> Settings:
 
 
 def big_task(megabytes: int, waiting: int = 0) -> Task:
-    """Return a task whose state has at least so many megabytes, every page of it written."""
-    settings = big_settings(megabytes)
+    """Return a task whose state has at least ``megabytes``, with every page written."""
+    settings = large_settings(megabytes)
     columns = settings.features.maximum
     task = Task(settings, 0, [INSTANCES], "b" * 16)
     task.positions = {INSTANCES: 0}
@@ -76,11 +76,11 @@ def big_task(megabytes: int, waiting: int = 0) -> Task:
     for array in task.model.arrays().values():
         if array.flags.writeable:
             array += np.zeros((), array.dtype)
-    places = np.arange(ENTRIES, dtype=np.int32)
+    entries = np.arange(ENTRIES, dtype=np.int32)
     values = np.ones(ENTRIES, np.float32)
     slots = np.arange(5, dtype=np.int32)
     instance = StoredInstance(
-        places, values, values, places.astype(np.uint8), places, values, slots, slots.astype(np.int64)
+        entries, values, values, entries.astype(np.uint8), entries, values, slots, slots.astype(np.int64)
     )
     for number in range(waiting):
         task.pending.place(task.pending.add(f"waits-{number}", NOW_MS), instance.packed())
@@ -88,12 +88,12 @@ def big_task(megabytes: int, waiting: int = 0) -> Task:
 
 
 def records(task: Task, count: int, seed: int = 5) -> list[RawRecord]:
-    """Return instances with a few of the model's features each, some of them far more frequent than others."""
+    """Return instances with a few of the model's features each; some features are far more frequent than others."""
     draw = random.Random(seed)
-    names = task.model.feature_count
+    features = task.model.feature_count
     made = []
     for number in range(count):
-        columns = {int(names * draw.random() ** 3) for _ in range(ENTRIES)}
+        columns = {int(features * draw.random() ** 3) for _ in range(ENTRIES)}
         x = {f"f{column}": 1 for column in columns}
         y = [f"label{draw.randrange(LABELS)}" for _ in range(TRUE_LABELS)]
         value = json.dumps({"id": str(number), "x": x, "y": y}).encode()
@@ -102,23 +102,23 @@ def records(task: Task, count: int, seed: int = 5) -> list[RawRecord]:
 
 
 def memory_bytes(process: str = "self") -> int:
-    """Return the bytes of memory that a process has for itself, shared pages counted by their share."""
+    """Return the proportional set size of a process in bytes: shared pages count by their share."""
     lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 class Waits(NamedTuple):
-    """Seconds of batches, each with the taking of a snapshot before it, by the wall's clock and by the thread's."""
+    """Seconds per batch, including the taking of a snapshot before it: wall time, and processor time of the thread."""
 
     wall: list[float]
     processor: list[float]
 
-    def beyond(self, calm: Waits) -> dict[str, Any]:
-        """Return how many milliseconds they took longer than the median of calm ones."""
+    def beyond_median(self, calm: Waits) -> dict[str, Any]:
+        """Return the milliseconds by which the batches exceed the median of calm ones: median, p99 and maximum."""
         found = {}
         for name, own, others in zip(("", "_processor"), self, calm, strict=True):
-            more = 1000 * np.maximum(0.0, np.array(own) - np.median(others))
-            for what, value in zip(("median", "p99", "most"), np.percentile(more, [50, 99, 100]), strict=True):
+            excess = 1000 * np.maximum(0.0, np.array(own) - np.median(others))
+            for what, value in zip(("median", "p99", "most"), np.percentile(excess, [50, 99, 100]), strict=True):
                 found[f"wait_ms_{what}{name}"] = round(float(value), 1)
         return found
 
@@ -126,7 +126,7 @@ class Waits(NamedTuple):
 def measure(
     megabytes: int, snapshots: int, folder: Path, waiting: int = 0, batches_between: int = 100
 ) -> dict[str, Any]:
-    """Take snapshots while batches are applied; return what it cost, and what a restore takes."""
+    """Take snapshots while batches are applied; return the costs of this and of a restore."""
     task = big_task(megabytes, waiting)
     store = SnapshotStore(str(folder), keep=1)
     writer = SnapshotWriter(store, "big", 1e9)
@@ -164,7 +164,7 @@ def measure(
 
     for _ in range(batches_between):
         apply(calm)
-    # As the worker does before its first batch.
+    # The worker does the same before its first batch.
     gc.collect()
     gc.freeze()
     for _ in range(snapshots):
@@ -172,9 +172,9 @@ def measure(
         while writer.busy:
             apply(busy)
             children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
-            peak = max(peak, memory_bytes() + sum(_share(child) for child in children))
+            peak = max(peak, memory_bytes() + sum(_memory_of_child(child) for child in children))
         if writer.last is None or writer.failures:
-            raise RuntimeError("the snapshot was not written")
+            raise RuntimeError("a snapshot was not written")
         written.append(writer.last)
         for _ in range(batches_between):
             apply(calm)
@@ -183,11 +183,11 @@ def measure(
     writer.take(task)
     writer.close()
     (entry,) = store.list("big")
-    itself = "tests.benchmarks.snapshots"
-    command = [sys.executable, "-m", itself, "--restore", f"--megabytes={megabytes}", f"--folder={folder}"]
+    module = "tests.benchmarks.snapshots"
+    command = [sys.executable, "-m", module, "--restore", f"--megabytes={megabytes}", f"--folder={folder}"]
     restored = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     if restored.pop("state") != state:
-        raise RuntimeError("the restored state is another one")
+        raise RuntimeError("the restored state differs from the state that was saved")
     return {
         "state_mb": round(entry.size_bytes / 1e6),
         "waiting": len(task.pending),
@@ -199,8 +199,8 @@ def measure(
         "pause_ms_processor": [round(1000 * pause, 1) for pause in pauses.processor],
         "wait_ms_first_processor": [round(1000 * (first - float(np.median(calm.processor))), 1) for first in firsts],
         "pages_copied_first": copied,
-        "page_copy_us": round(page_copy_us(), 2),
-        **busy.beyond(calm),
+        "page_copy_us": round(measure_page_copy_us(), 2),
+        **busy.beyond_median(calm),
         "save_mb_s": [round(each.size_bytes / 1e6 / each.seconds) for each in written],
         "memory_mb": round(before / 1e6),
         "memory_mb_peak": round(peak / 1e6),
@@ -209,42 +209,42 @@ def measure(
 
 
 def restore(megabytes: int, folder: Path) -> dict[str, Any]:
-    """Restore the newest snapshot; return what it cost this process, and the state's hash."""
+    """Restore the newest snapshot; return the costs in this process, and the hash of the state."""
     store = SnapshotStore(str(folder))
     entry = store.list("big")[0]
-    settings = big_settings(megabytes)
+    settings = large_settings(megabytes)
     before = _status_bytes("VmRSS")
     begun = time.monotonic()
     task = loaded(settings, store, entry, [INSTANCES])
     seconds = time.monotonic() - begun
-    held, peak = _status_bytes("VmRSS"), _status_bytes("VmHWM")
+    after, peak = _status_bytes("VmRSS"), _status_bytes("VmHWM")
     return {
         "restore_mb_s": round(entry.size_bytes / 1e6 / seconds),
-        "restore_memory_mb": round((held - before) / 1e6),
+        "restore_memory_mb": round((after - before) / 1e6),
         "restore_memory_mb_peak": round((peak - before) / 1e6),
         "state": state_hash(task.arrays()),
     }
 
 
-def page_copy_us() -> float:
-    """Return the microseconds in which this machine copies a small page that a forked process shares."""
+def measure_page_copy_us() -> float:
+    """Return the microseconds that this machine takes to copy a 4 KiB page shared with a forked process."""
     mapping = mmap.mmap(-1, COPIED_PAGES * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     mapping.madvise(mmap.MADV_NOHUGEPAGE)
     pages = np.frombuffer(mapping, np.uint8)
     pages += 1
-    gate, opened = os.pipe()
+    read_end, write_end = os.pipe()
 
     def work() -> None:
-        os.read(gate, 1)
+        os.read(read_end, 1)
 
     child = ForkedProcess(work)
     begun = time.perf_counter()
     pages[:: mmap.PAGESIZE] = 2
     seconds = time.perf_counter() - begun
-    os.write(opened, b"x")
+    os.write(write_end, b"x")
     child.wait(lambda: 0)
-    os.close(gate)
-    os.close(opened)
+    os.close(read_end)
+    os.close(write_end)
     return 1e6 * seconds / COPIED_PAGES
 
 
@@ -257,7 +257,7 @@ def _status_bytes(field: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
-def _share(child: str) -> int:
+def _memory_of_child(child: str) -> int:
     try:
         return memory_bytes(child)
     except (FileNotFoundError, ProcessLookupError, PermissionError, StopIteration):
@@ -276,31 +276,30 @@ UNITS: dict[str, tuple[str, Better]] = {
 }
 
 
-def figures(measured: Mapping[str, Any]) -> dict[str, Figure]:
-    """Return what `measure` returned, the median where it is a list."""
+def make_figures(measured: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return the figures of what `measure` returned; of a list, the median."""
     return {
         f"{measured['state_mb']} MB/{name}": Figure(float(np.median(measured[name])), *UNITS[name]) for name in UNITS
     }
 
 
 def main() -> None:
-    """Measure, and print what was measured."""
+    """Measure, print one JSON object, and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1_000, help="least size of the state")
-    parser.add_argument("--waiting", type=int, default=100_000, help="instances that wait for their truth")
-    parser.add_argument("--snapshots", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where snapshots go; else a temporary folder")
-    parser.add_argument("--restore", action="store_true", help="only restore the newest snapshot of the folder")
+    parser.add_argument("--megabytes", type=int, default=1_000, help="minimum size of the state (%(default)s)")
+    parser.add_argument("--waiting", type=int, default=100_000, help="instances without their truth (%(default)s)")
+    parser.add_argument("--snapshots", type=int, default=5, help="number of snapshots (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="folder of the snapshots (by default a temporary one)")
+    parser.add_argument("--restore", action="store_true", help="only restore the newest snapshot of --folder")
     add_history_option(parser)
     options = parser.parse_args()
     if options.restore:
         print(json.dumps(restore(options.megabytes, options.folder)))  # noqa: T201
         return
     with tempfile.TemporaryDirectory() as folder:
-        place = options.folder or Path(folder)
-        measured = measure(options.megabytes, options.snapshots, place, options.waiting)
+        measured = measure(options.megabytes, options.snapshots, options.folder or Path(folder), options.waiting)
         print(json.dumps(measured, indent=1))  # noqa: T201
-    keep("snapshots", figures(measured), options)
+    keep("snapshots", make_figures(measured), options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A broker of a benchmark's own, settings of a new group, and a worker's process, looked at from outside."""
+"""A broker for a benchmark, settings of a new group, and the process of a worker."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ BATCH = 5_000
 WAIT_SECONDS = 120.0
 SLICE_SECONDS = 0.05
 TICKS = os.sysconf("SC_CLK_TCK")
-"""Units of processor time in a second."""
+"""Units of processor time per second."""
 
 
 @contextlib.contextmanager
 def broker(bootstrap: str | None) -> Iterator[str]:
-    """Give the address of a broker, started here unless one is named."""
+    """Yield ``bootstrap``, or the address of a broker that runs as long as the context."""
     if bootstrap is not None:
         yield bootstrap
         return
     with tempfile.TemporaryDirectory() as folder:
         own = Broker(Path(folder))
-        started = own.start()
-        if started.returncode != 0:
-            raise RuntimeError(f"no broker could be started: {started.stderr}")
+        done = own.start()
+        if done.returncode != 0:
+            raise RuntimeError(f"the broker did not start: {done.stderr}")
         try:
             yield own.address
         finally:
@@ -44,7 +44,7 @@ def broker(bootstrap: str | None) -> Iterator[str]:
 
 
 def settings_for(bootstrap: str, instances: str, folder: str, labels: str = "") -> Settings:
-    """Return a configuration of a new group over a topic of instances."""
+    """Return settings of a new group that reads the topic ``instances``."""
     name = f"bench-{uuid.uuid4().hex[:8]}"
     roles = ("predictions", "events", "metrics", "dead_letters")
     topics = {"instances": instances, "labels": labels, "create": True, **{role: f"{name}-{role}" for role in roles}}
@@ -60,16 +60,18 @@ def settings_for(bootstrap: str, instances: str, folder: str, labels: str = "") 
 
 
 class Worker:
-    """A worker's process.
+    """The process of a worker.
 
     Parameters
     ----------
     settings:
-        Its brokers, group, topics and snapshots.
+        Brokers, group, topics and location of snapshots.
+    folder:
+        Folder of its log.
     name:
-        Its ``worker.name``.
+        The setting ``worker.name``.
     options:
-        More settings, ``section.key=value``.
+        More settings, each ``section.key=value``.
     """
 
     def __init__(self, settings: Settings, folder: Path, name: str = "w0", options: Sequence[str] = ()) -> None:
@@ -93,50 +95,50 @@ class Worker:
             )
 
     def check(self) -> None:
-        """Raise `RuntimeError` with the end of its log when it has ended."""
+        """Raise `RuntimeError` with the end of the log if the process has ended."""
         if self.process.poll() is not None:
             raise RuntimeError(f"worker {self.name} ended:\n{self._log.read_text(errors='replace')[-3000:]}")
 
-    def shows(self, path: str) -> str:
-        """Return what the worker serves; empty while it does not."""
+    def get(self, path: str) -> str:
+        """Return the response of the worker's HTTP server to a path; empty before the server runs."""
         self.check()
         found = re.search(r"metrics and health at (\S+)", self._log.read_text(errors="replace"))
         if found is None:
             return ""
         try:
-            with urllib.request.urlopen(found[1] + path, timeout=5) as answer:
-                return answer.read().decode()
+            with urllib.request.urlopen(found[1] + path, timeout=5) as response:
+                return response.read().decode()
         except OSError:
             return ""
 
     def gauge(self, name: str) -> float:
-        """Return a gauge; NaN before the endpoint answers."""
-        found = re.search(rf"^{PREFIX}_{name} (\S+)$", self.shows("/metrics"), re.MULTILINE)
+        """Return the value of a gauge; NaN before the server runs."""
+        found = re.search(rf"^{PREFIX}_{name} (\S+)$", self.get("/metrics"), re.MULTILINE)
         return float(found[1]) if found else float("nan")
 
     def resident_bytes(self) -> int:
-        """Return the bytes that it holds in memory."""
+        """Return the resident bytes of the process."""
         found = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())
         return int(found[1]) * 1024 if found else 0
 
     def cpu_seconds(self) -> float:
-        """Return the processor time that it has used."""
+        """Return the processor time of the process so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS
 
     def kill(self) -> None:
-        """End it by SIGKILL."""
+        """Kill the process with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> None:
-        """Let it end as it does when asked to."""
+        """Stop the process with SIGTERM, and wait until it has ended."""
         self.process.terminate()
         self.process.wait(timeout=WAIT_SECONDS)
 
 
 def wait(what: str, condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; raises `TimeoutError` after two minutes."""
+    """Wait until a condition holds; raise `TimeoutError` after `WAIT_SECONDS`."""
     deadline = time.monotonic() + WAIT_SECONDS
     pause = threading.Event()
     while not condition():

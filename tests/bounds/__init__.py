@@ -1,4 +1,4 @@
-"""A worker's memory under input that is made to fill it.
+"""Memory bounds of a worker under adversarial input. Run as a command:
 
 python -m tests.bounds --records N
 """

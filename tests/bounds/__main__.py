@@ -1,6 +1,8 @@
-"""Apply adversarial records in a process that the operating system gives only so much memory, and say what was held.
+"""Apply adversarial records in a process with limited memory, and print the sizes reached. Run as a command:
 
-Exit status: 0 when the process stayed inside all the way, and every bounded thing below its bound.
+    python -m tests.bounds [--records N] [--preset NAME]
+
+Exit status: 0 when the process stayed within its memory limit and every bounded quantity within its bound, else 1.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from streamlearn.source.base import TopicPartition
 from tests.bounds.adversary import records
 
 BATCH = 500
-BESIDE_THE_MODEL = 512 << 20
-"""Bytes for the interpreter, the libraries, the kernels and the batch at hand."""
+OVERHEAD_BYTES = 512 << 20
+"""Memory for the interpreter, the libraries, the kernels and the current batch."""
 SETTINGS = {
     "topics": {"labels": "labels"},
     "labels": {
@@ -38,26 +40,29 @@ SETTINGS = {
 }
 
 
-def most_resident_bytes() -> int:
-    """Return the most bytes that this process has held; the system's own count begins with those of its parent."""
+def peak_resident_bytes() -> int:
+    """Return the peak resident bytes of this process; `resource.getrusage` would start from those of its parent."""
     found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
 
 
 def main() -> int:
-    """Apply, look, and print one JSON object."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bounds", description=__doc__)
-    parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--preset", default="default")
+    """Apply the records, and print one JSON object."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bounds", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--records", type=int, default=20_000, help="number of records (%(default)s)")
+    parser.add_argument("--preset", default="default", help="preset of the learner (%(default)s)")
     options = parser.parse_args()
     settings = Settings.model_validate(SETTINGS | {"learner": {"preset": options.preset}})
     warm_up(settings)
     task = Task(settings, 0, [TopicPartition("instances", 0), TopicPartition("labels", 0)], "bounds")
     task.positions = dict.fromkeys(task.partitions, 0)
     allowed = task.model.memory_bound_bytes() + settings.labels.pending_bytes + settings.labels.orphan_bytes
-    # The data segment, not addresses: the compiler reserves many of these that it never touches.
-    resource.setrlimit(resource.RLIMIT_DATA, (allowed + BESIDE_THE_MODEL, allowed + BESIDE_THE_MODEL))
+    allowed += OVERHEAD_BYTES
+    # The data segment, not the address space: the compiler reserves addresses that it never uses.
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
     stream = records(options.records, settings)
     begun = time.monotonic()
     most = dict.fromkeys(("labels", "features", "remembered", "remembered_bytes", "orphans", "orphan_bytes"), 0)
@@ -68,16 +73,16 @@ def main() -> int:
         batch = Batch(task, (chunk[-1].timestamp_ms + 1) * 1_000_000)
         for record in chunk:
             batch.add(record)
-        done, _ = batch.run(outputs=True)
+        result, _ = batch.run(outputs=True)
         applied += len(chunk)
-        for error in done.dead:
+        for error in result.dead:
             dead[error.code] = dead.get(error.code, 0) + 1
         pending, model = task.pending, task.model
         sizes = (model.labels.count, model.feature_count, len(pending), pending.bytes, len(pending.orphans))
         for name, size in zip(most, (*sizes, pending.orphans.bytes), strict=True):
             most[name] = max(most[name], size)
         if applied <= options.records // 2:
-            halfway = most_resident_bytes()
+            halfway = peak_resident_bytes()
     labels = settings.labels
     bounds = (labels.maximum, settings.features.maximum, labels.pending_count, labels.pending_bytes)
     bounds += (labels.orphan_count, labels.orphan_bytes)
@@ -89,14 +94,14 @@ def main() -> int:
         "model_bytes": task.model.memory_bytes(),
         "model_bound_bytes": task.model.memory_bound_bytes(),
         "resident_bytes_halfway": halfway,
-        "resident_bytes": most_resident_bytes(),
-        "allowed_bytes": allowed + BESIDE_THE_MODEL,
+        "resident_bytes": peak_resident_bytes(),
+        "allowed_bytes": allowed,
         "dead_letters": dead,
         "dropped": task.model.dropped,
     }
     print(json.dumps(found, indent=1))  # noqa: T201
-    inside = all(size <= bound for size, bound in zip(most.values(), bounds, strict=True))
-    return 0 if inside and found["model_bytes"] <= found["model_bound_bytes"] else 1
+    within = all(size <= bound for size, bound in zip(most.values(), bounds, strict=True))
+    return 0 if within and found["model_bytes"] <= found["model_bound_bytes"] else 1
 
 
 if __name__ == "__main__":

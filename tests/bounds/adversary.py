@@ -1,4 +1,4 @@
-"""Records that ask for ever more: new features, labels and ids without end, truths for nobody, the longest names."""
+"""Adversarial records: endless new features, labels and ids, truths without an instance, the longest names."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from streamlearn.source.base import RawRecord
 
 
 def records(count: int, settings: Settings, seed: int = 1) -> Iterator[RawRecord]:
-    """Yield instances and labels by turns of one kind each; none is what the model hopes for."""
+    """Yield adversarial instances and labels, one kind for 500 records, then the next."""
     draw = Random(seed)
     topics, limits = settings.topics, settings.limits
-    kinds = (_new_features, _new_labels, _never_labelled, _huge_label_sets, _truths_for_nobody, _longest_names)
+    kinds = (_new_features, _new_labels, _never_labelled, _huge_label_sets, _truths_without_instance, _longest_names)
     for number in range(count):
         kind = kinds[number // 500 % len(kinds)]
         is_label, record = kind(number, draw, limits.labels_per_record, limits.label_bytes)
@@ -23,7 +23,7 @@ def records(count: int, settings: Settings, seed: int = 1) -> Iterator[RawRecord
 
 
 def _new_features(number: int, draw: Random, labels: int, length: int) -> tuple[bool, dict]:
-    x: dict[str, object] = {f"f{number}-{place}": draw.random() for place in range(8)}
+    x: dict[str, object] = {f"f{number}-{index}": draw.random() for index in range(8)}
     return False, {"id": f"i{number}", "x": x | {"colour": f"c{number}"}, "y": ["seen"]}
 
 
@@ -40,7 +40,7 @@ def _huge_label_sets(number: int, draw: Random, labels: int, length: int) -> tup
     return False, {"id": f"i{number}", "x": {"a": draw.random()}, "y": truth}
 
 
-def _truths_for_nobody(number: int, draw: Random, labels: int, length: int) -> tuple[bool, dict]:
+def _truths_without_instance(number: int, draw: Random, labels: int, length: int) -> tuple[bool, dict]:
     return True, {"id": f"nobody{number}", "y": ["t" * (length - 1) + chr(97 + draw.randrange(26))] * 20}
 
 

@@ -1,4 +1,4 @@
-"""A campaign: producers, workers and brokers under faults drawn from a seed, and a proof that nothing was lost.
+"""Campaign: producers, workers and brokers under random faults, and a check that no record is lost. Run as a command:
 
 python -m tests.campaign --minutes N --seed S [--nodes 3] [--workers 3] [--scope topic|partition]
 """

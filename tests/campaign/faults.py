@@ -1,4 +1,4 @@
-"""The faults of a campaign: each is injected now, and mended after a while."""
+"""The faults of a campaign: each is injected at once, and undone after some time."""
 
 from __future__ import annotations
 
@@ -12,115 +12,117 @@ from typing import NamedTuple
 from tests.campaign.world import SESSION_MS, Worker, World
 from tests.faults.points import POINTS
 
-Mend = Callable[[], None]
+Undo = Callable[[], None]
 
 
 class Injected(NamedTuple):
-    """What was done, what mends it, and after how many seconds."""
+    """An injected fault: what was done, the call that undoes it, and after how many seconds."""
 
     what: str
-    mend: Mend | None = None
+    undo: Undo | None = None
     after: float = 0.0
 
 
 class Fault(NamedTuple):
-    """A kind of fault; ``weight`` is how often it is drawn beside others."""
+    """A kind of fault; ``weight`` is its relative frequency."""
 
     weight: float
     inject: Callable[[World, Random], Injected | None]
 
 
-def _running(world: World, draw: Random) -> Worker | None:
-    places = [place for place in world.places if place.process is not None and not place.stopped]
-    return draw.choice(places) if places else None
+def _draw_running(world: World, draw: Random) -> Worker | None:
+    running = [worker for worker in world.workers if worker.process is not None and not worker.paused]
+    return draw.choice(running) if running else None
 
 
 def kill(world: World, draw: Random) -> Injected | None:
-    """A worker ends as by a power cut, wherever it is."""
-    place = _running(world, draw)
-    if place is None:
+    """Kill a worker, as a power failure would."""
+    worker = _draw_running(world, draw)
+    if worker is None:
         return None
-    world.signal(place, signal.SIGKILL)
-    return Injected(f"{place.name} killed")
+    world.signal(worker, signal.SIGKILL)
+    return Injected(f"{worker.name} killed")
 
 
 def kill_at_a_point(world: World, draw: Random) -> Injected | None:
-    """A worker is killed, and its next process at a point of the loop."""
-    place = _running(world, draw)
-    if place is None:
+    """Kill a worker, and its next process at a point of the loop."""
+    worker = _draw_running(world, draw)
+    if worker is None:
         return None
-    place.armed = f"{draw.choice(sorted(POINTS))}:{draw.randrange(1, 6)}"
-    world.signal(place, signal.SIGKILL)
-    return Injected(f"{place.name} killed, its next process at {place.armed!r}")
+    worker.armed = f"{draw.choice(sorted(POINTS))}:{draw.randrange(1, 6)}"
+    world.signal(worker, signal.SIGKILL)
+    return Injected(f"{worker.name} killed, its next process at {worker.armed!r}")
 
 
-def stop_beyond_the_session(world: World, draw: Random) -> Injected | None:
-    """A worker stands still for longer than its session, and wakes."""
-    place = _running(world, draw)
-    if place is None:
+def pause_beyond_the_session(world: World, draw: Random) -> Injected | None:
+    """Pause a worker for longer than its session, and resume it."""
+    worker = _draw_running(world, draw)
+    if worker is None:
         return None
-    world.signal(place, signal.SIGSTOP)
-    place.stopped = True
-    process = place.process
+    world.signal(worker, signal.SIGSTOP)
+    worker.paused = True
+    process = worker.process
 
-    def wake() -> None:
-        if place.process == process:
-            world.signal(place, signal.SIGCONT)
-            place.stopped = False
+    def resume() -> None:
+        if worker.process == process:
+            world.signal(worker, signal.SIGCONT)
+            worker.paused = False
 
-    return Injected(f"{place.name} stopped", wake, SESSION_MS / 1000 * draw.uniform(1.5, 3))
+    return Injected(f"{worker.name} paused", resume, SESSION_MS / 1000 * draw.uniform(1.5, 3))
 
 
-def leave(world: World, draw: Random) -> Injected | None:
-    """A worker is asked to stop, and comes back."""
-    place = _running(world, draw)
-    if place is None:
+def terminate(world: World, draw: Random) -> Injected | None:
+    """Stop a worker with SIGTERM; it is started again."""
+    worker = _draw_running(world, draw)
+    if worker is None:
         return None
-    world.signal(place, signal.SIGTERM)
-    return Injected(f"{place.name} asked to stop")
+    world.signal(worker, signal.SIGTERM)
+    return Injected(f"{worker.name} terminated")
 
 
 def cut_the_network(world: World, draw: Random) -> Injected | None:
-    """Every connection of a worker is reset, and every new one."""
-    place = draw.choice(world.places)
-    world.network.cut(place.name)
-    return Injected(f"{place.name} cut from the brokers", lambda: world.network.mend(place.name), draw.uniform(0.5, 8))
+    """Reset every open and new connection of a worker."""
+    worker = draw.choice(world.workers)
+    world.network.cut(worker.name)
+    return Injected(
+        f"{worker.name} cut from the brokers", lambda: world.network.restore(worker.name), draw.uniform(0.5, 8)
+    )
 
 
 def silence_the_network(world: World, draw: Random) -> Injected | None:
-    """The connections of a worker stay open, and nothing passes."""
-    place = draw.choice(world.places)
-    world.network.silence(place.name)
+    """Keep the connections of a worker open, and forward nothing."""
+    worker = draw.choice(world.workers)
+    world.network.silence(worker.name)
     return Injected(
-        f"{place.name} and the brokers hear nothing of each other",
-        lambda: world.network.mend(place.name),
+        f"{worker.name} connected to the brokers, without any data",
+        lambda: world.network.restore(worker.name),
         draw.uniform(0.5, 8),
     )
 
 
 def stop_a_broker(world: World, draw: Random) -> Injected | None:
-    """A broker is stopped in order, and started again."""
+    """Stop a broker with SIGTERM, and start it again."""
     return _without_a_broker(world, draw, "stopped", lambda node: world.broker.stop(node))
 
 
 def kill_a_broker(world: World, draw: Random) -> Injected | None:
-    """A broker ends as by a power cut, and is started again."""
+    """Kill a broker, as a power failure would, and start it again."""
     return _without_a_broker(world, draw, "killed", lambda node: world.broker.kill(node))
 
 
-def freeze_a_broker(world: World, draw: Random) -> Injected | None:
-    """A broker stands still, and wakes."""
+def pause_a_broker(world: World, draw: Random) -> Injected | None:
+    """Pause a broker, and resume it."""
     if not world.complete.is_set():
         return None
     node = draw.randrange(1, world.broker.nodes + 1)
     world.broker.signal(signal.SIGSTOP, node)
     world.complete.clear()
 
-    def wake() -> None:
+    def resume() -> None:
         world.broker.signal(signal.SIGCONT, node)
         world.complete.set()
 
-    return Injected(f"broker {node} stands still", wake, draw.uniform(1, 6))
+    return Injected(f"broker {node} paused", resume, draw.uniform(1, 6))
 
 
 def _without_a_broker(world: World, draw: Random, how: str, end: Callable[[int], object]) -> Injected | None:
@@ -135,11 +137,11 @@ def _without_a_broker(world: World, draw: Random, how: str, end: Callable[[int],
         ending.join()
         done = world.broker.start(node=node if world.broker.nodes > 1 else None)
         if done.returncode:
-            world.say(f"broker {node} did not come back: {done.stderr}")
+            world.say(f"broker {node} did not start again: {done.stderr}")
         else:
             world.complete.set()
 
-    # Other faults go on while a broker takes its time to start.
+    # In a thread: other faults continue while the broker starts.
     return Injected(
         f"broker {node} {how}",
         lambda: threading.Thread(target=start, name="a broker starts").start(),
@@ -148,7 +150,7 @@ def _without_a_broker(world: World, draw: Random, how: str, end: Callable[[int],
 
 
 def fill_the_disk(world: World, draw: Random) -> Injected | None:
-    """Snapshots find no room."""
+    """Fill the disk of the snapshots."""
     ballast = world.service.snapshots / "ballast"
     if not world.disk or ballast.exists():
         return None
@@ -163,24 +165,24 @@ def fill_the_disk(world: World, draw: Random) -> Injected | None:
 
 
 def corrupt_the_newest_snapshot(world: World, draw: Random) -> Injected | None:
-    """A byte of the newest snapshot changes, and a worker has to come back without it."""
+    """Change a byte of the newest snapshot, and kill a worker, which then has to restore without it."""
     found = sorted(world.service.snapshots.rglob("*.npz"), key=_sequence)
-    place = _running(world, draw)
-    if not found or place is None:
+    worker = _draw_running(world, draw)
+    if not found or worker is None:
         return None
     newest = found[-1]
     try:
         with newest.open("r+b") as file:
-            at = draw.randrange(newest.stat().st_size)
-            file.seek(at)
+            position = draw.randrange(newest.stat().st_size)
+            file.seek(position)
             (byte,) = file.read(1)
-            file.seek(at)
+            file.seek(position)
             file.write(bytes([byte ^ (1 << draw.randrange(8))]))
     except FileNotFoundError:
-        # Newer ones have taken its place meanwhile.
+        # Removed meanwhile in favour of newer snapshots.
         return None
-    world.signal(place, signal.SIGKILL)
-    return Injected(f"byte {at} of {newest.name} changed, {place.name} killed")
+    world.signal(worker, signal.SIGKILL)
+    return Injected(f"byte {position} of {newest.name} changed, {worker.name} killed")
 
 
 def _sequence(path: Path) -> int:
@@ -190,13 +192,13 @@ def _sequence(path: Path) -> int:
 FAULTS: dict[str, Fault] = {
     "kill": Fault(14, kill),
     "kill at a point": Fault(8, kill_at_a_point),
-    "stop beyond the session": Fault(1, stop_beyond_the_session),
-    "ask to stop": Fault(1, leave),
+    "pause beyond the session": Fault(1, pause_beyond_the_session),
+    "terminate": Fault(1, terminate),
     "cut the network": Fault(1, cut_the_network),
     "silence the network": Fault(1, silence_the_network),
     "stop a broker": Fault(0.5, stop_a_broker),
     "kill a broker": Fault(0.7, kill_a_broker),
-    "freeze a broker": Fault(0.5, freeze_a_broker),
+    "pause a broker": Fault(0.5, pause_a_broker),
     "fill the disk": Fault(0.7, fill_the_disk),
     "corrupt the newest snapshot": Fault(1, corrupt_the_newest_snapshot),
 }

@@ -1,4 +1,4 @@
-"""The network between each worker and each broker, which faults cut or silence."""
+"""The network between the workers and the brokers of a campaign, which faults cut or silence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.integration.proxy import Proxy
 
 
 class Network:
-    """A proxy for every pair of worker and broker.
+    """One proxy per pair of worker and broker.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Network:
                 proxy.advertise(proxies)
 
     def bootstrap(self, worker: str) -> str:
-        """Return where a worker finds the brokers."""
+        """Return the addresses of the brokers for a worker."""
         return ",".join(proxy.address for proxy in self._proxies[worker])
 
     def cut(self, worker: str) -> None:
@@ -34,7 +34,7 @@ class Network:
         for proxy in self._proxies[worker]:
             proxy.silence()
 
-    def mend(self, worker: str) -> None:
+    def restore(self, worker: str) -> None:
         for proxy in self._proxies[worker]:
             proxy.restore()
 

@@ -1,4 +1,4 @@
-"""What a campaign runs on: brokers, workers that are started again whenever they end, a small disk for snapshots."""
+"""The environment of a campaign: brokers, workers that are restarted when they end, a small disk for snapshots."""
 
 from __future__ import annotations
 
@@ -22,45 +22,48 @@ from tests.integration.service import Service
 DISK_BYTES = 32 << 20
 SESSION_MS = 2_000
 RESTART_SECONDS = 0.3
-AWAY_SECONDS = 120.0
+BROKER_START_SECONDS = 120.0
 _RESIDENT = re.compile(r"^VmRSS:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass
 class Worker:
-    """A worker's place: its name stays, its processes come and go."""
+    """A worker: its name stays the same while its processes end and are restarted.
+
+    ``armed`` is the fault point of the next process, as `tests.faults.points.arm` takes it.
+    """
 
     name: str
     process: int | None = None
     restart_at: float = 0.0
     armed: str = ""
-    stopped: bool = False
+    paused: bool = False
 
 
 class World:
-    """Brokers, topics and workers.
+    """Brokers, topics and workers of a campaign.
 
     Parameters
     ----------
     folder:
-        Holds everything.
+        Folder of all data and logs.
     nodes, workers:
-        How many there are.
+        Number of brokers and of workers.
     scope:
-        ``engine.scope``.
+        The setting ``engine.scope``.
     say:
-        Gets a line of text for everything that happens.
+        Function that prints a line.
 
     Attributes
     ----------
     ends:
-        How often a worker's process ended, by what it ended with.
+        Number of processes that ended, by exit code or signal.
     resident_bytes:
-        The most that a worker has held.
+        Maximum memory of a worker so far.
     complete:
-        Is set while no fault has taken a broker away.
+        Set while all brokers run.
     disk:
-        Whether the snapshots lie on a small disk of their own, which takes the right to mount one.
+        Whether the snapshots are on their own small disk, which needs the right to mount one.
     """
 
     def __init__(self, folder: Path, nodes: int, workers: int, scope: str, say: Callable[[str], None]) -> None:
@@ -75,7 +78,7 @@ class World:
         if done.returncode:
             raise RuntimeError(f"the brokers did not start: {done.stderr}")
         self.service = Service(self.broker.address, "campaign", folder)
-        self.places = [Worker(f"w{number}") for number in range(workers)]
+        self.workers = [Worker(f"w{number}") for number in range(workers)]
         self.more = [
             "topics.partitions=3",
             f"engine.scope={scope}",
@@ -87,79 +90,81 @@ class World:
             "limits.bad_share=0.9",
         ]
         self.service.snapshots.mkdir()
-        self.disk = _mounted(self.service.snapshots)
+        self.disk = _mount_disk(self.service.snapshots)
         self.service.make_topics(labels=True, more=self.more)
-        self.network = Network([place.name for place in self.places], self.broker.address.split(","))
-        self._workers = Workers(self.service.settings(labels=True, more=self.more), folder / "workers.log")
+        self.network = Network([worker.name for worker in self.workers], self.broker.address.split(","))
+        self._processes = Workers(self.service.settings(labels=True, more=self.more), folder / "workers.log")
 
-    def settings(self, worker: str) -> list[str]:
-        """Return a worker's arguments; it reaches the brokers by the network that faults cut."""
-        more = [*self.more, f"kafka.bootstrap_servers={self.network.bootstrap(worker)}"]
-        return self.service.settings(labels=True, worker=worker, more=more)
+    def settings(self, name: str) -> list[str]:
+        """Return the arguments of a worker, which connects to the brokers through the proxies that faults cut."""
+        more = [*self.more, f"kafka.bootstrap_servers={self.network.bootstrap(name)}"]
+        return self.service.settings(labels=True, worker=name, more=more)
 
-    def start(self, place: Worker, *arguments: str) -> None:
-        """Start a worker's process."""
-        place.process = self._workers.start(*arguments, *self.settings(place.name), armed=place.armed)
-        place.armed, place.stopped = "", False
+    def start(self, worker: Worker, *arguments: str) -> None:
+        """Start a process of a worker."""
+        worker.process = self._processes.start(*arguments, *self.settings(worker.name), armed=worker.armed)
+        worker.armed, worker.paused = "", False
 
-    def signal(self, place: Worker, number: signal.Signals) -> bool:
-        """Send a signal to a worker's process; return whether it had one."""
-        if place.process is None:
+    def signal(self, worker: Worker, number: signal.Signals) -> bool:
+        """Send a signal to a worker's process; return whether it has one."""
+        if worker.process is None:
             return False
-        os.kill(place.process, number)
+        os.kill(worker.process, number)
         return True
 
     def supervise(self) -> None:
-        """Start again what has ended, as an orchestrator would, and look at what each holds."""
-        for place in self.places:
-            if place.process is None:
-                if time.monotonic() >= place.restart_at:
-                    self.start(place)
+        """Restart the workers that have ended, as an orchestrator would, and measure the memory of the others."""
+        for worker in self.workers:
+            if worker.process is None:
+                if time.monotonic() >= worker.restart_at:
+                    self.start(worker)
                 continue
-            state, resident = _looked_at(place.process)
+            state, resident = _read_status(worker.process)
             self.resident_bytes = max(self.resident_bytes, resident)
             if state != "Z":
                 continue
-            code = self._workers.wait(place.process)
-            place.process = None
-            place.restart_at = time.monotonic() + RESTART_SECONDS
-            told = "killed" if code == -signal.SIGKILL else f"ended with {code}"
-            self.ends[told] += 1
+            code = self._processes.wait(worker.process)
+            worker.process = None
+            worker.restart_at = time.monotonic() + RESTART_SECONDS
+            end = "killed" if code == -signal.SIGKILL else f"ended with {code}"
+            self.ends[end] += 1
             if code != -signal.SIGKILL:
-                self.say(f"{place.name} {told}: {self.last_error()}")
+                self.say(f"{worker.name} {end}: {self.last_error()}")
 
     def last_error(self) -> str:
-        """Return what the workers said last that was no more than a line."""
-        lines = [line for line in self._workers.log()[-4_000:].splitlines() if line.startswith("streamlearn:")]
+        """Return the last one-line error message in the workers' log."""
+        lines = [line for line in self._processes.log()[-4_000:].splitlines() if line.startswith("streamlearn:")]
         return lines[-1][:300] if lines else ""
 
     def finish(self, seconds: float) -> None:
-        """End all workers, then let them apply what is left and end by themselves.
+        """Stop all workers, then run them until they have caught up and end by themselves.
 
         Raises
         ------
         AssertionError
-            When that does not succeed.
+            When a broker is still down, or a worker ends with an error.
         """
-        assert self.complete.wait(AWAY_SECONDS), "a broker has not come back"
-        for place in self.places:
-            self.network.mend(place.name)
-            self.signal(place, signal.SIGCONT)
-            self.signal(place, signal.SIGTERM)
-        for place in self.places:
-            if place.process is not None:
-                self.ends[f"asked to stop: {self._workers.wait(place.process, 60)}"] += 1
-                place.process = None
-        last = self.places if self.scope == "partition" else self.places[:1]
-        processes = [self._workers.start("--stop-at-end", "--leave", *self.settings(place.name)) for place in last]
-        codes = [self._workers.wait(process, seconds) for process in processes]
+        assert self.complete.wait(BROKER_START_SECONDS), "a broker did not start again"
+        for worker in self.workers:
+            self.network.restore(worker.name)
+            self.signal(worker, signal.SIGCONT)
+            self.signal(worker, signal.SIGTERM)
+        for worker in self.workers:
+            if worker.process is not None:
+                self.ends[f"terminated: {self._processes.wait(worker.process, 60)}"] += 1
+                worker.process = None
+        last_workers = self.workers if self.scope == "partition" else self.workers[:1]
+        processes = [
+            self._processes.start("--stop-at-end", "--leave", *self.settings(worker.name)) for worker in last_workers
+        ]
+        codes = [self._processes.wait(process, seconds) for process in processes]
         if any(codes):
-            raise AssertionError(f"the last run ended with {codes}\n{self._workers.log()[-3000:]}")
+            raise AssertionError(f"the last run ended with {codes}\n{self._processes.log()[-3000:]}")
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the workers and the brokers, and unmount the disk."""
         with contextlib.suppress(Exception):
-            self._workers.close()
+            self._processes.close()
         self.network.close()
         self.service.kill_all()
         self.broker.stop()
@@ -167,16 +172,16 @@ class World:
             subprocess.run(["umount", str(self.service.snapshots)], check=False)
 
 
-def _mounted(folder: Path) -> bool:
-    """Mount a small disk in memory where this process may; return whether it has."""
+def _mount_disk(folder: Path) -> bool:
+    """Mount a small disk in memory if this process has the right to; return whether it did."""
     if os.geteuid() != 0:
         return False
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _looked_at(process: int) -> tuple[str, int]:
-    """Return the letter of a process's state and the bytes that it holds in memory."""
+def _read_status(process: int) -> tuple[str, int]:
+    """Return the state of a process, one letter, and its resident bytes."""
     status = Path(f"/proc/{process}/status").read_text()
     found = _RESIDENT.search(status)
     state = status.partition("State:\t")[2][:1]

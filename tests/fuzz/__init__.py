@@ -1,4 +1,4 @@
-"""Everything that reads bytes from outside, under bytes that nobody meant: only our own errors may come out.
+"""Fuzzing of everything that reads external bytes: malformed input may raise our own errors only. Run as a command:
 
 python -m tests.fuzz TARGET --seconds N
 """

@@ -1,4 +1,4 @@
-"""Inputs made of inputs: bytes turned, cut out, repeated, and pieces of one input put into another."""
+"""Mutations of inputs: flips, deletions, repetitions, insertions, and pieces of other inputs."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ INTERESTING = (
 )
 
 
-def mutated(seeds: Sequence[bytes], draw: Random) -> bytes:
-    """Return one of the seeds after a few changes."""
+def mutate(seeds: Sequence[bytes], draw: Random) -> bytes:
+    """Return one of the seeds after 1 to 5 random changes."""
     data = bytearray(draw.choice(seeds))
     for _ in range(draw.randrange(1, 6)):
-        at = draw.randrange(len(data) + 1)
-        end = min(len(data), at + draw.randrange(1, 9))
+        position = draw.randrange(len(data) + 1)
+        end = min(len(data), position + draw.randrange(1, 9))
         kind = draw.randrange(6)
-        if kind == 0 and at < len(data):
-            data[at] ^= 1 << draw.randrange(8)
+        if kind == 0 and position < len(data):
+            data[position] ^= 1 << draw.randrange(8)
         elif kind == 1:
-            del data[at:end]
+            del data[position:end]
         elif kind == 2:
-            data[at:at] = data[at:end] * draw.randrange(1, 5)
+            data[position:position] = data[position:end] * draw.randrange(1, 5)
         elif kind == 3:
-            data[at:at] = draw.choice(INTERESTING)
+            data[position:position] = draw.choice(INTERESTING)
         elif kind == 4:
             other = draw.choice(seeds)
             start = draw.randrange(len(other) + 1)
-            data[at:end] = other[start : start + draw.randrange(1, 30)]
+            data[position:end] = other[start : start + draw.randrange(1, 30)]
         else:
-            data[at:end] = draw.randbytes(end - at)
+            data[position:end] = draw.randbytes(end - position)
     return bytes(data)

@@ -1,4 +1,4 @@
-"""What is fuzzed, and what each target starts from."""
+"""The fuzz targets: readers of external bytes, each with seeds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS = 200
 
 
 class Target(NamedTuple):
-    """Reads bytes, as what comes from outside is read; ``seeds`` are inputs that it takes."""
+    """A reader of external bytes; ``seeds`` are valid inputs."""
 
     read: Callable[[bytes], None]
     seeds: list[bytes]
@@ -51,14 +51,16 @@ def _label(data: bytes) -> None:
     assert len(label.y) <= LIMITS.labels_per_record
 
 
-def _rows(name: str, opened: Callable[[Path], Stream], beside: Mapping[str, bytes]) -> Callable[[bytes], None]:
-    """Return a reader of the file of that name, among others."""
+def _stream_reader(
+    name: str, open_folder: Callable[[Path], Stream], others: Mapping[str, bytes]
+) -> Callable[[bytes], None]:
+    """Return a reader of a stream whose file ``name`` has the fuzzed bytes; ``others`` are its other files."""
 
     def read(data: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            for each, content in {**beside, name: data}.items():
-                (Path(folder) / each).write_bytes(content)
-            for number, row in enumerate(opened(Path(folder))):
+            for file, content in {**others, name: data}.items():
+                (Path(folder) / file).write_bytes(content)
+            for number, row in enumerate(open_folder(Path(folder))):
                 values = row.x.values() if isinstance(row.x, dict) else row.x
                 assert not any(isinstance(value, float) and math.isinf(value) for value in values)
                 if number == ROWS:
@@ -144,21 +146,21 @@ TARGETS: dict[str, Target] = {
     ),
     "label": Target(_label, [b'{"id": "a1", "y": ["a"]}', b'{"id": 7, "y": {"a": true}}']),
     "arff": Target(
-        _rows("stream.arff", _arff, {}),
+        _stream_reader("stream.arff", _arff, {}),
         [
             _ARFF,
             b"@relation 'r: -C 2'\n@attribute l1 {0,1}\n@attribute l2 {0,1}\n@attribute a real\n@data\n0,1,-1e-3\n",
         ],
     ),
     "labels": Target(
-        _rows("stream.xml", _arff, {"stream.arff": _ARFF}),
+        _stream_reader("stream.xml", _arff, {"stream.arff": _ARFF}),
         [
             b'<labels xmlns="http://mulan.sourceforge.net/labels">\n<label name="l1"/>\n<label name="l2"/>\n</labels>',
             b'<?xml version="1.0" encoding="latin1"?><labels><label name="l1"><label name="&#108;2"/></label></labels>',
         ],
     ),
     "jsonl": Target(
-        _rows("stream.jsonl", _json_lines, {}), [b'{"x": {"a": 1}, "y": ["l"]}\n\n{"x": [1, 2], "y": []}\n']
+        _stream_reader("stream.jsonl", _json_lines, {}), [b'{"x": {"a": 1}, "y": ["l"]}\n\n{"x": [1, 2], "y": []}\n']
     ),
     "snapshot": Target(_snapshot, [_small_snapshot()]),
     "settings": Target(

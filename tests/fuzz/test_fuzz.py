@@ -1,4 +1,4 @@
-"""Bytes that nobody meant: what was found once, a few hundred changed inputs each run, and minutes of it by a flag."""
+"""Malformed bytes: former findings, some hundreds of mutations per run, and minutes of fuzzing with ``--fuzz``."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ import pytest
 
 from streamlearn.errors import StreamlearnError
 from tests.fuzz.__main__ import FINDINGS
-from tests.fuzz.mutation import mutated
+from tests.fuzz.mutation import mutate
 from tests.fuzz.targets import TARGETS
 
 INPUTS = 300
-KEPT = sorted(path for path in FINDINGS.rglob("*") if path.is_file())
+KEPT_FINDINGS = sorted(path for path in FINDINGS.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_a_target_starts_from_is_good(name: str) -> None:
+def test_seeds_are_valid(name: str) -> None:
     for seed in TARGETS[name].seeds:
         TARGETS[name].read(seed)
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_changed_inputs_give_our_own_errors_only(name: str) -> None:
+def test_mutations_raise_our_own_errors_only(name: str) -> None:
     draw = Random(7)
     refused = 0
     for _ in range(INPUTS):
-        data = mutated(TARGETS[name].seeds, draw)
+        data = mutate(TARGETS[name].seeds, draw)
         try:
             TARGETS[name].read(data)
         except StreamlearnError as error:
             refused += bool(str(error).strip())
-    assert refused > INPUTS / 20, "most changes do harm, and an error says which"
+    assert refused > INPUTS / 20, "too few mutations are refused with a message"
 
 
-@pytest.mark.parametrize("path", KEPT, ids=[f"{path.parent.name}-{path.name}" for path in KEPT])
-def test_a_finding_stays_mended(path: Path) -> None:
+@pytest.mark.parametrize("path", KEPT_FINDINGS, ids=[f"{path.parent.name}-{path.name}" for path in KEPT_FINDINGS])
+def test_a_finding_stays_fixed(path: Path) -> None:
     with contextlib.suppress(StreamlearnError):
         TARGETS[path.parent.name].read(path.read_bytes())
 
 
-@pytest.mark.timeout(0)  # the command has a timeout of its own
+@pytest.mark.timeout(0)  # the command has its own timeout
 @pytest.mark.parametrize("name", TARGETS)
 def test_minutes_of_fuzzing(name: str, request: pytest.FixtureRequest) -> None:
     minutes = request.config.getoption("--fuzz")

@@ -1,1 +1,1 @@
-"""Golden figures: what the default learner reaches on each real stream, from the first row to the last."""
+"""Golden figures of the default learner on the real streams, and golden states of fixed runs."""

@@ -1,4 +1,4 @@
-"""The report of a golden run: how far each measure lies from its figure."""
+"""Report of a golden run: the difference of each measure from its golden figure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def deviations(request: pytest.FixtureRequest) -> dict[str, dict[str, float]]:
-    """Where a test notes how far a stream's measures lie from their figures."""
+    """The differences of measures from golden figures, per stream, for the report at the end."""
     return request.config.stash.setdefault(DEVIATIONS, {})
 
 

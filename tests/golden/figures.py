@@ -1,4 +1,4 @@
-"""The figures, how far a measured one may lie from them, and how they are measured."""
+"""Golden figures: how they are measured, stored and compared, and their tolerance."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ COMMAND = "python -m tests.golden"
 
 
 class Difference(NamedTuple):
-    """A measure that lies farther from its golden figure than it may."""
+    """A measure that differs from its golden figure by more than the tolerance."""
 
     measure: str
     golden: float
@@ -51,21 +51,21 @@ class Difference(NamedTuple):
     tolerance: float
 
 
-def measured(path: Path) -> Report:
-    """Return the report of the default learner with rule `RULE` on a whole stream."""
+def measure(path: Path) -> Report:
+    """Evaluate the default learner with rule `RULE` on a whole stream."""
     return evaluate_stream(open_stream(str(path)), Settings.model_validate({"learner": {"rule": RULE}}))
 
 
 def tolerance(instances: int) -> float:
-    """Return how far a measure may lie from its figure: .002 and what two rows weigh.
+    """Return the allowed difference of a measure from its golden figure: 0.002 plus the weight of two rows.
 
-    A run is the same to the last bit on the same machine; another processor's order of additions turns few answers.
+    A run is bit-identical on the same machine; the order of additions of another processor changes a few answers.
     """
     return round(0.002 + 2.0 / instances, 6)
 
 
-def figures(report: Report) -> dict[str, Any]:
-    """Return what the file says of a stream."""
+def make_figures(report: Report) -> dict[str, Any]:
+    """Return the figures of a stream, as the file stores them."""
     return {
         "instances": report.instances,
         "labels": report.labels,
@@ -74,8 +74,8 @@ def figures(report: Report) -> dict[str, Any]:
     }
 
 
-def differences(golden: Mapping[str, Any], measures: Mapping[str, float | None]) -> list[Difference]:
-    """Return the measures that lie too far from their figures, on either side."""
+def find_differences(golden: Mapping[str, Any], measures: Mapping[str, float | None]) -> list[Difference]:
+    """Return the measures that differ from their golden figures by more than the tolerance, in either direction."""
     allowed = float(golden["tolerance"])
     return [
         Difference(name, figure, value, allowed)
@@ -85,11 +85,11 @@ def differences(golden: Mapping[str, Any], measures: Mapping[str, float | None])
 
 
 def read() -> dict[str, dict[str, Any]]:
-    """Return the figures of each stream."""
+    """Read the figures of each stream."""
     return json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
 
 
-def write(figures_of: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write the figures, the streams in their order."""
-    ordered = {name: figures_of[name] for name in STREAMS if name in figures_of}
+def write(figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the figures, the streams in the order of `STREAMS`."""
+    ordered = {name: figures[name] for name in STREAMS if name in figures}
     FILE.write_text(json.dumps(ordered, indent=2) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
-"""State hashes and record hashes of fixed runs: what a change that computes the same must leave as it is.
+"""Golden states: hashes of states, answers, events and records of fixed runs, which a refactoring must not change.
 
-Run as a command it measures every case and writes ``states.json``, after a change of results that is intended:
+Run as a command, it computes every case and writes ``states.json``, after an intended change of results:
 
     python -m tests.golden.states
 """
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from streamlearn import LabelHierarchyClassifier
+from streamlearn.snapshot.format import read_snapshot
 from streamlearn.streams import open_stream
 from tests.engine.world import World
 
@@ -73,8 +74,11 @@ def classifier_case(parameters: dict[str, Any]) -> dict[str, str]:
             answers.append(repr(tuple(model.predict(x))).encode())
         model.learn_one(x, truth)
         events.extend(repr(tuple(event)).encode() for event in model.events)
-    arrays = model._model.arrays()
-    names = [f"{name} {array.dtype.str} {array.ndim}".encode() for name, array in sorted(arrays.items())]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.npz")
+        model.save(path)
+        _, arrays = read_snapshot(path)
+        names = [f"{name} {array.dtype.str} {array.ndim}".encode() for name, array in sorted(arrays.items())]
     return {
         "state": model.state_hash(),
         "arrays": _digest(names),
@@ -83,13 +87,13 @@ def classifier_case(parameters: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _feed(world: World) -> None:
-    """Put instances, late, partial, corrected and orphan labels, poison and duplicates on the topics."""
+def _write_input(world: World) -> None:
+    """Write instances, late, partial, corrected and orphan labels, poison and duplicates to the topics."""
     draw = random.Random(3)
     waiting: list[tuple[str, list[str]]] = []
     names = ("news", "sport", "politics", "science", "art")
     for number in range(260):
-        moment = 1_700_000_000_000 + number * 20
+        timestamp_ms = 1_700_000_000_000 + number * 20
         partition = number % 2
         x = {f"f{i}": round(draw.uniform(-1, 1), 3) for i in range(6) if draw.random() < 0.7}
         y = [name for position, name in enumerate(names) if x.get(f"f{position}", -0.2) > 0.1]
@@ -98,30 +102,30 @@ def _feed(world: World) -> None:
             record["y"] = y
         else:
             waiting.append((f"id{number}", y))
-        world.add(record, partition=partition, timestamp_ms=moment)
+        world.add(record, partition=partition, timestamp_ms=timestamp_ms)
         if number % 17 == 0:
-            world.add(b"{broken", partition=partition, timestamp_ms=moment)
+            world.add(b"{broken", partition=partition, timestamp_ms=timestamp_ms)
         if len(waiting) > 12:
             identity, truth = waiting.pop(draw.randrange(len(waiting)))
             label: Any = truth if draw.random() < 0.6 else {name: name in truth for name in names[:3]}
             to = int(identity.removeprefix("id")) % 2
             for value in (label, *([names[:2]] if draw.random() < 0.3 else [])):
-                world.add({"id": identity, "y": value}, topic="labels", partition=to, timestamp_ms=moment)
+                world.add({"id": identity, "y": value}, topic="labels", partition=to, timestamp_ms=timestamp_ms)
         if number % 31 == 0:
             orphan = {"id": f"never{number}", "y": ["news"]}
-            world.add(orphan, topic="labels", partition=partition, timestamp_ms=moment)
+            world.add(orphan, topic="labels", partition=partition, timestamp_ms=timestamp_ms)
 
 
 def engine_case(preset: str, folder: Path) -> dict[str, str]:
-    """Return the hashes of a task's state and of everything that the engine wrote, on two partitions."""
+    """Return the hashes of a task's state and of all records that the engine wrote, on two partitions."""
     with pytest.MonkeyPatch.context() as patch:
-        # The lineage record holds the hash of the sources, which any change of a comment moves, and the machine's.
+        # The lineage record has the hash of the sources, which any comment changes, and the machine's name.
         patch.setattr("platform.machine", lambda: "x86_64")
         patch.setattr("streamlearn.source.memory.MemorySource.topic_id", lambda self, topic: f"id of {topic}")
         patch.setattr("streamlearn.engine.loop.task_factory.kernel_hash", lambda: "k" * 32)
         patch.setattr("streamlearn.engine.recovery.restore.kernel_hash", lambda: "k" * 32)
         world = World(folder, partitions=2, learner={"preset": preset}, topics={"labels": "labels"})
-        _feed(world)
+        _write_input(world)
         engine = world.run()
     (task,) = engine.tasks.values()
     outputs = {
@@ -137,7 +141,7 @@ def engine_case(preset: str, folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Measure every case and write the file."""
+    """Compute every case, and write the file."""
     found = {name: classifier_case(parameters) for name, parameters in CLASSIFIERS.items()}
     with tempfile.TemporaryDirectory() as folder:
         found |= {f"engine {preset}": engine_case(preset, Path(folder, preset)) for preset in ENGINES}

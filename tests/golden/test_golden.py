@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.datasets import dataset
-from tests.golden.figures import COMMAND, MEASURES, STREAMS, Difference, differences, measured, read, tolerance
+from tests.golden.figures import COMMAND, MEASURES, STREAMS, Difference, find_differences, measure, read, tolerance
 
 
 @pytest.mark.timeout(3600)
@@ -19,14 +19,14 @@ def test_a_stream_reaches_its_figures(
         pytest.skip("takes minutes: run with --golden")
     path = dataset(name)
     golden = read()[name]
-    report = measured(path)
+    report = measure(path)
     assert (report.instances, report.labels) == (golden["instances"], golden["labels"])
     deviations[name] = {
-        measure: math.nan if (value := report.measures[measure]) is None else value - figure
-        for measure, figure in golden["measures"].items()
+        each: math.nan if (value := report.measures[each]) is None else value - figure
+        for each, figure in golden["measures"].items()
     }
-    found = differences(golden, report.measures)
-    assert not found, f"{name}: {found}; if the change is meant, `{COMMAND} --streams {name}` writes new figures"
+    found = find_differences(golden, report.measures)
+    assert not found, f"{name}: {found}; if the change is intended, `{COMMAND} --streams {name}` writes new figures"
 
 
 def test_every_stream_has_figures() -> None:
@@ -38,11 +38,11 @@ def test_every_stream_has_figures() -> None:
         assert all(0.0 <= value < 1.0 for value in of_stream["measures"].values())
 
 
-def test_what_lies_too_far_is_found_on_either_side() -> None:
+def test_differences_are_found_in_either_direction() -> None:
     golden = {"tolerance": 0.01, "measures": {"example_f1": 0.5, "macro_f1": 0.5}}
-    assert differences(golden, {"example_f1": 0.509, "macro_f1": 0.491}) == []
-    assert differences(golden, {"example_f1": 0.511, "macro_f1": None}) == [
+    assert find_differences(golden, {"example_f1": 0.509, "macro_f1": 0.491}) == []
+    assert find_differences(golden, {"example_f1": 0.511, "macro_f1": None}) == [
         Difference("example_f1", 0.5, 0.511, 0.01),
         Difference("macro_f1", 0.5, None, 0.01),
     ]
-    assert differences(golden, {"example_f1": 0.5, "macro_f1": 0.48}) == [Difference("macro_f1", 0.5, 0.48, 0.01)]
+    assert find_differences(golden, {"example_f1": 0.5, "macro_f1": 0.48}) == [Difference("macro_f1", 0.5, 0.48, 0.01)]

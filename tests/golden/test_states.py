@@ -1,4 +1,4 @@
-"""Fixed runs end in the same state, with the same answers, events and records, to the last bit."""
+"""Fixed runs end with the golden states, answers, events and records, to the last bit."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Laws of the learner: a longer stream has the same beginning, and the names' order changes nothing that matters.
+"""Laws of the learner: a longer stream gives the same first answers, and the order of names changes no answer.
 
-Sums over columns and labels run in the order of their numbers, so another order rounds differently: scores agree to
-1e-4. Of columns that split a label's tree equally well the one declared or seen first wins, of those first seen in one
-record the first by name; with the trees off, any order of declared features agrees as well.
+Sums over columns and labels run in the order of their indices, so another order rounds differently: scores agree to
+1e-4. Of columns that split a label's tree equally well, the one declared or seen first wins; of columns first seen in
+the same record, the first in alphabetical order wins. Without the trees, any order of declared features agrees too.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Row = tuple[dict[str, Any], list[str]]
 Answer = tuple[list[str], dict[str, float]]
 
 
-def rows_of(name: str, count: int, seed: int) -> list[Row]:
+def generate_rows(name: str, count: int, seed: int) -> list[Row]:
     return [(dict(row.x), list(row.y or [])) for row in generator(name, seed=seed, instances=count)]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def answers(rows: Sequence[Row], labels: Sequence[str], features: Sequence[str]) -> list[Answer]:
+def predict_and_learn(rows: Sequence[Row], labels: Sequence[str], features: Sequence[str]) -> list[Answer]:
     settings = Settings.model_validate(
         {"features": {"maximum": 512}, "labels": {"maximum": 64}, "learner": {"scores_top": 64}}
     )
@@ -53,7 +53,7 @@ def assert_agree(one: Sequence[Answer], other: Sequence[Answer]) -> None:
 
 @pytest.fixture(scope="module", params=["drifting", "meta-features-sudden"])
 def stream(request: pytest.FixtureRequest) -> list[Row]:
-    return rows_of(request.param, 400, 3)
+    return generate_rows(request.param, 400, 3)
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +66,23 @@ def features(stream: list[Row]) -> list[str]:
     return list(dict.fromkeys(name for x, _ in stream for name in x))
 
 
-def shuffled(names: Sequence[str], seed: int) -> list[str]:
+def shuffle(names: Sequence[str], seed: int) -> list[str]:
     order = list(names)
     random.Random(seed).shuffle(order)
     return order
 
 
 @pytest.mark.parametrize("length", [1, 57, 399])
-def test_a_longer_stream_has_the_same_beginning(stream: list[Row], labels: list[str], length: int) -> None:
-    assert answers(stream[:length], labels, ()) == answers(stream, labels, ())[:length]
+def test_a_longer_stream_gives_the_same_first_answers(stream: list[Row], labels: list[str], length: int) -> None:
+    assert predict_and_learn(stream[:length], labels, ()) == predict_and_learn(stream, labels, ())[:length]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_order_of_labels_changes_nothing(
     stream: list[Row], labels: list[str], features: list[str], seed: int
 ) -> None:
-    assert_agree(answers(stream, labels, features), answers(stream, shuffled(labels, seed), features))
+    other = predict_and_learn(stream, shuffle(labels, seed), features)
+    assert_agree(predict_and_learn(stream, labels, features), other)
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -90,8 +91,9 @@ def test_the_order_of_features_changes_nothing(
 ) -> None:
     without_trees = tuple(name for name in presets.EXPERTS["default"] if name != "label_tree")
     monkeypatch.setitem(presets.EXPERTS, "default", without_trees)
-    other = [({name: x[name] for name in shuffled(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
-    assert_agree(answers(stream, labels, features), answers(other, labels, shuffled(features, seed)))
+    rows = [({name: x[name] for name in shuffle(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
+    other = predict_and_learn(rows, labels, shuffle(features, seed))
+    assert_agree(predict_and_learn(stream, labels, features), other)
 
 
 @pytest.mark.parametrize("declared", [True, False])
@@ -99,18 +101,18 @@ def test_the_order_of_features_within_a_record_changes_no_bit(
     stream: list[Row], labels: list[str], declared: bool
 ) -> None:
     columns = sorted({name for x, _ in stream for name in x}) if declared else []
-    other = [({name: x[name] for name in shuffled(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
-    assert answers(other, labels, columns) == answers(stream, labels, columns)
+    rows = [({name: x[name] for name in shuffle(list(x), row)}, truth) for row, (x, truth) in enumerate(stream)]
+    assert predict_and_learn(rows, labels, columns) == predict_and_learn(stream, labels, columns)
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])
 @pytest.mark.parametrize("size", [1, 7, 90])
-def test_truths_that_come_after_their_answers_teach_the_same_however_plans_are_cut(
+def test_the_size_of_batches_changes_nothing_for_truths_that_come_after_their_answers(
     stream: list[Row], labels: list[str], preset: str, size: int
 ) -> None:
-    """A truth may come in the batch that answered its instance, or in a later one; five instances come in between."""
+    """A truth comes in the batch that answered its instance or in a later one, five instances after it."""
     settings = Settings.model_validate({"learner": {"preset": preset}})
-    together, cut = (StreamModel(settings, labels=labels) for _ in range(2))
+    together, batched = (StreamModel(settings, labels=labels) for _ in range(2))
     batch = together.new_batch()
     operations: list[int] = []
     for row, (x, _) in enumerate(stream):
@@ -118,36 +120,36 @@ def test_truths_that_come_after_their_answers_teach_the_same_however_plans_are_c
         if row >= 5:
             batch.learn(operations[row - 5], stream[row - 5][1])
     whole = together.apply(batch)
-    answered: list[object] = []
+    answers: list[object] = []
     stored: dict[int, StoredInstance] = {}
     for start in range(0, len(stream), size):
-        batch = cut.new_batch()
-        here: dict[int, int] = {}
+        batch = batched.new_batch()
+        current: dict[int, int] = {}
         for row in range(start, min(start + size, len(stream))):
-            here[row] = batch.predict(stream[row][0])
+            current[row] = batch.predict(stream[row][0])
             if row >= 5:
-                batch.learn(here[row - 5] if row - 5 in here else stored[row - 5], stream[row - 5][1])
-        result = cut.apply(batch)
-        answered += [result.answer(operation) for operation in here.values()]
-        stored |= {row: StoredInstance.unpacked(result.packed(operation)) for row, operation in here.items()}
-    assert answered == [whole.answer(operation) for operation in operations]
-    assert cut.state_hash() == together.state_hash()
+                batch.learn(current[row - 5] if row - 5 in current else stored[row - 5], stream[row - 5][1])
+        result = batched.apply(batch)
+        answers += [result.answer(operation) for operation in current.values()]
+        stored |= {row: StoredInstance.unpacked(result.packed(operation)) for row, operation in current.items()}
+    assert answers == [whole.answer(operation) for operation in operations]
+    assert batched.state_hash() == together.state_hash()
 
 
-def test_a_truth_in_the_plan_that_answered_its_instance_needs_no_walk_of_its_own(
+def test_a_truth_in_the_batch_that_answered_its_instance_needs_no_segment_of_its_own(
     stream: list[Row], labels: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    walks: list[int] = []
-    walk = EnsembleLearner.walk
+    sizes: list[int] = []
+    apply = EnsembleLearner.apply
 
     def counted(self: EnsembleLearner, operations: Operations) -> Any:
-        walks.append(operations.kind.size)
-        return walk(self, operations)
+        sizes.append(operations.kind.size)
+        return apply(self, operations)
 
-    monkeypatch.setattr(EnsembleLearner, "walk", counted)
+    monkeypatch.setattr(EnsembleLearner, "apply", counted)
     model = StreamModel(Settings(), labels=labels)
     batch = model.new_batch()
     for x, truth in stream:
         batch.learn(batch.predict(x), truth)
     model.apply(batch)
-    assert walks == [2 * len(stream)]
+    assert sizes == [2 * len(stream)]

@@ -1,4 +1,4 @@
-"""What the ablation switches off is off, and its table says means and differences."""
+"""The variants of the ablation disable what they name, and its table has means and differences."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import pytest
 from streamlearn.learner.mixture.logistic_mixing import OWN, SETS
 from streamlearn.streams.synthetic import generator
 from tests.benchmarks import ablation
-from tests.benchmarks.ablation import MEASURES, VARIANTS, measure, table
+from tests.benchmarks.ablation import MEASURES, VARIANTS, format_table, measure
 
 
-def test_a_weight_set_that_is_off_never_gets_a_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_weight_set_keeps_the_weight_0(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    class Remembered(ablation.EnsembleLearner):
+    class RecordedLearner(ablation.EnsembleLearner):
         def __init__(self, *arguments, **named) -> None:
             super().__init__(*arguments, **named)
             made.append(self)
 
-    monkeypatch.setattr(ablation, "EnsembleLearner", Remembered)
+    monkeypatch.setattr(ablation, "EnsembleLearner", RecordedLearner)
     rows = list(generator("drifting", seed=1, instances=300))
     found = [measure(VARIANTS[name], rows, [], []) for name in ("everything", "without the mixture's own weights")]
     final = [learner.mixer.state.final for learner in made]
@@ -29,7 +29,7 @@ def test_a_weight_set_that_is_off_never_gets_a_say(monkeypatch: pytest.MonkeyPat
     assert found[0] != found[1]
 
 
-def test_every_part_that_is_off_changes_the_figures() -> None:
+def test_every_disabled_part_changes_the_figures() -> None:
     rows = list(generator("drifting", seed=1, instances=1_500))
     whole = measure(VARIANTS["everything"], rows, [], [])
     for name in ("without the pool of label sets", "without the cluster tree", "without label_history"):
@@ -39,7 +39,7 @@ def test_every_part_that_is_off_changes_the_figures() -> None:
 def test_the_table_has_means_then_differences() -> None:
     first = {name: dict.fromkeys(MEASURES, 0.5 if name == "everything" else 0.4) for name in VARIANTS}
     second = {name: dict.fromkeys(MEASURES, 0.7) for name in VARIANTS}
-    lines = table([first, second]).splitlines()
+    lines = format_table([first, second]).splitlines()
     assert lines[2] == "| everything | 0.6000 | 0.6000 | 0.6000 | 0.6000 | 0.6000 |"
     assert lines[3].endswith("| -0.0500 | -0.0500 | -0.0500 | -0.0500 | -0.0500 |")
     assert len(lines) == 2 + len(VARIANTS)

@@ -1,4 +1,4 @@
-"""Figures are kept as dated JSON, read back, and compared base against head."""
+"""Figures are kept as dated JSON, read back, and compared between base and head."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def options(folder: Path | str) -> argparse.Namespace:
     return parser.parse_args(["--history", str(folder)])
 
 
-def test_a_record_comes_back_as_it_was_kept(tmp_path: Path) -> None:
+def test_a_kept_record_is_read_back_unchanged(tmp_path: Path) -> None:
     path = keep("learner", FAST, options(tmp_path))
     assert path is not None
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d{6}-\w{7,8}-learner\.json", path.name)
@@ -37,14 +37,14 @@ def test_nothing_is_kept_without_a_folder() -> None:
     assert keep("learner", FAST, options("")) is None
 
 
-def test_what_is_no_record_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_figures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.json").write_text('{"schema": 99}')
     with pytest.raises(SystemExit):
         compare.main([str(tmp_path), str(tmp_path)])
     assert "holds no figures of schema 1" in capsys.readouterr().err
 
 
-def test_base_and_head_stand_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_base_and_head_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     keep("learner", FAST, options(tmp_path / "old"))
     keep("learner", SLOW, options(tmp_path / "new"))
     keep("memory", {"default/state": Figure(5.0, "bytes", "lower")}, options(tmp_path / "new"))
@@ -62,8 +62,8 @@ def test_a_folder_gives_the_newest_record_of_each_benchmark(tmp_path: Path) -> N
     first.unlink()
     (tmp_path / "2020-01-01T000000-0123abcd-learner.json").write_text(json.dumps({**older, "taken": "2020-01-01"}))
     keep("learner", FAST, options(tmp_path))
-    assert compare.records_of(tmp_path)["learner"].figures["learner/yeast/p99"].value == 0.14
+    assert compare.read_newest(tmp_path)["learner"].figures["learner/yeast/p99"].value == 0.14
 
 
 def test_the_history_of_the_tree_can_be_read() -> None:
-    assert compare.records_of(HISTORY)
+    assert compare.read_newest(HISTORY)

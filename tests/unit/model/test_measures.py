@@ -1,4 +1,4 @@
-"""Measures equal scikit-learn's, whatever is emitted; partial truths count where they are known."""
+"""Measures equal those of scikit-learn for any answers; partial truths count for their known labels only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from streamlearn.model.measures import Measures
 
 
 def score(measures: Measures, emitted: np.ndarray, truth: np.ndarray, *, complete: bool = True) -> None:
-    """Score rows of 0/1 matrices; -1 in the truth is unknown."""
+    """Score rows of 0/1 matrices; -1 in ``truth`` means unknown."""
     rows, labels = truth.shape
     shown = [np.flatnonzero(row)[::-1] for row in emitted]
     listed = [np.flatnonzero(row == 1) if complete else np.flatnonzero(row >= 0) for row in truth]
@@ -47,7 +47,7 @@ def test_complete_truths_equal_scikit_learn(seed: int, rows: int, labels: int, s
         1.0 if empty else metrics.f1_score(t, e, zero_division=0)
         for t, e, empty in zip(truth, emitted, both_empty, strict=True)
     ]
-    # scikit-learn reads a matrix of one column as one binary label, so that column is put beside an empty one.
+    # scikit-learn reads a matrix of one column as a binary target, so an empty column is added.
     wide = [np.column_stack([matrix, np.zeros(rows, np.int64)]) for matrix in (truth, emitted)]
     per_label = metrics.f1_score(*wide, average=None, zero_division=0)[:labels]
     assert measures.whole() == pytest.approx(
@@ -74,7 +74,7 @@ def test_partial_truths_count_known_pairs_only() -> None:
     assert measures.rows()["subset_accuracy"] == 0
 
 
-def test_windows_hold_their_own_rows_and_small_ones_say_nothing() -> None:
+def test_windows_hold_their_own_rows_and_small_ones_have_no_value() -> None:
     measures = Measures(40, 2)
     right, wrong = np.array([[1, 0]]), np.array([[0, 1]])
     score(measures, np.repeat(right, 20, 0), np.repeat(right, 20, 0))
@@ -84,7 +84,7 @@ def test_windows_hold_their_own_rows_and_small_ones_say_nothing() -> None:
     assert measures.whole()["subset_accuracy"] == 0.5
 
 
-def test_labels_may_grow_and_leave_and_the_state_comes_back() -> None:
+def test_labels_join_and_retire_and_the_state_is_restored() -> None:
     measures = Measures(100, 1)
     score(measures, np.array([[1]]), np.array([[1]]))
     measures.grow(3)
@@ -96,6 +96,6 @@ def test_labels_may_grow_and_leave_and_the_state_comes_back() -> None:
     other.replace(0)
     assert other.whole()["macro_f1"] == pytest.approx(1 / 3)
     other.retire(0)
-    assert other.whole()["macro_f1"] == pytest.approx(1 / 2), "of the labels that there are"
+    assert other.whole()["macro_f1"] == pytest.approx(1 / 2), "the mean is over the remaining labels"
     other.load_arrays(other.arrays(), [0])
     assert other.whole()["macro_f1"] == pytest.approx(1 / 2)

@@ -1,4 +1,4 @@
-"""Labels that were not true for long retire, at the same row whatever the batch; their slots serve other labels."""
+"""Labels that were not true for many rows retire, at the same row for any size of batch; their slots are reused."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def learn(model: StreamModel, rows: Sequence[Row]) -> MicroBatchResult:
 
 
 def phases() -> list[Row]:
-    """Return rows in which b is true at the start, c in the middle, b again at the end; a always."""
+    """Return rows: a is true in all, b in the first and the last ones, c in between."""
     first: list[Row] = [({"b": 1.0}, ["a", "b"])] * 30
     then: list[Row] = [({"c": 1.0}, ["a", "c"])] * 60
     last: list[Row] = [({"b": 1.0, "d": 1.0}, ["a", "b"])] * 60
     return [*first, *then, *last]
 
 
-def test_a_label_retires_with_the_last_row_that_it_may_miss() -> None:
+def test_a_label_retires_after_the_set_number_of_rows() -> None:
     model = new_model()
     learn(model, phases()[:49])
     assert model.label_names == ["a", "b", "c"]
@@ -71,7 +71,7 @@ def test_a_retired_label_is_neither_answered_nor_scored_nor_counted() -> None:
     assert model.arrays()["measures.sums"][0, 5] - before == pytest.approx(len(wrong) / 2), "of two labels, not three"
 
 
-def test_its_slot_serves_the_next_label_which_learns_from_nothing() -> None:
+def test_the_slot_is_reused_by_the_next_label_which_starts_untrained() -> None:
     model = new_model()
     learn(model, phases()[:60])
     assert model.arrays()["labels.vacant"].tolist() == [1]
@@ -84,19 +84,21 @@ def test_its_slot_serves_the_next_label_which_learns_from_nothing() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
-def test_the_batch_changes_nothing(size: int) -> None:
-    whole, cut = new_model(), new_model()
+def test_the_size_of_batches_changes_nothing(size: int) -> None:
+    whole, batched = new_model(), new_model()
     events = learn(whole, phases()).events
     found = []
     for start in range(0, len(phases()), size):
-        found += [event._replace(op=event.op + start) for event in learn(cut, phases()[start : start + size]).events]
+        found += [
+            event._replace(op=event.op + start) for event in learn(batched, phases()[start : start + size]).events
+        ]
     assert found == events
-    assert cut.state_hash() == whole.state_hash()
+    assert batched.state_hash() == whole.state_hash()
     assert [event.name for event in events if event.signal == "rate" and event.direction == "worse"] == ["b", "c"]
 
 
 @pytest.mark.parametrize("row", [10, 49, 55, 100])
-def test_a_snapshot_goes_on_as_if_never_stopped(row: int) -> None:
+def test_a_restored_model_continues_as_if_never_stopped(row: int) -> None:
     whole, resumed = new_model(), new_model()
     learn(whole, phases()[:row])
     resumed.load_arrays(whole.arrays())
@@ -139,7 +141,7 @@ def test_a_late_truth_never_counts_for_the_slots_next_label() -> None:
     assert (model.arrays()["measures.labels"][0][:, 1] - before).tolist() == [0, 0, 1], "missed, not hit"
 
 
-def test_the_setting_may_change_on_a_running_model() -> None:
+def test_the_setting_can_change_on_a_running_model() -> None:
     model = new_model(after=0)
     learn(model, phases()[:60])
     model.change(scores_top=5, minimum_support=1, retire_after=20, drift=model.settings.drift)
@@ -147,7 +149,7 @@ def test_the_setting_may_change_on_a_running_model() -> None:
     assert model.label_names == ["a", "c"]
 
 
-def test_the_embedded_class_retires_labels() -> None:
+def test_the_embedded_classifier_retires_labels() -> None:
     model = LabelHierarchyClassifier(maximum_features=64, retire_after_instances=20)
     for x, truth in phases()[:60]:
         model.learn_one(x, truth)

@@ -1,4 +1,4 @@
-"""Workers that start together with the real learner: one compiles, all agree, and nothing is left to compile later."""
+"""Workers that start together: one compiles, all have the same state, and nothing is left to compile later."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, 
         assert after["hash"] == found[0]["hash"]
         assert (after["compiled"], after["later"]) == (0, [])
         assert after["steps"][-1].endswith(" 0 compiled")
-        assert [one["later"] for one in found] == [[]] * 4, "the warm-up leaves kernels to compile while a service runs"
+        assert [one["later"] for one in found] == [[]] * 4, "the warm-up leaves kernels to compile later"
 
 
 @pytest.mark.timeout(3000)
-def test_the_parts_that_two_processes_share_are_those_that_the_model_needs(cold_start: ColdStart):
-    assert [one["parts"] for one in cold_start.workers] == [[]] * 4, "a part is compiled for types that nobody calls"
+def test_parallel_compilation_compiles_only_parts_that_the_model_needs(cold_start: ColdStart):
+    assert [one["parts"] for one in cold_start.workers] == [[]] * 4, "a part is compiled for types that no caller uses"

@@ -1,7 +1,7 @@
-"""What every part does with a label that a truth says nothing of, with one that joins late, and with late truth.
+"""Every part's treatment of labels that a truth does not mention, of labels that join late, and of late truths.
 
-One test a cell of the design's table "What happens when". A test looks at the state by name (`StreamModel.arrays`),
-before and after a row, so that another part's cell is one more test. Expected values come from the table, not the code.
+Each test compares the arrays of one part (`StreamModel.arrays`) before and after a row. Expected values are computed
+from the documented rules, not by the code under test.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def learn(model: StreamModel, *rows: tuple[Features, Truth]) -> MicroBatchResult
 
 
 def stream(seed: int, rows: int, labels: Iterable[str]) -> list[tuple[Features, list[str]]]:
-    """Return rows with complete truths; a feature of the label's name goes with most of its positives."""
+    """Return rows with complete truths; most positives of a label come with a feature of the same name."""
     generator = random.Random(seed)
     found: list[tuple[Features, list[str]]] = []
     for _ in range(rows):
@@ -58,7 +58,7 @@ def stream(seed: int, rows: int, labels: Iterable[str]) -> list[tuple[Features, 
 
 
 def state(model: StreamModel, *prefixes: str) -> dict[str, np.ndarray]:
-    """Return copies of the learner's arrays whose names begin so, without ``learner.``."""
+    """Return copies of the learner's arrays whose names have one of the prefixes, without ``learner.``."""
     named = {name.removeprefix("learner."): array for name, array in model.arrays().items()}
     return {name: array.copy() for name, array in named.items() if name.startswith(prefixes)}
 
@@ -70,11 +70,11 @@ def assert_same(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray
 
 
 def of_label(arrays: Mapping[str, np.ndarray], slot: int) -> dict[str, np.ndarray]:
-    """Return what arrays that end in a label axis hold of one label."""
+    """Return the values of one label from arrays whose last axis is labels."""
     return {name: array[..., slot] for name, array in arrays.items()}
 
 
-# Which arrays of a part end in a label axis.
+# Arrays of a part whose last axis is labels.
 LINEAR = (
     *(
         "panel.slow_linear.weight",
@@ -89,13 +89,13 @@ MIXER_OWN = ("mixer.own",)
 COMPLETE_ONLY = ("decision.pool.", "decision.tree.", "decision.utility.", "partition.")
 
 PARTIAL: tuple[Features, Truth] = ({"a": 1.0, "b": 1.0, "size": 0.5}, {"a": True, "c": False})
-"""Says nothing of b."""
+"""A row whose truth does not mention b."""
 
 
 @pytest.mark.parametrize(
     "arrays", [LINEAR, RATES, MIXER_OWN], ids=["linear experts", "rates", "the mixer's own weights"]
 )
-def test_a_label_that_a_truth_does_not_name_stays_as_it_is(arrays: tuple[str, ...]) -> None:
+def test_a_label_that_a_truth_does_not_mention_stays_unchanged(arrays: tuple[str, ...]) -> None:
     model = new_model("a", "b", "c")
     learn(model, *stream(1, 30, "abc"))
     before = state(model, *arrays)
@@ -104,10 +104,10 @@ def test_a_label_that_a_truth_does_not_name_stays_as_it_is(arrays: tuple[str, ..
     assert_same(of_label(before, 1), of_label(after, 1))
     for slot in (0, 2):
         moved = [name for name in before if not np.array_equal(before[name][..., slot], after[name][..., slot])]
-        assert moved == list(before), "a label that is named is learnt"
+        assert moved == list(before), "a label that the truth mentions is learnt"
 
 
-def test_the_mixer_learns_from_the_labels_that_are_known_alone() -> None:
+def test_the_mixer_learns_from_known_labels_only() -> None:
     model = new_model("a", "b", "c")
     start = state(model, "mixer.")
     learn(model, *((x, {"a": "a" in truth}) for x, truth in stream(2, 40, "abc")))
@@ -118,7 +118,7 @@ def test_the_mixer_learns_from_the_labels_that_are_known_alone() -> None:
 
 
 def test_the_mixer_takes_no_step_when_no_label_is_known() -> None:
-    # The only name finds no room, so that the truth says nothing of any known label.
+    # The only label of the truth does not fit, so the truth mentions no known label.
     model = new_model("a", "b", maximum=2)
     learn(model, *stream(3, 30, "ab"))
     before = state(model, "mixer.", *LINEAR, *RATES)
@@ -141,27 +141,27 @@ def test_rates_of_labels_never_true_move_on_complete_rows_only() -> None:
 
 
 ROWS_BEFORE = [(0, 0), (3, 0), (3, 4), (60, 10), (700, 0)]
-"""Complete and partial rows that are learnt before a label joins."""
+"""Numbers of complete and of partial rows that are learnt before a label joins."""
 
 
-def before_late(complete: int, partial: int) -> StreamModel:
+def model_before(complete: int, partial: int) -> StreamModel:
     model = new_model("a", "b")
-    # Label b is never true, so that the mixer's context of labels without positives learns.
+    # Label b is never true, so the mixer's context of labels without positives learns.
     learn(model, *((x, ["a"] if "a" in truth else []) for x, truth in stream(5, complete, "ab")))
     learn(model, *((x, {"a": "a" in truth}) for x, truth in stream(6, partial, "ab")))
     return model
 
 
-def joined_late(complete: int, partial: int) -> StreamModel:
-    """Return a model to which a label joined after so many rows; it learnt no row since."""
-    model = before_late(complete, partial)
+def model_with_late_label(complete: int, partial: int) -> StreamModel:
+    """Return a model to which a label joins after these rows, without learning another row."""
+    model = model_before(complete, partial)
     model.learner.join_labels(3)
     return model
 
 
 @pytest.mark.parametrize(("complete", "partial"), ROWS_BEFORE)
 def test_linear_experts_start_a_late_label_at_its_base_rate(complete: int, partial: int) -> None:
-    arrays = of_label(state(joined_late(complete, partial), *LINEAR), 2)
+    arrays = of_label(state(model_with_late_label(complete, partial), *LINEAR), 2)
     rate = max(0.05 * 0.99**complete, 1.0 / (complete + partial + 2))
     for name, array in arrays.items():
         if name.endswith(".bias"):
@@ -171,15 +171,15 @@ def test_linear_experts_start_a_late_label_at_its_base_rate(complete: int, parti
 
 
 @pytest.mark.parametrize(("complete", "partial"), ROWS_BEFORE)
-def test_rates_start_a_late_label_as_if_it_had_been_there_and_never_true(complete: int, partial: int) -> None:
-    arrays = of_label(state(joined_late(complete, partial), *RATES), 2)
+def test_rates_start_a_late_label_as_if_it_had_been_known_and_never_true(complete: int, partial: int) -> None:
+    arrays = of_label(state(model_with_late_label(complete, partial), *RATES), 2)
     assert arrays["panel.rates.fast"] == pytest.approx(max(0.05 * 0.8**complete, 0.0005))
     assert arrays["panel.rates.slow"] == pytest.approx(max(0.05 * 0.99**complete, 0.0005))
 
 
 @pytest.mark.parametrize(("complete", "partial"), ROWS_BEFORE)
 def test_the_mixer_starts_a_late_label_from_the_shared_weights_of_no_positives(complete: int, partial: int) -> None:
-    model = before_late(complete, partial)
+    model = model_before(complete, partial)
     before = state(model, "mixer.")
     model.learner.join_labels(3)
     after = state(model, "mixer.")
@@ -190,7 +190,7 @@ def test_the_mixer_starts_a_late_label_from_the_shared_weights_of_no_positives(c
         np.testing.assert_array_equal(after[name], before[name])
 
 
-def test_counts_pools_and_replay_do_not_tick_on_a_partial_row() -> None:
+def test_counts_pools_and_recent_label_sets_do_not_change_on_a_partial_row() -> None:
     model = new_model("a", "b", "c")
     learn(model, *stream(7, 130, "abc"))
     before = state(model, *COMPLETE_ONLY)
@@ -207,7 +207,7 @@ def test_counts_pools_and_replay_do_not_tick_on_a_partial_row() -> None:
         assert not np.array_equal(before[name], after[name]), name
 
 
-def test_a_late_label_joins_the_group_with_most_room() -> None:
+def test_a_late_label_joins_the_smallest_group() -> None:
     names = [f"l{number:02}" for number in range(20)]
     model = new_model(*names)
     assert [len(group) for group in model.clusters()] == [16, 4]
@@ -215,32 +215,32 @@ def test_a_late_label_joins_the_group_with_most_room() -> None:
     assert model.clusters() == [names[:16], [*names[16:], "late"]]
 
 
-def test_the_tree_of_late_labels_is_built_anew_by_the_next_periods() -> None:
-    """Labels that always come together end in one cluster, whichever group they joined."""
+def test_the_next_periods_rebuild_the_tree_with_late_labels() -> None:
+    """Labels that always come together end in one cluster, regardless of the group they joined."""
     names = [f"l{number:02}" for number in range(20)]
     late = [f"x{number:02}" for number in range(16)]
-    # Without detectors: an alarm would have the partition tested before its period ends.
+    # Without detectors: an alarm would test the partition before its period ends.
     model = new_model(*names, detector="none")
     generator = random.Random(8)
     switched: list[int] = []
     joined: list[list[str]] = []
     for number in range(2_600):
-        chosen = [place for place in range(16) if generator.random() < 0.15]
-        truth = [names[place] for place in chosen] + [late[place] for place in chosen if number >= 1_000]
+        chosen = [label for label in range(16) if generator.random() < 0.15]
+        truth = [names[label] for label in chosen] + [late[label] for label in chosen if number >= 1_000]
         events = learn(model, ({"f": 1.0}, truth)).events
         switched += [event.row for event in events if event.kind == "partition" and event.row > 1_000]
         if number == 1_200:
             joined = model.clusters()
-    # The clock's periods are 500 rows by then: the first candidate that knows the new labels is tested one later.
+    # A period is 500 rows by then; the first candidate with the new labels is tested one period later.
     assert switched
     assert min(switched) == 1_999
-    together = [{names[place], late[place]} for place in range(16)]
+    together = [{names[label], late[label]} for label in range(16)]
     assert sum(any(pair <= set(group) for group in joined) for pair in together) < 8
     assert all(any(pair <= set(group) for group in model.clusters()) for pair in together)
 
 
-def test_few_complete_rows_are_decided_label_by_label_and_an_event_says_when_that_ends() -> None:
-    """The best label set is asked for from 10 decayed complete rows on; the decay is .9995 a row."""
+def test_few_complete_rows_are_decided_per_label_and_an_event_reports_the_end_of_this() -> None:
+    """Label sets are decided jointly from 10 decayed complete rows on; the decay is 0.9995 per row."""
     needed = next(n for n in range(1, 100) if sum(0.9995**k for k in range(n)) >= 10.0)
     model = new_model("a", "b", "c")
     rows = stream(9, 2 * needed, "abc")
@@ -277,23 +277,23 @@ def test_measures_of_whole_sets_need_complete_truths_and_those_of_labels_need_kn
     sums = model.arrays()["measures.sums"][0]
     alone = new_model("a", "b", "c")
     learn(alone, *stream(10, 80, "abc"))
-    # Of the three labels two are known: each of them is half of a row's loss.
+    # Two of the three labels are known: each is half of a row's loss.
     assert sums[5] - alone.arrays()["measures.sums"][0][5] == pytest.approx(sum(wrong) / 2.0)
     pairs = model.arrays()["measures.labels"][0] - alone.arrays()["measures.labels"][0]
-    assert pairs[:, 1].tolist() == [0, 0, 0], "nothing is known of b"
+    assert pairs[:, 1].tolist() == [0, 0, 0], "b is never known"
     assert pairs[0, 0] + pairs[2, 0] == 5, "a is true in all five"
 
 
-def test_a_list_denies_every_other_label_also_those_not_yet_known() -> None:
-    """A label that joins after complete rows has been false in them; after partial rows nothing is known of it."""
+def test_a_list_is_a_negative_for_every_other_label_also_for_those_not_yet_known() -> None:
+    """A label that joins after complete rows was false in them; in partial rows it is unknown."""
     complete, partial = new_model(), new_model()
     for _ in range(40):
         learn(complete, ({"f": 1.0}, ["a"]))
         learn(partial, ({"f": 1.0}, {"a": True}))
     for model in (complete, partial):
         model.learner.join_labels(2)
-    denied, unknown = (state(model, "panel.rates.slow")["panel.rates.slow"][1] for model in (complete, partial))
-    assert denied == pytest.approx(0.05 * 0.99**40)
+    negative, unknown = (state(model, "panel.rates.slow")["panel.rates.slow"][1] for model in (complete, partial))
+    assert negative == pytest.approx(0.05 * 0.99**40)
     assert unknown == pytest.approx(0.05)
 
 
@@ -313,7 +313,7 @@ def test_an_empty_list_is_learnt_as_a_complete_row() -> None:
     assert state(model, "counters")["counters"].tolist() == [1, 1, 1, 1]
 
 
-def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> None:
+def test_a_late_truth_scores_the_original_answer_and_learns_with_the_current_state() -> None:
     model = new_model("a", "b", "c")
     learn(model, *stream(11, 120, "abc"))
     batch = model.new_batch()
@@ -331,13 +331,13 @@ def test_late_truth_scores_what_was_answered_and_learns_with_today_s_state() -> 
     batch.learn(stored, sorted(answered))
     model.apply(batch)
     assert model.measures.rows()["subset_accuracy"] == before + 1
-    assert model.arrays()["measures.sums"][0][1] == hits + 1, "the answer of then is scored, and it was right"
+    assert model.arrays()["measures.sums"][0][1] == hits + 1, "the original answer is scored as a hit"
     assert (model.observed, model.learned) == (observed + 60, learned + 61)
     assert_same(scaling, {name: array for name, array in model.arrays().items() if name.startswith("encoder.")})
-    # Decays tick by learnt rows, so the same truth on another instance moves the rates alike.
+    # Decays count learnt rows, so the same truth on another instance changes the rates equally.
     learn(twin, ({"a": 1.0}, sorted(answered)))
     assert_same(state(twin, "panel.rates."), state(model, "panel.rates."))
-    # The slope comes from today's logits, so it is as small as today's error, not as large as that of the first day.
+    # The gradient comes from the current logits, so it is as small as the current error.
     assert not np.array_equal(
         state(model, "panel.slow_linear.weight")["panel.slow_linear.weight"],
         state(twin, "panel.slow_linear.weight")["panel.slow_linear.weight"],
@@ -350,12 +350,12 @@ def test_a_label_is_answered_only_after_enough_positives() -> None:
     assert [labels for labels, _ in answers[:12]] == [[]] * 12
     assert answers[11][1] == {}, "no score either"
     assert [labels for labels, _ in answers[12:]] == [["a"]] * 18
-    # Without the bound the answer would have come earlier.
+    # Without the minimum count the label is answered earlier.
     eager = new_model()
     assert ["a"] in [learn(eager, ({"f": 1.0}, ["a"])).labels(0) for _ in range(12)]
 
 
-def test_at_the_bound_the_least_supported_label_leaves_and_its_slot_starts_anew() -> None:
+def test_at_the_maximum_the_least_supported_label_leaves_and_its_slot_is_reset() -> None:
     model = new_model(maximum=3, minimum_count=3)
     learn(model, *[({"a": 1.0}, ["a"])] * 3, *[({"b": 1.0}, ["b"])] * 2, ({"c": 1.0}, ["c"]))
     assert model.label_names == ["a", "b", "c"]
@@ -364,7 +364,7 @@ def test_at_the_bound_the_least_supported_label_leaves_and_its_slot_starts_anew(
     assert model.arrays()["labels.generations"].tolist() == [0, 0, 1]
     assert result.dropped == {}
     assert state(model, "positives")["positives"].tolist() == [3, 2, 1]
-    # What was learnt of c is gone: only the column of d has a weight for it.
+    # The weights of c are gone: only the column of d has a weight.
     weight = state(model, "panel.slow_linear.weight")["panel.slow_linear.weight"][:, 2]
     assert np.flatnonzero(weight).tolist() == [3]
 
@@ -387,7 +387,7 @@ def test_an_old_answer_never_counts_for_a_new_name_in_its_slot() -> None:
     assert (model.arrays()["measures.labels"][0][:, 0] - before).tolist() == [0, 0, 1], "missed, not hit"
 
 
-def test_a_name_without_room_is_dropped_and_the_row_teaches_the_rest() -> None:
+def test_a_label_beyond_the_maximum_is_dropped_and_the_row_is_learnt_without_it() -> None:
     model, reference = new_model(maximum=2), new_model(maximum=2)
     rows = stream(13, 20, "ab")
     learn(model, *rows, ({"a": 1.0}, ["a", "no room"]))

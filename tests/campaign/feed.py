@@ -1,4 +1,4 @@
-"""What the campaign sends: instances with and without truth, late labels, poison, duplicates, aborted transactions."""
+"""Records of a campaign: instances with and without truth, late labels, poison, duplicates, aborted transactions."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ POISON = (
     b'{"id": "' + b"i" * 300 + b'", "x": {}}',
     b"",
 )
-LATEST_LABEL = 600
-"""Instances after its own that a label comes at most."""
+MAXIMUM_DELAY = 600
+"""Maximum number of instances between an instance and its label record."""
 
 
-def instance(row: int, draw: Random, truth: list[str] | None) -> bytes:
-    """Return an instance whose features say what its labels are, most of the time."""
+def make_instance(row: int, draw: Random, truth: list[str] | None) -> bytes:
+    """Return an instance whose features determine most of its labels."""
     kind = row % 7
     record: dict[str, object] = {"id": f"r{row}", "x": {f"k{kind}": 1, f"w{row % 4}": draw.random(), "n": row % 10}}
     if truth is not None:
@@ -36,8 +36,8 @@ def instance(row: int, draw: Random, truth: list[str] | None) -> bytes:
     return json.dumps(record).encode()
 
 
-def truth_of(row: int, draw: Random) -> list[str]:
-    """Return the label set of a row; the labels change their meaning with time."""
+def make_truth(row: int, draw: Random) -> list[str]:
+    """Return the label set of a row; what a label depends on changes every 5,000 rows."""
     names = [f"a{row % 7}", f"b{(row // 5_000 + row) % 4}"]
     if draw.random() < 0.02:
         names.append(f"rare{draw.randrange(40)}")
@@ -45,18 +45,18 @@ def truth_of(row: int, draw: Random) -> list[str]:
 
 
 class Feed:
-    """Sends until it is told to stop; counts what it has sent by kind.
+    """Sends records until it is stopped; counts them by kind.
 
     Parameters
     ----------
     bootstrap:
-        The brokers, reached without the network that faults cut.
+        Addresses of the brokers, not through the proxies that faults cut.
     instances, labels:
-        The topics.
+        Names of the topics.
     rate:
-        Instances a second.
+        Instances per second.
     seed:
-        Decides what is sent.
+        Determines the records.
     """
 
     def __init__(self, bootstrap: str, instances: str, labels: str, rate: float, seed: int) -> None:
@@ -68,7 +68,7 @@ class Feed:
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._send, name="feed"),
-            threading.Thread(target=self._abort, args=(Random(seed + 1),), name="aborted transactions"),
+            threading.Thread(target=self._send_aborted, args=(Random(seed + 1),), name="aborted transactions"),
         ]
 
     def start(self) -> None:
@@ -76,7 +76,7 @@ class Feed:
             thread.start()
 
     def stop(self) -> None:
-        """Stop, and wait until everything that will arrive has arrived."""
+        """Stop, and wait until the producers have flushed."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -89,29 +89,29 @@ class Feed:
         row = 0
         while not self._stop.wait(max(0.0, begun + row / self._rate - time.monotonic())):
             key = f"r{row}".encode()
-            truth = truth_of(row, draw)
+            truth = make_truth(row, draw)
             kind = draw.random()
             try:
                 if kind < 0.01:
                     producer.send(self._instances, value=draw.choice(POISON), key=key)
                     self.sent["poison"] += 1
                 elif kind < 0.5:
-                    producer.send(self._instances, value=instance(row, draw, truth), key=key)
+                    producer.send(self._instances, value=make_instance(row, draw, truth), key=key)
                     self.sent["instances with truth"] += 1
                 else:
-                    producer.send(self._instances, value=instance(row, draw, None), key=key)
+                    producer.send(self._instances, value=make_instance(row, draw, None), key=key)
                     self.sent["instances without"] += 1
                     if draw.random() < 0.85:
-                        due.append((row + draw.randrange(LATEST_LABEL), row, truth))
+                        due.append((row + draw.randrange(MAXIMUM_DELAY), row, truth))
                 if draw.random() < 0.005:
-                    producer.send(self._instances, value=instance(row, draw, truth), key=key)
+                    producer.send(self._instances, value=make_instance(row, draw, truth), key=key)
                     self.sent["duplicate instances"] += 1
                 ready = [each for each in due if each[0] <= row]
                 due = [each for each in due if each[0] > row]
                 for _, labelled, names in ready:
                     self._label(producer, labelled, names)
             except kafka_errors.KafkaError:
-                # The brokers are away for longer than the client waits: what it took is sent when they are back.
+                # No broker was available for max.block.ms; records in the buffer are sent when one is.
                 self.sent["refused by the producer"] += 1
             row += 1
         for _, labelled, names in due:
@@ -134,14 +134,14 @@ class Feed:
             truths = [names, [*names, "corrected"]]
         else:
             truths = [names]
-        identity = f"nobody{row}" if draw.random() < 0.02 else f"r{row}"
+        identity = f"unknown{row}" if draw.random() < 0.02 else f"r{row}"
         for truth in truths:
             value = json.dumps({"id": identity, "y": truth}).encode()
             producer.send(self._labels, value=value, key=f"r{row}".encode())
             self.sent["labels"] += 1
 
-    def _abort(self, draw: Random) -> None:
-        """Send transactions that never happen: nothing of them may be answered."""
+    def _send_aborted(self, draw: Random) -> None:
+        """Send transactions and abort them: none of their records may be answered."""
         while not self._stop.wait(draw.uniform(1.0, 4.0)):
             with contextlib.suppress(kafka_errors.KafkaError, AssertionError):
                 producer = KafkaProducer(
@@ -156,7 +156,7 @@ class Feed:
                     producer.init_transactions()
                     producer.begin_transaction()
                     for number in range(draw.randrange(1, 20)):
-                        producer.send(self._instances, value=instance(number, draw, ["never"]), key=b"aborted")
+                        producer.send(self._instances, value=make_instance(number, draw, ["never"]), key=b"aborted")
                     producer.flush(timeout=5)
                     producer.abort_transaction()
                     self.sent["aborted transactions"] += 1

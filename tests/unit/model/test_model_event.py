@@ -1,4 +1,4 @@
-"""What events say of a model's changes, as records."""
+"""Events describe the changes of a model, and are valid records."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from streamlearn.model.stream_model import StreamModel
 from streamlearn.records.event import Event
 from streamlearn.settings.settings import Settings
 
-NAMES = [f"l{place:02}" for place in range(32)]
+NAMES = [f"l{label:02}" for label in range(32)]
 PAIRS = 16
 
 
 @pytest.fixture(scope="module")
 def events() -> list[ModelEvent]:
-    """Return the events of a stream whose labels come in pairs, in other ones from row 1,500 on."""
+    """The events of a stream whose labels come in pairs, in other pairs from row 1,500 on."""
     settings = Settings.model_validate({"features": {"maximum": 64}, "labels": {"maximum": 64}})
     model = StreamModel(settings, labels=NAMES)
     generator = random.Random(4)
     found: list[ModelEvent] = []
     batch = model.new_batch()
     for row in range(4_000):
-        chosen = [place for place in range(PAIRS) if generator.random() < 0.12]
-        partner = (lambda place: 31 - place) if row < 1_500 else (lambda place: 16 + (place + 5) % 16)
+        chosen = [label for label in range(PAIRS) if generator.random() < 0.12]
+        partner = (lambda label: 31 - label) if row < 1_500 else (lambda label: 16 + (label + 5) % 16)
         batch.predict_and_learn(
-            {f"f{place}": 1.0 for place in chosen},
-            [NAMES[place] for place in chosen] + [NAMES[partner(place)] for place in chosen],
+            {f"f{label}": 1.0 for label in chosen},
+            [NAMES[label] for label in chosen] + [NAMES[partner(label)] for label in chosen],
         )
         if row % 500 == 499:
             found += model.apply(batch).events
@@ -48,8 +48,8 @@ def test_every_event_is_a_record(events: list[ModelEvent]) -> None:
         assert record.since_row <= record.at.row
 
 
-def test_a_change_of_the_partition_says_what_a_row_cost_before_and_after(events: list[ModelEvent]) -> None:
-    """In nats a row: 32 labels in 16 pairs of .12 each cost at least 16 H(.12) = 5.9."""
+def test_a_change_of_the_partition_has_the_code_length_per_row_before_and_after(events: list[ModelEvent]) -> None:
+    """In nats per row: 16 pairs with probability 0.12 cost at least 16 H(0.12) = 5.9."""
     switches = [event for event in events if event.kind == "partition"]
     assert any(event.row > 1_500 for event in switches)
     for event in switches:
@@ -74,7 +74,7 @@ def test_a_drift_alarm_compares_losses(events: list[ModelEvent]) -> None:
     assert any(event.action == "retest" and 1_500 <= event.row < 1_800 for event in events)
 
 
-def test_the_documentation_names_every_kind_and_signal() -> None:
+def test_the_documentation_lists_every_signal_and_action() -> None:
     text = (Path(__file__).parents[3] / "docs" / "operations" / "monitor.md").read_text(encoding="utf-8")
     table = text[text.index("| kind | scope | signal |") :].partition("\n\n")[0]
     for field in ("signal", "action"):
