@@ -16,7 +16,7 @@ import numpy as np
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import Adwin
-from streamlearn.learner.experts.tree_counters import BINS, LEAST_WIDTH, PLANES, SIZES, SLOTS, WIDTH, give_plane
+from streamlearn.learner.experts.tree_counters import LEAST_PLANE_WIDTH, SIZE_FIELDS, WATCHED_BINS, Size, give_plane
 from streamlearn.learner.ihomer.combinations import NEIGHBOURS
 from streamlearn.learner.ihomer.divisive import Divisive, DivisiveEvent, divisive_know
 from streamlearn.learner.ihomer.divisive_nodes import CLUSTERS, KNOWN
@@ -154,8 +154,8 @@ class Hierarchy:
     ) -> None:
         self._divisive = Divisive(partition, seed=seed, maximum=maximum)
         self._adwin = Adwin(0)
-        sizes = np.zeros(SIZES, np.int64)
-        sizes[WIDTH], sizes[SLOTS], sizes[PLANES] = LEAST_WIDTH, 1, 1
+        sizes = np.zeros(SIZE_FIELDS, np.int64)
+        sizes[Size.WIDTH], sizes[Size.SLOTS], sizes[Size.PLANES] = LEAST_PLANE_WIDTH, 1, 1
         trees = TreesState(
             root=np.zeros(0, np.int32),
             nodes=np.zeros((0, NODES, NODE_FIELDS), np.int32),
@@ -168,8 +168,8 @@ class Hierarchy:
             window=np.zeros((0, LEAVES, WINDOW), np.int64),
             pushed=np.zeros((0, LEAVES), np.int64),
             sizes=sizes,
-            block=np.zeros(max(tree_bytes // 4, LEAST_WIDTH), np.int32),
-            slot_of=np.zeros((0, BINS), np.int32),
+            block=np.zeros(max(tree_bytes // 4, LEAST_PLANE_WIDTH), np.int32),
+            slot_of=np.zeros((0, WATCHED_BINS), np.int32),
         )
         regressions = RegressionsState(
             np.zeros((LEAVES, 0, 0, BAGS), np.float32),
@@ -300,7 +300,7 @@ class Hierarchy:
         clusters = int(state.partition.clock[CLUSTERS])
         planes = int(state.clock[PLANES_EVER])
         held = min(features, int(columns_held(state.regressions, labels)))
-        used = int(trees.sizes[PLANES] * trees.sizes[WIDTH])
+        used = int(trees.sizes[Size.PLANES] * trees.sizes[Size.WIDTH])
         detectors = {name: array[: clusters * (NODES + 1)] for name, array in self._adwin.arrays().items()}
         of_trees = {name: getattr(trees, attribute)[:clusters] for attribute, name in _PER_CLUSTER.items()} | {
             "positives": trees.positives[:, :labels],
@@ -353,14 +353,14 @@ class Hierarchy:
         load_whole(trees.positives[:, :labels], given["positives"])
         load_whole(trees.positive_plane[:, :labels], given["positive_plane"])
         load_whole(trees.sizes, given["sizes"])
-        used = int(trees.sizes[PLANES] * trees.sizes[WIDTH])
+        used = int(trees.sizes[Size.PLANES] * trees.sizes[Size.WIDTH])
         if not 0 < used <= trees.block.size:
             raise SnapshotError(
                 f"the trees' counters of the snapshot take {4 * used} bytes, this model has {trees.block.nbytes}: "
                 "the snapshot belongs to other settings"
             )
         load_labels(trees.block, in_blocks(given, "block"), used)
-        load_label_columns(trees.slot_of, given["slot_of"], features, BINS)
+        load_label_columns(trees.slot_of, given["slot_of"], features, WATCHED_BINS)
         load_whole(state.clock, arrays["clock"])
         planes = int(state.clock[PLANES_EVER])
         held = min(features, int(columns_held(state.regressions, labels)))
@@ -376,5 +376,5 @@ class Hierarchy:
         nodes = NODES * (4 * NODE_FIELDS + 16)
         leaves = LEAVES * (8 * LEAF_FIELDS + 8 + 8 * WINDOW + 8 + 12)
         rows = ROWS * (8 * ROW_FIELDS + 4) + 9 * ENTRIES + 4 * MEMBERS + 8 * CURSORS
-        rest = Divisive.bytes_bound(labels) + Adwin.bytes_bound(labels * (NODES + 1)) + 8 * (CLOCK + SIZES)
-        return tree_bytes + 4 * BINS * features + regressions + labels * (nodes + leaves + 5) + rows + rest
+        rest = Divisive.bytes_bound(labels) + Adwin.bytes_bound(labels * (NODES + 1)) + 8 * (CLOCK + SIZE_FIELDS)
+        return tree_bytes + 4 * WATCHED_BINS * features + regressions + labels * (nodes + leaves + 5) + rows + rest

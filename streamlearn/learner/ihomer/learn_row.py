@@ -15,7 +15,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import adwin_update
-from streamlearn.learner.experts.tree_counters import WIDTH, row_slots, take_plane
+from streamlearn.learner.experts.tree_counters import Size, row_slots, take_plane
 from streamlearn.learner.ihomer.divisive import divisive_due, divisive_learn_row
 from streamlearn.learner.ihomer.divisive_nodes import CLUSTERS
 from streamlearn.learner.ihomer.predict_row import ALTERNATE_WEIGHT
@@ -180,7 +180,7 @@ def _test_leaf(state: HierarchyState, scratch: HierarchyScratch, cluster: Whole,
 def _count_row(state: HierarchyState, cluster: Whole, leaf: Whole, slots: np.ndarray, count: int, weight: int) -> None:
     """Count a row in a leaf that is watched."""
     trees = state.trees
-    first = np.int64(trees.rows_plane[cluster, leaf]) * trees.sizes[WIDTH]
+    first = np.int64(trees.rows_plane[cluster, leaf]) * trees.sizes[Size.WIDTH]
     for entry in range(count):
         trees.block[first + slots[entry]] += weight
 
@@ -202,7 +202,7 @@ def _count_positive(
             )
             return
         trees.positive_plane[leaf, label] = plane
-    first = np.int64(trees.positive_plane[leaf, label]) * trees.sizes[WIDTH]
+    first = np.int64(trees.positive_plane[leaf, label]) * trees.sizes[Size.WIDTH]
     for entry in range(count):
         trees.block[first + slots[entry]] += weight
 

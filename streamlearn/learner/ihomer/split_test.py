@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.experts.tree_counters import BINS, WIDTH
+from streamlearn.learner.experts.tree_counters import WATCHED_BINS, Size
 from streamlearn.learner.ihomer.row_window import FIRST, RowsState, rows_same_set
 from streamlearn.numerics.exp_log import log64
 
@@ -100,7 +100,7 @@ def best_split(
     rows_plane: plane that counts the leaf's rows; positive_plane: int32[labels], those of its positives.
     positives: float64[labels], out of ``weight``; labels: int32, those of the cluster; right: float64[labels], scratch.
     """
-    width = sizes[WIDTH]
+    width = sizes[Size.WIDTH]
     first_rows = rows_plane * width
     parent = bernoulli_entropy(positives, labels, weight)
     best = 0.0
@@ -110,7 +110,7 @@ def best_split(
     for candidate in range(slot_of.shape[0]):
         if slot_of[candidate, 0] < 0:
             continue
-        top = BINS - 1
+        top = WATCHED_BINS - 1
         while top > 0 and slot_of[candidate, top] == 0:
             top -= 1
         own = 0.0
