@@ -22,6 +22,13 @@ RANKED = 160
 """Candidates at most whose order is found by comparing all pairs, which is quicker while they are few."""
 
 ROUNDS = -(-WINDOW // GROUPS)
+AGE_BITS = (WINDOW - 1).bit_length()
+"""Bits of a sort key that hold a row's age, which is 0 for the newest row and at most WINDOW - 1. The bits of a
+similarity, at most `_ONE_BITS`, have to fit into an int64 beside them."""
+
+OLDEST_AGE = (1 << AGE_BITS) - 1
+"""Largest age that fits into AGE_BITS, and the mask of these bits."""
+
 _ONE_BITS = np.int32(0x3F800000)
 _ZERO_BITS = np.int32(0)
 _ZERO = np.float32(0.0)
@@ -113,7 +120,7 @@ def _insert(numbers: np.ndarray, order: np.ndarray) -> None:
 def _select(scratch: NeighboursScratch, slots: int, newest: int) -> int:
     """Put similarity and recency of the nearest rows into ``scratch.order``; return their number.
 
-    A number is the bits of the similarity times 4,096, plus 4,095 less the row's age. The slots fall into GROUPS
+    A number is the bits of the similarity, shifted by AGE_BITS, plus OLDEST_AGE less the row's age. The slots fall into GROUPS
     groups by their remainder. What 50 groups reach is a lower bound of what the 50th row has, so that few rows are left
     to be sorted.
     """
@@ -141,7 +148,7 @@ def _select(scratch: NeighboursScratch, slots: int, newest: int) -> int:
     for place in range(size):
         slot = candidates[place]
         age = newest - slot + (slots if slot > newest else 0)
-        candidates[place] = (np.int64(bits[slot // GROUPS, slot % GROUPS]) << 12) + (4095 - age)
+        candidates[place] = (np.int64(bits[slot // GROUPS, slot % GROUPS]) << AGE_BITS) + (OLDEST_AGE - age)
     if size <= RANKED:
         _rank(candidates[:size], scratch.order)
     else:
@@ -202,8 +209,8 @@ def neighbours_search_row(
     scratch.found[0] = found
     for n in range(found):
         number = scratch.order[n]
-        s = np.int32(number >> 12).view(np.float32)
-        scratch.row[n] = (newest - (4095 - (number & 4095))) % WINDOW
+        s = np.int32(number >> AGE_BITS).view(np.float32)
+        scratch.row[n] = (newest - (OLDEST_AGE - (number & OLDEST_AGE))) % WINDOW
         square = s * s
         scratch.weight[WIDE, n] = square * square * s / (_POLE - s)
         scratch.weight[CLOSE, n] = square / (_TWO - s)

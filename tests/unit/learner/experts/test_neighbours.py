@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
+from streamlearn.learner.experts import neighbour_search
 from streamlearn.learner.experts.neighbour_index import COUNT, SLOTS, SPREAD, SPREADS
-from streamlearn.learner.experts.neighbour_search import NEIGHBOURS, neighbours_search_row, neighbours_weigh_row
+from streamlearn.learner.experts.neighbour_search import (
+    AGE_BITS,
+    NEIGHBOURS,
+    OLDEST_AGE,
+    neighbours_search_row,
+    neighbours_weigh_row,
+)
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets, neighbours_predict_row
 from streamlearn.learner.experts.neighbour_window import (
     CODE,
@@ -61,7 +69,7 @@ class Pair:
     def search(self, x: Instance) -> tuple[list[int], list[float]]:
         neighbours_search_row(self.owner.state, self.owner.scratch, *arrays_of(x))
         found = int(self.owner.scratch.found[0])
-        similarity = (self.owner.scratch.order[:found] >> 12).astype(np.int32).view(np.float32)
+        similarity = (self.owner.scratch.order[:found] >> AGE_BITS).astype(np.int32).view(np.float32)
         return self.owner.scratch.row[:found].tolist(), similarity.tolist()
 
     def logits(self, slow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -194,6 +202,39 @@ def test_of_equal_rows_the_most_recent_are_found_first():
     rows, similarities = pair.search({0: 1.0})
     assert rows == [(WINDOW + 700 - 1 - age) % WINDOW for age in range(NEIGHBOURS)]
     assert similarities == [1.0] * NEIGHBOURS
+
+
+def test_the_oldest_rows_of_a_full_window_are_found():
+    """The largest ages have to fit into the bits that a sort key has for them."""
+    pair = Pair(2, 1)
+    for row in range(WINDOW):
+        pair.learn({0 if row < NEIGHBOURS else 1: 1.0}, {}, twin=False)
+    rows, similarities = pair.search({0: 1.0})
+    assert rows == list(reversed(range(NEIGHBOURS)))
+    assert similarities == [1.0] * NEIGHBOURS
+
+
+def test_a_sort_key_fits_into_int64():
+    largest = (int(np.float32(1.0).view(np.int32)) << AGE_BITS) + OLDEST_AGE
+    assert largest <= np.iinfo(np.int64).max
+    assert OLDEST_AGE >= WINDOW - 1
+
+
+def test_all_kernels_take_the_bits_of_a_sort_key_from_the_module(monkeypatch):
+    """With one more bit for the age, the interpreted kernels find the same rows: no number of bits is written out."""
+    pair, generator = filled()
+    x = generated(generator, 20, "mixed")
+    rows, similarities = pair.search(x)
+    select: Any = neighbour_search._select
+    search: Any = neighbours_search_row
+    monkeypatch.setattr(neighbour_search, "AGE_BITS", AGE_BITS + 1)
+    monkeypatch.setattr(neighbour_search, "OLDEST_AGE", 2 * OLDEST_AGE + 1)
+    monkeypatch.setattr(neighbour_search, "_select", getattr(select, "py_func", select))
+    getattr(search, "py_func", search)(pair.owner.state, pair.owner.scratch, *arrays_of(x))
+    keys = pair.owner.scratch.order[: len(rows)]
+    assert pair.owner.scratch.row[: len(rows)].tolist() == rows
+    assert (keys >> (AGE_BITS + 1)).astype(np.int32).view(np.float32).tolist() == similarities
+    assert len(rows) == NEIGHBOURS
 
 
 def test_rows_beyond_the_window_leave():
