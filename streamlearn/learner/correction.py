@@ -21,8 +21,7 @@ from streamlearn.learner.decode.utility import utility_learn_row
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, EventBuffer, note_event
 from streamlearn.learner.experts.ensemble_correction import ensemble_correct_row
-from streamlearn.learner.experts.neighbour_window import COMPLETE as ROW_COMPLETE
-from streamlearn.learner.experts.neighbour_window import POSITIVES, ROW_KNOWN, WINDOW, window_find
+from streamlearn.learner.experts.neighbour_window import WINDOW_ROWS, WindowRow, window_find
 from streamlearn.learner.mixture.logistic_mixing import mixer_learn_row
 from streamlearn.learner.partition.clusters import partition_learn_row
 from streamlearn.learner.step import COMPLETE, LEARNT, LearnerState, Scratch, infer_row, predict_logits
@@ -35,20 +34,20 @@ def _predict(
     """Fill the scratch as for a row that is learnt; the row's own truth in the neighbours' window does not vote."""
     neighbours = state.ensemble.neighbours
     number = window_find(neighbours, row)
-    place = number % WINDOW
-    known = neighbours.rows[place, ROW_KNOWN]
-    positives = neighbours.rows[place, POSITIVES]
-    complete = neighbours.rows[place, ROW_COMPLETE]
+    place = number % WINDOW_ROWS
+    known = neighbours.rows[place, WindowRow.KNOWN]
+    positives = neighbours.rows[place, WindowRow.POSITIVES]
+    complete = neighbours.rows[place, WindowRow.COMPLETE]
     if number >= 0:
-        neighbours.rows[place, ROW_KNOWN] = 0
-        neighbours.rows[place, POSITIVES] = 0
-        neighbours.rows[place, ROW_COMPLETE] = 0
+        neighbours.rows[place, WindowRow.KNOWN] = 0
+        neighbours.rows[place, WindowRow.POSITIVES] = 0
+        neighbours.rows[place, WindowRow.COMPLETE] = 0
     predict_logits(state, scratch, entries, 0, entries.columns.size, labels)
     infer_row(state, scratch, labels, minimum_support)
     if number >= 0:
-        neighbours.rows[place, ROW_KNOWN] = known
-        neighbours.rows[place, POSITIVES] = positives
-        neighbours.rows[place, ROW_COMPLETE] = complete
+        neighbours.rows[place, WindowRow.KNOWN] = known
+        neighbours.rows[place, WindowRow.POSITIVES] = positives
+        neighbours.rows[place, WindowRow.COMPLETE] = complete
 
 
 @kernel

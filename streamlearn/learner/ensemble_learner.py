@@ -19,7 +19,7 @@ from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, e
 from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label, ensemble_recall
 from streamlearn.learner.experts.logit_rows import LOGIT_ROWS, NAMES
 from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
-from streamlearn.learner.experts.neighbour_window import KNOWN
+from streamlearn.learner.experts.neighbour_window import MAXIMUM_KNOWN
 from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Correction, Operations, members_of
 from streamlearn.learner.partition.clusters import NOW, Partition, partition_know, partition_testable
@@ -148,7 +148,7 @@ class EnsembleLearner(StreamLearner):
             np.zeros(NEIGHBOURS, np.int64),
             np.zeros(NEIGHBOURS),
             np.zeros(NEIGHBOURS + 1, np.int64),
-            np.zeros(min(NEIGHBOURS * room, KNOWN) if "neighbours" in self.ensemble.names else 0, np.int32),
+            np.zeros(min(NEIGHBOURS * room, MAXIMUM_KNOWN) if "neighbours" in self.ensemble.names else 0, np.int32),
         )
 
     def _match_monitors(self) -> None:

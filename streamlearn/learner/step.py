@@ -34,7 +34,7 @@ from streamlearn.learner.experts.ensemble import (
 from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
 from streamlearn.learner.experts.logit_rows import WIDE_VOTE
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
-from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
+from streamlearn.learner.experts.neighbour_window import WindowCursor, window_number_row
 from streamlearn.learner.mixture.logistic_mixing import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.operations import (
     END,
@@ -237,7 +237,7 @@ def _learn(
         state.used[column] = 1
     row = state.counters[LEARNT]
     neighbours = state.ensemble.neighbours
-    number = neighbours.cursor[OLDEST] + neighbours.cursor[ROWS]
+    number = neighbours.cursor[WindowCursor.OLDEST] + neighbours.cursor[WindowCursor.ROWS]
     resets = ensemble_learn_row(
         state.ensemble,
         scratch.ensemble,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.experts.neighbour_window import COMPLETE, OLDEST, WINDOW, window_find
+from streamlearn.learner.experts.neighbour_window import WINDOW_ROWS, WindowCursor, WindowRow, window_find
 from streamlearn.learner.operations import Correction
 from tests.naive.learner.ensemble_learner import EnsembleLearner as NaiveLearner
 from tests.unit.learner.test_ensemble_learner import (
@@ -89,8 +89,8 @@ def test_the_window_row_knows_the_new_truth_and_does_not_vote_on_itself():
         truth = after if place == 10 else other.truth
         expected = [label for label, y in enumerate(truth) if y == 1]
         assert arrays["known"][starts[place] : starts[place + 1]].tolist() == expected
-    assert window.rows[number % WINDOW, COMPLETE] == 1
-    assert int(window.cursor[OLDEST]) == 0
+    assert window.rows[number % WINDOW_ROWS, WindowRow.COMPLETE] == 1
+    assert int(window.cursor[WindowCursor.OLDEST]) == 0
     assert not np.array_equal(known[0], window.known)
 
 
