@@ -20,6 +20,7 @@ from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label,
 from streamlearn.learner.experts.logit_rows import LOGIT_ROWS, NAMES
 from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
 from streamlearn.learner.experts.neighbour_window import MAXIMUM_KNOWN
+from streamlearn.learner.experts.rates import Rate
 from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Correction, Operations, members_of
 from streamlearn.learner.partition.clusters import NOW, Partition, partition_know, partition_testable
@@ -214,7 +215,7 @@ class EnsembleLearner(StreamLearner):
         self._begin(slot)
 
     def _begin(self, label: int) -> None:
-        absent = max(float(self.ensemble.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
+        absent = max(float(self.ensemble.rates.state.absent[Rate.SLOW]), 1.0 / (self.learned + 2.0))
         begin_label(self._state, label, absent)
 
     def _step(

@@ -31,7 +31,7 @@ from streamlearn.learner.experts.ensemble import (
     ensemble_predict_row,
     ensemble_recall,
 )
-from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
+from streamlearn.learner.experts.label_history import MAXIMUM_HISTORY_FEATURES
 from streamlearn.learner.experts.logit_rows import WIDE_VOTE
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
 from streamlearn.learner.experts.neighbour_window import WindowCursor, window_number_row
@@ -308,7 +308,7 @@ def step(
     for operation in range(begin, operations.kind.size):
         kind = operations.kind[operation]
         full = answers.starts[operation] + labels + scores_top > answers.slots.size
-        if full or answers.recent_starts[operation] + FEATURES_AT_MOST > answers.recent_columns.size:
+        if full or answers.recent_starts[operation] + MAXIMUM_HISTORY_FEATURES > answers.recent_columns.size:
             return operation, OUTPUT_FULL
         if events.size[0] + clusters + labels + 1 > events.whole.shape[0]:
             return operation, EVENTS_FULL

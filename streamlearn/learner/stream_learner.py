@@ -9,7 +9,7 @@ import numpy as np
 
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
-from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
+from streamlearn.learner.experts.label_history import MAXIMUM_HISTORY_FEATURES
 from streamlearn.learner.operations import END, EVENTS_FULL, OUTPUT_FULL, STRUCTURE_DUE, Answers, Correction, Operations
 from streamlearn.state.growth import grown
 
@@ -111,8 +111,8 @@ class StreamLearner(ABC):
             np.zeros(count, np.int64),
             np.zeros(count, np.int64),
             np.zeros(count + 1, np.int64),
-            np.zeros(FEATURES_AT_MOST, np.int32),
-            np.zeros(FEATURES_AT_MOST, np.float32),
+            np.zeros(MAXIMUM_HISTORY_FEATURES, np.int32),
+            np.zeros(MAXIMUM_HISTORY_FEATURES, np.float32),
             np.zeros((0, 0) if self.watcher is None else (count, self.labels), np.float32),
         )
         buffer = event_buffer(EVENT_ROOM + self.labels + self.cluster_count)
@@ -125,7 +125,7 @@ class StreamLearner(ABC):
             events += happened
             if reason == OUTPUT_FULL:
                 needed = int(answers.starts[position]) + self.labels + self.scores_top
-                needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
+                needed_recent = int(answers.recent_starts[position]) + MAXIMUM_HISTORY_FEATURES
                 answers = answers._replace(
                     slots=grown(answers.slots, needed),
                     scores=grown(answers.scores, needed),

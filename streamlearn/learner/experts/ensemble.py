@@ -28,7 +28,7 @@ from streamlearn.learner.experts.constant_step_linear import (
     constant_step_predict_row,
 )
 from streamlearn.learner.experts.label_history import (
-    FEATURES_AT_MOST,
+    MAXIMUM_HISTORY_FEATURES,
     LabelHistory,
     LabelHistoryState,
     label_history_begin_label,
@@ -75,9 +75,7 @@ from streamlearn.learner.experts.neighbour_votes import neighbours_predict_row
 from streamlearn.learner.experts.neighbour_window import NeighboursState, window_push
 from streamlearn.learner.experts.neighbours import Neighbours
 from streamlearn.learner.experts.rates import Rates, RatesState, rates_begin_label, rates_learn_row, rates_predict_row
-from streamlearn.learner.experts.softmax import START as SOFTMAX_START
-from streamlearn.learner.experts.softmax import STEP as SOFTMAX_STEP
-from streamlearn.learner.experts.softmax import softmax_learn_row, softmax_predict_row
+from streamlearn.learner.experts.softmax import SOFTMAX_START, SOFTMAX_STEP, softmax_learn_row, softmax_predict_row
 from streamlearn.state.array_names import ExpertPart, join_parts
 from streamlearn.state.growth import grown
 from streamlearn.state.lazy_arrays import parts_of
@@ -318,8 +316,8 @@ class Ensemble:
             np.zeros(room, np.float32),
             np.zeros(room, np.float32),
             self._metric,
-            np.zeros(FEATURES_AT_MOST, np.int32),
-            np.zeros(FEATURES_AT_MOST, np.float32),
+            np.zeros(MAXIMUM_HISTORY_FEATURES, np.int32),
+            np.zeros(MAXIMUM_HISTORY_FEATURES, np.float32),
             np.zeros(1, np.int64),
             self.neighbours.scratch,
             self.label_tree.scratch,

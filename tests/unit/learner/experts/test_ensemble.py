@@ -15,7 +15,7 @@ from streamlearn.learner.experts.constant_step_linear import (
 )
 from streamlearn.learner.experts.ensemble import Ensemble, ensemble_learn_row, ensemble_predict_row, ensemble_recall
 from streamlearn.learner.experts.label_history import (
-    FEATURES_AT_MOST,
+    MAXIMUM_HISTORY_FEATURES,
     LabelHistory,
     label_history_features,
     label_history_learn_row,
@@ -28,7 +28,7 @@ from streamlearn.learner.experts.neighbour_votes import neighbours_predict_row
 from streamlearn.learner.experts.neighbour_window import window_push
 from streamlearn.learner.experts.neighbours import Neighbours
 from streamlearn.learner.experts.rates import Rates, rates_learn_row, rates_predict_row
-from streamlearn.learner.experts.softmax import START, STEP, softmax_learn_row, softmax_predict_row
+from streamlearn.learner.experts.softmax import SOFTMAX_START, SOFTMAX_STEP, softmax_learn_row, softmax_predict_row
 
 COLUMNS, LABELS, ROWS = 12, 5, 160
 
@@ -57,7 +57,7 @@ class Alone:
     def __init__(self) -> None:
         self.rates = Rates()
         self.slow = AdaGrad(1.0, 0.1)
-        self.softmax = AdaGrad(STEP, START)
+        self.softmax = AdaGrad(SOFTMAX_STEP, SOFTMAX_START)
         self.fast = ConstantStep()
         self.neighbours = Neighbours()
         self.bayes = NaiveBayes()
@@ -74,7 +74,7 @@ class Alone:
         columns, values, weighted, bins = entries
         out = np.zeros((11, LABELS), np.float32)
         gradient, ratio = np.zeros(8, np.float32), np.zeros(8, np.float32)
-        recent = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
+        recent = np.zeros(MAXIMUM_HISTORY_FEATURES, np.int32), np.zeros(MAXIMUM_HISTORY_FEATURES, np.float32)
         size = label_history_features(self.label_history.state, LABELS, *recent)
         recent = recent[0][:size], recent[1][:size]
         members = np.flatnonzero(truth == 1).astype(np.int32)
