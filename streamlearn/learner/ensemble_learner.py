@@ -16,8 +16,8 @@ from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.drift.detectors import WAITS, DriftDetectors, cluster_loss_scratch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
-from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label, ensemble_recall
-from streamlearn.learner.experts.logit_rows import LOGIT_ROWS, NAMES
+from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label, ensemble_history_features
+from streamlearn.learner.experts.logit_rows import EXPERT_NAMES, LogitRow
 from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
 from streamlearn.learner.experts.neighbour_window import MAXIMUM_KNOWN
 from streamlearn.learner.experts.rates import Rate
@@ -64,7 +64,7 @@ class EnsembleLearner(StreamLearner):
     minimum_support:
         Positives before a label may be predicted.
     experts:
-        The experts on the ensemble, of `experts.logit_rows.NAMES`.
+        The experts on the ensemble, of `experts.logit_rows.EXPERT_NAMES`.
     partition:
         Where the clusters of labels come from, as `partition.clusters` says.
     seed:
@@ -84,7 +84,7 @@ class EnsembleLearner(StreamLearner):
         maximum_labels: int = 1024,
         scores_top: int = 5,
         minimum_support: int = 1,
-        experts: Collection[str] = NAMES,
+        experts: Collection[str] = EXPERT_NAMES,
         partition: Mode = "jaccard",
         seed: int = 0,
         parts: int = BOTH,
@@ -93,7 +93,7 @@ class EnsembleLearner(StreamLearner):
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.ensemble = Ensemble(experts)
-        self.mixer = Mixer(self.ensemble.start)
+        self.mixer = Mixer(self.ensemble.initial_weights)
         self.decision = Decision(parts, pooled_sets)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.watch = watch or DriftDetectors()
@@ -314,7 +314,7 @@ class EnsembleLearner(StreamLearner):
 
     def probabilities(self, entries: Entries) -> np.ndarray:
         """Return every label's probability for one instance, float64[labels]; nothing changes."""
-        ensemble_recall(self._state.ensemble, self._scratch.ensemble, self.labels)
+        ensemble_history_features(self._state.ensemble, self._scratch.ensemble, self.labels)
         predict_logits(self._state, self._scratch, entries, 0, entries.columns.size, self.labels)
         out = np.zeros(self.labels)
         for label in range(self.labels):
@@ -364,11 +364,13 @@ class EnsembleLearner(StreamLearner):
         self._assemble()
 
     @staticmethod
-    def bytes_bound(features: int, labels: int, experts: Collection[str] = NAMES, partition: Mode = "jaccard") -> int:
+    def bytes_bound(
+        features: int, labels: int, experts: Collection[str] = EXPERT_NAMES, partition: Mode = "jaccard"
+    ) -> int:
         """Return the largest size of the state in bytes with that many columns and labels."""
         return (
             Ensemble.bytes_bound(experts, features, labels)
-            + Mixer.bytes_bound(len(LOGIT_ROWS), labels)
+            + Mixer.bytes_bound(len(LogitRow), labels)
             + Decision.bytes_bound(labels)
             + Partition.bytes_bound(labels)
             + DriftDetectors.bytes_bound(labels if partition == "singletons" else CLUSTERS_AT_MOST)

@@ -27,12 +27,12 @@ from streamlearn.learner.event_buffer import LABEL_SETS, NOTHING, RESET, TREE, E
 from streamlearn.learner.experts.ensemble import (
     EnsembleScratch,
     EnsembleState,
+    ensemble_history_features,
     ensemble_learn_row,
     ensemble_predict_row,
-    ensemble_recall,
 )
 from streamlearn.learner.experts.label_history import MAXIMUM_HISTORY_FEATURES
-from streamlearn.learner.experts.logit_rows import WIDE_VOTE
+from streamlearn.learner.experts.logit_rows import LogitRow
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
 from streamlearn.learner.experts.neighbour_window import WindowCursor, window_number_row
 from streamlearn.learner.mixture.logistic_mixing import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
@@ -52,7 +52,7 @@ from streamlearn.learner.operations import (
 from streamlearn.learner.partition.clusters import PartitionState, partition_learn_row, partition_testable
 from streamlearn.learner.partition.clusters import due as partition_due
 
-LEARNT, COMPLETE, COLUMNS, USED = range(4)
+LEARNT, COMPLETE, COLUMN_END, USED_COLUMNS = range(4)
 
 
 class LearnerState(NamedTuple):
@@ -105,7 +105,7 @@ def predict_logits(state: LearnerState, scratch: Scratch, entries: Entries, firs
 
     What is known of recent label sets is in the ensemble's scratch already.
     """
-    ensemble_predict_row(state.ensemble, scratch.ensemble, entries, first, last, labels, state.counters[USED])
+    ensemble_predict_row(state.ensemble, scratch.ensemble, entries, first, last, labels, state.counters[USED_COLUMNS])
     mixer_predict_row(
         state.mixer,
         scratch.mixer,
@@ -138,7 +138,7 @@ def _recall(
             ensemble.recent_values[place] = values[starts[row] + place]
         ensemble.recent_size[0] = size
     else:
-        ensemble_recall(state.ensemble, ensemble, labels)
+        ensemble_history_features(state.ensemble, ensemble, labels)
     end = start
     if kind == PREDICT:
         for place in range(ensemble.recent_size[0]):
@@ -155,7 +155,7 @@ def infer_row(state: LearnerState, scratch: Scratch, labels: int, minimum_suppor
         scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
     sets = scratch.neighbour_sets
     found = 0
-    if state.ensemble.logit_row[WIDE_VOTE] >= 0:
+    if state.ensemble.logit_row[LogitRow.WIDE_VOTE] >= 0:
         found = neighbours_label_sets(
             state.ensemble.neighbours, scratch.ensemble.neighbours, sets.code, sets.weight, sets.starts, sets.members
         )
@@ -230,10 +230,10 @@ def _learn(
     first = operations.first[operation]
     last = operations.last[operation]
     if last > first:
-        state.counters[COLUMNS] = max(state.counters[COLUMNS], np.int64(operations.entries.columns[last - 1]) + 1)
+        state.counters[COLUMN_END] = max(state.counters[COLUMN_END], np.int64(operations.entries.columns[last - 1]) + 1)
     for entry in range(first, last):
         column = operations.entries.columns[entry]
-        state.counters[USED] += 1 - np.int64(state.used[column])
+        state.counters[USED_COLUMNS] += 1 - np.int64(state.used[column])
         state.used[column] = 1
     row = state.counters[LEARNT]
     neighbours = state.ensemble.neighbours
@@ -248,7 +248,7 @@ def _learn(
         scratch.members[:members],
         complete,
         labels,
-        state.counters[COLUMNS],
+        state.counters[COLUMN_END],
     )
     window_number_row(neighbours, number, row)
     tree = scratch.ensemble.label_tree

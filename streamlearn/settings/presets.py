@@ -14,7 +14,7 @@ EXPERTS = {
     "default": (*FAST, "neighbours", "naive_bayes", "label_history"),
     "fast": FAST,
 }
-"""The experts of each other preset, of `learner.experts.logit_rows.NAMES`; the label rates are on every ensemble."""
+"""The experts of each other preset, of `learner.experts.logit_rows.EXPERT_NAMES`; label rates are always enabled."""
 
 POOLED_SETS = {"default": 1000, "fast": 300}
 """How many label sets the pool of each of them takes."""

@@ -24,7 +24,7 @@ import numpy as np
 
 from streamlearn.learner.decode.joint import POOL_ALONE, TREE_ALONE
 from streamlearn.learner.ensemble_learner import EnsembleLearner
-from streamlearn.learner.experts.logit_rows import NAMES
+from streamlearn.learner.experts.logit_rows import EXPERT_NAMES
 from streamlearn.learner.mixture.logistic_mixing import WEIGHT_SETS, WeightSet
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
@@ -51,7 +51,7 @@ class Variant(NamedTuple):
 
 
 def _without(*experts: str) -> Variant:
-    return Variant(arguments={"experts": tuple(name for name in NAMES if name not in experts)})
+    return Variant(arguments={"experts": tuple(name for name in EXPERT_NAMES if name not in experts)})
 
 
 def _without_weights(part: int) -> Variant:
@@ -69,7 +69,7 @@ def _without_weights(part: int) -> Variant:
 
 VARIANTS = {
     "everything": Variant(),
-    **{f"without {name}": _without(name) for name in NAMES if name not in RATES},
+    **{f"without {name}": _without(name) for name in EXPERT_NAMES if name not in RATES},
     "without the mixture's weights for all": _without_weights(WeightSet.OVERALL),
     "without the mixture's weights by support": _without_weights(WeightSet.SUPPORT),
     "without the mixture's weights by rank": _without_weights(WeightSet.RANK),
