@@ -19,8 +19,8 @@ from streamlearn.learner.experts.linear_logits import LANES, linear_predict_row
 from streamlearn.numerics.adagrad import adagrad_step
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import get_lazy
 
 STEP = 1.0
 START = 0.1
@@ -147,10 +147,10 @@ class AdaGrad:
         """Make room for ``features`` columns and ``labels`` labels; new labels start at the bias."""
         weight, squared, bias, bias_squared, constants = self.state
         self.state = AdaGradState(
-            grown(grown(weight, labels, axis=1), features),
-            grown(grown(squared, labels, axis=1), features),
-            grown(bias, labels, float(BIAS)),
-            grown(bias_squared, labels),
+            grow(grow(weight, labels, axis=1), features),
+            grow(grow(squared, labels, axis=1), features),
+            grow(bias, labels, float(BIAS)),
+            grow(bias_squared, labels),
             constants,
         )
 
@@ -173,8 +173,8 @@ class AdaGrad:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Load the state; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.weight, in_blocks(arrays, "weight"), features, labels)
-        load_label_columns(self.state.squared, in_blocks(arrays, "squared"), features, labels)
+        load_label_columns(self.state.weight, get_lazy(arrays, "weight"), features, labels)
+        load_label_columns(self.state.squared, get_lazy(arrays, "squared"), features, labels)
         load_labels(self.state.bias, arrays["bias"], labels)
         load_labels(self.state.bias_squared, arrays["bias_squared"], labels)
 

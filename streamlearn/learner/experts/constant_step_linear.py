@@ -11,8 +11,8 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.linear_logits import linear_predict_row
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import get_lazy
 
 STEP = np.float32(2.0)
 BIAS = np.float32(-2.0)
@@ -77,7 +77,7 @@ class ConstantStep:
     def grow(self, features: int, labels: int) -> None:
         """Make room for ``features`` columns and ``labels`` labels; new labels start at the bias."""
         weight, bias = self.state
-        self.state = ConstantStepState(grown(grown(weight, labels, axis=1), features), grown(bias, labels, float(BIAS)))
+        self.state = ConstantStepState(grow(grow(weight, labels, axis=1), features), grow(bias, labels, float(BIAS)))
 
     def retire(self, label: int) -> None:
         """Reset a label slot: weights and bias go back to their start."""
@@ -91,7 +91,7 @@ class ConstantStep:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Load the state; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.weight, in_blocks(arrays, "weight"), features, labels)
+        load_label_columns(self.state.weight, get_lazy(arrays, "weight"), features, labels)
         load_labels(self.state.bias, arrays["bias"], labels)
 
     @staticmethod

@@ -66,8 +66,8 @@ from streamlearn.learner.experts.neighbours import Neighbours
 from streamlearn.learner.experts.rates import Rates, RatesState, rates_begin_label, rates_learn_row, rates_predict_row
 from streamlearn.learner.experts.softmax import SOFTMAX_START, SOFTMAX_STEP, softmax_learn_row, softmax_predict_row
 from streamlearn.state.array_names import ExpertPart, join_parts
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import split_parts
 
 _PART_OF = {
     "slow_linear": ExpertPart.SLOW_LINEAR,
@@ -372,7 +372,7 @@ class Ensemble:
         if "label_history" in self.names:
             self.label_history.grow(labels)
         if "neighbours" in self.names:
-            self._relevance_weighted = grown(self._relevance_weighted, features)
+            self._relevance_weighted = grow(self._relevance_weighted, features)
 
     @property
     def state(self) -> EnsembleState:
@@ -417,7 +417,7 @@ class Ensemble:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Load the state; raises `SnapshotError` when a shape differs."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         self.rates.load_arrays(parts[ExpertPart.RATES], labels)
         for name, owner in self._column_owners().items():
             owner.load_arrays(parts.get(_PART_OF[name], {}), features, labels)

@@ -24,7 +24,7 @@ from streamlearn.learner.experts.adagrad_linear import (
     adagrad_predict_row,
 )
 from streamlearn.state.array_loading import load_labels
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 STEP = 1.0
 START = 0.3
@@ -138,7 +138,7 @@ class LabelHistory:
         """Make room for ``labels`` labels."""
         self.adagrad.grow(2 * labels, labels)
         self.state = LabelHistoryState(
-            self.adagrad.state, grown(self.state.average, labels), grown(self.state.previous, labels)
+            self.adagrad.state, grow(self.state.average, labels), grow(self.state.previous, labels)
         )
 
     def retire(self, label: int) -> None:

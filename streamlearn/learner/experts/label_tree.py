@@ -49,8 +49,8 @@ from streamlearn.learner.experts.tree_nodes import (
 from streamlearn.numerics.exp_log import log32
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import get_lazy
 
 START = 0.05
 DECAY = 0.999
@@ -261,18 +261,18 @@ class LabelTrees:
         """Make room for ``features`` columns and ``labels`` labels; new labels start with an unsplit tree."""
         state, scratch = self.state, self.scratch
         before = len(state.trees)
-        nodes, trees = grown(state.nodes, labels), grown(state.trees, labels)
+        nodes, trees = grow(state.nodes, labels), grow(state.trees, labels)
         nodes[before:, :, [Node.COLUMN, Node.PARENT, Node.NEXT_TEST]] = -1, -1, FIRST_TEST
         trees[before:, [Tree.NODES, Tree.WATCHING]] = 1
         self.state = state._replace(
-            slot_of=grown(state.slot_of, features),
+            slot_of=grow(state.slot_of, features),
             nodes=nodes,
-            counts=grown(state.counts, labels),
+            counts=grow(state.counts, labels),
             trees=trees,
-            worse=grown(state.worse, labels),
+            worse=grow(state.worse, labels),
         )
         self.scratch = LabelTreeScratch(
-            grown(scratch.bins, features), grown(scratch.slots, features), *(grown(a, labels) for a in scratch[2:])
+            grow(scratch.bins, features), grow(scratch.slots, features), *(grow(a, labels) for a in scratch[2:])
         )
 
     def retire(self, label: int) -> None:
@@ -315,7 +315,7 @@ class LabelTrees:
                 f"the label trees' counters of the snapshot take {4 * used} bytes, this model has "
                 f"{state.block.nbytes}: the snapshot belongs to other settings"
             )
-        load_labels(state.block, in_blocks(arrays, "block"), used)
+        load_labels(state.block, get_lazy(arrays, "block"), used)
         load_label_columns(state.slot_of, arrays["slot_of"], features, WATCHED_BINS)
         capacity = len(state.trees)
         node_width, count_width = MAXIMUM_NODES * NODE_FIELDS, MAXIMUM_NODES * COUNT_FIELDS

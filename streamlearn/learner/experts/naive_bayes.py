@@ -28,8 +28,8 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.experts.linear_logits import LANES
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_loading import load_label_columns, load_labels, load_whole
-from streamlearn.state.growth import grown
-from streamlearn.state.lazy_arrays import in_blocks
+from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import get_lazy
 
 LABEL_SMOOTHING = 3.0
 COLUMN_SMOOTHING = 0.1
@@ -166,7 +166,7 @@ class NaiveBayes:
         """Make room for ``features`` columns and ``labels`` labels."""
         pairs, columns, label_sums, total = self.state
         self.state = NaiveBayesState(
-            grown(grown(pairs, labels, axis=1), features), grown(columns, features), grown(label_sums, labels), total
+            grow(grow(pairs, labels, axis=1), features), grow(columns, features), grow(label_sums, labels), total
         )
 
     def retire(self, label: int) -> None:
@@ -186,7 +186,7 @@ class NaiveBayes:
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
         """Load the sums; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
-        load_label_columns(self.state.pairs, in_blocks(arrays, "pairs"), features, labels)
+        load_label_columns(self.state.pairs, get_lazy(arrays, "pairs"), features, labels)
         load_labels(self.state.columns, arrays["columns"], features)
         load_labels(self.state.labels, arrays["labels"], labels)
         load_whole(self.state.total, arrays["total"])

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 CHUNK = 32
 """Entries of a chunk."""
@@ -108,7 +108,7 @@ def empty_index() -> IndexState:
 
 def grow_index(state: IndexState, columns: int, entries: int) -> IndexState:
     """Return the index with room for that many columns and that many entries over all of them."""
-    grown_columns = grown(state.columns, columns)
+    grown_columns = grow(state.columns, columns)
     chunks = maximum_chunks(grown_columns.shape[0], entries)
     if chunks <= state.next_chunk.size:
         return state

@@ -14,7 +14,7 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_loading import load_labels, load_whole
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 FAST_STEP = 0.2
 SLOW_STEP = 0.01
@@ -87,7 +87,7 @@ class Rates:
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` labels; labels that exist before the first row start at .05."""
         fast, slow, absent = self.state
-        self.state = RatesState(grown(fast, labels, START), grown(slow, labels, START), absent)
+        self.state = RatesState(grow(fast, labels, START), grow(slow, labels, START), absent)
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
         """Return the rates of the labels in use."""

@@ -27,7 +27,7 @@ from streamlearn.numerics.adagrad import adagrad_step
 from streamlearn.numerics.logistic import sigmoid32
 from streamlearn.state.array_loading import load_label_columns, load_whole
 from streamlearn.state.array_names import MIXER
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 STEP = np.float32(0.1)
 FINAL_STEP = np.float32(0.01)
@@ -372,10 +372,10 @@ class Mixer:
     def grow(self, labels: int) -> None:
         """Make room for ``labels`` labels; new ones start at the initial weights."""
         old = self.state.own.shape[1]
-        own = grown(self.state.own, labels, axis=1)
+        own = grow(self.state.own, labels, axis=1)
         if own.shape[1] > old:
             own[:, old:] = self._initial_weights[:, None]
-            self.state = self.state._replace(own=own, own_squared=grown(self.state.own_squared, labels, axis=1))
+            self.state = self.state._replace(own=own, own_squared=grow(self.state.own_squared, labels, axis=1))
             self.scratch = self._scratch(own.shape[1])
 
     def retire(self, label: int) -> None:
