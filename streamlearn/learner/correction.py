@@ -18,8 +18,7 @@ from streamlearn.learner.decode.utility import utility_learn_row
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer
 from streamlearn.learner.experts.ensemble_correction import ensemble_correct_row
-from streamlearn.learner.experts.neighbour_window import COMPLETE as ROW_COMPLETE
-from streamlearn.learner.experts.neighbour_window import POSITIVES, ROW_KNOWN, WINDOW, window_find
+from streamlearn.learner.experts.neighbour_window import WINDOW_ROWS, WindowRow, window_find
 from streamlearn.learner.mixture.logistic_mixing import mixer_learn_row
 from streamlearn.learner.operations import CorrectionArrays
 from streamlearn.learner.partition.clusters import partition_learn_row
@@ -33,20 +32,20 @@ def _predict(
     """Fill the scratch as for a row that is learnt; the row's entry in the neighbours' window does not vote."""
     neighbours = state.ensemble.neighbours
     number = window_find(neighbours, row)
-    index = number % WINDOW
-    known = neighbours.rows[index, ROW_KNOWN]
-    positives = neighbours.rows[index, POSITIVES]
-    complete = neighbours.rows[index, ROW_COMPLETE]
+    index = number % WINDOW_ROWS
+    known = neighbours.rows[index, WindowRow.KNOWN]
+    positives = neighbours.rows[index, WindowRow.POSITIVES]
+    complete = neighbours.rows[index, WindowRow.COMPLETE]
     if number >= 0:
-        neighbours.rows[index, ROW_KNOWN] = 0
-        neighbours.rows[index, POSITIVES] = 0
-        neighbours.rows[index, ROW_COMPLETE] = 0
+        neighbours.rows[index, WindowRow.KNOWN] = 0
+        neighbours.rows[index, WindowRow.POSITIVES] = 0
+        neighbours.rows[index, WindowRow.COMPLETE] = 0
     predict_logits(state, scratch, entries, 0, entries.columns.size, labels)
     infer_row(state, scratch, labels, minimum_support)
     if number >= 0:
-        neighbours.rows[index, ROW_KNOWN] = known
-        neighbours.rows[index, POSITIVES] = positives
-        neighbours.rows[index, ROW_COMPLETE] = complete
+        neighbours.rows[index, WindowRow.KNOWN] = known
+        neighbours.rows[index, WindowRow.POSITIVES] = positives
+        neighbours.rows[index, WindowRow.COMPLETE] = complete
 
 
 @kernel

@@ -16,10 +16,11 @@ from streamlearn.learner.decode.pooled_sets import CAPACITY
 from streamlearn.learner.drift.detectors import DriftDetectors, Retest, cluster_loss_scratch
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
-from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label, ensemble_recall
-from streamlearn.learner.experts.logit_rows import LOGIT_ROWS, NAMES
+from streamlearn.learner.experts.ensemble import Ensemble, ensemble_begin_label, ensemble_history_features
+from streamlearn.learner.experts.logit_rows import EXPERT_NAMES, LogitRow
 from streamlearn.learner.experts.neighbour_search import NEIGHBOURS
-from streamlearn.learner.experts.neighbour_window import KNOWN
+from streamlearn.learner.experts.neighbour_window import MAXIMUM_KNOWN
+from streamlearn.learner.experts.rates import Rate
 from streamlearn.learner.mixture.logistic_mixing import Mixer, mixer_begin_label
 from streamlearn.learner.operations import Answers, Correction, Operations
 from streamlearn.learner.partition.clusters import (
@@ -69,7 +70,7 @@ class EnsembleLearner(StreamLearner):
     minimum_support:
         Positive rows before a label may be predicted.
     experts:
-        The experts of the ensemble, of `experts.logit_rows.NAMES`.
+        The experts of the ensemble, of `experts.logit_rows.EXPERT_NAMES`.
     partition:
         The mode of the partition (`partition.comparison_modes`).
     seed:
@@ -89,7 +90,7 @@ class EnsembleLearner(StreamLearner):
         maximum_labels: int = 1024,
         scores_top: int = 5,
         minimum_support: int = 1,
-        experts: Collection[str] = NAMES,
+        experts: Collection[str] = EXPERT_NAMES,
         partition: Mode = "jaccard",
         seed: int = 0,
         parts: int = PosteriorParts.BOTH,
@@ -98,7 +99,7 @@ class EnsembleLearner(StreamLearner):
     ) -> None:
         super().__init__(scores_top, minimum_support)
         self.ensemble = Ensemble(experts)
-        self.mixer = Mixer(self.ensemble.start)
+        self.mixer = Mixer(self.ensemble.initial_weights)
         self.decision = Decision(parts, pooled_sets)
         self.partition = Partition(maximum=maximum_labels, mode=partition, seed=seed)
         self.detectors = detectors or DriftDetectors()
@@ -153,7 +154,7 @@ class EnsembleLearner(StreamLearner):
             np.zeros(NEIGHBOURS, np.int64),
             np.zeros(NEIGHBOURS),
             np.zeros(NEIGHBOURS + 1, np.int64),
-            np.zeros(min(NEIGHBOURS * size, KNOWN) if "neighbours" in self.ensemble.names else 0, np.int32),
+            np.zeros(min(NEIGHBOURS * size, MAXIMUM_KNOWN) if "neighbours" in self.ensemble.names else 0, np.int32),
         )
 
     def _restart_detectors(self) -> None:
@@ -219,7 +220,7 @@ class EnsembleLearner(StreamLearner):
         self._begin_label(slot)
 
     def _begin_label(self, label: int) -> None:
-        absent = max(float(self.ensemble.rates.state.absent[1]), 1.0 / (self.learned + 2.0))
+        absent = max(float(self.ensemble.rates.state.absent[Rate.SLOW]), 1.0 / (self.learned + 2.0))
         begin_label(self._state, label, absent)
 
     def _step(
@@ -302,7 +303,7 @@ class EnsembleLearner(StreamLearner):
 
     def probabilities(self, entries: Entries) -> np.ndarray:
         """Return the probability of every label for one instance, float64[labels]; nothing changes."""
-        ensemble_recall(self._state.ensemble, self._scratch.ensemble, self.labels)
+        ensemble_history_features(self._state.ensemble, self._scratch.ensemble, self.labels)
         predict_logits(self._state, self._scratch, entries, 0, entries.columns.size, self.labels)
         out = np.zeros(self.labels)
         for label in range(self.labels):
@@ -352,11 +353,13 @@ class EnsembleLearner(StreamLearner):
         self._assemble()
 
     @staticmethod
-    def bytes_bound(features: int, labels: int, experts: Collection[str] = NAMES, partition: Mode = "jaccard") -> int:
+    def bytes_bound(
+        features: int, labels: int, experts: Collection[str] = EXPERT_NAMES, partition: Mode = "jaccard"
+    ) -> int:
         """Return the largest size in bytes of the state with this many columns and labels."""
         return (
             Ensemble.bytes_bound(experts, features, labels)
-            + Mixer.bytes_bound(len(LOGIT_ROWS), labels)
+            + Mixer.bytes_bound(len(LogitRow), labels)
             + Decision.bytes_bound(labels)
             + Partition.bytes_bound(labels)
             + DriftDetectors.bytes_bound(labels if partition == "singletons" else MAXIMUM_CLUSTERS)

@@ -28,14 +28,14 @@ from streamlearn.learner.event_buffer import EventAction, EventBuffer, EventKind
 from streamlearn.learner.experts.ensemble import (
     EnsembleScratch,
     EnsembleState,
+    ensemble_history_features,
     ensemble_learn_row,
     ensemble_predict_row,
-    ensemble_recall,
 )
-from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
-from streamlearn.learner.experts.logit_rows import WIDE_VOTE
+from streamlearn.learner.experts.label_history import MAXIMUM_HISTORY_FEATURES
+from streamlearn.learner.experts.logit_rows import LogitRow
 from streamlearn.learner.experts.neighbour_votes import neighbours_label_sets
-from streamlearn.learner.experts.neighbour_window import OLDEST, ROWS, window_number_row
+from streamlearn.learner.experts.neighbour_window import WindowCursor, window_number_row
 from streamlearn.learner.mixture.logistic_mixing import MixerScratch, MixerState, mixer_learn_row, mixer_predict_row
 from streamlearn.learner.operations import (
     Answers,
@@ -192,7 +192,7 @@ def _recall(
             ensemble.recent_values[i] = values[starts[row] + i]
         ensemble.recent_size[0] = size
     else:
-        ensemble_recall(state.ensemble, ensemble, labels)
+        ensemble_history_features(state.ensemble, ensemble, labels)
     end = start
     if kind == OperationKind.PREDICT:
         for i in range(ensemble.recent_size[0]):
@@ -209,7 +209,7 @@ def infer_row(state: LearnerState, scratch: Scratch, labels: int, minimum_suppor
         scratch.allowed[label] = 1 if state.positives[label] >= minimum_support else 0
     sets = scratch.neighbour_sets
     found = 0
-    if state.ensemble.logit_row[WIDE_VOTE] >= 0:
+    if state.ensemble.logit_row[LogitRow.WIDE_VOTE] >= 0:
         found = neighbours_label_sets(
             state.ensemble.neighbours, scratch.ensemble.neighbours, sets.code, sets.weight, sets.starts, sets.members
         )
@@ -313,7 +313,7 @@ def _learn(
         state.used[column] = 1
     row = state.counters[Counter.ROWS]
     neighbours = state.ensemble.neighbours
-    number = neighbours.cursor[OLDEST] + neighbours.cursor[ROWS]
+    number = neighbours.cursor[WindowCursor.OLDEST] + neighbours.cursor[WindowCursor.ROWS]
     resets = ensemble_learn_row(
         state.ensemble,
         scratch.ensemble,
@@ -398,7 +398,7 @@ def step(
     for operation in range(begin, operations.kind.size):
         kind = operations.kind[operation]
         full = answers.starts[operation] + labels + scores_top > answers.slots.size
-        if full or answers.recent_starts[operation] + FEATURES_AT_MOST > answers.recent_columns.size:
+        if full or answers.recent_starts[operation] + MAXIMUM_HISTORY_FEATURES > answers.recent_columns.size:
             return operation, np.int64(StopReason.OUTPUT_FULL)
         if events.size[0] + clusters + labels + 1 > events.fields.shape[0]:
             return operation, np.int64(StopReason.EVENTS_FULL)

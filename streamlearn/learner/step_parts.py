@@ -41,7 +41,7 @@ class StepParts:
 
     @cached_property
     def _mixer(self) -> Mixer:
-        mixer = Mixer(self._ensemble.start)
+        mixer = Mixer(self._ensemble.initial_weights)
         mixer.grow(_LABELS)
         return mixer
 

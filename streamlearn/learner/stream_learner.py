@@ -9,7 +9,7 @@ import numpy as np
 
 from streamlearn.learner.entries import Entries
 from streamlearn.learner.event_buffer import EventBuffer, LearnerEvent, drain, event_buffer
-from streamlearn.learner.experts.label_history import FEATURES_AT_MOST
+from streamlearn.learner.experts.label_history import MAXIMUM_HISTORY_FEATURES
 from streamlearn.learner.operations import Answers, Correction, Operations, StopReason
 from streamlearn.state.growth import grow
 
@@ -117,8 +117,8 @@ class StreamLearner(ABC):
             chosen=np.zeros(count, np.int64),
             learned=np.zeros(count, np.int64),
             recent_starts=np.zeros(count + 1, np.int64),
-            recent_columns=np.zeros(FEATURES_AT_MOST, np.int32),
-            recent_values=np.zeros(FEATURES_AT_MOST, np.float32),
+            recent_columns=np.zeros(MAXIMUM_HISTORY_FEATURES, np.int32),
+            recent_values=np.zeros(MAXIMUM_HISTORY_FEATURES, np.float32),
             all_logits=np.zeros((0, 0) if self.observer is None else (count, self.labels), np.float32),
         )
         buffer = event_buffer(SPARE_EVENTS + self.labels + self.cluster_count)
@@ -131,7 +131,7 @@ class StreamLearner(ABC):
             events += raised
             if reason == StopReason.OUTPUT_FULL:
                 needed = int(answers.starts[position]) + self.labels + self.scores_top
-                needed_recent = int(answers.recent_starts[position]) + FEATURES_AT_MOST
+                needed_recent = int(answers.recent_starts[position]) + MAXIMUM_HISTORY_FEATURES
                 answers = answers._replace(
                     slots=grow(answers.slots, needed),
                     scores=grow(answers.scores, needed),

@@ -14,7 +14,7 @@ EXPERTS = {
     "default": (*FAST, "neighbours", "naive_bayes", "label_history"),
     "fast": FAST,
 }
-"""The experts of each ensemble preset, from `learner.experts.logit_rows.NAMES`; label rates are in every ensemble."""
+"""The experts of each ensemble preset, of `learner.experts.logit_rows.EXPERT_NAMES`; label rates are always enabled."""
 
 POOLED_SETS = {"default": 1000, "fast": 300}
 """Capacity of the label-set pool of each ensemble preset."""

@@ -24,8 +24,8 @@ import numpy as np
 
 from streamlearn.learner.decode.joint_posterior import PosteriorParts
 from streamlearn.learner.ensemble_learner import EnsembleLearner
-from streamlearn.learner.experts.logit_rows import NAMES
-from streamlearn.learner.mixture.logistic_mixing import OVERALL, OWN, RANK, SETS, SUPPORT
+from streamlearn.learner.experts.logit_rows import EXPERT_NAMES
+from streamlearn.learner.mixture.logistic_mixing import WEIGHT_SETS, WeightSet
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import StreamRow
@@ -52,7 +52,7 @@ class Variant(NamedTuple):
 
 
 def _without(*experts: str) -> Variant:
-    return Variant(arguments={"experts": tuple(name for name in NAMES if name not in experts)})
+    return Variant(arguments={"experts": tuple(name for name in EXPERT_NAMES if name not in experts)})
 
 
 def _without_weights(part: int) -> Variant:
@@ -60,7 +60,7 @@ def _without_weights(part: int) -> Variant:
 
     def change(learner: EnsembleLearner) -> None:
         state = learner.mixer.state
-        state.final[:] = 1.0 / (SETS - 1)
+        state.final[:] = 1.0 / (WEIGHT_SETS - 1)
         state.final[:, part] = 0.0
         # AdaGrad divides each step by the root of this sum: the weight stays 0.
         state.final_squared[:, part] = np.inf
@@ -70,11 +70,11 @@ def _without_weights(part: int) -> Variant:
 
 VARIANTS = {
     "everything": Variant(),
-    **{f"without {name}": _without(name) for name in NAMES if name not in RATES},
-    "without the mixture's weights for all": _without_weights(OVERALL),
-    "without the mixture's weights by support": _without_weights(SUPPORT),
-    "without the mixture's weights by rank": _without_weights(RANK),
-    "without the mixture's own weights": _without_weights(OWN),
+    **{f"without {name}": _without(name) for name in EXPERT_NAMES if name not in RATES},
+    "without the mixture's weights for all": _without_weights(WeightSet.OVERALL),
+    "without the mixture's weights by support": _without_weights(WeightSet.SUPPORT),
+    "without the mixture's weights by rank": _without_weights(WeightSet.RANK),
+    "without the mixture's own weights": _without_weights(WeightSet.OWN),
     "without the pool of label sets": Variant(arguments={"parts": PosteriorParts.TREE_ALONE}),
     "without the cluster tree": Variant(arguments={"parts": PosteriorParts.POOL_ALONE}),
     "without both (`threshold:0.5`)": Variant("threshold:0.5"),

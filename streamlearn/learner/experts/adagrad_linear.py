@@ -1,13 +1,15 @@
 """Logistic regression per label with AdaGrad steps and a damped start: the slow linear expert.
 
-Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 12, 2011), diagonal form. The accumulator starts
-at ``start`` instead of near zero, which damps the first steps: the largest gain of any single expert in our
-measurements. Step and start are numbers of the state, so that owners that differ in them share one compiled kernel.
+Source: Duchi, Hazan and Singer, *Adaptive Subgradient Methods* (JMLR 12, 2011), diagonal form. The sum of squared
+gradients starts at ``start`` instead of near zero, which damps the first steps: the largest gain of any single expert
+in our measurements. Step and start are stored in the state, so that owners that differ in them share one compiled
+kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -26,12 +28,25 @@ BIAS = np.float32(-2.0)
 _ZERO = np.float32(0.0)
 
 
-class AdaGradState(NamedTuple):
-    """``weight`` and ``squared`` float32[columns, labels], labels contiguous; ``bias``, ``bias_squared``
-    float32[labels]; ``constants`` float32[2]: the step, and the start of every sum of squared gradients.
+class Constant(IntEnum):
+    """Fields of `AdaGradState.constants`."""
 
-    ``squared`` and ``bias_squared`` hold the sums without their start, so that untouched memory is zero. There is room
-    for a multiple of LANES labels; spare ones stay zero.
+    STEP = 0  # factor of every step
+    START = 1  # start of every sum of squared gradients
+
+
+class AdaGradState(NamedTuple):
+    """The model. There is room for a multiple of LANES labels; spare ones stay zero.
+
+    Attributes
+    ----------
+    weight, bias
+        float32[columns, labels], labels contiguous, and float32[labels].
+    squared, bias_squared
+        float32, as ``weight`` and ``bias``: the sums of squared gradients without their start, so that untouched memory
+        is zero.
+    constants
+        float32[2], by `Constant`.
     """
 
     weight: np.ndarray
@@ -54,18 +69,19 @@ def adagrad_predict_row(
 def adagrad_step_row(
     state: AdaGradState, columns: np.ndarray, values: np.ndarray, labels: int, gradient: np.ndarray
 ) -> None:
-    """Take one step along the slopes in ``gradient`` float32, labels rounded up to a multiple of LANES, of the logits.
+    """Take one step against the gradient of the loss.
 
-    A label whose slope is 0 stays as it is.
+    ``gradient`` float32[labels, rounded up to a multiple of LANES] is the derivative by each label's logit. A label
+    whose derivative is 0 does not change.
     """
-    step = state.constants[0]
-    start = state.constants[1]
+    step = state.constants[Constant.STEP]
+    start = state.constants[Constant.START]
     for label in range(labels):
         slope = gradient[label]
         squared = state.bias_squared[label] + slope * slope
         state.bias_squared[label] = squared
         state.bias[label] -= adagrad_step(step, slope, start + squared)
-    # Spare labels get a gradient of zero, which leaves their zeros as they are.
+    # Spare labels get a gradient of zero, so that they stay zero.
     padded = min((labels + LANES - 1) // LANES * LANES, gradient.size)
     for label in range(labels, padded):
         gradient[label] = _ZERO
@@ -91,8 +107,8 @@ def adagrad_learn_row(
 ) -> None:
     """Take one step for every known label.
 
-    ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] are the row's own;
-    ``gradient`` float32 is scratch: labels rounded up to a multiple of LANES.
+    ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] were predicted for the
+    row; ``gradient`` float32[labels, rounded up to a multiple of LANES] is scratch.
     """
     for label in range(labels):
         probability = sigmoid32(logits[label])
@@ -102,7 +118,7 @@ def adagrad_learn_row(
 
 @kernel
 def adagrad_begin_label(state: AdaGradState, label: int, bias: float) -> None:
-    """Give a label that joins its bias; its weights and accumulators are at their start already."""
+    """Set the bias of a label that joins; its weights and sums are at their start already."""
     state.bias[label] = bias
     state.bias_squared[label] = _ZERO
 
@@ -113,9 +129,9 @@ class AdaGrad:
     Parameters
     ----------
     step:
-        The factor of every step.
+        Factor of every step.
     start:
-        Where the sum of squared gradients starts, above 0: the larger, the smaller the first steps.
+        Start of the sums of squared gradients, above 0: the larger, the smaller the first steps.
     """
 
     def __init__(self, step: float = STEP, start: float = START) -> None:
@@ -139,14 +155,14 @@ class AdaGrad:
         )
 
     def retire(self, label: int) -> None:
-        """Empty a slot: weights and accumulators go back to their start."""
+        """Reset a label slot: weights, bias and sums go back to their start."""
         self.state.weight[:, label] = 0
         self.state.squared[:, label] = 0
         self.state.bias[label] = BIAS
         self.state.bias_squared[label] = 0
 
     def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
-        """Return the state of the columns and labels in use, by name; the constants are settings, not learnt."""
+        """Return the state of the columns and labels in use, without the constants, which are settings."""
         return {
             "weight": self.state.weight[:features, :labels],
             "squared": self.state.squared[:features, :labels],
@@ -155,7 +171,7 @@ class AdaGrad:
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
-        """Take the state over; raises `SnapshotError` when a shape differs."""
+        """Load the state; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
         load_label_columns(self.state.weight, get_lazy(arrays, "weight"), features, labels)
         load_label_columns(self.state.squared, get_lazy(arrays, "squared"), features, labels)

@@ -1,4 +1,4 @@
-"""Logistic regression per label with a constant step: the linear expert that follows drift."""
+"""Logistic regression per label with a constant step: the fast linear expert, which follows drift."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def constant_step_learn_row(
 ) -> None:
     """Take one step for every known label.
 
-    ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] are the row's own;
-    ``gradient`` float32[labels] is scratch.
+    ``truth`` int8[labels] is 1, 0 or -1 (unknown: nothing changes); ``logits`` float32[labels] were predicted for the
+    row; ``gradient`` float32[labels] is scratch.
     """
     for label in range(labels):
         probability = sigmoid32(logits[label])
@@ -64,7 +64,7 @@ def constant_step_learn_row(
 
 @kernel
 def constant_step_begin_label(state: ConstantStepState, label: int, bias: float) -> None:
-    """Give a label that joins its bias; its weights are 0 already."""
+    """Set the bias of a label that joins; its weights are 0 already."""
     state.bias[label] = bias
 
 
@@ -80,16 +80,16 @@ class ConstantStep:
         self.state = ConstantStepState(grow(grow(weight, labels, axis=1), features), grow(bias, labels, float(BIAS)))
 
     def retire(self, label: int) -> None:
-        """Empty a slot: weights and bias go back to their start."""
+        """Reset a label slot: weights and bias go back to their start."""
         self.state.weight[:, label] = 0
         self.state.bias[label] = BIAS
 
     def arrays(self, features: int, labels: int) -> dict[str, np.ndarray]:
-        """Return the state of the columns and labels in use, by name."""
+        """Return the state of the columns and labels in use."""
         return {"weight": self.state.weight[:features, :labels], "bias": self.state.bias[:labels]}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], features: int, labels: int) -> None:
-        """Take the state over; raises `SnapshotError` when a shape differs."""
+        """Load the state; raises `SnapshotError` when a shape differs."""
         self.grow(features, labels)
         load_label_columns(self.state.weight, get_lazy(arrays, "weight"), features, labels)
         load_labels(self.state.bias, arrays["bias"], labels)

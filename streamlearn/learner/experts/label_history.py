@@ -1,11 +1,11 @@
-"""LabelHistory: a logistic regression per label whose features are the label sets of the rows before.
+"""Label history: a logistic regression per label whose features are the label sets of the rows before.
 
-An instance has two features for each label: at column 2 l, whether l was true in the last learnt row (1), and at column
-2 l + 1 its average a, which every row that knows l moves by a <- a + .3 (y - a), where it is above .05. An average
-below .0001 becomes 0, so that it does not decay into numbers too small to be fast. Of the labels of the last row the
-first 38 count, of the averages the first 40, lowest slots first; the features are scaled to unit norm.
+The features are autoregressive, two per label. Column 2 l is 1 if label l was true in the last learnt row. Column
+2 l + 1 is the label's average a if it is above .05; every row that knows l updates it by a <- a + .3 (y - a). An
+average below .0001 becomes 0, so that it never becomes a subnormal number, which would be slow. At most 38 labels of
+the last row and 40 averages are used, lowest slots first; the features are scaled to unit norm.
 
-The regression is AdaGrad's with step 1 and start .3.
+The regression is AdaGrad's (`adagrad_linear`) with step 1 and start .3.
 """
 
 from __future__ import annotations
@@ -31,14 +31,22 @@ START = 0.3
 RATE = 0.3
 LEAST_AVERAGE = 0.05
 FLOOR = 1e-4
-PREVIOUS_AT_MOST = 38
-AVERAGES_AT_MOST = 40
-FEATURES_AT_MOST = PREVIOUS_AT_MOST + AVERAGES_AT_MOST
+MAXIMUM_PREVIOUS = 38
+MAXIMUM_AVERAGES = 40
+MAXIMUM_HISTORY_FEATURES = MAXIMUM_PREVIOUS + MAXIMUM_AVERAGES
 
 
 class LabelHistoryState(NamedTuple):
-    """``adagrad`` with 2 labels columns; ``average`` float64[labels]; ``previous`` uint8[labels], 1 where the last
-    learnt row had the label.
+    """The regression and what it knows of the rows before.
+
+    Attributes
+    ----------
+    adagrad
+        The regression, with two columns per label.
+    average
+        float64[labels].
+    previous
+        uint8[labels], 1 where the last learnt row had the label.
     """
 
     adagrad: AdaGradState
@@ -50,14 +58,14 @@ class LabelHistoryState(NamedTuple):
 def label_history_features(
     state: LabelHistoryState, labels: int, out_columns: np.ndarray, out_values: np.ndarray
 ) -> int:
-    """Write the row's features, by column, to ``out_columns`` int32 and ``out_values`` float32; return their number.
+    """Write the next row's features, sorted by column, to ``out_columns`` and ``out_values``; return their number.
 
-    There has to be room for FEATURES_AT_MOST. They depend on learnt rows only: a truth that comes late is learnt with
-    the features that its prediction had.
+    The outputs are int32 and float32[MAXIMUM_HISTORY_FEATURES]. The features depend on learnt rows only; a truth that
+    arrives late is learnt with the features of its prediction.
     """
     size = 0
-    previous_room = PREVIOUS_AT_MOST
-    average_room = AVERAGES_AT_MOST
+    previous_room = MAXIMUM_PREVIOUS
+    average_room = MAXIMUM_AVERAGES
     squared = 0.0
     for label in range(labels):
         average = state.average[label]
@@ -75,8 +83,8 @@ def label_history_features(
             average_room -= 1
     if size > 0:
         scale = np.float32(1.0 / np.sqrt(squared))
-        for place in range(size):
-            out_values[place] *= scale
+        for index in range(size):
+            out_values[index] *= scale
     return size
 
 
@@ -98,10 +106,11 @@ def label_history_learn_row(
     labels: int,
     gradient: np.ndarray,
 ) -> None:
-    """Take one step for every known label, then remember the row.
+    """Take one step for every known label, then update the label history.
 
-    ``columns`` and ``values`` are the features that ``logits`` float32[labels] came from; ``truth`` int8[labels] is 1,
-    0 or -1 (unknown: no step, the average stays, not among the last row's labels); ``gradient`` as for AdaGrad.
+    ``columns`` and ``values`` are the features from which ``logits`` float32[labels] were predicted; ``truth``
+    int8[labels] is 1, 0 or -1 (unknown: no step, the average stays, not among the last row's labels); ``gradient`` is
+    scratch, as for `adagrad_learn_row`.
     """
     adagrad_learn_row(state.adagrad, columns, values, truth, logits, labels, gradient)
     for label in range(labels):
@@ -114,12 +123,12 @@ def label_history_learn_row(
 
 @kernel
 def label_history_begin_label(state: LabelHistoryState, label: int, bias: float) -> None:
-    """Give a label that joins its bias; the rest is zero already."""
+    """Set the bias of a label that joins; everything else is zero already."""
     adagrad_begin_label(state.adagrad, label, bias)
 
 
 class LabelHistory:
-    """Owns the label_history expert's regression and its memory of the rows before."""
+    """Owns the regression of the label-history expert and what it knows of the rows before."""
 
     def __init__(self) -> None:
         self.adagrad = AdaGrad(STEP, START)
@@ -133,7 +142,7 @@ class LabelHistory:
         )
 
     def retire(self, label: int) -> None:
-        """Empty a slot, as a label and as two features of all labels."""
+        """Reset a label slot, both as a label and as two features of all labels."""
         self.adagrad.retire(label)
         self.state.adagrad.weight[2 * label : 2 * label + 2] = 0
         self.state.adagrad.squared[2 * label : 2 * label + 2] = 0
@@ -141,7 +150,7 @@ class LabelHistory:
         self.state.previous[label] = 0
 
     def arrays(self, labels: int) -> dict[str, np.ndarray]:
-        """Return the state of the labels in use, by name."""
+        """Return the state of the labels in use."""
         return {
             **self.adagrad.arrays(2 * labels, labels),
             "average": self.state.average[:labels],
@@ -149,7 +158,7 @@ class LabelHistory:
         }
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], labels: int) -> None:
-        """Take the state over; raises `SnapshotError` when a shape differs."""
+        """Load the state; raises `SnapshotError` when a shape differs."""
         self.grow(labels)
         self.adagrad.load_arrays(arrays, 2 * labels, labels)
         load_labels(self.state.average, arrays["average"], labels)

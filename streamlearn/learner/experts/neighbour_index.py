@@ -1,14 +1,19 @@
-"""The inverted index of the neighbours' window: which slot has which value in a column.
+"""Inverted index of the neighbours' window: dot products of an instance with all rows of the window.
 
-A *slot* is a row's place in a ring of ``cursor[SLOTS]`` places, so that a row's entry costs two bytes beside its value.
-A column with few entries keeps them in a chain of chunks, oldest first: rows leave in the order in which they came. A
-column that a good share of the slots has keeps a value for every slot instead, 0 where there is none, so that adding it
-up runs over contiguous memory. What is stored for a row never decides a bit of a result: a row's products are added in
-the order of its columns either way, and adding 0 changes nothing.
+The index holds, for each column, the values of the rows that have it, so that an instance is multiplied with its own
+columns only. It belongs to `neighbour_window`, which adds and removes rows, and serves `neighbour_search`; the whole
+expert is described in `neighbours`.
+
+A *slot* is a row's index in a ring of ``cursor[IndexCursor.SLOTS]`` elements, so that an entry of a row takes two bytes
+beside its value. A column with few entries stores them in a linked list of chunks, oldest first: rows leave in the
+order in which they came. A *dense* column, which many slots have, stores a value for every slot, 0 where there is none,
+so that it is added over contiguous memory. How a column is stored never changes a bit of a result: a row's products are
+added in the order of the instance's columns either way, and adding 0 changes nothing.
 """
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -17,53 +22,75 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.state.growth import grow
 
 CHUNK = 32
+"""Entries of a chunk."""
+
 LEAST_SLOTS = 64
-SPREAD_SHARE = 10
-"""A column is spread over all slots as soon as one slot in so many has it."""
+DENSE_SHARE = 10
+"""A column becomes dense as soon as one slot in DENSE_SHARE has it."""
 
 STALE_SHARE = 40
-"""A spread column is stale when less than one slot in so many has it; it stays until the index is built anew."""
+"""A dense column is stale when less than one slot in STALE_SHARE has it; it stays dense until the index is rebuilt."""
 
 PADDING = 16
-"""Unused values behind a spread column: at a distance of a power of two the columns would share their cache lines."""
+"""Unused values after a dense column: at a distance of a power of two the columns would share their cache lines."""
 
-SPREAD_ROOM = 1_700_000
-"""Values of spread columns at most; a column that finds no room stays in chunks."""
+DENSE_CAPACITY = 1_700_000
+"""Values of all dense columns; a column that does not fit stays in chunks."""
 
-FIRST_CHUNK, FIRST_PLACE, LAST_CHUNK, LAST_PLACE, COUNT, SPREAD = 0, 1, 2, 3, 4, 5
+
+class IndexColumn(IntEnum):
+    """Fields of a row of `IndexState.columns`."""
+
+    FIRST_CHUNK = 0  # chunk of the oldest entry
+    FIRST_OFFSET = 1  # offset of the oldest entry in it
+    LAST_CHUNK = 2  # chunk of the newest entry
+    LAST_SIZE = 3  # entries written to it, which is the offset of the next one
+    COUNT = 4  # entries, dense or in chunks
+    DENSE = 5  # 1 + index among the dense columns, 0: in chunks
+
+
 COLUMN_FIELDS = 8
-SLOTS, FRESH_CHUNK, FREE_CHUNK, SPREADS, STALE = 0, 1, 2, 3, 4
+"""Length of a row of `IndexState.columns`: the fields of `IndexColumn`, padded to a power of two."""
+
+
+class IndexCursor(IntEnum):
+    """Fields of `IndexState.cursor`."""
+
+    SLOTS = 0  # length of the ring of slots
+    FRESH_CHUNK = 1  # first chunk that was never used
+    FREE_CHUNK = 2  # first chunk of the free list, -1: none
+    DENSE_COLUMNS = 3  # number of dense columns
+    STALE = 4  # how often a dense column became stale
 
 
 class IndexState(NamedTuple):
-    """Attributes.
+    """The index.
 
     Attributes
     ----------
     columns
-        int32[columns, COLUMN_FIELDS]: first chunk and place in it, last chunk and places used in it, entries, and one
-        more than the place among the spread columns (0: in chunks).
+        int32[columns, COLUMN_FIELDS], by `IndexColumn`.
     slots, values
         uint16 and float32[chunks * CHUNK], the entries of the chunks.
-    following
-        int32[chunks], the next chunk of a column or of the list of free ones (-1: none).
-    spread
-        float32[SPREAD_ROOM], a value for each slot, one spread column after the other.
+    next_chunk
+        int32[chunks], the next chunk of the same column or of the free list (-1: none).
+    dense
+        float32[DENSE_CAPACITY], the dense columns one after the other, each with a value for every slot and PADDING
+        unused ones.
     cursor
-        int64[5]: slots in use, chunks ever used, first free chunk (-1: none), spread columns, how often one became
-        stale.
+        int64[5], by `IndexCursor`.
     """
 
     columns: np.ndarray
     slots: np.ndarray
     values: np.ndarray
-    following: np.ndarray
-    spread: np.ndarray
+    next_chunk: np.ndarray
+    dense: np.ndarray
     cursor: np.ndarray
 
 
-def chunks_at_most(columns: int, entries: int) -> int:
-    """Return how many chunks hold that many entries of that many columns: full ones, and two begun ones a column."""
+def maximum_chunks(columns: int, entries: int) -> int:
+    """Return how many chunks that many columns and entries can take: full ones, and two partial ones per column."""
     return entries // CHUNK + 2 * columns
 
 
@@ -74,26 +101,26 @@ def empty_index() -> IndexState:
         np.zeros(0, np.uint16),
         np.zeros(0, np.float32),
         np.zeros(0, np.int32),
-        np.zeros(SPREAD_ROOM, np.float32),
+        np.zeros(DENSE_CAPACITY, np.float32),
         np.array([LEAST_SLOTS, 0, -1, 0, 0], np.int64),
     )
 
 
-def grown_index(state: IndexState, columns: int, entries: int) -> IndexState:
-    """Return the index with room for that many columns, and entries in all of them."""
-    held = grow(state.columns, columns)
-    chunks = chunks_at_most(held.shape[0], entries)
-    if chunks <= state.following.size:
+def grow_index(state: IndexState, columns: int, entries: int) -> IndexState:
+    """Return the index with room for that many columns and that many entries over all of them."""
+    grown_columns = grow(state.columns, columns)
+    chunks = maximum_chunks(grown_columns.shape[0], entries)
+    if chunks <= state.next_chunk.size:
         return state
     return state._replace(
-        columns=held,
-        slots=_longer(state.slots, chunks * CHUNK),
-        values=_longer(state.values, chunks * CHUNK),
-        following=_longer(state.following, chunks),
+        columns=grown_columns,
+        slots=_lengthen(state.slots, chunks * CHUNK),
+        values=_lengthen(state.values, chunks * CHUNK),
+        next_chunk=_lengthen(state.next_chunk, chunks),
     )
 
 
-def _longer(array: np.ndarray, size: int) -> np.ndarray:
+def _lengthen(array: np.ndarray, size: int) -> np.ndarray:
     longer = np.zeros(size, array.dtype)
     longer[: array.size] = array
     return longer
@@ -101,116 +128,121 @@ def _longer(array: np.ndarray, size: int) -> np.ndarray:
 
 @kernel
 def index_clear(index: IndexState, slots: int) -> None:
-    """Empty the index; from here on it has that many slots."""
+    """Empty the index and set its number of slots."""
     cursor = index.cursor
     for column in range(index.columns.shape[0]):
         for field in range(COLUMN_FIELDS):
             index.columns[column, field] = 0
-    for place in range(cursor[SPREADS] * (cursor[SLOTS] + PADDING)):
-        index.spread[place] = np.float32(0.0)
-    cursor[SLOTS] = slots
-    cursor[FRESH_CHUNK] = 0
-    cursor[FREE_CHUNK] = -1
-    cursor[SPREADS] = 0
-    cursor[STALE] = 0
+    for offset in range(cursor[IndexCursor.DENSE_COLUMNS] * (cursor[IndexCursor.SLOTS] + PADDING)):
+        index.dense[offset] = np.float32(0.0)
+    cursor[IndexCursor.SLOTS] = slots
+    cursor[IndexCursor.FRESH_CHUNK] = 0
+    cursor[IndexCursor.FREE_CHUNK] = -1
+    cursor[IndexCursor.DENSE_COLUMNS] = 0
+    cursor[IndexCursor.STALE] = 0
 
 
 @kernel
 def _take_chunk(index: IndexState) -> int:
-    chunk = index.cursor[FREE_CHUNK]
+    chunk = index.cursor[IndexCursor.FREE_CHUNK]
     if chunk >= 0:
-        index.cursor[FREE_CHUNK] = index.following[chunk]
+        index.cursor[IndexCursor.FREE_CHUNK] = index.next_chunk[chunk]
     else:
-        chunk = index.cursor[FRESH_CHUNK]
-        index.cursor[FRESH_CHUNK] = chunk + 1
-    index.following[chunk] = -1
+        chunk = index.cursor[IndexCursor.FRESH_CHUNK]
+        index.cursor[IndexCursor.FRESH_CHUNK] = chunk + 1
+    index.next_chunk[chunk] = -1
     return chunk
 
 
 @kernel
 def _free_chunk(index: IndexState, chunk: int | np.int64) -> None:
-    index.following[chunk] = index.cursor[FREE_CHUNK]
-    index.cursor[FREE_CHUNK] = chunk
+    index.next_chunk[chunk] = index.cursor[IndexCursor.FREE_CHUNK]
+    index.cursor[IndexCursor.FREE_CHUNK] = chunk
 
 
 @kernel
-def _spread_column(index: IndexState, column: int | np.int64) -> None:
-    """Move a column's entries from chunks to a value for each slot, if there is room."""
-    stride = index.cursor[SLOTS] + PADDING
-    place = index.cursor[SPREADS]
-    if (place + 1) * stride > SPREAD_ROOM:
+def _make_dense(index: IndexState, column: int | np.int64) -> None:
+    """Make a column dense, if there is room."""
+    stride = index.cursor[IndexCursor.SLOTS] + PADDING
+    dense_column = index.cursor[IndexCursor.DENSE_COLUMNS]
+    if (dense_column + 1) * stride > DENSE_CAPACITY:
         return
-    index.cursor[SPREADS] = place + 1
-    chunk = np.int64(index.columns[column, FIRST_CHUNK])
-    begin = np.int64(index.columns[column, FIRST_PLACE])
+    index.cursor[IndexCursor.DENSE_COLUMNS] = dense_column + 1
+    chunk = np.int64(index.columns[column, IndexColumn.FIRST_CHUNK])
+    begin = np.int64(index.columns[column, IndexColumn.FIRST_OFFSET])
     while chunk >= 0:
-        following = np.int64(index.following[chunk])
-        end = CHUNK if following >= 0 else np.int64(index.columns[column, LAST_PLACE])
+        next_chunk = np.int64(index.next_chunk[chunk])
+        end = CHUNK if next_chunk >= 0 else np.int64(index.columns[column, IndexColumn.LAST_SIZE])
         for at in range(chunk * CHUNK + begin, chunk * CHUNK + end):
-            index.spread[place * stride + np.int64(index.slots[at])] = index.values[at]
+            index.dense[dense_column * stride + np.int64(index.slots[at])] = index.values[at]
         _free_chunk(index, chunk)
-        chunk = following
+        chunk = next_chunk
         begin = np.int64(0)
-    index.columns[column, SPREAD] = place + 1
+    index.columns[column, IndexColumn.DENSE] = dense_column + 1
 
 
 @kernel
 def index_append_row(
     index: IndexState, columns: np.ndarray, values: np.ndarray, first: int, count: int, slot: int
 ) -> None:
-    """Add the newest row: the ``count`` entries from ``first`` on, around the rings int32 and float32."""
-    slots = index.cursor[SLOTS]
+    """Add the newest row, which takes ``slot``.
+
+    Its ``count`` entries start at ``first`` of the rings ``columns`` int32 and ``values`` float32, and may wrap around.
+    """
+    slots = index.cursor[IndexCursor.SLOTS]
     at = np.int64(first)
     for _ in range(count):
         column = np.int64(columns[at])
         value = values[at]
         at = at + 1 if at + 1 < columns.size else 0
-        index.columns[column, COUNT] += 1
-        if index.columns[column, SPREAD] > 0:
-            index.spread[(np.int64(index.columns[column, SPREAD]) - 1) * (slots + PADDING) + slot] = value
+        index.columns[column, IndexColumn.COUNT] += 1
+        if index.columns[column, IndexColumn.DENSE] > 0:
+            index.dense[(np.int64(index.columns[column, IndexColumn.DENSE]) - 1) * (slots + PADDING) + slot] = value
             continue
-        if index.columns[column, COUNT] == 1:
+        if index.columns[column, IndexColumn.COUNT] == 1:
             chunk = _take_chunk(index)
-            index.columns[column, FIRST_CHUNK] = chunk
-            index.columns[column, FIRST_PLACE] = 0
-            index.columns[column, LAST_CHUNK] = chunk
-            index.columns[column, LAST_PLACE] = 0
-        elif index.columns[column, LAST_PLACE] == CHUNK:
+            index.columns[column, IndexColumn.FIRST_CHUNK] = chunk
+            index.columns[column, IndexColumn.FIRST_OFFSET] = 0
+            index.columns[column, IndexColumn.LAST_CHUNK] = chunk
+            index.columns[column, IndexColumn.LAST_SIZE] = 0
+        elif index.columns[column, IndexColumn.LAST_SIZE] == CHUNK:
             chunk = _take_chunk(index)
-            index.following[index.columns[column, LAST_CHUNK]] = chunk
-            index.columns[column, LAST_CHUNK] = chunk
-            index.columns[column, LAST_PLACE] = 0
-        place = np.int64(index.columns[column, LAST_CHUNK]) * CHUNK + np.int64(index.columns[column, LAST_PLACE])
-        index.slots[place] = slot
-        index.values[place] = value
-        index.columns[column, LAST_PLACE] += 1
-        if np.int64(index.columns[column, COUNT]) * SPREAD_SHARE >= slots:
-            _spread_column(index, column)
+            index.next_chunk[index.columns[column, IndexColumn.LAST_CHUNK]] = chunk
+            index.columns[column, IndexColumn.LAST_CHUNK] = chunk
+            index.columns[column, IndexColumn.LAST_SIZE] = 0
+        offset = np.int64(index.columns[column, IndexColumn.LAST_CHUNK]) * CHUNK + np.int64(
+            index.columns[column, IndexColumn.LAST_SIZE]
+        )
+        index.slots[offset] = slot
+        index.values[offset] = value
+        index.columns[column, IndexColumn.LAST_SIZE] += 1
+        if np.int64(index.columns[column, IndexColumn.COUNT]) * DENSE_SHARE >= slots:
+            _make_dense(index, column)
 
 
 @kernel
 def index_remove_row(index: IndexState, columns: np.ndarray, first: int, count: int, slot: int) -> None:
-    """Take away the oldest row, which has ``slot`` and the ``count`` entries from ``first`` on, around the ring."""
-    slots = index.cursor[SLOTS]
+    """Remove the oldest row, which has ``slot``; arguments as for `index_append_row`."""
+    slots = index.cursor[IndexCursor.SLOTS]
     at = np.int64(first)
     for _ in range(count):
         column = np.int64(columns[at])
         at = at + 1 if at + 1 < columns.size else 0
-        index.columns[column, COUNT] -= 1
-        left = np.int64(index.columns[column, COUNT])
-        if index.columns[column, SPREAD] > 0:
-            place = np.int64(index.columns[column, SPREAD]) - 1
-            index.spread[place * (slots + PADDING) + slot] = np.float32(0.0)
+        index.columns[column, IndexColumn.COUNT] -= 1
+        left = np.int64(index.columns[column, IndexColumn.COUNT])
+        if index.columns[column, IndexColumn.DENSE] > 0:
+            dense_column = np.int64(index.columns[column, IndexColumn.DENSE]) - 1
+            index.dense[dense_column * (slots + PADDING) + slot] = np.float32(0.0)
             if left * STALE_SHARE < slots <= (left + 1) * STALE_SHARE:
-                index.cursor[STALE] += 1
+                index.cursor[IndexCursor.STALE] += 1
             continue
-        index.columns[column, FIRST_PLACE] += 1
-        chunk = np.int64(index.columns[column, FIRST_CHUNK])
+        index.columns[column, IndexColumn.FIRST_OFFSET] += 1
+        chunk = np.int64(index.columns[column, IndexColumn.FIRST_CHUNK])
         if left == 0:
             _free_chunk(index, chunk)
-        elif index.columns[column, FIRST_PLACE] == CHUNK:
-            index.columns[column, FIRST_CHUNK] = index.following[chunk]
-            index.columns[column, FIRST_PLACE] = 0
+        elif index.columns[column, IndexColumn.FIRST_OFFSET] == CHUNK:
+            index.columns[column, IndexColumn.FIRST_CHUNK] = index.next_chunk[chunk]
+            index.columns[column, IndexColumn.FIRST_OFFSET] = 0
             _free_chunk(index, chunk)
 
 
@@ -224,10 +256,14 @@ def index_products(
 
     Parameters
     ----------
-    columns, values: int32 and float32, the instance, sorted by column; oldest: the slot of the oldest row; rows: slots
-    in use, which follow each other from there around the ring.
+    columns, values
+        int32 and float32, the instance, sorted by column.
+    oldest
+        Slot of the oldest row.
+    rows
+        Number of rows, which have consecutive slots from ``oldest`` on, around the ring.
     """
-    slots = index.cursor[SLOTS]
+    slots = index.cursor[IndexCursor.SLOTS]
     for slot in range(slots):
         out[slot] = np.float32(0.0)
     wrapped = max(oldest + rows - slots, 0)
@@ -236,28 +272,32 @@ def index_products(
     while entry < columns.size:
         column = np.int64(columns[entry])
         by = values[entry]
-        if index.columns[column, SPREAD] > 0:
+        if index.columns[column, IndexColumn.DENSE] > 0:
             count = 1
-            while count < 4 and entry + count < columns.size and index.columns[columns[entry + count], SPREAD] > 0:
+            while (
+                count < 4
+                and entry + count < columns.size
+                and index.columns[columns[entry + count], IndexColumn.DENSE] > 0
+            ):
                 count += 1
             begin = oldest
             size = rows - wrapped
             for _ in range(2 if wrapped > 0 else 1):
                 sums = out[begin : begin + size]
-                start = (np.int64(index.columns[column, SPREAD]) - 1) * stride + begin
-                one = index.spread[start : start + size]
+                start = (np.int64(index.columns[column, IndexColumn.DENSE]) - 1) * stride + begin
+                one = index.dense[start : start + size]
                 if count < 4:
                     for slot in range(size):
                         sums[slot] += by * one[slot]
                 else:
-                    start = (np.int64(index.columns[columns[entry + 1], SPREAD]) - 1) * stride + begin
-                    two = index.spread[start : start + size]
+                    start = (np.int64(index.columns[columns[entry + 1], IndexColumn.DENSE]) - 1) * stride + begin
+                    two = index.dense[start : start + size]
                     by_two = values[entry + 1]
-                    start = (np.int64(index.columns[columns[entry + 2], SPREAD]) - 1) * stride + begin
-                    three = index.spread[start : start + size]
+                    start = (np.int64(index.columns[columns[entry + 2], IndexColumn.DENSE]) - 1) * stride + begin
+                    three = index.dense[start : start + size]
                     by_three = values[entry + 2]
-                    start = (np.int64(index.columns[columns[entry + 3], SPREAD]) - 1) * stride + begin
-                    four = index.spread[start : start + size]
+                    start = (np.int64(index.columns[columns[entry + 3], IndexColumn.DENSE]) - 1) * stride + begin
+                    four = index.dense[start : start + size]
                     by_four = values[entry + 3]
                     for slot in range(size):
                         total = sums[slot] + by * one[slot]
@@ -268,14 +308,14 @@ def index_products(
                 size = wrapped
             entry += 4 if count == 4 else 1
             continue
-        if index.columns[column, COUNT] > 0:
-            chunk = np.int64(index.columns[column, FIRST_CHUNK])
-            begin = np.int64(index.columns[column, FIRST_PLACE])
+        if index.columns[column, IndexColumn.COUNT] > 0:
+            chunk = np.int64(index.columns[column, IndexColumn.FIRST_CHUNK])
+            begin = np.int64(index.columns[column, IndexColumn.FIRST_OFFSET])
             while chunk >= 0:
-                following = np.int64(index.following[chunk])
-                end = CHUNK if following >= 0 else np.int64(index.columns[column, LAST_PLACE])
+                next_chunk = np.int64(index.next_chunk[chunk])
+                end = CHUNK if next_chunk >= 0 else np.int64(index.columns[column, IndexColumn.LAST_SIZE])
                 for at in range(np.uint64(chunk * CHUNK + begin), np.uint64(chunk * CHUNK + end)):
                     out[index.slots[at]] += by * index.values[at]
-                chunk = following
+                chunk = next_chunk
                 begin = np.int64(0)
         entry += 1

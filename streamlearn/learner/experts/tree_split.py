@@ -1,8 +1,8 @@
-"""Where a leaf of a label tree splits: the likelihood-ratio test of every bin edge, corrected for their number.
+"""Split test of a label tree's leaf: the likelihood-ratio test of every bin edge, corrected for multiple testing.
 
 Source: the G statistic of a 2 x 2 table (Wilks, *Annals of Mathematical Statistics* 9(1), 1938), its chi-squared
 quantile by Wilson and Hilferty (*PNAS* 17(12), 1931), the normal tail bounded by exp(-z^2 / 2), and Bonferroni's
-correction over three edges of each feature.
+correction for three edges of each column.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.experts.tree_counters import BINS, WIDTH, Whole
+from streamlearn.learner.experts.tree_counters import WATCHED_BINS, Size, Whole
 from streamlearn.numerics.exp_log import log64
 
 LEAST_SIDE = 2
@@ -19,9 +19,9 @@ _NINTH = 2.0 / 9.0
 
 
 @kernel
-def split_threshold(features: int) -> float:
-    """Return what G must exceed: (1 - 2/9 + z sqrt(2/9))^3 with z = sqrt(2 ln(3 features / CHANCE))."""
-    z = np.sqrt(2.0 * log64(3.0 * np.float64(max(features, 1)) / CHANCE))
+def split_threshold(column_end: int) -> float:
+    """Return what G must exceed: (1 - 2/9 + z sqrt(2/9))^3 with z = sqrt(2 ln(3 column_end / CHANCE))."""
+    z = np.sqrt(2.0 * log64(3.0 * np.float64(max(column_end, 1)) / CHANCE))
     root = 1.0 - _NINTH + z * np.sqrt(_NINTH)
     return root * root * root
 
@@ -42,7 +42,7 @@ def best_split(
     sizes: np.ndarray,
     block: np.ndarray,
     slot_of: np.ndarray,
-    features: int,
+    column_end: int,
     rows_plane: Whole,
     less_plane: Whole,
     positives_plane: Whole,
@@ -53,17 +53,23 @@ def best_split(
 
     Parameters
     ----------
-    sizes, block, slot_of: the counters (`tree_counters`); features: columns in use.
-    rows_plane, less_plane: planes whose difference counts the leaf's rows; ``less_plane`` 0 is none.
-    positives_plane: counts its positives.
-    rows, positives: of the leaf, both kinds of row at least once.
+    sizes, block, slot_of
+        The counters (`tree_counters`).
+    column_end
+        Highest column in use plus 1: the columns below it are tested.
+    rows_plane, less_plane
+        Planes whose difference counts the leaf's rows; ``less_plane`` 0 is none.
+    positives_plane
+        Plane that counts its positives.
+    rows, positives
+        Rows and positives of the leaf; there is at least one positive and one negative.
 
     Returns
     -------
     (column, edge, rows to the right, positives to the right): rows with a bin above the edge go right. The column is -1
-    when no split with 2 rows on each side is significant.
+    if no split with 2 rows on each side is significant.
     """
-    width = sizes[WIDTH]
+    width = sizes[Size.WIDTH]
     first_rows = rows_plane * width
     first_less = less_plane * width
     first_positives = positives_plane * width
@@ -72,7 +78,7 @@ def best_split(
     c = np.float64(positives)
     scale = 2.0 * n / (c * (n - c))
     parent = _surprise(c, n)
-    best = split_threshold(features)
+    best = split_threshold(column_end)
     column = -1
     edge = 0
     right_rows = 0
@@ -81,11 +87,11 @@ def best_split(
     less_of = block[first_less:]
     positives_of = block[first_positives:]
     less_sign = 1 if has_less else 0
-    slots = slot_of[:features]
-    for candidate in range(features):
+    slots = slot_of[:column_end]
+    for candidate in range(column_end):
         if slots[candidate, 0] < 0:
             continue
-        # Most columns have one bin beside bin 0, and most of these fall at this one branch, without rows too.
+        # Most columns have one bin besides bin 0, and this one branch rules out most of them, also those without rows.
         if slots[candidate, 1] == 0 and slots[candidate, 2] == 0:
             slot = np.uint32(slots[candidate, 0])
             nr = np.float64(rows_of[slot] - less_sign * less_of[slot])
@@ -94,12 +100,12 @@ def best_split(
                 continue
         n_right = np.int64(0)
         c_right = np.int64(0)
-        top = BINS - 1
+        top = WATCHED_BINS - 1
         while top > 0 and slot_of[candidate, top] == 0:
             top -= 1
         for back in range(top + 1):
-            at = top - back
-            slot = np.int64(slot_of[candidate, at])
+            bin_index = top - back
+            slot = np.int64(slot_of[candidate, bin_index])
             n_right += np.int64(block[first_rows + slot])
             if has_less:
                 n_right -= np.int64(block[first_less + slot])
@@ -116,7 +122,7 @@ def best_split(
             if g > best or (g == best and column == candidate):
                 best = g
                 column = candidate
-                edge = at
+                edge = bin_index
                 right_rows = n_right
                 right_positives = c_right
     return column, edge, right_rows, right_positives

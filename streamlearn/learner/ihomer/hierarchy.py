@@ -16,7 +16,7 @@ import numpy as np
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import Adwin
-from streamlearn.learner.experts.tree_counters import BINS, PLANES, SIZES, WIDTH, give_plane
+from streamlearn.learner.experts.tree_counters import SIZE_FIELDS, WATCHED_BINS, Size, give_plane
 from streamlearn.learner.ihomer.divisive import DivisiveClustering, DivisiveEvent, divisive_add_labels
 from streamlearn.learner.ihomer.divisive_nodes import ClusterCounter
 from streamlearn.learner.ihomer.regressions import BAGS, columns_with_weights, empty_regressions
@@ -254,7 +254,7 @@ class Hierarchy:
         clusters = int(state.partition.counters[ClusterCounter.CLUSTERS])
         planes = int(state.counters[Counter.PLANES])
         weighted = min(features, int(columns_with_weights(state.regressions, labels)))
-        used = int(trees.sizes[PLANES] * trees.sizes[WIDTH])
+        used = int(trees.sizes[Size.PLANES] * trees.sizes[Size.WIDTH])
         detectors = {name: array[: clusters * (NODES + 1)] for name, array in self._adwin.arrays().items()}
         of_trees = {name: getattr(trees, attribute)[:clusters] for attribute, name in _PER_CLUSTER.items()} | {
             "positives": trees.positives[:, :labels],
@@ -307,14 +307,14 @@ class Hierarchy:
         load_whole(trees.positives[:, :labels], given["positives"])
         load_whole(trees.positive_plane[:, :labels], given["positive_plane"])
         load_whole(trees.sizes, given["sizes"])
-        used = int(trees.sizes[PLANES] * trees.sizes[WIDTH])
+        used = int(trees.sizes[Size.PLANES] * trees.sizes[Size.WIDTH])
         if not 0 < used <= trees.block.size:
             raise SnapshotError(
                 f"the tree counters of the snapshot take {4 * used} bytes, this model has {trees.block.nbytes} bytes: "
                 "the snapshot belongs to other settings"
             )
         load_labels(trees.block, get_lazy(given, "block"), used)
-        load_label_columns(trees.slot_of, given["slot_of"], features, BINS)
+        load_label_columns(trees.slot_of, given["slot_of"], features, WATCHED_BINS)
         load_whole(state.counters, arrays["clock"])
         planes = int(state.counters[Counter.PLANES])
         weighted = min(features, int(columns_with_weights(state.regressions, labels)))
@@ -330,5 +330,6 @@ class Hierarchy:
         nodes = NODES * (4 * NODE_FIELDS + 8 * LOSS_FIELDS)
         leaves = LEAVES * (8 * LEAF_FIELDS + 8 + 8 * LEAF_WINDOW + 8 + 12)
         rows = ROW_CAPACITY * (8 * ROW_FIELDS + 4) + 9 * ENTRY_CAPACITY + 4 * MEMBER_CAPACITY + 8 * CURSOR_FIELDS
-        rest = DivisiveClustering.bytes_bound(labels) + Adwin.bytes_bound(labels * (NODES + 1)) + 8 * (COUNTERS + SIZES)
-        return tree_bytes + 4 * BINS * features + regressions + labels * (nodes + leaves + 5) + rows + rest
+        rest = DivisiveClustering.bytes_bound(labels) + Adwin.bytes_bound(labels * (NODES + 1))
+        rest += 8 * (COUNTERS + SIZE_FIELDS)
+        return tree_bytes + 4 * WATCHED_BINS * features + regressions + labels * (nodes + leaves + 5) + rows + rest

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import adwin_update
-from streamlearn.learner.experts.tree_counters import WIDTH, row_slots, take_plane
+from streamlearn.learner.experts.tree_counters import Size, row_slots, take_plane
 from streamlearn.learner.ihomer.divisive import divisive_due, divisive_learn_row
 from streamlearn.learner.ihomer.divisive_nodes import ClusterCounter
 from streamlearn.learner.ihomer.predict_row import ALTERNATE_WEIGHT
@@ -175,7 +175,7 @@ def _count_row(
 ) -> None:
     """Count a row in an active leaf."""
     trees = state.trees
-    first = np.int64(trees.rows_plane[cluster, leaf]) * trees.sizes[WIDTH]
+    first = np.int64(trees.rows_plane[cluster, leaf]) * trees.sizes[Size.WIDTH]
     for entry in range(count):
         trees.block[first + slots[entry]] += weight
 
@@ -200,7 +200,7 @@ def _count_positive(
             )
             return
         trees.positive_plane[leaf, label] = plane
-    first = np.int64(trees.positive_plane[leaf, label]) * trees.sizes[WIDTH]
+    first = np.int64(trees.positive_plane[leaf, label]) * trees.sizes[Size.WIDTH]
     for entry in range(count):
         trees.block[first + slots[entry]] += weight
 

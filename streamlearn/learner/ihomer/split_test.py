@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.kernels.compiler import kernel
-from streamlearn.learner.experts.tree_counters import BINS, WIDTH
+from streamlearn.learner.experts.tree_counters import WATCHED_BINS, Size
 from streamlearn.learner.ihomer.row_window import Cursor, RowWindowState, have_same_labels
 from streamlearn.numerics.exp_log import log64
 
@@ -108,7 +108,7 @@ def best_split(
     labels: int32, the labels of the cluster.
     right: float64[labels], scratch memory.
     """
-    width = sizes[WIDTH]
+    width = sizes[Size.WIDTH]
     rows_start = rows_plane * width
     parent = bernoulli_entropy(positives, labels, weight)
     best = 0.0
@@ -118,7 +118,7 @@ def best_split(
     for candidate in range(slot_of.shape[0]):
         if slot_of[candidate, 0] < 0:
             continue
-        top = BINS - 1
+        top = WATCHED_BINS - 1
         while top > 0 and slot_of[candidate, top] == 0:
             top -= 1
         gain_of_column = 0.0

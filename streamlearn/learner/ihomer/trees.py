@@ -20,12 +20,10 @@ import numpy as np
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import AdwinState, adwin_reset
 from streamlearn.learner.experts.tree_counters import (
-    BINS,
-    LEAST_WIDTH,
-    PLANES,
-    SIZES,
-    SLOTS,
-    WIDTH,
+    LEAST_PLANE_WIDTH,
+    SIZE_FIELDS,
+    WATCHED_BINS,
+    Size,
     give_plane,
     take_plane,
 )
@@ -125,8 +123,8 @@ class TreesState(NamedTuple):
 
 def empty_trees(counter_bytes: int) -> TreesState:
     """Return the trees of no cluster, with counters of this many bytes."""
-    sizes = np.zeros(SIZES, np.int64)
-    sizes[WIDTH], sizes[SLOTS], sizes[PLANES] = LEAST_WIDTH, 1, 1
+    sizes = np.zeros(SIZE_FIELDS, np.int64)
+    sizes[Size.WIDTH], sizes[Size.SLOTS], sizes[Size.PLANES] = LEAST_PLANE_WIDTH, 1, 1
     return TreesState(
         root=np.zeros(0, np.int32),
         nodes=np.zeros((0, NODES, NODE_FIELDS), np.int32),
@@ -139,8 +137,8 @@ def empty_trees(counter_bytes: int) -> TreesState:
         window=np.zeros((0, LEAVES, LEAF_WINDOW), np.int64),
         pushed=np.zeros((0, LEAVES), np.int64),
         sizes=sizes,
-        block=np.zeros(max(counter_bytes // 4, LEAST_WIDTH), np.int32),
-        slot_of=np.zeros((0, BINS), np.int32),
+        block=np.zeros(max(counter_bytes // 4, LEAST_PLANE_WIDTH), np.int32),
+        slot_of=np.zeros((0, WATCHED_BINS), np.int32),
     )
 
 

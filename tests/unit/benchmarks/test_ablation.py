@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamlearn.learner.mixture.logistic_mixing import OWN, SETS
+from streamlearn.learner.mixture.logistic_mixing import WEIGHT_SETS, WeightSet
 from streamlearn.streams.synthetic import generator
 from tests.benchmarks import ablation
 from tests.benchmarks.ablation import MEASURES, VARIANTS, format_table, measure
@@ -23,9 +23,9 @@ def test_a_disabled_weight_set_keeps_the_weight_0(monkeypatch: pytest.MonkeyPatc
     rows = list(generator("drifting", seed=1, instances=300))
     found = [measure(VARIANTS[name], rows, [], []) for name in ("everything", "without the mixture's own weights")]
     final = [learner.mixer.state.final for learner in made]
-    assert (final[0] != 1.0 / SETS).any()
-    assert not final[1][:, OWN].any()
-    assert (np.delete(final[1], OWN, axis=1) != 1.0 / (SETS - 1)).any()
+    assert (final[0] != 1.0 / WEIGHT_SETS).any()
+    assert not final[1][:, WeightSet.OWN].any()
+    assert (np.delete(final[1], WeightSet.OWN, axis=1) != 1.0 / (WEIGHT_SETS - 1)).any()
     assert found[0] != found[1]
 
 

@@ -32,7 +32,7 @@ from streamlearn.learner.decode.tree_prior import TreePrior, tree_prior_learn_ro
 from streamlearn.learner.decode.utility import Utility, utility_choose, utility_learn_row
 from streamlearn.learner.drift.page_hinkley import PageHinkley
 from streamlearn.learner.experts.label_history import (
-    FEATURES_AT_MOST,
+    MAXIMUM_HISTORY_FEATURES,
     LabelHistory,
     label_history_begin_label,
     label_history_features,
@@ -115,7 +115,7 @@ def example_experts() -> list[str]:
     bayes.grow(features, labels)
     label_history.grow(labels)
     label_history_begin_label(label_history.state, 3, -4.0)
-    before, values = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
+    before, values = np.zeros(MAXIMUM_HISTORY_FEATURES, np.int32), np.zeros(MAXIMUM_HISTORY_FEATURES, np.float32)
     logits, scratch = np.zeros((3, 24), np.float32), np.zeros(24, np.float32)
     slow = np.full(24, 0.05)
     for _ in range(400):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.experts.neighbour_window import COMPLETE, OLDEST, WINDOW, window_find
+from streamlearn.learner.experts.neighbour_window import WINDOW_ROWS, WindowCursor, WindowRow, window_find
 from streamlearn.learner.operations import Correction
 from tests.naive.learner.ensemble_learner import EnsembleLearner as NaiveLearner
 from tests.unit.learner.test_ensemble_learner import (
@@ -89,8 +89,8 @@ def test_the_neighbours_window_holds_the_later_truth():
         truth = after if index == 10 else other.truth
         expected = [label for label, y in enumerate(truth) if y == 1]
         assert arrays["known"][starts[index] : starts[index + 1]].tolist() == expected
-    assert window.rows[number % WINDOW, COMPLETE] == 1
-    assert int(window.cursor[OLDEST]) == 0
+    assert window.rows[number % WINDOW_ROWS, WindowRow.COMPLETE] == 1
+    assert int(window.cursor[WindowCursor.OLDEST]) == 0
     assert not np.array_equal(known[0], window.known)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from streamlearn.codec.decode import decode_instance
 from streamlearn.encoder.labels import Truth
-from streamlearn.learner.mixture.logistic_mixing import FIRST_SUPPORT
+from streamlearn.learner.mixture.logistic_mixing import FIRST_SUPPORT_ROW
 from streamlearn.model.batch_result import MicroBatchResult
 from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
@@ -183,7 +183,7 @@ def test_the_mixer_starts_a_late_label_from_the_shared_weights_of_no_positives(c
     before = state(model, "mixer.")
     model.learner.join_labels(3)
     after = state(model, "mixer.")
-    np.testing.assert_array_equal(after["mixer.own"][:, 2], before["mixer.shared"][FIRST_SUPPORT])
+    np.testing.assert_array_equal(after["mixer.own"][:, 2], before["mixer.shared"][FIRST_SUPPORT_ROW])
     assert not after["mixer.own_squared"][:, 2].any()
     np.testing.assert_array_equal(after["mixer.own"][:, :2], before["mixer.own"])
     for name in ("mixer.shared", "mixer.final"):

@@ -31,7 +31,7 @@ class LogisticLabel:
         return min(max(z, -15.0), 15.0)
 
     def learn(self, x: dict[int, float], y: int | None) -> None:
-        """Take a step towards the truth y, 1 or 0; nothing changes if it is unknown."""
+        """Take a step towards the truth ``y``, 1 or 0; None is unknown and changes nothing."""
         if y is None:
             return
         error = probability(self.logit(x)) - y

@@ -1,4 +1,4 @@
-"""The label_history expert's features from the whole history of truths."""
+"""Features and regressions of the label-history expert, from the complete history of truths."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.naive.learner.experts.adagrad_linear import LogisticLabel
 
 
 def average(truths: list[int | None]) -> float:
-    """Return the rate-.3 average after these truths (1, 0, None where unknown); what falls below .0001 is 0."""
+    """Return the average with step .3 after these truths (1, 0, None: unknown); an average below .0001 becomes 0."""
     value = 0.0
     for truth in truths:
         if truth is not None:
@@ -29,14 +29,14 @@ def features(truths: list[list[int | None]]) -> dict[int, float]:
 
 
 class LabelHistory:
-    """AdaGrad, step 1 and start .3, on these features."""
+    """One AdaGrad regression per label, step 1 and start .3, on these features."""
 
     def __init__(self, labels: int) -> None:
         self.regressions = [LogisticLabel(1.0, 0.3) for _ in range(labels)]
         self.truths: list[list[int | None]] = [[] for _ in range(labels)]
 
     def join(self, bias: float) -> None:
-        """Let one more label join."""
+        """Add a label with that bias."""
         self.regressions.append(LogisticLabel(1.0, 0.3, bias))
         self.truths.append([])
 
@@ -49,7 +49,7 @@ class LabelHistory:
         return [regression.logit(x) for regression in self.regressions]
 
     def learn(self, x: dict[int, float], truth: list[int | None]) -> None:
-        """Learn a row from the features that it had when it was predicted."""
+        """Learn a row with the features of its prediction."""
         for regression, history, y in zip(self.regressions, self.truths, truth, strict=True):
             regression.learn(x, y)
             history.append(y)

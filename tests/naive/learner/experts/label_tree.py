@@ -1,4 +1,4 @@
-"""A label's Bernoulli tree from the rows themselves: each leaf keeps the rows that it watched and counts them anew."""
+"""A label's Bernoulli tree whose leaves keep their rows, and count them again for each test."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def statistic(left: list[int], right: list[int]) -> float:
     return 2.0 * (surprise(sum(both), len(both)) - children)
 
 
-def threshold(features: int) -> float:
-    """Return the value that G must exceed with that many features."""
-    z = math.sqrt(2.0 * math.log(3.0 * max(features, 1)))
+def threshold(column_end: int) -> float:
+    """Return the value that G must exceed if the columns below ``column_end`` are tested."""
+    z = math.sqrt(2.0 * math.log(3.0 * max(column_end, 1)))
     return (1.0 - 2.0 / 9.0 + z * math.sqrt(2.0 / 9.0)) ** 3
 
 
 class Node:
-    """Decayed counts, and either children or the rows watched since the node is there."""
+    """A node: its decayed counts, and either its children or the rows since it became a leaf."""
 
     def __init__(self, positives: float = 0.0, rows: float = 0.0) -> None:
         self.positives = positives
@@ -39,10 +39,10 @@ class Node:
         self.watched: list[tuple[Row, int]] = []
         self.next = 5
 
-    def best(self, features: int) -> tuple[int, int] | None:
-        """Return the significant split with the largest G, the lowest column and edge of several."""
-        found, best = None, threshold(features)
-        for column in range(features):
+    def best(self, column_end: int) -> tuple[int, int] | None:
+        """Return the significant split with the largest G; ties go to the lowest column, then to the lowest edge."""
+        found, best = None, threshold(column_end)
+        for column in range(column_end):
             for edge in range(3):
                 right = [y for x, y in self.watched if x.get(column, 0) > edge]
                 left = [y for x, y in self.watched if x.get(column, 0) <= edge]
@@ -52,7 +52,10 @@ class Node:
 
 
 class LabelTree:
-    """One label's tree; ``before`` are the rows learnt before the label came, ``complete`` how many were complete."""
+    """One label's tree.
+
+    ``before`` are the rows learnt before the label joined, ``complete`` is the number of complete ones among them.
+    """
 
     def __init__(self, before: list[Row] | None = None, complete: int = 0, most: int = 8) -> None:
         self.root = Node(0.0, sum(0.999**age for age in range(complete)))
@@ -79,7 +82,7 @@ class LabelTree:
             p = (node.positives + p) / (node.rows + 1.0)
         return min(max(p, 1e-4), 1.0 - 1e-4)
 
-    def learn(self, x: Row, y: int | None, slow: float, features: int) -> bool:
+    def learn(self, x: Row, y: int | None, slow: float, column_end: int) -> bool:
         """Learn a row; ``slow`` is the slow rate's probability. Return whether the tree was reset."""
         if y is None:
             return False
@@ -89,7 +92,7 @@ class LabelTree:
             node.positives = 0.999 * node.positives + y
             node.rows = 0.999 * node.rows + 1.0
         if self.leaves < self.most:
-            self._watch(self.path(x)[-1], x, y, features)
+            self._watch(self.path(x)[-1], x, y, column_end)
         if self.age >= 100 and self.worse > 5.0 and self.leaves > 1:
             self.root, self.leaves, self.worse, self.age = Node(), 1, 0.0, 0
             self.resets += 1
@@ -97,14 +100,14 @@ class LabelTree:
         self.age += 1
         return False
 
-    def _watch(self, leaf: Node, x: Row, y: int, features: int) -> None:
+    def _watch(self, leaf: Node, x: Row, y: int, column_end: int) -> None:
         leaf.watched.append((x, y))
         positives = sum(y for _, y in leaf.watched)
         least = min(positives, len(leaf.watched) - positives)
         if len(leaf.watched) < 25 or least < leaf.next:
             return
         leaf.next = max(least + 5, math.ceil(6 * least / 5))
-        leaf.split = leaf.best(features)
+        leaf.split = leaf.best(column_end)
         if leaf.split is not None:
             column, edge = leaf.split
             for side in (False, True):

@@ -1,4 +1,4 @@
-"""Naive Bayes and the strongest column from the whole history of learnt rows, term by term."""
+"""Naive Bayes and the strongest column from the complete history of learnt rows, term by term."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 
 
 def logit(
-    history: list[tuple[dict[int, float], set[int]]], x: dict[int, float], label: int, features: int | None = None
+    history: list[tuple[dict[int, float], set[int]]], x: dict[int, float], label: int, used_columns: int | None = None
 ) -> float:
     """Return sum of |x_j| ln[((c_jl + 3 q_j) / (t_l + 3)) / q_j], q_j = (c_j + .1) / (t + .1 D), clipped to 15.
 
-    ``history`` holds the learnt rows' instances and known positives; ``features`` is D, by default the columns in them.
+    ``history`` holds the learnt rows' instances and known positives; ``used_columns`` is D, by default the number of
+    columns in them.
     """
-    if features is None:
-        features = len({column for row, _ in history for column in row})
-    if features == 0:
+    if used_columns is None:
+        used_columns = len({column for row, _ in history for column in row})
+    if used_columns == 0:
         return 0.0
     total = sum(abs(value) for row, _ in history for value in row.values())
     total_label = sum(abs(value) for row, members in history if label in members for value in row.values())
@@ -22,14 +23,15 @@ def logit(
     for column, value in x.items():
         count = sum(abs(row.get(column, 0.0)) for row, _ in history)
         count_label = sum(abs(row.get(column, 0.0)) for row, members in history if label in members)
-        q = (count + 0.1) / (total + 0.1 * features)
+        q = (count + 0.1) / (total + 0.1 * used_columns)
         z += abs(value) * math.log((count_label + 3.0 * q) / (total_label + 3.0) / q)
     return min(max(z, -15.0), 15.0)
 
 
 def strongest(history: list[tuple[dict[int, float], set[int]]], x: dict[int, float], label: int, rate: float) -> float:
-    """Return the logit of the largest (c_jl + .1 rate) / (c_j + .1) over the entries that are not zero, at least the
-    rate, within [1e-4, .999].
+    """Return the logit of the largest (c_jl + .1 rate) / (c_j + .1) over the nonzero entries.
+
+    The probability is at least the rate, and clipped to [1e-4, .999].
     """
     best = rate
     for column, value in x.items():

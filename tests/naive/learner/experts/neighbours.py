@@ -1,4 +1,4 @@
-"""Two votes of the nearest rows of a window, by comparing an instance with every row."""
+"""Votes of the nearest rows of a window, by comparison of an instance with every row."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ f = np.float32
 
 @dataclass
 class Row:
-    """An instance without its zeros, its positives, its known negatives (of a partial truth), whether it is complete,
+    """A row: its nonzero entries, its positives, the known negatives of a partial truth, whether its truth is complete,
     and its number among all rows kept so far.
     """
 
@@ -47,7 +47,7 @@ class Neighbours:
         self.known = 0
 
     def learn(self, x: dict[int, float], truth: dict[int, int], complete: bool) -> None:
-        """Append a row, and drop the oldest while there are too many rows, entries or known labels."""
+        """Append a row; drop the oldest rows while there are too many rows, entries or known labels."""
         row = Row(
             {column: f(value) for column, value in x.items() if f(value) != 0},
             {label for label, sign in truth.items() if sign == 1},
@@ -67,7 +67,7 @@ class Neighbours:
             self.known -= oldest.known
 
     def amend(self, number: int, truth: dict[int, int], complete: bool) -> None:
-        """Let a row, by its number, know another truth; the oldest rows leave if that needs their room."""
+        """Replace the truth of a row, given by its number; drop the oldest rows while too many labels are known."""
         for row in self.rows:
             if row.number == number:
                 row.positives = {label for label, sign in truth.items() if sign == 1}
@@ -80,14 +80,14 @@ class Neighbours:
             self.known -= oldest.known
 
     def retire(self, label: int) -> None:
-        """Forget a label in every row."""
+        """Remove a label from every row."""
         for row in self.rows:
             row.positives.discard(label)
             row.negatives.discard(label)
         self.known = sum(row.known for row in self.rows)
 
     def similarity(self, x: dict[int, float], row: Row) -> np.float32:
-        """Return the dot product clipped to [0, 1], added in float32 by column."""
+        """Return the dot product clipped to [0, 1], added in float32 in the order of the columns."""
         total = f(0)
         for column in sorted(x):
             if column in row.x:
@@ -101,8 +101,8 @@ class Neighbours:
         return sorted(found, key=lambda pair: (-pair[0], -pair[1].number))[:50]
 
 
-def weighed(x: dict[int, float], weights: dict[int, list[float]]) -> dict[int, float]:
-    """Return the entries times (.1 + sum of the column's squared weights)^(1/4), unit norm."""
+def weigh(x: dict[int, float], weights: dict[int, list[float]]) -> dict[int, float]:
+    """Return the entries times (.1 + sum of the column's squared weights)^(1/4), scaled to unit norm."""
     found = {c: v * (0.1 + sum(w * w for w in weights.get(c, []))) ** 0.25 for c, v in x.items()}
     norm = math.sqrt(sum(v * v for v in found.values()))
     return {c: v / norm for c, v in found.items()} if norm else found
@@ -119,7 +119,7 @@ def close_weight(s: np.float32) -> np.float32:
 
 
 def vote(found: list[tuple[np.float32, Row]], rows: int, label: int, slow: float, wide: bool) -> float:
-    """Return the logit of a label from its neighbours among ``rows`` rows."""
+    """Return the logit of a label in the wide or the close vote of the neighbours found among ``rows`` rows."""
     found = found if wide else found[:10]
     weights = [wide_weight(s) if wide else close_weight(s) for s, _ in found]
     kappa = sum(float(weight) for weight in weights) / max(min(rows, 50 if wide else 10), 1) + 1e-6

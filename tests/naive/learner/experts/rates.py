@@ -1,4 +1,4 @@
-"""Label rates from the whole history of a label's truths."""
+"""Label rates from the complete history of a label's truths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 
 def rate(truths: list[int | None], step: float, start: float = 0.05) -> float:
-    """Return the exponentially weighted rate after these truths (1, 0, None where unknown)."""
+    """Return the exponentially weighted rate after these truths (1, 0, None: unknown)."""
     known = [truth for truth in truths if truth is not None]
     n = len(known)
     seen = sum(step * (1.0 - step) ** (n - 1 - i) * truth for i, truth in enumerate(known))
@@ -14,7 +14,7 @@ def rate(truths: list[int | None], step: float, start: float = 0.05) -> float:
 
 
 def late_rate(complete_rows: int, step: float) -> float:
-    """Return the rate of a label that was in none of so many complete rows, at least .0005."""
+    """Return the rate of a label that joins after ``complete_rows`` rows without it, at least .0005."""
     return max(rate([0] * complete_rows, step), 0.0005)
 
 

@@ -8,7 +8,7 @@ STEP, START, BIAS = 2.0, 0.3, -2.0
 
 
 class Softmax:
-    """z_l = b_l + sum w_lj x_j clipped to 15 against 0 of no label; AdaGrad steps towards 1 / k for k labels."""
+    """Scores z_l = b_l + sum w_lj x_j clipped to 15, and 0 for "no label"; AdaGrad steps towards 1 / k for k labels."""
 
     def __init__(self, labels: int) -> None:
         self.bias = [BIAS] * labels
@@ -17,14 +17,14 @@ class Softmax:
         self.squared: list[dict[int, float]] = [{} for _ in range(labels)]
 
     def join(self, bias: float) -> None:
-        """Let a label join with a bias."""
+        """Add a label with that bias."""
         self.bias.append(bias)
         self.bias_squared.append(START)
         self.weight.append({})
         self.squared.append({})
 
     def probabilities(self, x: dict[int, float]) -> list[float]:
-        """Return each label's share, within [1e-6, 1 - 1e-6]."""
+        """Return each label's probability, clipped to [1e-6, 1 - 1e-6]."""
         scores = []
         for bias, weight in zip(self.bias, self.weight, strict=True):
             z = bias + sum(value * weight.get(column, 0.0) for column, value in x.items())
@@ -33,11 +33,11 @@ class Softmax:
         return [min(max(score / total, 1e-6), 1.0 - 1e-6) for score in scores]
 
     def logits(self, x: dict[int, float]) -> list[float]:
-        """Return the logits of the shares."""
+        """Return the logits of the probabilities."""
         return [math.log(p / (1.0 - p)) for p in self.probabilities(x)]
 
     def learn(self, x: dict[int, float], members: set[int]) -> None:
-        """Take one step for a row with all its labels."""
+        """Take one step for a row whose labels are all known."""
         for label, p in enumerate(self.probabilities(x)):
             error = p - (label in members) / max(len(members), 1)
             self.bias_squared[label] += error**2

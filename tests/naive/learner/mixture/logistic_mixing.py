@@ -1,4 +1,4 @@
-"""Logistic mixing with three shared weight sets, an own one and a final one, label by label in double precision."""
+"""Logistic mixing with three shared weight sets, one own set and final weights, label by label in double precision."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 
 def clip(value: float, bound: float) -> float:
-    """Return the value within plus or minus the bound."""
+    """Return the value clipped to [-bound, bound]."""
     return min(max(value, -bound), bound)
 
 
@@ -48,37 +48,37 @@ class Weights:
 
 
 class Mixer:
-    """The four weight sets; ``mix`` looks, ``learn`` steps from what it saw. ``start``: each expert's first weight."""
+    """The four weight sets and the final weights; ``initial_weights`` has each expert's first weight."""
 
-    def __init__(self, start: list[float], labels: int) -> None:
-        self.first = [*start, 0.0]
-        self.overall = self.start()
-        self.shared = [self.start() for _ in range(16)]
-        self.ranked = [self.start() for _ in range(6)]
-        self.own = [self.start() for _ in range(labels)]
+    def __init__(self, initial_weights: list[float], labels: int) -> None:
+        self.first = [*initial_weights, 0.0]
+        self.overall = self.initial()
+        self.shared = [self.initial() for _ in range(16)]
+        self.ranked = [self.initial() for _ in range(6)]
+        self.own = [self.initial() for _ in range(labels)]
         self.final = [Weights([0.25] * 4, 0.01) for _ in range(16)]
 
-    def start(self) -> Weights:
-        """Return the weights before any row."""
+    def initial(self) -> Weights:
+        """Return the weights before the first row."""
         return Weights(list(self.first), 0.1)
 
     def join(self) -> None:
-        """Let a label join with the shared weights of labels without positives."""
+        """Add a label that starts with the shared weights of labels without positives."""
         self.own.append(Weights(list(self.shared[0].values), 0.1))
 
     def tied(self, logits: list[list[float]]) -> set[int]:
-        """Return the labels whose sum is so close to another's that rounding decides which of them is first."""
+        """Return the labels whose sum is so close to another's that rounding decides which of them ranks first."""
         sums = [self.overall.sum([clip(z, 8.0) for z in own_logits] + [0.3]) for own_logits in logits]
         return {
             label
             for label, own in enumerate(sums)
-            if any(abs(own - other) < 1e-4 for place, other in enumerate(sums) if place != label)
+            if any(abs(own - other) < 1e-4 for index, other in enumerate(sums) if index != label)
         }
 
     def sets(
         self, logits: list[list[float]], positives: list[int], previous: list[bool]
     ) -> list[tuple[list[float], list[Weights], Weights]]:
-        """Return each label's inputs, the four sets that look at them, and the final one."""
+        """Return each label's inputs, the four weights applied to them, and the final weights."""
         inputs = [[clip(z, 8.0) for z in own_logits] + [0.3] for own_logits in logits]
         sums = [self.overall.sum(x) for x in inputs]
         found = []
@@ -90,7 +90,7 @@ class Mixer:
         return found
 
     def mix(self, logits: list[list[float]], positives: list[int], previous: list[bool]) -> list[float]:
-        """Return the mixed logit of each label; ``logits`` is a list of the experts' logits for each label."""
+        """Return the mixed logit of each label; ``logits`` has a list of the experts' logits for each label."""
         return [
             final.output([weights.output(inputs) for weights in sets])
             for inputs, sets, final in self.sets(logits, positives, previous)
@@ -103,7 +103,7 @@ class Mixer:
         previous: list[bool],
         truth: list[int | None],
     ) -> None:
-        """Step once, each set with the sum over the row's known labels that it looks at."""
+        """Take one step of each weights, by the sum of the gradients of the known labels that use them."""
         slopes: dict[int, tuple[Weights, list[float]]] = {}
 
         def add(weights: Weights, error: float, inputs: list[float]) -> None:

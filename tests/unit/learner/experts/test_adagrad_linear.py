@@ -1,4 +1,4 @@
-"""The linear experts equal their plain twins, whatever is empty, unknown or late."""
+"""Linear experts: equal to their plain twins, also with empty instances, unknown truths and labels that join late."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def entries(x: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Kernels:
-    """An expert driven the way the step kernel drives it."""
+    """An expert driven as the step kernel drives it."""
 
     def __init__(self, kind: str, labels: int, columns: int = COLUMNS) -> None:
         owner, self.predict_row, self.learn_row, self.begin_label, self.step, self.start = KINDS[kind]
@@ -64,7 +64,7 @@ class Kernels:
         self.learn_row(self.owner.state, *entries(x), signs, logits, self.labels, scratch)
 
 
-def unknown(truth: int) -> int | None:
+def optional(truth: int) -> int | None:
     return None if truth < 0 else truth
 
 
@@ -79,7 +79,7 @@ def test_kernel_equals_twin(kind, history, labels):
         np.testing.assert_allclose(logits, [label.logit(x) for label in theirs], rtol=1e-3, atol=1e-3)
         ours.learn(x, truth)
         for label, y in zip(theirs, truth, strict=False):
-            label.learn(x, unknown(y))
+            label.learn(x, optional(y))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +100,7 @@ def test_a_late_label_starts_at_its_bias_and_changes_nothing_else(kind, before, 
         np.testing.assert_array_equal(logits[:2], without.predict(x))
         ours.learn(x, truth)
         without.learn(x, truth)
-        theirs.learn(x, unknown(truth[2]))
+        theirs.learn(x, optional(truth[2]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -120,7 +120,7 @@ def test_the_default_step_and_start():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_spare_room_stays_empty_and_changes_nothing(kind):
+def test_spare_capacity_stays_empty_and_changes_nothing(kind):
     ours, roomy = Kernels(kind, 3), Kernels(kind, 3)
     roomy.owner.grow(COLUMNS + 20, 40)
     for i in range(30):
@@ -153,7 +153,7 @@ def test_logits_are_clipped(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_retired_slot_is_new_again(kind):
+def test_a_retired_slot_is_as_new(kind):
     ours, fresh = Kernels(kind, 3), Kernels(kind, 3)
     for i in range(20):
         ours.learn({i % COLUMNS: 1.0}, [i % 2, 1, 0])
@@ -164,7 +164,7 @@ def test_a_retired_slot_is_new_again(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_state_without_spare_room_survives_its_arrays(kind):
+def test_state_without_spare_capacity_round_trips(kind):
     ours = Kernels(kind, 3)
     for i in range(20):
         ours.learn({i % COLUMNS: 1.0}, [i % 2, 1, 0])

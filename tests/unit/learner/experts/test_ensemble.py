@@ -1,178 +1,237 @@
-"""Every expert on the ensemble sees its own view of a row: the ensemble's logits are those of experts driven alone."""
+"""Ensemble: each expert predicts and learns from its own view of a row, and can be disabled and resumed."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from streamlearn.learner.entries import Entries
-from streamlearn.learner.experts import logit_rows as logit_rows
-from streamlearn.learner.experts.adagrad_linear import AdaGrad, adagrad_learn_row, adagrad_predict_row
-from streamlearn.learner.experts.constant_step_linear import (
-    ConstantStep,
-    constant_step_learn_row,
-    constant_step_predict_row,
+from streamlearn.learner.experts.ensemble import (
+    Ensemble,
+    ensemble_history_features,
+    ensemble_learn_row,
+    ensemble_predict_row,
 )
-from streamlearn.learner.experts.ensemble import Ensemble, ensemble_learn_row, ensemble_predict_row, ensemble_recall
-from streamlearn.learner.experts.label_history import (
-    FEATURES_AT_MOST,
-    LabelHistory,
-    label_history_features,
-    label_history_learn_row,
-    label_history_predict_row,
-)
-from streamlearn.learner.experts.label_tree import LabelTrees, label_tree_learn_row, label_tree_predict_row
-from streamlearn.learner.experts.naive_bayes import NaiveBayes, naive_bayes_learn_row, naive_bayes_predict_row
-from streamlearn.learner.experts.neighbour_search import neighbours_search_row, neighbours_weigh_row
-from streamlearn.learner.experts.neighbour_votes import neighbours_predict_row
-from streamlearn.learner.experts.neighbour_window import window_push
-from streamlearn.learner.experts.neighbours import Neighbours
-from streamlearn.learner.experts.rates import Rates, rates_learn_row, rates_predict_row
-from streamlearn.learner.experts.softmax import START, STEP, softmax_learn_row, softmax_predict_row
+from streamlearn.learner.experts.logit_rows import EXPERT_NAMES, EXPERT_OF, LogitRow
+from streamlearn.state.array_names import ExpertPart
+from tests.naive.learner.experts import naive_bayes, rates
+from tests.naive.learner.experts.adagrad_linear import LogisticLabel
+from tests.naive.learner.experts.label_history import LabelHistory
+from tests.naive.learner.experts.label_tree import LabelTree
+from tests.naive.learner.experts.neighbours import Neighbours, vote, weigh
+from tests.naive.learner.experts.softmax import Softmax
 
-COLUMNS, LABELS, ROWS = 12, 5, 160
+COLUMNS = (0, 2, 5, 6, 11)
+"""The columns in use: their number differs from the highest one plus 1, and label 0 depends on the highest."""
+
+COLUMN_END, LABELS, ROWS = 12, 3, 90
 
 
-def rows(seed: int) -> list[tuple[Entries, np.ndarray]]:
-    """Return rows whose three views differ, with their truths; every fifth truth is partial."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for number in range(ROWS):
-        truth = (rng.random(LABELS) < 0.4).astype(np.int8)
-        on = rng.random(COLUMNS) < 0.3
-        on[:LABELS] |= truth == 1
-        columns = np.flatnonzero(on).astype(np.int32)
-        values = rng.normal(0.3, 0.2, columns.size).astype(np.float32)
-        weighted = rng.random(columns.size).astype(np.float32)
-        weighted /= np.sqrt(np.float32((weighted * weighted).sum()) + np.float32(1e-9))
+class Row(NamedTuple):
+    """One row: three views of its instance, which have nothing but their columns in common, and its truth."""
+
+    values: dict[int, float]
+    rarity_weighted: dict[int, float]
+    bins: dict[int, int]
+    truth: list[int | None]
+
+    @property
+    def entries(self) -> Entries:
+        return Entries(
+            np.array(list(self.values), np.int32),
+            np.array(list(self.values.values()), np.float32),
+            np.array(list(self.rarity_weighted.values()), np.float32),
+            np.array(list(self.bins.values()), np.uint8),
+        )
+
+    @property
+    def signs(self) -> np.ndarray:
+        return np.array([-1 if y is None else y for y in self.truth], np.int8)
+
+    @property
+    def members(self) -> set[int]:
+        return {label for label, y in enumerate(self.truth) if y == 1}
+
+    @property
+    def complete(self) -> bool:
+        return None not in self.truth
+
+
+def make_rows(seed: int, size: int = ROWS) -> list[Row]:
+    """Return rows of which every fifth has an unknown label; label 0 is true if the last column's bin is above 0."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    for number in range(size):
+        columns = [column for column in COLUMNS if column == COLUMNS[-1] or generator.random() < 0.7]
+        values, weighted = generator.normal(0.3, 0.3, (2, len(columns))).astype(np.float32)
+        weighted /= np.sqrt((weighted * weighted).sum())
+        bins = generator.integers(0, 4, len(columns))
+        truth: list[int | None] = [int(bins[-1] > 0), int(generator.random() < 0.4), int(generator.random() < 0.2)]
         if number % 5 == 4:
-            truth[rng.integers(0, LABELS)] = -1
-        found.append((Entries(columns, values, weighted, rng.integers(0, 4, columns.size).astype(np.uint8)), truth))
+            truth[1 + number % 2] = None
+        x, weighted_x, binned_x = (dict(zip(columns, view.tolist(), strict=True)) for view in (values, weighted, bins))
+        rows.append(Row(x, weighted_x, binned_x, truth))
+    return rows
+
+
+class Runner:
+    """An ensemble driven as the step drives it."""
+
+    def __init__(self, names: tuple[str, ...] = EXPERT_NAMES) -> None:
+        self.owner = Ensemble(names)
+        self.owner.grow(COLUMN_END, LABELS)
+        self.used: set[int] = set()
+
+    def run_row(self, row: Row) -> np.ndarray:
+        """Return the logits of the enabled experts, float32[logit rows, LABELS], then learn the row."""
+        state, scratch, entries = self.owner.state, self.owner.scratch, row.entries
+        last = entries.columns.size
+        ensemble_history_features(state, scratch, LABELS)
+        ensemble_predict_row(state, scratch, entries, 0, last, LABELS, len(self.used))
+        out = scratch.logits[:, :LABELS].copy()
+        self.used |= set(row.values)
+        members = np.array(sorted(row.members), np.int32)
+        column_end = max(self.used) + 1
+        ensemble_learn_row(state, scratch, entries, 0, last, row.signs, members, row.complete, LABELS, column_end)
+        return out
+
+
+def rate(rows: list[Row], label: int, step: float = 0.01) -> float:
+    return rates.rate([row.truth[label] for row in rows], step)
+
+
+def regressions(rows: list[Row], step: float, start: float | None) -> list[LogisticLabel]:
+    found = [LogisticLabel(step, start) for _ in range(LABELS)]
+    for row in rows:
+        for regression, y in zip(found, row.truth, strict=True):
+            regression.learn(row.values, y)
     return found
 
 
-class Alone:
-    """The experts, each driven by itself on the view that is its own."""
-
-    def __init__(self) -> None:
-        self.rates = Rates()
-        self.slow = AdaGrad(1.0, 0.1)
-        self.softmax = AdaGrad(STEP, START)
-        self.fast = ConstantStep()
-        self.neighbours = Neighbours()
-        self.bayes = NaiveBayes()
-        self.label_history = LabelHistory()
-        self.tree = LabelTrees()
-        self.rates.grow(LABELS)
-        self.label_history.grow(LABELS)
-        for owner in (self.slow, self.softmax, self.fast, self.neighbours, self.bayes, self.tree):
-            owner.grow(COLUMNS, LABELS)
-        self.features = 0
-
-    def row(self, entries: Entries, truth: np.ndarray) -> np.ndarray:
-        """Return every expert's logits, float32[experts, LABELS], then learn."""
-        columns, values, weighted, bins = entries
-        out = np.zeros((11, LABELS), np.float32)
-        gradient, ratio = np.zeros(8, np.float32), np.zeros(8, np.float32)
-        recent = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
-        size = label_history_features(self.label_history.state, LABELS, *recent)
-        recent = recent[0][:size], recent[1][:size]
-        members = np.flatnonzero(truth == 1).astype(np.int32)
-        complete = bool((truth >= 0).all())
-
-        rates_predict_row(self.rates.state, LABELS, out[logit_rows.FAST_RATE], out[logit_rows.SLOW_RATE])
-        adagrad_predict_row(self.slow.state, columns, values, LABELS, out[logit_rows.SLOW_LINEAR])
-        softmax_predict_row(self.softmax.state, columns, weighted, LABELS, out[logit_rows.SOFTMAX])
-        constant_step_predict_row(self.fast.state, columns, values, LABELS, out[logit_rows.FAST_LINEAR])
-        near = self.neighbours.state, self.neighbours.scratch
-        metric = np.zeros_like(weighted)
-        neighbours_weigh_row(self.slow.state.weight, columns, weighted, LABELS, metric)
-        neighbours_search_row(*near, columns, metric)
-        slow = self.rates.state.slow
-        neighbours_predict_row(*near, slow, LABELS, out[logit_rows.WIDE_VOTE], out[logit_rows.CLOSE_VOTE])
-        wide, strongest = np.zeros((2, 8), np.float32)
-        naive_bayes_predict_row(self.bayes.state, columns, values, self.features, LABELS, slow, ratio, wide, strongest)
-        out[logit_rows.NAIVE_BAYES], out[logit_rows.STRONGEST] = wide[:LABELS], strongest[:LABELS]
-        label_history_predict_row(self.label_history.state, *recent, LABELS, out[logit_rows.LABEL_HISTORY])
-        label_tree_predict_row(self.tree.state, self.tree.scratch, columns, bins, LABELS, out[logit_rows.LABEL_TREE])
-
-        self.features = max(self.features, int(columns.max(initial=-1)) + 1)
-        logits = out[logit_rows.SLOW_LINEAR]
-        adagrad_learn_row(self.slow.state, columns, values, truth, logits, LABELS, gradient)
-        if complete:
-            logits = out[logit_rows.SOFTMAX]
-            softmax_learn_row(self.softmax.state, columns, weighted, truth, members.size, logits, LABELS, gradient)
-        logits = out[logit_rows.FAST_LINEAR]
-        constant_step_learn_row(self.fast.state, columns, values, truth, logits, LABELS, gradient)
-        window_push(self.neighbours.state, columns, metric, truth, members, complete, LABELS)
-        naive_bayes_learn_row(self.bayes.state, columns, values, members)
-        label_history_learn_row(
-            self.label_history.state, *recent, truth, out[logit_rows.LABEL_HISTORY], LABELS, gradient
-        )
-        tree = self.tree.state, self.tree.scratch
-        label_tree_learn_row(*tree, columns, bins, truth, complete, LABELS, self.features, out[logit_rows.SLOW_RATE])
-        rates_learn_row(self.rates.state, truth, LABELS, complete)
-        return out
+def softmax_logits(rows: list[Row], last: Row) -> list[float]:
+    twin = Softmax(LABELS)
+    for row in rows:
+        if row.complete:
+            twin.learn(row.rarity_weighted, row.members)
+    return twin.logits(last.rarity_weighted)
 
 
-class Together:
-    """A ensemble driven as the step drives it."""
+def neighbour_logits(rows: list[Row], last: Row, wide: bool) -> list[float]:
+    window, slow_linear = Neighbours(), regressions([], 1.0, 0.1)
 
-    def __init__(self, names: tuple[str, ...] = logit_rows.NAMES) -> None:
-        self.owner = Ensemble(names)
-        self.owner.grow(COLUMNS, LABELS)
-        self.features = 0
+    def relevance_weighted(row: Row) -> dict[int, float]:
+        weights = {column: [each.weight.get(column, 0.0) for each in slow_linear] for column in COLUMNS}
+        return weigh(row.rarity_weighted, weights)
 
-    def row(self, entries: Entries, truth: np.ndarray) -> np.ndarray:
-        """Return the logits of the experts that sit on the ensemble, then learn."""
-        state, scratch = self.owner.state, self.owner.scratch
-        ensemble_recall(state, scratch, LABELS)
-        ensemble_predict_row(state, scratch, entries, 0, entries.columns.size, LABELS, self.features)
-        out = scratch.logits[:, :LABELS].copy()
-        members = np.flatnonzero(truth == 1).astype(np.int32)
-        complete = bool((truth >= 0).all())
-        self.features = max(self.features, int(entries.columns.max(initial=-1)) + 1)
-        ensemble_learn_row(
-            state, scratch, entries, 0, entries.columns.size, truth, members, complete, LABELS, self.features
-        )
-        return out
+    for row in rows:
+        known = {label: y for label, y in enumerate(row.truth) if y is not None}
+        window.learn(relevance_weighted(row), known, row.complete)
+        for regression, y in zip(slow_linear, row.truth, strict=True):
+            regression.learn(row.values, y)
+    found = window.search(relevance_weighted(last))
+    return [vote(found, len(rows), label, rate(rows, label), wide) for label in range(LABELS)]
 
 
-def test_the_panel_equals_its_experts_alone():
-    together, alone = Together(), Alone()
-    for entries, truth in rows(3):
-        np.testing.assert_array_equal(together.row(entries, truth), alone.row(entries, truth))
+def label_history_logits(rows: list[Row], last: Row) -> list[float]:
+    twin = LabelHistory(LABELS)
+    for row in rows:
+        twin.learn(twin.features(), row.truth)
+    return twin.logits(twin.features())
 
 
-@pytest.mark.parametrize("off", [name for name in logit_rows.NAMES if not name.endswith("_rate")])
-def test_an_expert_that_is_off_leaves_the_others_alone(off):
-    names = tuple(name for name in logit_rows.NAMES if name != off)
-    whole, part = Together(), Together(names)
-    kept = [
-        number
-        for number, logit_row in enumerate(logit_rows.LOGIT_ROWS)
-        if logit_rows.SECOND_LOGIT_ROWS.get(logit_row, logit_row) != off
+def label_trees(rows: list[Row]) -> list[LabelTree]:
+    trees = [LabelTree() for _ in range(LABELS)]
+    for number, row in enumerate(rows):
+        column_end = max(column for each in rows[: number + 1] for column in each.values) + 1
+        for label, tree in enumerate(trees):
+            tree.learn(row.bins, row.truth[label], rate(rows[:number], label), column_end)
+    return trees
+
+
+def label_tree_logits(rows: list[Row], last: Row) -> list[float]:
+    probabilities = [tree.probability(last.bins) for tree in label_trees(rows)]
+    return [math.log(p / (1.0 - p)) for p in probabilities]
+
+
+def by_label(logit: Callable[[list[Row], Row, int], float]) -> Callable[[list[Row], Row], list[float]]:
+    return lambda rows, last: [logit(rows, last, label) for label in range(LABELS)]
+
+
+def counted(rows: list[Row]) -> list[tuple[dict[int, float], set[int]]]:
+    return [(row.values, row.members) for row in rows]
+
+
+EXPECTED: dict[LogitRow, Callable[[list[Row], Row], list[float]]] = {
+    LogitRow.FAST_RATE: by_label(lambda rows, _, label: rates.logit(rate(rows, label, 0.2))),
+    LogitRow.SLOW_RATE: by_label(lambda rows, _, label: rates.logit(rate(rows, label))),
+    LogitRow.SLOW_LINEAR: lambda rows, last: [each.logit(last.values) for each in regressions(rows, 1.0, 0.1)],
+    LogitRow.SOFTMAX: softmax_logits,
+    LogitRow.FAST_LINEAR: lambda rows, last: [each.logit(last.values) for each in regressions(rows, 2.0, None)],
+    LogitRow.WIDE_VOTE: lambda rows, last: neighbour_logits(rows, last, True),
+    LogitRow.CLOSE_VOTE: lambda rows, last: neighbour_logits(rows, last, False),
+    LogitRow.NAIVE_BAYES: by_label(
+        lambda rows, last, label: naive_bayes.logit(counted(rows), last.values, label, len(COLUMNS))
+    ),
+    LogitRow.STRONGEST: by_label(
+        lambda rows, last, label: naive_bayes.strongest(counted(rows), last.values, label, rate(rows, label))
+    ),
+    LogitRow.LABEL_HISTORY: label_history_logits,
+    LogitRow.LABEL_TREE: label_tree_logits,
+}
+"""The logits of each row's plain twin for ``last`` after it has learnt ``rows``."""
+
+
+@pytest.fixture(scope="module")
+def stream() -> tuple[Runner, list[Row], list[np.ndarray]]:
+    """An ensemble, the rows that it has learnt, and its logits for each."""
+    runner, rows = Runner(), make_rows(3)
+    return runner, rows, [runner.run_row(row) for row in rows]
+
+
+@pytest.mark.parametrize("logit_row", LogitRow, ids=lambda row: row.name.lower())
+def test_each_logit_row_is_that_of_its_expert(stream, logit_row):
+    _, rows, logits = stream
+    for last in (4, ROWS - 1):
+        expected = EXPECTED[logit_row](rows[:last], rows[last])
+        np.testing.assert_allclose(logits[last][logit_row], expected, rtol=2e-3, atol=2e-3)
+
+
+def test_label_trees_split_on_bins_and_are_compared_with_the_slow_rate(stream):
+    runner, rows, _ = stream
+    trees = label_trees(rows)
+    assert runner.owner.label_tree.splits == sum(tree.splits for tree in trees) > 0
+    worse = runner.owner.label_tree.state.worse[:LABELS]
+    np.testing.assert_allclose(worse, [tree.worse for tree in trees], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("disabled", [name for name in EXPERT_NAMES if not name.endswith("_rate")])
+def test_a_disabled_expert_changes_no_other(disabled):
+    enabled = [row for row in LogitRow if EXPERT_OF[row] != disabled]
+    # The neighbours are compared with the slow linear expert's weights, so they depend on it.
+    same = [
+        index
+        for index, row in enumerate(enabled)
+        if disabled != "slow_linear" or row not in (LogitRow.WIDE_VOTE, LogitRow.CLOSE_VOTE)
     ]
-    # The neighbours compare by the slow linear expert's weights, so they go on differently without it.
-    alike = [
-        place
-        for place, logit_row in enumerate(kept)
-        if off != "slow_linear" or logit_rows.LOGIT_ROWS[logit_row] not in logit_rows.SECOND_LOGIT_ROWS
-    ]
-    for entries, truth in rows(4)[:60]:
-        np.testing.assert_array_equal(part.row(entries, truth)[alike], whole.row(entries, truth)[kept][alike])
-    assert not any(name.startswith(f"{off}.") for name in part.owner.arrays(COLUMNS, LABELS))
+    whole, part = Runner(), Runner(tuple(name for name in EXPERT_NAMES if name != disabled))
+    for row in make_rows(4, 60):
+        np.testing.assert_array_equal(part.run_row(row)[same], whole.run_row(row)[enabled][same])
+    prefix = f"{ExpertPart[disabled.upper()]}."
+    assert any(name.startswith(prefix) for name in whole.owner.arrays(COLUMN_END, LABELS))
+    assert not any(name.startswith(prefix) for name in part.owner.arrays(COLUMN_END, LABELS))
 
 
-def test_a_resumed_panel_goes_on_alike():
-    first = Together()
-    stream = rows(5)
-    for entries, truth in stream[:100]:
-        first.row(entries, truth)
-    second = Together()
-    second.owner.load_arrays(
-        {name: array.copy() for name, array in first.owner.arrays(COLUMNS, LABELS).items()}, COLUMNS, LABELS
-    )
-    second.features = first.features
-    for entries, truth in stream[100:]:
-        np.testing.assert_array_equal(second.row(entries, truth), first.row(entries, truth))
+def test_a_resumed_ensemble_continues_identically():
+    first, second = Runner(), Runner()
+    rows = make_rows(5)
+    for row in rows[:60]:
+        first.run_row(row)
+    arrays = {name: array.copy() for name, array in first.owner.arrays(COLUMN_END, LABELS).items()}
+    second.owner.load_arrays(arrays, COLUMN_END, LABELS)
+    second.used = set(first.used)
+    for row in rows[60:]:
+        np.testing.assert_array_equal(second.run_row(row), first.run_row(row))

@@ -1,4 +1,4 @@
-"""The label_history expert equals its plain twin, whatever is empty, unknown, late or out of room."""
+"""Label history: equal to its plain twin, also with unknown truths, late labels and more labels than features."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
 from streamlearn.learner.experts.label_history import (
-    FEATURES_AT_MOST,
+    MAXIMUM_HISTORY_FEATURES,
     LabelHistory,
     label_history_begin_label,
     label_history_features,
     label_history_learn_row,
     label_history_predict_row,
 )
-from tests.naive.learner.experts.label_history import LabelHistory as NaiveBurst
+from tests.naive.learner.experts.label_history import LabelHistory as NaiveLabelHistory
 from tests.naive.learner.experts.label_history import features as naive_features
 
 Features = tuple[np.ndarray, np.ndarray]
@@ -26,7 +26,7 @@ histories = st.lists(truths, max_size=40)
 
 
 class Kernels:
-    """The expert driven the way the step kernel drives it."""
+    """The expert driven as the step kernel drives it."""
 
     def __init__(self, labels: int, room: int | None = None) -> None:
         self.owner = LabelHistory()
@@ -34,7 +34,7 @@ class Kernels:
         self.labels = labels
 
     def features(self) -> Features:
-        columns, values = np.zeros(FEATURES_AT_MOST, np.int32), np.zeros(FEATURES_AT_MOST, np.float32)
+        columns, values = np.zeros(MAXIMUM_HISTORY_FEATURES, np.int32), np.zeros(MAXIMUM_HISTORY_FEATURES, np.float32)
         size = label_history_features(self.owner.state, self.labels, columns, values)
         return columns[:size], values[:size]
 
@@ -63,7 +63,7 @@ def as_mapping(features: Features) -> dict[int, float]:
 @settings(max_examples=80, deadline=None)
 @given(history=histories, labels=st.sampled_from([1, 2, 9]))
 def test_kernel_equals_twin(history, labels):
-    ours, theirs = Kernels(labels), NaiveBurst(labels)
+    ours, theirs = Kernels(labels), NaiveLabelHistory(labels)
     for truth in history:
         features, expected = ours.features(), theirs.features()
         assert as_mapping(features) == pytest.approx(expected, rel=1e-5)
@@ -85,7 +85,7 @@ def test_a_rare_label_leaves_the_averages_at_the_floor():
 
 
 @pytest.mark.parametrize("labels", [38, 39, 40, 41, 200])
-def test_the_lowest_slots_count_when_there_are_too_many(labels):
+def test_the_lowest_slots_are_used_when_there_are_too_many(labels):
     generator = np.random.default_rng(labels)
     ours = Kernels(labels)
     history = []
@@ -95,13 +95,13 @@ def test_the_lowest_slots_count_when_there_are_too_many(labels):
         ours.learn(truth)
         columns, values = ours.features()
         expected = naive_features([list(of_label) for of_label in zip(*history, strict=True)])
-        assert columns.size <= FEATURES_AT_MOST
+        assert columns.size <= MAXIMUM_HISTORY_FEATURES
         assert as_mapping((columns, values)) == pytest.approx(expected, rel=1e-5)
         assert float(np.linalg.norm(values)) == pytest.approx(1.0, rel=1e-5)
 
 
 def test_a_late_truth_is_learnt_with_the_features_of_its_prediction():
-    ours, theirs = Kernels(3), NaiveBurst(3)
+    ours, theirs = Kernels(3), NaiveLabelHistory(3)
     waiting = [(ours.features(), theirs.features(), [0, 1, 1])]
     for row in range(30):
         mine, their = ours.features(), theirs.features()
@@ -122,8 +122,8 @@ def test_a_late_truth_is_learnt_with_the_features_of_its_prediction():
 
 @settings(max_examples=40, deadline=None)
 @given(before=histories, after=histories, bias=st.floats(-9.0, 1.0))
-def test_a_late_label_starts_at_its_bias_and_room_changes_nothing(before, after, bias):
-    ours, roomy, theirs = Kernels(2), Kernels(2, room=40), NaiveBurst(2)
+def test_a_late_label_starts_at_its_bias_and_spare_capacity_changes_nothing(before, after, bias):
+    ours, roomy, theirs = Kernels(2), Kernels(2, room=40), NaiveLabelHistory(2)
     for truth in before:
         theirs.learn(theirs.features(), optional(truth, 2))
         ours.learn(truth)
@@ -159,7 +159,7 @@ def test_an_unknown_truth_leaves_the_bits_of_its_label():
             assert not np.array_equal(array[..., 1], before[name][..., 1])
 
 
-def test_a_retired_slot_is_new_again_as_a_label_and_as_features():
+def test_a_retired_slot_is_as_new_as_a_label_and_as_features():
     ours = Kernels(3)
     for i in range(20):
         ours.learn([i % 2, 1, i % 3 == 0])
@@ -175,7 +175,7 @@ def test_a_retired_slot_is_new_again_as_a_label_and_as_features():
     assert not {2, 3} & set(ours.features()[0].tolist())
 
 
-def test_state_without_spare_room_survives_its_arrays():
+def test_state_without_spare_capacity_round_trips():
     ours = Kernels(3)
     for i in range(20):
         ours.learn([i % 2, 1, i % 3 == 0])

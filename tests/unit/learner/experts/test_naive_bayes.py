@@ -1,4 +1,4 @@
-"""Naive Bayes equals the formula written out over the history."""
+"""Naive Bayes: equal to the formula, computed from the complete history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def entries(x: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Kernels:
-    """The expert driven the way the step kernel drives it."""
+    """The expert driven as the step kernel drives it."""
 
     def __init__(self, labels: int, columns: int = COLUMNS, room: int | None = None) -> None:
         self.owner = NaiveBayes()
@@ -36,18 +36,18 @@ class Kernels:
         self.used: set[int] = set()
 
     def both(
-        self, x: dict[int, float], features: int | None = None, slow: np.ndarray | None = None
+        self, x: dict[int, float], used_columns: int | None = None, slow: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return naive Bayes's logits and those of the strongest column."""
+        """Return the logits of naive Bayes and those of the strongest column."""
         out, strongest = np.full((2, self.labels), np.nan, np.float32)
-        features = len(self.used) if features is None else features
+        used_columns = len(self.used) if used_columns is None else used_columns
         slow = np.full(self.labels, 0.05) if slow is None else slow
         ratio = np.zeros_like(out)
-        naive_bayes_predict_row(self.owner.state, *entries(x), features, self.labels, slow, ratio, out, strongest)
+        naive_bayes_predict_row(self.owner.state, *entries(x), used_columns, self.labels, slow, ratio, out, strongest)
         return out, strongest
 
-    def predict(self, x: dict[int, float], features: int | None = None) -> np.ndarray:
-        return self.both(x, features)[0]
+    def predict(self, x: dict[int, float], used_columns: int | None = None) -> np.ndarray:
+        return self.both(x, used_columns)[0]
 
     def learn(self, x: dict[int, float], members: set[int]) -> None:
         known = np.array(sorted(label for label in members if label < self.labels), np.int32)
@@ -76,7 +76,7 @@ def test_the_strongest_column_equals_twin(history, labels, rate):
         ours.learn(x, members)
 
 
-def test_one_telling_column_is_enough_and_others_do_not_add_up():
+def test_the_strongest_column_alone_decides():
     ours = Kernels(2)
     for _ in range(30):
         ours.learn({0: 0.5, 1: 0.5}, {0})
@@ -85,7 +85,7 @@ def test_one_telling_column_is_enough_and_others_do_not_add_up():
     _, together = ours.both({0: 0.5, 1: 0.5})
     assert alone[0] > 4.0
     assert together[0] == alone[0]
-    assert abs(together[1]) < 0.1, "column 1 lies as often in rows without the label as with it"
+    assert abs(together[1]) < 0.1, "column 1 is in as many rows without the label as with it"
 
 
 def test_a_long_stream_equals_the_twin_on_both_sides_of_zero():
@@ -127,19 +127,19 @@ def test_logits_are_clipped():
     assert ours.predict(x).tolist() == [15.0, -15.0]
 
 
-def test_the_number_of_features_enters_the_formula():
+def test_the_number_of_used_columns_enters_the_formula():
     ours = Kernels(2)
     history = [({0: 1.0, 1: 0.5}, {0}), ({1: 1.0}, {1})]
     for x, members in history:
         ours.learn(x, members)
-    for features in (2, 500):
-        expected = [naive.logit(history, {0: 0.6, 2: 0.8}, label, features) for label in range(2)]
-        np.testing.assert_allclose(ours.predict({0: 0.6, 2: 0.8}, features), expected, rtol=1e-4, atol=1e-5)
+    for used_columns in (2, 500):
+        expected = [naive.logit(history, {0: 0.6, 2: 0.8}, label, used_columns) for label in range(2)]
+        np.testing.assert_allclose(ours.predict({0: 0.6, 2: 0.8}, used_columns), expected, rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=40, deadline=None)
 @given(before=histories, after=histories)
-def test_a_late_label_starts_at_zero_and_room_changes_nothing(before, after):
+def test_a_late_label_starts_at_zero_and_spare_capacity_changes_nothing(before, after):
     ours, roomy = Kernels(2), Kernels(2, columns=COLUMNS + 20, room=40)
     history = [(x, members & {0, 1}) for x, members in before]
     for x, members in before:
@@ -167,7 +167,7 @@ def test_small_counts_still_move_large_sums():
     assert ours.owner.state.pairs[0, 0] == ours.owner.state.columns[0] == 2.0**26 + 0.25
 
 
-def test_a_retired_slot_is_new_again():
+def test_a_retired_slot_is_as_new():
     ours, fresh = Kernels(3), Kernels(3)
     for i in range(20):
         ours.learn({i % COLUMNS: 1.0}, {i % 2, 1})
@@ -178,7 +178,7 @@ def test_a_retired_slot_is_new_again():
     assert ours.predict({0: 1.0})[1] == 0.0
 
 
-def test_state_without_spare_room_survives_its_arrays():
+def test_state_without_spare_capacity_round_trips():
     ours = Kernels(3)
     for i in range(20):
         ours.learn({i % COLUMNS: 1.0}, {i % 2, 2})

@@ -1,4 +1,4 @@
-"""Label rates equal the weighted sums they stand for."""
+"""Label rates: equal to the exponentially weighted sums that define them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from streamlearn.learner.experts.rates import (
 from tests.naive.learner.experts import rates as naive
 
 
-def predicted(rates: Rates, labels: int) -> tuple[np.ndarray, np.ndarray]:
+def predict(rates: Rates, labels: int) -> tuple[np.ndarray, np.ndarray]:
     fast, slow = np.zeros(labels, np.float32), np.zeros(labels, np.float32)
     rates_predict_row(rates.state, labels, fast, slow)
     return fast, slow
@@ -37,7 +37,7 @@ def predicted(rates: Rates, labels: int) -> tuple[np.ndarray, np.ndarray]:
     joins_after=st.integers(0, 60),
 )
 def test_kernel_equals_twin(rows, joins_after):
-    """Labels 0 to 2 are declared; label 3 joins after some rows, as if complete rows so far had been without it."""
+    """Labels 0 to 2 are there from the first row; label 3 joins later, as if absent from the complete rows so far."""
     rates = Rates()
     rates.grow(3)
     labels = 3
@@ -52,7 +52,7 @@ def test_kernel_equals_twin(rows, joins_after):
             complete_before = sum(done for done, _ in rows[:i])
             late = [naive.late_rate(complete_before, step) for step in (FAST_STEP, SLOW_STEP)]
         rates_learn_row(rates.state, np.array(truth, np.int8), labels, complete)
-    fast, slow = predicted(rates, labels)
+    fast, slow = predict(rates, labels)
     for label in range(labels):
         history = [None if row[label] < 0 else row[label] for _, row in rows[since if label == 3 else 0 :]]
         starts = late if label == 3 else [0.05, 0.05]
@@ -66,7 +66,7 @@ def test_rates_far_from_one_half_are_clipped():
     rates.grow(2)
     for _ in range(5_000):
         rates_learn_row(rates.state, np.array([1, 0], np.int8), 2, True)
-    for logits in predicted(rates, 2):
+    for logits in predict(rates, 2):
         assert logits[0] == pytest.approx(naive.logit(1.0), rel=1e-3)
         assert logits[1] == pytest.approx(naive.logit(0.0), rel=1e-3)
     rates.grow(3)
@@ -74,7 +74,7 @@ def test_rates_far_from_one_half_are_clipped():
     assert rates.state.fast[2] == rates.state.slow[2] == 0.0005
 
 
-def test_state_without_spare_room_survives_its_arrays():
+def test_state_without_spare_capacity_round_trips():
     rates = Rates()
     rates.grow(5)
     rates_learn_row(rates.state, np.array([1, 0, -1], np.int8), 3, False)

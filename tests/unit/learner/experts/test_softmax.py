@@ -1,4 +1,4 @@
-"""The softmax expert equals its plain twin; its probabilities share one unit."""
+"""Softmax expert: equal to its plain twin; the probabilities of the labels and of "no label" add up to one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.learner.experts.adagrad_linear import AdaGrad, adagrad_begin_label
-from streamlearn.learner.experts.softmax import START, STEP, softmax_learn_row, softmax_predict_row
+from streamlearn.learner.experts.softmax import SOFTMAX_START, SOFTMAX_STEP, softmax_learn_row, softmax_predict_row
 from tests.naive.learner.experts.softmax import Softmax
 
 COLUMNS = 6
@@ -23,10 +23,10 @@ def entries(x: dict[int, float]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Kernels:
-    """The expert driven the way the ensemble drives it."""
+    """The expert driven as the ensemble drives it."""
 
     def __init__(self, labels: int, room: int | None = None) -> None:
-        self.owner = AdaGrad(STEP, START)
+        self.owner = AdaGrad(SOFTMAX_STEP, SOFTMAX_START)
         self.owner.grow(COLUMNS, room or labels)
         self.labels = labels
 
@@ -62,7 +62,7 @@ def test_kernels_equal_twin(history, labels, joins_at, bias):
             each.learn(x, known)
 
 
-def test_probabilities_and_that_of_no_label_add_up_to_one():
+def test_probabilities_of_the_labels_and_of_no_label_add_up_to_one():
     ours = Kernels(3)
     for row in range(200):
         ours.learn({row % 4: 1.0}, {row % 4} if row % 4 < 3 else set())
@@ -74,7 +74,7 @@ def test_probabilities_and_that_of_no_label_add_up_to_one():
     assert p.sum() <= 1.0 + 1e-5
 
 
-def test_scores_as_large_as_they_get_stay_finite():
+def test_logits_of_extreme_scores_are_finite():
     ours = Kernels(3)
     ours.owner.state.weight[0, :3] = [50.0, -50.0, 50.0]
     logits = ours.predict({0: 1.0})

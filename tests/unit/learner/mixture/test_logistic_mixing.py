@@ -1,4 +1,4 @@
-"""Logistic mixing equals its plain twin."""
+"""Logistic mixing: equal to its plain twin."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamlearn.errors import SnapshotError
-from streamlearn.learner.mixture.contexts import CONTEXTS, support_context
+from streamlearn.learner.mixture.contexts import SUPPORT_CONTEXTS, support_context
 from streamlearn.learner.mixture.logistic_mixing import (
-    FIRST_RANK,
-    SHARED,
+    FIRST_RANK_ROW,
+    SHARED_ROWS,
     Mixer,
+    SharedRow,
     mixer_begin_label,
     mixer_learn_row,
     mixer_predict_row,
@@ -25,19 +26,19 @@ def test_contexts(was_on):
     positives = [*range(300), 2**20 - 1, 2**20, 2**40]
     contexts = [support_context(n, was_on) for n in positives]
     assert contexts == [naive.context(n, bool(was_on)) for n in positives]
-    assert max(contexts) < CONTEXTS
+    assert max(contexts) < SUPPORT_CONTEXTS
 
 
-def even(experts: int) -> list[float]:
-    """Return weights that differ a little and add up to 1.2."""
+def initial_weights(experts: int) -> list[float]:
+    """Return weights that differ slightly and add up to 1.2."""
     return [1.2 / experts + 0.01 * (expert - (experts - 1) / 2) for expert in range(experts)]
 
 
 class Kernels:
-    """A mixer driven the way the step kernel drives it."""
+    """A mixer driven as the step kernel drives it."""
 
     def __init__(self, experts: int, labels: int) -> None:
-        self.owner = Mixer(even(experts))
+        self.owner = Mixer(initial_weights(experts))
         self.owner.grow(labels)
         self.labels = labels
 
@@ -61,7 +62,7 @@ class Kernels:
 )
 def test_kernel_equals_twin(seed, experts, labels, rows, joins_after, unknown):
     rng = np.random.default_rng(seed)
-    ours, theirs = Kernels(experts, labels), naive.Mixer(even(experts), labels)
+    ours, theirs = Kernels(experts, labels), naive.Mixer(initial_weights(experts), labels)
     positives, previous = np.zeros(labels, np.int64), np.zeros(labels, np.int8)
     for i in range(rows):
         if i == joins_after:
@@ -85,7 +86,7 @@ def test_kernel_equals_twin(seed, experts, labels, rows, joins_after, unknown):
         positives += previous
 
 
-def test_no_known_label_is_no_step():
+def test_a_row_without_known_labels_changes_nothing():
     mixer = Kernels(4, 3)
     zeros = np.zeros(3, np.int64), np.zeros(3, np.int8)
     mixer.row(np.ones((4, 3), np.float32), *zeros, np.array([1, 0, 1], np.int8))
@@ -107,19 +108,19 @@ def test_a_good_expert_gains_weight():
     assert (abs(own[1]) < 0.2).all()
 
 
-def test_the_best_labels_have_weights_of_their_own_and_equals_share_a_rank():
+def test_the_highest_labels_have_ranks_of_their_own_and_equal_ones_share_a_rank():
     mixer = Kernels(1, 8)
     logits = np.array([[1.0, 3.0, 2.0, 3.0, -1.0, 1.0, 1.0, 0.0]], np.float32)
     mixer.row(logits, np.zeros(8, np.int64), np.zeros(8, np.int8), np.zeros(8, np.int8))
-    ranks = mixer.owner.scratch.context[1, :8] - FIRST_RANK
+    ranks = mixer.owner.scratch.shared_row[SharedRow.RANK, :8] - FIRST_RANK_ROW
     assert ranks.tolist() == [3, 0, 2, 0, 5, 3, 3, 5]
     few = Kernels(1, 2)
     few.row(logits[:, :2], np.zeros(2, np.int64), np.zeros(2, np.int8), np.zeros(2, np.int8))
-    assert few.owner.scratch.context[1, :2].tolist() == [FIRST_RANK + 1, FIRST_RANK]
-    assert not few.owner.state.shared_squared[FIRST_RANK + 2 : SHARED].any()
+    assert few.owner.scratch.shared_row[SharedRow.RANK, :2].tolist() == [FIRST_RANK_ROW + 1, FIRST_RANK_ROW]
+    assert not few.owner.state.shared_squared[FIRST_RANK_ROW + 2 : SHARED_ROWS].any()
 
 
-def test_a_retired_slot_is_as_declared_and_state_survives_its_arrays():
+def test_a_retired_slot_is_as_new_and_state_round_trips():
     mixer = Kernels(4, 3)
     logits = np.linspace(-2.0, 2.0, 12, dtype=np.float32).reshape(4, 3)
     for _ in range(5):
@@ -128,10 +129,10 @@ def test_a_retired_slot_is_as_declared_and_state_survives_its_arrays():
     np.testing.assert_array_equal(mixer.owner.state.own[:, 1], Kernels(4, 1).owner.state.own[:, 0])
     assert not mixer.owner.state.own_squared[:, 1].any()
     arrays = {name: array.copy() for name, array in mixer.owner.arrays(3).items()}
-    again = Mixer(even(4))
+    again = Mixer(initial_weights(4))
     again.load_arrays(arrays, 3)
     for name, array in again.arrays(3).items():
         np.testing.assert_array_equal(array, arrays[name], err_msg=name)
     assert sum(array.nbytes for array in arrays.values()) <= Mixer.bytes_bound(4, 3)
     with pytest.raises(SnapshotError):
-        Mixer(even(5)).load_arrays(arrays, 3)
+        Mixer(initial_weights(5)).load_arrays(arrays, 3)
