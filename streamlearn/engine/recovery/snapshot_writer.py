@@ -12,7 +12,12 @@ from typing import NamedTuple
 from streamlearn.engine.recovery.restore import manifest_of
 from streamlearn.engine.tasks.task import Task
 from streamlearn.snapshot.fork import ForkedProcess, can_fork
-from streamlearn.snapshot.huge_pages import PageReleaser, big_regions, dense_regions, gather
+from streamlearn.snapshot.huge_pages import (
+    PageReleaser,
+    collapse_into_huge_pages,
+    find_dense_regions,
+    find_releasable_regions,
+)
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 from streamlearn.state.arrays import copy_arrays
 
@@ -126,7 +131,7 @@ class SnapshotWriter:
 
         def write() -> None:
             arrays = task.arrays()
-            self._store.fill(begun, arrays, manifest, PageReleaser(big_regions(arrays)).written)
+            self._store.fill(begun, arrays, manifest, PageReleaser(find_releasable_regions(arrays)).release)
 
         child = ForkedProcess(write)
 
@@ -169,7 +174,7 @@ class SnapshotWriter:
         # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
         self._shared = False
         try:
-            gather(dense_regions())
+            collapse_into_huge_pages(find_dense_regions())
         except Exception as error:  # it helps the next snapshot, which can do without
             _logger.warning("memory was not put into large pages: %s: %s", type(error).__name__, error)
 

@@ -125,8 +125,8 @@ def test_a_state_that_is_held_is_collected_elsewhere(tmp_path: Path, monkeypatch
 @pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 def test_large_pages_are_gathered_where_another_process_had_the_state(tmp_path: Path, monkeypatch: Any) -> None:
     gathered: list[list[Region]] = []
-    monkeypatch.setattr(snapshots_module, "gather", gathered.append)
-    monkeypatch.setattr(snapshots_module, "dense_regions", lambda: [Region(1, 2)])
+    monkeypatch.setattr(snapshots_module, "collapse_into_huge_pages", gathered.append)
+    monkeypatch.setattr(snapshots_module, "find_dense_regions", lambda: [Region(1, 2)])
     writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
     for waiting, expected in ((10, []), (2_000, [[Region(1, 2)]])):
         task = big_task(1, waiting)
@@ -141,7 +141,9 @@ def test_large_pages_are_gathered_where_another_process_had_the_state(tmp_path: 
 @pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 def test_large_pages_are_gathered_once_for_all_tasks(tmp_path: Path, monkeypatch: Any) -> None:
     gathered: list[int] = []
-    monkeypatch.setattr(snapshots_module, "gather", lambda regions: gathered.append(len(snapshots(tmp_path))))
+    monkeypatch.setattr(
+        snapshots_module, "collapse_into_huge_pages", lambda regions: gathered.append(len(snapshots(tmp_path)))
+    )
     writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 0.0)
     tasks = {number: big_task(1, waiting) for number, waiting in enumerate((2_000, 2_000, 10))}
     for number, task in tasks.items():
@@ -163,7 +165,7 @@ def test_memory_that_cannot_be_gathered_costs_no_snapshot(
     def refused() -> list[Region]:
         raise MemoryError("no room")
 
-    monkeypatch.setattr(snapshots_module, "dense_regions", refused)
+    monkeypatch.setattr(snapshots_module, "find_dense_regions", refused)
     writer = SnapshotWriter(SnapshotStore(str(tmp_path)), GROUP, 1e9)
     task = big_task(1, 2_000)
     for seq in (1, 2):
