@@ -10,7 +10,7 @@ from tests.faults.workers import Workers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import answered_once
-from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
+from tests.snapshot_faults import alter_weights, copy_renamed, damage, snapshots
 
 
 def _altered(newest: Path) -> Path:
@@ -29,15 +29,15 @@ def _damaged(newest: Path) -> Path:
 
 def _foreign(newest: Path) -> Path:
     seq = int(newest.name.split("-")[0]) - 1
-    return _alone(newest, renamed(newest, seq=seq, chain="f" * 24))
+    return _alone(newest, copy_renamed(newest, seq=seq, chain="f" * 24))
 
 
 def _other_chain(newest: Path) -> Path:
-    return _alone(newest, renamed(newest, chain="f" * 24))
+    return _alone(newest, copy_renamed(newest, chain="f" * 24))
 
 
 def _future(newest: Path) -> Path:
-    return _alone(newest, renamed(newest, seq=10_000))
+    return _alone(newest, copy_renamed(newest, seq=10_000))
 
 
 def _alone(newest: Path, other: Path) -> Path:

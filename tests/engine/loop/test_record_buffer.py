@@ -11,8 +11,8 @@ import pytest
 
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.loop import record_buffer as buffer
-from streamlearn.engine.loop.engine import IDLE_SECONDS, STAND_BY_SECONDS, Engine
-from streamlearn.engine.tasks.timestamp_merge import merged
+from streamlearn.engine.loop.engine import IDLE_SECONDS, STANDBY_SECONDS, Engine
+from streamlearn.engine.tasks.timestamp_merge import merge_ranges
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
 from tests.engine.world import GROUP, JOURNAL, START_NS, Faults, FaultySink, World, rows
@@ -135,7 +135,7 @@ def test_only_an_active_worker_with_nothing_at_hand_waits_long(tmp_path: Path) -
         clock=world.clock,
     )
     run.run()
-    assert waited[0] == (-1, STAND_BY_SECONDS)
+    assert waited[0] == (-1, STANDBY_SECONDS)
     at_hand = [seconds for applied, seconds in waited if 0 < applied < 10]
     assert at_hand
     assert max(at_hand) <= engine["batch_seconds"]
@@ -173,5 +173,5 @@ def batches(world: World) -> list[list[RawRecord]]:
         record = journal.decode(entry.value, "journal")
         if isinstance(record, journal.BatchRecord):
             ranges = {moved.of: world.log.read(moved.of)[moved.start : moved.end] for moved in record.rng}
-            found.append(merged(ranges, world.settings.topics.labels))
+            found.append(merge_ranges(ranges, world.settings.topics.labels))
     return found

@@ -104,14 +104,14 @@ def instruments(metrics: ServiceMetrics) -> MetricsObserver:
 
 @pytest.fixture
 def server(metrics: ServiceMetrics, watchdog: Watchdog, instruments: MetricsObserver) -> Iterator[ServiceServer]:
-    service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.healthy, instruments.ready, instruments.describe)
+    service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.problem, instruments.ready, instruments.describe)
     service.start()
     yield service
     service.close()
 
 
 def test_healthy_while_the_loop_turns_idle_or_not(server: ServiceServer, watchdog: Watchdog, clock: Clock) -> None:
-    watchdog.turned()
+    watchdog.beat()
     assert get(server.url + "/healthz") == (200, "ok")
     clock.now += 29
     assert get(server.url + "/healthz")[0] == 200
@@ -131,10 +131,10 @@ def test_an_overdue_transaction_is_not_healthy(server: ServiceServer, watchdog: 
 
 def test_ready_with_a_role_only(server: ServiceServer, instruments: MetricsObserver) -> None:
     assert get(server.url + "/readyz")[0] == 503
-    instruments.role("restoring", {})
+    instruments.on_role("restoring", {})
     assert get(server.url + "/readyz") == (503, "restoring")
     for role in ("active", "stand-by"):
-        instruments.role(role, {})
+        instruments.on_role(role, {})
         assert get(server.url + "/readyz") == (200, role)
     status, text = get(server.url + "/metrics")
     assert status == 200
