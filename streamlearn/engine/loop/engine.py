@@ -262,9 +262,15 @@ class Engine:
         worker.retry.note_success()
 
     def _settle(self) -> None:
-        """Find out the outcome of every unsettled part, and commit again those that were not committed."""
+        """Find out the outcome of every unsettled part, and commit again those that were not committed.
+
+        A task that another worker has overtaken is restored.
+        """
         worker = self._worker
         worker.open_sink()
+        for number in worker.partitions.keys() - worker.tasks.keys():
+            # It was overtaken, and an earlier attempt to restore it has failed.
+            self._rebalancer.restore_task(number)
         not_committed = []
         for part in worker.unsettled:
             outcome = find_outcome(worker.source, part)

@@ -131,11 +131,17 @@ def test_programming_error_is_not_tried_again(tmp_path: Path) -> None:
         world.run(Faults("before commit", 1, ZeroDivisionError))
 
 
-def test_overtaken_worker_drops_its_part_and_restores(tmp_path: Path, uninterrupted: tuple[list[bytes], str]) -> None:
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_overtaken_worker_drops_its_part_and_restores(
+    tmp_path: Path, uninterrupted: tuple[list[bytes], str], failures: int
+) -> None:
+    """The restore is attempted again when it fails."""
     world = filled(tmp_path)
 
     class Overtaking(Faults):
         """While this worker's first commit fails, another worker applies and commits everything."""
+
+        reads = 0
 
         def at(self, point: str) -> None:
             if point == "before commit" and not self.fired:
@@ -144,8 +150,15 @@ def test_overtaken_worker_drops_its_part_and_restores(tmp_path: Path, uninterrup
                 world.run()
                 world.sink = own_sink
                 raise RetryableError("fenced")
+            if point == "read committed" and self.fired:
+                self.reads += 1
+                # The first read finds out that the worker was overtaken, the next ones begin a restore.
+                if 2 <= self.reads < 2 + failures:
+                    raise RetryableError("no answer")
 
-    engine = world.run(Overtaking())
+    faults = Overtaking()
+    engine = world.run(faults)
+    assert faults.reads == 2 + failures
     assert world.predictions() == uninterrupted[0]
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
