@@ -16,7 +16,7 @@ from streamlearn.source.base import Committed, Source, TopicPartition
 AGREE_READS = 200
 """How often committed offsets are read until their marks agree."""
 NEVER_COMMITTED_READS = 20
-"""How often they are read before a partition without an offset, beside others that have one, is an error."""
+"""How often they are read before it is an error that some partitions have a committed offset and others have none."""
 
 
 class CommitPart(NamedTuple):

@@ -2,7 +2,7 @@
 
 A thread applies each committed batch to a copy of the model, and verifies it by the journal's chain. It only reads: it
 joins no group, commits nothing and writes nothing. When the worker becomes active, it takes the model over at the
-committed mark, so that a takeover needs no restore, whatever the size of the model.
+committed mark, so that a takeover needs no restore, however large the model is.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Standby:
     settings:
         The settings of this run.
     source:
-        Gives the thread a connection of its own (`Source.observer`); not used otherwise.
+        Used once, to open the thread's own connection (`Source.observer`).
     store:
         Snapshots to restore from; None when there is no store.
     task:

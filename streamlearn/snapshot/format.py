@@ -146,7 +146,7 @@ def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, An
 
 
 class _DigestWriter:
-    """Writes bytes to a file and hashes them, then writes the hash in place of the zip's comment.
+    """Writes bytes to a file and hashes them, then writes the hash as the zip's comment.
 
     It has no ``seek``, so zipfile writes the same bytes to a disk as to an object store.
     """

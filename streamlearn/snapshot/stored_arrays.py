@@ -68,8 +68,8 @@ class StoredArray:
     def read_into(self, target: np.ndarray) -> None:
         """Write the array over another one of its shape; raises `SnapshotError` when it is not as the manifest says.
 
-        Blocks of a few megabytes are copied in turn, so that little more memory is needed. After an error the target is
-        partly written, and must be discarded.
+        Blocks of a few megabytes are copied one by one, so that little more memory is needed. After an error the target
+        is partly written, and must be discarded.
         """
         with self._open_values() as read:
             self._fill(target, read)
@@ -98,7 +98,7 @@ class StoredArray:
                 member = stack.enter_context(self._open_member())
 
             def read(size: int) -> bytes:
-                # `on_read` is called outside: an error of its own is not one of the file.
+                # `on_read` is called outside the block: its errors are not errors of the file.
                 with snapshot_errors(self._file):
                     chunk = member.read(size)
                     if len(chunk) != size:

@@ -16,7 +16,7 @@ Records of three other types go before a task's first batch, or before the first
     {"v": 1, "type": "settings", "task": 0, "settings": {...}}
     {"v": 1, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "kernel": "..."}
 
-A rollback takes a sequence number of its own in a transaction of its own, like a batch without records:
+A rollback takes its own sequence number and transaction, like a batch without records:
 
     {"v": 1, "type": "rollback", "task": 0, "seq": 1282, "before": "...", "to": [900, "..."],
      "positions": [[topic, partition, offset], ...], "now": nanoseconds, "chain": "..."}

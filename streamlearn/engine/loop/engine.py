@@ -224,8 +224,8 @@ class Engine:
     def _run_batch(self) -> None:
         """Apply one batch of every task that has records, and commit them in one transaction."""
         worker = self._worker
-        begun = time.monotonic()
-        worker.buffer.start_batch(begun)
+        started = time.monotonic()
+        worker.buffer.start_batch(started)
         for number in sorted(worker.tasks):
             part = self._apply(worker.tasks[number])
             if part is not None:
@@ -235,7 +235,7 @@ class Engine:
         applied = time.monotonic()
         if self._attempt(self._commit):
             ended = time.monotonic()
-            worker.observer.on_committed(worker.tasks, ended - begun, ended - applied)
+            worker.observer.on_committed(worker.tasks, ended - started, ended - applied)
             self._lag_due = ended
         else:
             worker.state.change_to(WorkerState.SETTLING)
@@ -248,9 +248,9 @@ class Engine:
             batch.add(record, label)
         if not len(batch):
             return None
-        begun = time.monotonic()
+        started = time.monotonic()
         part, applied = apply_batch(task, batch, worker.source)
-        worker.observer.on_applied(task, applied, time.monotonic() - begun)
+        worker.observer.on_applied(task, applied, time.monotonic() - started)
         self._bad_records.count(applied)
         return part
 

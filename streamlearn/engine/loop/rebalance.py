@@ -84,7 +84,7 @@ class Rebalancer:
             worker.state.change_to(WorkerState.STANDING_BY)
             return
         worker.observer.on_role("restoring", worker.tasks)
-        begun = time.monotonic()
+        started = time.monotonic()
         self._check_journal_partitions(owned)
         # Step 2.
         worker.open_sink()
@@ -107,7 +107,7 @@ class Rebalancer:
             if worker.writer is not None:
                 worker.writer.restart_interval()
         worker.state.change_to(WorkerState.SETTLING if worker.unsettled else WorkerState.RUNNING)
-        _logger.info("active with %d partitions after %.2f s", len(self._assigned), time.monotonic() - begun)
+        _logger.info("active with %d partitions after %.2f s", len(self._assigned), time.monotonic() - started)
         worker.observer.on_role("active", worker.tasks)
 
     def restore_task(self, number: int) -> None:

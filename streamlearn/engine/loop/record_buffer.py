@@ -1,7 +1,7 @@
 """Buffers polled records until a batch is due, and hands them out in timestamp order.
 
 The client gives all fetched records of one partition before those of the next. Where labels are fetched by the ten
-thousand, the instances that precede them in time come after them: the records at hand of one partition say nothing yet
+thousand, the instances that precede them in time come after them: the buffered records of one partition say nothing yet
 about the order. Kafka Streams has the same problem, and its ``max.task.idle.ms`` (KIP-695).
 """
 
@@ -54,7 +54,7 @@ class RecordBuffer:
         self._label_heads: dict[TopicPartition, _LabelHead] = {}
         self._limit = self._next_limit = settings.engine.batch_instances
         self._since: float | None = None  # when the batch began to gather, moved on while it waits for a partition
-        self._begun = 0.0  # when it began to gather
+        self._started = 0.0  # when it began to gather
         self._last_batch_at = 0.0
         self._poll_limit = 0
         self._has_more = False
@@ -136,14 +136,14 @@ class RecordBuffer:
             return False
         moment = time.monotonic()
         if self._since is None:
-            self._since = self._begun = moment
+            self._since = self._started = moment
         is_full = buffered >= self._next_limit or self._bytes >= engine.batch_bytes
         if not is_full and moment < self._last_batch_at + engine.batch_seconds:
             return stop_at_end and all(self._source.at_end(p) for task in tasks.values() for p in task.partitions)
         if not self._has_room or not any(self._is_missing(task, p) for task in tasks.values() for p in task.partitions):
             return True
         # A partition without buffered records may have records that come before the buffered ones.
-        if self._has_more and moment < self._begun + PATIENCE_SECONDS:
+        if self._has_more and moment < self._started + PATIENCE_SECONDS:
             self._since = moment
             return False
         return moment >= self._since + engine.batch_seconds

@@ -71,7 +71,7 @@ class TaskFactory:
         mark, positions = read_mark(self._source, partitions)
         if mark is None:
             return self._start_model(number, partitions)
-        begun = time.monotonic()
+        started = time.monotonic()
         task = None if standby is None else standby.take_over(mark, positions, self._on_progress)
         how = "restored" if task is None else "taken over warm"
         if task is None:
@@ -80,7 +80,7 @@ class TaskFactory:
         self.check_topics(task)
         self._change_settings(task)
         skip_lost_offsets(task, self._source)
-        _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - begun)
+        _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - started)
         return task
 
     def _start_model(self, number: int, partitions: Sequence[TopicPartition]) -> Task:

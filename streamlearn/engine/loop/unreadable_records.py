@@ -48,7 +48,7 @@ def skip_lost_offsets(task: Task, source: Source) -> None:
 def skip_corrupt_record(task: Task, error: CorruptInputError) -> None:
     """Skip everything up to a record that fails its checksum, and give the record a dead letter.
 
-    The records before it must have been applied: what is skipped beside it are offsets without records.
+    The records before it must have been applied: other skipped offsets hold no records.
     """
     start = task.positions[error.partition]
     offset = max(start, error.offset)

@@ -1,7 +1,7 @@
-"""What a snapshot of a task says beside its arrays: writing it, and loading a task from a snapshot.
+"""Snapshot manifests: builds the manifest of a task, and loads a task from a snapshot with such a manifest.
 
-The store adds group, lineage, task, sequence number and chain (`snapshot.store`), the file format its own keys
-(`snapshot.format`).
+The store adds group, lineage, task, sequence number and chain to the manifest (`snapshot.store`), the file format its
+own keys (`snapshot.format`).
 """
 
 from __future__ import annotations

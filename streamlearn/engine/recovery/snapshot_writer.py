@@ -132,7 +132,7 @@ class SnapshotWriter:
         self._written[task.number] = _lineage_and_chain(task)
         with self._changed:
             self._unfinished += 1
-        begun = time.monotonic()
+        started = time.monotonic()
         forked = can_fork() and _is_large(task)
         try:
             write = self._fork(task) if forked else self._copy(task)
@@ -140,7 +140,7 @@ class SnapshotWriter:
             self._report_failure(task.number, error)
             self._finish_one()
             return
-        self._queue.put(_Job(task.number, write, forked, time.monotonic() - begun))
+        self._queue.put(_Job(task.number, write, forked, time.monotonic() - started))
 
     def _copy(self, task: Task) -> Callable[[], SnapshotEntry]:
         """Copy the state; return what writes the copy."""
@@ -185,7 +185,7 @@ class SnapshotWriter:
         while (job := self._queue.get()) is not None:
             try:
                 self._write(job)
-            except Exception as error:  # an object store's client raises errors of its own
+            except Exception as error:  # an object store's client has its own errors
                 self._report_failure(job.task, error)
             self._has_forked |= job.forked
             # Once for all tasks: it looks at the memory of all of them.
@@ -202,10 +202,10 @@ class SnapshotWriter:
             _logger.warning("memory was not put into large pages: %s: %s", type(error).__name__, error)
 
     def _write(self, job: _Job) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         entry = job.write()
         self._store.prune(entry.group, entry.lineage, entry.task, entry.seq)
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - started
         self.last = SnapshotStats(entry.size_bytes, seconds, job.pause_seconds)
         _logger.info(
             "snapshot written: %s (%d bytes in %.2f s, %.0f MB/s, a pause of %.1f ms)",
@@ -224,11 +224,11 @@ class SnapshotWriter:
     def _report_failure(self, task: int, error: Exception) -> None:
         self.failures += 1
         self._written.pop(task, None)
-        _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
+        _logger.error("snapshot not written, the engine continues without it: %s: %s", type(error).__name__, error)
 
 
 def _is_large(task: Task) -> bool:
-    return task.model.memory_bytes() >= FORK_BYTES or task.pending.kept >= FORK_ENTRIES
+    return task.model.memory_bytes() >= FORK_BYTES or task.pending.n_kept >= FORK_ENTRIES
 
 
 def _lineage_and_chain(task: Task) -> tuple[str, str]:

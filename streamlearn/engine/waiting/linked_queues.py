@@ -1,6 +1,6 @@
 """Doubly linked queues of integers, stored in arrays.
 
-Any integer is removed in constant time, and the arrays lie on few memory pages, which keeps a fork cheap.
+Any integer is removed in constant time, and the arrays take few memory pages, which keeps a fork cheap.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Byte strings by number, packed into large blocks.
 
-Half a million separate strings lie on as many small pieces of memory. A fork copies a table entry for each page of
-them, and reading one copies its page, because the interpreter counts references inside the object.
+Half a million separate strings are as many small objects. A fork copies a table entry for each of their memory pages,
+and reading one copies its page, because the interpreter counts references inside the object.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class PackedBytes:
     Parameters
     ----------
     max_block_bytes
-        Largest size of a block; a longer string gets a block of its own.
+        Largest size of a block; a longer string gets its own block.
 
     >>> store = PackedBytes()
     >>> store.reserve(2)

@@ -28,7 +28,7 @@ _ENTRY_BYTES = 200
 
 
 class InstanceState(IntEnum):
-    """What a number of `Pending` stands for; the values of tombstones are those in snapshots."""
+    """The state of a number of `Pending`; snapshots hold the values of tombstones."""
 
     FREE = 0  # nothing
     LEARNT = 1  # the tombstone of an instance that left with a truth
@@ -177,7 +177,7 @@ class Pending:
         return self._arrivals.size(_INSTANCES)
 
     @property
-    def kept(self) -> int:
+    def n_kept(self) -> int:
         """Number of instances, tombstones and orphans."""
         return len(self._number_by_id) + len(self.orphans)
 

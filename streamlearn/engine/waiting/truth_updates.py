@@ -1,4 +1,4 @@
-"""Combines label updates of one instance, and closes labels that nobody has named.
+"""Combines the label updates of one instance, and takes labels that were never named as negative.
 
 A complete truth is a list of names, sorted; a partial one an object of names and booleans. Their bytes are what is kept
 of an instance.

@@ -17,7 +17,7 @@ PASSED_ONCE = ("open", "read committed")
 PASSED_OFTEN = ("before commit", "after commit", "poll", "applied", "committed")
 
 
-def filled(folder: Path, **sections: dict) -> World:
+def make_world(folder: Path, **sections: dict) -> World:
     world = World(folder, **sections)
     for row in rows(COUNT):
         world.add(row)
@@ -26,13 +26,13 @@ def filled(folder: Path, **sections: dict) -> World:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], str]:
-    world = filled(tmp_path_factory.mktemp("uninterrupted"))
+    world = make_world(tmp_path_factory.mktemp("uninterrupted"))
     engine = world.run()
     return world.predictions(), engine.tasks[0].model.state_hash()
 
 
 def test_every_instance_is_answered_once_in_order(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     world.run()
     offsets = [int(p.split(b'"offset":')[1].rstrip(b"}")) for p in world.predictions()]
     assert offsets == list(range(COUNT))
@@ -43,7 +43,7 @@ def test_every_instance_is_answered_once_in_order(tmp_path: Path) -> None:
     [*((point, 1) for point in PASSED_ONCE), *((point, times) for point in PASSED_OFTEN for times in (1, 2, 4))],
 )
 def test_crash(tmp_path: Path, uninterrupted: tuple[list[bytes], str], point: str, times: int) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     with pytest.raises(Crash):
         world.run(Faults(point, times))
     engine = world.run()
@@ -56,7 +56,7 @@ def test_a_worker_of_another_preset_is_restored_to_the_same_bits(tmp_path: Path,
     sections = {"learner": {"preset": preset}}
     (tmp_path / "whole").mkdir()
     (tmp_path / "crashed").mkdir()
-    whole, crashed = filled(tmp_path / "whole", **sections), filled(tmp_path / "crashed", **sections)
+    whole, crashed = make_world(tmp_path / "whole", **sections), make_world(tmp_path / "crashed", **sections)
     one = whole.run()
     with pytest.raises(Crash):
         crashed.run(Faults("after commit", 2))
@@ -81,7 +81,7 @@ def test_error_that_passes(
     times: int,
     error: Callable[[], BaseException],
 ) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     faults = Faults(point, times, error)
     engine = world.run(faults)
     assert faults.fired
@@ -90,7 +90,7 @@ def test_error_that_passes(
 
 
 def test_part_that_was_not_committed_is_sent_again_byte_for_byte(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     world.run(Faults("before commit", 2, RetryableError))
     first, second = world.sink.requests[1:3]
     assert first == second
@@ -101,7 +101,7 @@ def test_part_that_was_not_committed_is_sent_again_byte_for_byte(tmp_path: Path)
 
 
 def test_part_that_was_committed_unknown_to_us_is_not_sent_again(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     world.run(Faults("after commit", 2, RetryableError))
     batches = [record["seq"] for record in world.journal() if record["type"] == "batch"]
     assert batches == list(range(1, len(batches) + 1))
@@ -109,7 +109,7 @@ def test_part_that_was_committed_unknown_to_us_is_not_sent_again(tmp_path: Path)
 
 
 def test_error_that_stays_stops_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
 
     class Always(Faults):
         def at(self, point: str) -> None:
@@ -126,7 +126,7 @@ def test_error_that_stays_stops_the_worker(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_programming_error_is_not_tried_again(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     with pytest.raises(ZeroDivisionError):
         world.run(Faults("before commit", 1, ZeroDivisionError))
 
@@ -136,7 +136,7 @@ def test_overtaken_worker_drops_its_part_and_restores(
     tmp_path: Path, uninterrupted: tuple[list[bytes], str], failures: int
 ) -> None:
     """The restore is attempted again when it fails."""
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
 
     class Overtaking(Faults):
         """While this worker's first commit fails, another worker applies and commits everything."""
@@ -167,14 +167,14 @@ def test_overtaken_worker_drops_its_part_and_restores(
 def test_answers_do_not_depend_on_the_batches(
     tmp_path: Path, uninterrupted: tuple[list[bytes], str], size: int
 ) -> None:
-    world = filled(tmp_path, engine={"batch_instances": size})
+    world = make_world(tmp_path, engine={"batch_instances": size})
     engine = world.run()
     assert world.predictions() == uninterrupted[0]
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
 
 def test_journal_tiles_the_input_and_ends_where_the_commit_does(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     for times in (1, 2):
         with pytest.raises(Crash):
             world.run(Faults("after commit", times))
@@ -196,7 +196,7 @@ def test_journal_tiles_the_input_and_ends_where_the_commit_does(tmp_path: Path) 
 
 
 def test_stop_ends_after_the_batch_with_a_snapshot(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
 
     class Stopping(Faults):
         def at(self, point: str) -> None:

@@ -126,7 +126,7 @@ def test_a_restore_that_fails_is_attempted_again(tmp_path: Path, caplog: pytest.
 def test_an_unsettled_batch_is_settled_after_the_next_assignment(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The partitions are revoked while the outcome of a commit is unknown, and come back to the same worker."""
+    """The partitions are revoked while the outcome of a commit is unknown, and assigned to the same worker again."""
     caplog.set_level(logging.DEBUG, "streamlearn.engine")
     world = World(tmp_path)
     for row in rows(80):

@@ -15,7 +15,7 @@ from streamlearn.errors import RetryableError, StopError
 from tests.engine.world import START_NS, Faults, World, rows
 
 
-def filled(folder: Path, count: int = 60, **sections: dict) -> World:
+def make_world(folder: Path, count: int = 60, **sections: dict) -> World:
     world = World(folder, **sections)
     for moment, row in enumerate(rows(count)):
         world.add(row, timestamp_ms=START_NS // 1_000_000 + moment)
@@ -31,7 +31,7 @@ def test_unreachable_brokers_stop_an_idle_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, recovers: bool
 ) -> None:
     caplog.set_level(logging.INFO)
-    world = filled(tmp_path, kafka={"unavailable_timeout_seconds": 60.0 if recovers else 0.05})
+    world = make_world(tmp_path, kafka={"unavailable_timeout_seconds": 60.0 if recovers else 0.05})
     monkeypatch.setattr(retry, "ASK_SECONDS", 0.01)
     engine = world.engine()
     asked = 0
@@ -62,7 +62,7 @@ def test_unreachable_brokers_stop_an_idle_worker(
 
 
 def test_commits_that_fail_for_too_long_stop_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = filled(tmp_path, kafka={"unavailable_timeout_seconds": 0.03})
+    world = make_world(tmp_path, kafka={"unavailable_timeout_seconds": 0.03})
     monkeypatch.setattr(retry, "LONGEST_BACKOFF_SECONDS", 0.01)
 
     class Always(Faults):
@@ -82,7 +82,7 @@ def test_a_record_that_no_broker_accepts_is_not_sent_again() -> None:
 
 
 def test_a_clock_that_goes_back_stops_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    world = filled(tmp_path, engine={"batch_instances": 10})
+    world = make_world(tmp_path, engine={"batch_instances": 10})
     times = (5, 6, 7, -3_600, -3_599, 8, 9)
     world.clock = lambda: START_NS + times[len(batches(world))] * 1_000_000_000  # type: ignore[method-assign]
     engine = world.run()
@@ -94,7 +94,7 @@ def test_a_clock_that_goes_back_stops_and_is_logged(tmp_path: Path, caplog: pyte
 
 
 def test_a_worker_whose_clock_is_behind_journals_no_time_before_the_watermark(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     before = world.run().tasks[0].pending.watermark_ms
     assert before == START_NS // 1_000_000 + 59
     world.clock = lambda: START_NS - 3_600_000_000_000  # type: ignore[method-assign]

@@ -12,7 +12,7 @@ import pytest
 
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.observer import NullObserver
-from streamlearn.engine.recovery import snapshot_writer as snapshots_module
+from streamlearn.engine.recovery import snapshot_writer
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.snapshot.fork import can_fork
 from streamlearn.snapshot.store import SnapshotStore
@@ -80,7 +80,7 @@ class _Filling(NullObserver):
 def test_a_full_disk_costs_no_answer_and_no_snapshot_that_is_there(
     tmp_path: Path, disk: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, forked: bool
 ) -> None:
-    monkeypatch.setattr(snapshots_module, "FORK_BYTES", 0 if forked else 1 << 40)
+    monkeypatch.setattr(snapshot_writer, "FORK_BYTES", 0 if forked else 1 << 40)
     world = World(disk, snapshot={"interval_seconds": 1e-6})
     for row in ROWS:
         world.add(row)
@@ -94,7 +94,7 @@ def test_a_full_disk_costs_no_answer_and_no_snapshot_that_is_there(
     errors = [record.getMessage() for record in own if record.levelno == logging.ERROR]
     assert len(errors) == 2
     for message in errors:
-        assert "snapshot not written, answers go on" in message
+        assert "snapshot not written, the engine continues without it" in message
         assert "No space left on device" in message
         assert f"({disk}" in message
         assert "that there is room" in message

@@ -415,7 +415,7 @@ def test_a_snapshot_that_fails_in_any_way_is_counted_and_answers_go_on(
     monkeypatch.setattr(SnapshotStore, "save", _FullStore.save)
     world.run()
     assert len(world.predictions()) == len(ROWS)
-    assert "snapshot not written, answers go on: ValueError: the bucket's own error" in caplog.text
+    assert "snapshot not written, the engine continues without it: ValueError: the bucket's own error" in caplog.text
     monkeypatch.undo()
     world.change(snapshot={"interval_seconds": 1e9})
     world.run()

@@ -1,4 +1,4 @@
-"""Rollbacks: the state afterwards is the same from whatever snapshot it is restored."""
+"""Rollbacks: restoring the model afterwards gives the same state from any snapshot."""
 
 from __future__ import annotations
 

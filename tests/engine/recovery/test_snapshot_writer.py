@@ -68,11 +68,11 @@ def test_held_state_is_that_of_the_committed_point(tmp_path: Path, monkeypatch: 
 
     arrays_of = Task.arrays
 
-    def late(self: Task) -> Any:
+    def wait_and_collect(self: Task) -> Any:
         os.read(gate, 1)
         return arrays_of(self)
 
-    monkeypatch.setattr(Task, "arrays", late)
+    monkeypatch.setattr(Task, "arrays", wait_and_collect)
     writer = SnapshotWriter(store, GROUP, 1e9)
     writer.take(task)
     apply(30, 60)

@@ -105,7 +105,7 @@ def test_what_the_journal_no_longer_has_is_said(tmp_path: Path, monkeypatch: pyt
 def test_what_cannot_be_replayed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = run(tmp_path)
 
-    def gone(self: Any, end: int) -> Any:
+    def raise_lost(self: Any, end: int) -> Any:
         if self._records and self._records[0].topic == "instances":
             raise OffsetLostError("instances[0] no longer has the records from 0 on")
         records = self._records[self._position : end]
@@ -113,7 +113,7 @@ def test_what_cannot_be_replayed_is_reported(tmp_path: Path, monkeypatch: pytest
         return records
 
     with monkeypatch.context() as patch:
-        patch.setattr("streamlearn.source.memory._MemoryReader.read_to", gone)
+        patch.setattr("streamlearn.source.memory._MemoryReader.read_to", raise_lost)
         assert verify(world, 2) == ("recorded", "instances[0] no longer has the records from 0 on")
     change_kernel_hash(monkeypatch)
     other = verify(world, 3)

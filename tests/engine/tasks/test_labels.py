@@ -227,7 +227,7 @@ def test_labels_far_ahead_wait_for_their_instances(tmp_path: Path) -> None:
     assert world.dead() == []
 
 
-def scrambled(folder: Path, seed: int = 5) -> World:
+def make_scrambled_world(folder: Path, seed: int = 5) -> World:
     """Return a world of three partitions with late, unordered, partial, duplicate, unknown and missing labels."""
     draw = random.Random(seed)
     world = world_with_labels(
@@ -256,7 +256,7 @@ def scrambled(folder: Path, seed: int = 5) -> World:
 
 @pytest.mark.parametrize("point", ["before commit", "after commit", "applied", "committed", "poll"])
 def test_crashes_with_several_partitions_equal_one_run_over_the_same_journal(tmp_path: Path, point: str) -> None:
-    world = scrambled(tmp_path)
+    world = make_scrambled_world(tmp_path)
     for times in (1, 3, 4):
         with pytest.raises(Crash):
             world.run(Faults(point, times))

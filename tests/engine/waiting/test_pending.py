@@ -113,7 +113,7 @@ def test_negative_after_seconds_must_be_below_pending_seconds() -> None:
         Settings.model_validate({"labels": {"negative_after_seconds": 10.0, "pending_seconds": 10.0}})
 
 
-def busy(folder: Path, seed: int, partitions: int) -> World:
+def make_busy_world(folder: Path, seed: int, partitions: int) -> World:
     """Return a world of small stores with late, early, partial, corrected, duplicate, unknown and missing labels."""
     draw = random.Random(seed)
     world = world_with_labels(
@@ -154,7 +154,7 @@ def test_an_instance_replaced_in_its_own_batch_leaves_nothing_to_others(tmp_path
 def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes], tuple[int, ...]]:
     task = world.run(store=store).tasks[0]
     pending = task.pending
-    counted = pending.bytes, pending.waiting, pending.evicted, pending.kept
+    counted = pending.bytes, pending.waiting, pending.evicted, pending.n_kept
     return task.model.state_hash(), {name: array.tobytes() for name, array in pending.arrays().items()}, counted
 
 
@@ -163,7 +163,7 @@ def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes]
 def test_a_stop_or_crash_at_any_row_equals_one_run_over_the_journal(
     tmp_path_factory: pytest.TempPathFactory, seed: int, partitions: int, stops: list[int]
 ) -> None:
-    world = busy(tmp_path_factory.mktemp("world"), seed, partitions)
+    world = make_busy_world(tmp_path_factory.mktemp("world"), seed, partitions)
     for number, turns in enumerate(stops):
         world.change(snapshot={"interval_seconds": 0.000001})
         with pytest.raises(Crash):

@@ -38,7 +38,7 @@ def awkward_arrays() -> dict[str, np.ndarray]:
         "whole": draw.random(1_000_000),
         "columns": draw.random((4_000, 500))[:, :420],
         "one_row": draw.random((1, 3_000, 500))[:, :, :400],
-        "turned": draw.random((900, 1_000)).T,
+        "transposed": draw.random((900, 1_000)).T,
         "backwards": draw.random(800_000)[::-1],
         "same": table,
         "same_again": table,
@@ -145,17 +145,17 @@ def test_dense_memory_is_found_and_sparse_memory_is_not(huge: np.ndarray) -> Non
     shared.write(bytes(64 << 20))
     regions = find_dense_regions()
 
-    def found(address: int) -> bool:
+    def is_found(address: int) -> bool:
         return any(low <= address < high for low, high in regions)
 
     # Some are among holes that freed objects have left.
-    assert np.mean([found(id(each)) for each in objects]) > 0.3
-    assert found(byte_bounds(huge)[0] + HUGE_PAGE_BYTES)
-    assert found(dense)
-    assert found(dense + HUGE_PAGE_BYTES - 1)
-    assert not found(dense - 1)
-    assert not found(dense + HUGE_PAGE_BYTES)
-    assert not found(byte_bounds(np.frombuffer(shared, np.uint8))[0])
+    assert np.mean([is_found(id(each)) for each in objects]) > 0.3
+    assert is_found(byte_bounds(huge)[0] + HUGE_PAGE_BYTES)
+    assert is_found(dense)
+    assert is_found(dense + HUGE_PAGE_BYTES - 1)
+    assert not is_found(dense - 1)
+    assert not is_found(dense + HUGE_PAGE_BYTES)
+    assert not is_found(byte_bounds(np.frombuffer(shared, np.uint8))[0])
 
 
 @forks
