@@ -50,7 +50,7 @@ def _alone(newest: Path, other: Path) -> Path:
 
 FAULTS: list[tuple[Callable[[Path], Path], str]] = [
     (_altered, "the state was altered, or this machine computes other bits"),
-    (_damaged, "is damaged or cut short"),
+    (_damaged, "is damaged or truncated"),
     (_foreign, "it belongs to another model"),
     (_other_chain, "has the chain ffffffffffffffffffffffff, committed is"),
     (_future, "is of sequence 10000, beyond the committed"),

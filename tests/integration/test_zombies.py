@@ -50,7 +50,7 @@ def test_a_zombie_that_wakes_after_the_takeover_writes_nothing(
         os.kill(process, signal.SIGTERM)
         assert workers.wait(process) == 0, workers.log()
     # The zombie learns that it is fenced; it must not fence the other one before it has joined again.
-    assert workers.log().count("failures: ProducerFencedError") == (scope == "topic"), workers.log()
+    assert workers.log().count("retry: ProducerFencedError") == (scope == "topic"), workers.log()
     answered_once(service, 2 * COUNT)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=False, more=more))
 

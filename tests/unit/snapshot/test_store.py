@@ -101,7 +101,7 @@ def test_prune_never_removes_the_last_that_can_be_opened(location):
         save(store, seq)
     filesystem, root = fsspec.url_to_fs(location)
     for seq in (3, 4):
-        filesystem.pipe_file(f"{root}/g/l/0/{seq}-c0ffee.npz", b"cut short")
+        filesystem.pipe_file(f"{root}/g/l/0/{seq}-c0ffee.npz", b"truncated")
     assert store.prune("g", "l", 0) == []
     save(store, 5)
     assert [entry.seq for entry in store.prune("g", "l", 0)] == [1]
