@@ -28,7 +28,7 @@ from numpy.lib import format as npy
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.atomic_file import write_atomically
 from streamlearn.snapshot.stored_arrays import OnRead, StoredArrays, open_member, snapshot_errors
-from streamlearn.state.arrays import array_bytes, array_pieces, check_kind, plain_array
+from streamlearn.state.arrays import array_bytes, iter_chunks, check_kind, plain_array
 
 FORMAT = "streamlearn-snapshot"
 FORMAT_VERSION = 1
@@ -139,7 +139,7 @@ def verify_snapshot(file: SnapshotFile, name: str | None = None) -> dict[str, An
     with _opened(file, name) as (archive, opened, manifest):
         arrays = StoredArrays(archive, manifest["arrays"], name, lambda size: None)
         for each in arrays:
-            arrays.in_blocks(each).check()
+            arrays.get_lazy(each).check()
         with snapshot_errors(name):
             _check_digest(opened)
         return manifest
@@ -184,7 +184,7 @@ def _write(
             header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": array.shape}
             with archive.open(_member(name + ".npy"), "w", force_zip64=True) as member:
                 npy.write_array_header_1_0(member, header)
-                for piece in array_pieces(array):
+                for piece in iter_chunks(array):
                     chunk = array_bytes(plain_array(name, piece))
                     member.write(chunk)
                     digest.update(chunk)

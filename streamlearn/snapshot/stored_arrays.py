@@ -17,8 +17,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import array_pieces, check_kind
-from streamlearn.state.lazy_arrays import ArraysInBlocks
+from streamlearn.state.arrays import iter_chunks, check_kind
+from streamlearn.state.lazy_arrays import LazyArrays
 
 OnRead = Callable[[int], None]
 """Called with the number of bytes of each block that was read."""
@@ -82,7 +82,7 @@ class StoredArray:
                 left -= len(read(min(left, 4 << 20)))
 
     def _fill(self, target: np.ndarray, read: Callable[[int], bytes]) -> None:
-        for piece in array_pieces(target):
+        for piece in iter_chunks(target):
             piece[...] = np.frombuffer(read(piece.nbytes), self.dtype).reshape(piece.shape)
 
     @property
@@ -130,7 +130,7 @@ class StoredArray:
         return member
 
 
-class StoredArrays(ArraysInBlocks):
+class StoredArrays(LazyArrays):
     """The arrays of an open snapshot by name, each read when it is asked for.
 
     Parameters
@@ -153,12 +153,12 @@ class StoredArrays(ArraysInBlocks):
         self._file = file
         self._on_read = on_read
 
-    def in_blocks(self, name: str) -> StoredArray:
+    def get_lazy(self, name: str) -> StoredArray:
         """Return an array that has not been read."""
         return StoredArray(self._archive, self._entries[name], self._file, self._on_read)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.in_blocks(name).read()
+        return self.get_lazy(name).read()
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries

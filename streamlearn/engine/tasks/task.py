@@ -20,7 +20,7 @@ from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
 from streamlearn.state.array_names import TaskPart, join_parts
-from streamlearn.state.lazy_arrays import parts_of
+from streamlearn.state.lazy_arrays import split_parts
 
 
 class Task:
@@ -109,6 +109,6 @@ class Task:
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the state with that of named arrays; raises `SnapshotError` when they do not fit."""
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         self.model.load_arrays(parts[TaskPart.MODEL])
         self.pending.load_arrays(parts[TaskPart.WAITING])

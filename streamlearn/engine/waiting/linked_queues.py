@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 NONE = -1
 """First number of an empty queue."""
@@ -47,7 +47,7 @@ class LinkedQueues:
 
     def reserve(self, count: int) -> None:
         """Make room for the numbers below ``count``."""
-        self._previous_array, self._next_array = grown(self._previous_array, count), grown(self._next_array, count)
+        self._previous_array, self._next_array = grow(self._previous_array, count), grow(self._next_array, count)
         self._make_views()
 
     def append(self, queue: int, number: int) -> None:

@@ -10,7 +10,7 @@ import itertools
 
 import numpy as np
 
-from streamlearn.state.growth import grown
+from streamlearn.state.growth import grow
 
 BLOCK_BYTES = 16 << 20
 _FIRST_BLOCK_BYTES = 64 << 10
@@ -74,8 +74,8 @@ class PackedBytes:
 
     def reserve(self, count: int) -> None:
         """Make room for the numbers below ``count``."""
-        self._locations_array = grown(self._locations_array, count)
-        self._lengths_array = grown(self._lengths_array, count)
+        self._locations_array = grow(self._locations_array, count)
+        self._lengths_array = grow(self._lengths_array, count)
         self._make_views()
 
     def length(self, number: int) -> int:

@@ -21,8 +21,8 @@ from streamlearn.engine.waiting.truth_updates import decode_truth, encode_truth
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.settings import LabelSettings
 from streamlearn.source.base import RawRecord
-from streamlearn.state.arrays import each_of_bytes, pack_names, unpack_names
-from streamlearn.state.growth import capacity, grown
+from streamlearn.state.arrays import iter_packed_bytes, pack_names, unpack_names
+from streamlearn.state.growth import capacity, grow
 
 _ENTRY_BYTES = 200
 
@@ -153,10 +153,10 @@ class Pending:
     def _reserve(self, count: int) -> None:
         """Make room for ``count`` instances and tombstones."""
         size = capacity(count, len(self._names))
-        self._timestamps_array = grown(self._timestamps_array, size)
-        self._rows_array = grown(self._rows_array, size)
-        self._assumed_array = grown(self._assumed_array, size)
-        self._states_array = grown(self._states_array, size)
+        self._timestamps_array = grow(self._timestamps_array, size)
+        self._rows_array = grow(self._rows_array, size)
+        self._assumed_array = grow(self._assumed_array, size)
+        self._states_array = grow(self._states_array, size)
         # Single values are read and written several times as fast through a memoryview.
         self._timestamps, self.rows = self._timestamps_array.data, self._rows_array.data
         self.assumed, self._states = self._assumed_array.data, self._states_array.data
@@ -346,8 +346,8 @@ class Pending:
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
             arrays["timestamps"].tolist(),
-            each_of_bytes(arrays["instances"], arrays["instance_offsets"]),
-            each_of_bytes(arrays["truths"], arrays["truth_offsets"]),
+            iter_packed_bytes(arrays["instances"], arrays["instance_offsets"]),
+            iter_packed_bytes(arrays["truths"], arrays["truth_offsets"]),
             arrays["learnt_rows"].tolist(),
             arrays["assumed"].tolist(),
             strict=True,

@@ -11,7 +11,7 @@ from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.format import open_snapshot, write_snapshot
 from streamlearn.snapshot.stored_arrays import StoredArray
 from streamlearn.state.array_loading import load_label_columns, load_labels
-from streamlearn.state.lazy_arrays import in_blocks, parts_of
+from streamlearn.state.lazy_arrays import get_lazy, split_parts
 from tests.snapshot_faults import damage
 
 DRAW = np.random.default_rng(11)
@@ -36,15 +36,15 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_arrays_are_read_on_demand(path: Path) -> None:
     blocks: list[int] = []
     with open_snapshot(path, on_read=blocks.append) as (_, arrays):
-        parts = parts_of(arrays)
+        parts = split_parts(arrays)
         assert {name: sorted(part) for name, part in parts.items()} == {
             "first": ["flat", "tall", "wide"],
             "second": ["deep.one", "empty", "number"],
         }
         assert "tall" in parts["first"]
-        assert in_blocks(parts["first"], "flat").shape == (3_000_000,)
+        assert get_lazy(parts["first"], "flat").shape == (3_000_000,)
         assert blocks == []
-        np.testing.assert_array_equal(parts_of(parts["second"])["deep"]["one"], ARRAYS["second.deep.one"])
+        np.testing.assert_array_equal(split_parts(parts["second"])["deep"]["one"], ARRAYS["second.deep.one"])
         assert sum(blocks) == ARRAYS["second.deep.one"].nbytes
 
 
@@ -54,7 +54,7 @@ def test_blocks_are_read_into_a_target_of_any_layout(path: Path, name: str) -> N
     larger = np.zeros(tuple(length + 2 for length in array.shape), array.dtype)
     blocks: list[int] = []
     with open_snapshot(path, on_read=blocks.append) as (_, arrays):
-        source = in_blocks(arrays, name)
+        source = get_lazy(arrays, name)
         assert isinstance(source, StoredArray)
         for target in (np.zeros_like(array), np.zeros_like(array.T).T, larger[(..., *map(slice, array.shape))]):
             source.read_into(target)
@@ -65,8 +65,8 @@ def test_blocks_are_read_into_a_target_of_any_layout(path: Path, name: str) -> N
 
 def test_an_unknown_name_is_a_key_error(path: Path) -> None:
     with open_snapshot(path) as (_, arrays):
-        part = parts_of(arrays)["first"]
-        for ask in (part.__getitem__, arrays.__getitem__, lambda name: in_blocks(part, name)):
+        part = split_parts(arrays)["first"]
+        for ask in (part.__getitem__, arrays.__getitem__, lambda name: get_lazy(part, name)):
             with pytest.raises(KeyError, match="deep"):
                 ask("deep")
 
@@ -75,9 +75,9 @@ def test_a_target_of_another_shape_is_refused_before_it_is_touched(path: Path) -
     with open_snapshot(path) as (_, arrays):
         target = np.zeros((700_000, 4), np.float32)
         with pytest.raises(SnapshotError, match="belongs to other settings"):
-            load_label_columns(target, in_blocks(arrays, "first.tall"), 700_000, 4)
+            load_label_columns(target, get_lazy(arrays, "first.tall"), 700_000, 4)
         with pytest.raises(SnapshotError, match="belongs to other settings"):
-            load_labels(np.zeros(3_000_000), in_blocks(arrays, "first.flat"), 3_000_000)
+            load_labels(np.zeros(3_000_000), get_lazy(arrays, "first.flat"), 3_000_000)
         assert not target.any()
 
 
@@ -87,6 +87,6 @@ def test_a_damaged_array_is_an_error_when_it_is_read(tmp_path: Path) -> None:
     damage(path)
     with open_snapshot(path) as (_, arrays):
         np.testing.assert_array_equal(arrays["first.flat"], ARRAYS["first.flat"])
-        for ask in (arrays.__getitem__, lambda name: arrays.in_blocks(name).read_into(np.zeros((3, 1_500_000), "f4"))):
+        for ask in (arrays.__getitem__, lambda name: arrays.get_lazy(name).read_into(np.zeros((3, 1_500_000), "f4"))):
             with pytest.raises(SnapshotError, match=r"damaged\.npz"):
                 ask("first.wide")
