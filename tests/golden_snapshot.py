@@ -1,6 +1,6 @@
 """The arrays and the manifest of ``tests/data/snapshot-v1.npz``. Run as a command it writes them to a path.
 
-The file stays as the first release wrote it; this tells what it must hold.
+The file stays as the first release wrote it; this is what it must hold.
 """
 
 from __future__ import annotations

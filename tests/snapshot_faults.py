@@ -1,4 +1,4 @@
-"""Snapshots as a disk, a careless copy or another model leaves them."""
+"""Damages snapshots as a disk, a careless copy or another model would."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def snapshots(folder: Path) -> list[Path]:
 
 
 def damage(path: Path) -> None:
-    """Turn one bit over in the largest array."""
+    """Flip one bit of the largest array."""
     with zipfile.ZipFile(path) as archive:
         largest = max(archive.infolist(), key=lambda member: member.file_size)
     data = bytearray(path.read_bytes())
@@ -25,29 +25,29 @@ def damage(path: Path) -> None:
     path.write_bytes(data)
 
 
-def renamed(path: Path, *, seq: int | None = None, chain: str | None = None) -> Path:
-    """Write a copy that says that it is of another sequence or chain; return where."""
+def copy_renamed(path: Path, *, seq: int | None = None, chain: str | None = None) -> Path:
+    """Write a copy with another sequence number or chain in its path and manifest; return its path."""
     manifest, arrays = read_snapshot(path)
-    own = _own(manifest)
-    own["seq"] = own["seq"] if seq is None else seq
-    own["chain"] = chain or own["chain"]
-    other = path.with_name(f"{own['seq']}-{own['chain']}.npz")
-    write_snapshot(other, arrays, own)
+    keys = _own_keys(manifest)
+    keys["seq"] = keys["seq"] if seq is None else seq
+    keys["chain"] = chain or keys["chain"]
+    other = path.with_name(f"{keys['seq']}-{keys['chain']}.npz")
+    write_snapshot(other, arrays, keys)
     return other
 
 
 def alter_weights(path: Path) -> None:
-    """Move every weight of the largest learner's array by one unit in the last place; the checksums fit."""
+    """Move every weight of the largest array of the learner by one unit in the last place; the checksums fit."""
     manifest, arrays = read_snapshot(path)
     name = max(
         (name for name in arrays if name.startswith("model.learner") and arrays[name].dtype == np.float32),
         key=lambda name: np.count_nonzero(arrays[name]),
     )
     altered = arrays[name].copy()
-    places = np.flatnonzero(altered)
-    altered.flat[places] = np.nextafter(altered.flat[places], np.float32(2))
-    write_snapshot(path, {**arrays, name: altered}, _own(manifest))
+    indices = np.flatnonzero(altered)
+    altered.flat[indices] = np.nextafter(altered.flat[indices], np.float32(2))
+    write_snapshot(path, {**arrays, name: altered}, _own_keys(manifest))
 
 
-def _own(manifest: Any) -> dict[str, Any]:
+def _own_keys(manifest: Any) -> dict[str, Any]:
     return {key: manifest[key] for key in manifest if key not in ("format", "version", "arrays")}

@@ -19,7 +19,8 @@ from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.engine.observer import NullObserver
-from streamlearn.engine.tasks.task import Applied, Task
+from streamlearn.engine.tasks.batch import AppliedBatch
+from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import UsageError
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.settings import EngineSettings, KafkaSettings, MeasureSettings, Settings
@@ -51,15 +52,15 @@ class _DemoObserver(NullObserver):
         self._view = view
         self._predictions_topic = settings.topics.predictions
         self._decode = msgspec.json.Decoder(_Prediction).decode
-        self._applied: list[Applied] = []
+        self._applied: list[AppliedBatch] = []
         self.answers: list[list[str]] = []
 
-    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
-        self._metrics.applied(task, applied, learn_seconds)
+    def on_applied(self, task: Task, applied: AppliedBatch, learn_seconds: float) -> None:
+        self._metrics.on_applied(task, applied, learn_seconds)
         self._applied.append(applied)
 
-    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
-        self._metrics.committed(tasks, batch_seconds, commit_seconds)
+    def on_committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
+        self._metrics.on_committed(tasks, batch_seconds, commit_seconds)
         events = []
         for applied in self._applied:
             events.extend(applied.events)
@@ -72,14 +73,14 @@ class _DemoObserver(NullObserver):
         model = tasks[0].model
         self._view.update(Progress(len(self.answers), model.measures.window_latest(), model.clusters(), events))
 
-    def turned(self, tasks: Mapping[int, Task]) -> None:
-        self._metrics.turned(tasks)
+    def on_loop(self, tasks: Mapping[int, Task]) -> None:
+        self._metrics.on_loop(tasks)
 
-    def role(self, role: str, tasks: Mapping[int, Task]) -> None:
-        self._metrics.role(role, tasks)
+    def on_role(self, role: str, tasks: Mapping[int, Task]) -> None:
+        self._metrics.on_role(role, tasks)
 
-    def lag(self, records: int, seconds: float) -> None:
-        self._metrics.lag(records, seconds)
+    def on_lag(self, records: int, seconds: float) -> None:
+        self._metrics.on_lag(records, seconds)
 
 
 def run_demo(instances: int, seed: int, out: Path | None) -> None:

@@ -7,7 +7,8 @@ import contextlib
 import typer
 
 from streamlearn.cli.time_options import format_time
-from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
+from streamlearn.engine.recovery.rollback import roll_back
+from streamlearn.engine.recovery.rollback_plan import RollbackPlan, SnapshotChoice, plan_rollback
 from streamlearn.kafka.admin.reachability import check_handshake
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
@@ -49,7 +50,7 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
         observer = source.observer()
         stack.callback(observer.close, leave=False)
         stack.callback(source.close, leave=False)
-        plan = plan_rollback(settings, observer, store, task, Choice(name, until_ns))
+        plan = plan_rollback(settings, observer, store, task, SnapshotChoice(name, until_ns))
         _echo_plan(plan)
         if not do:
             members = source.members()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from streamlearn.engine.recovery.verify_snapshot import prove
+from streamlearn.engine.recovery.verify_snapshot import verify_against_journal
 from streamlearn.errors import UsageError
 from streamlearn.kafka.admin.reachability import check_handshake
 from streamlearn.kafka.source import KafkaSource
@@ -56,10 +56,10 @@ class JournalVerifier:
         group = self._settings.kafka.group_id
         if entry.group != group:
             return f"not proven: it belongs to group {entry.group}, kafka.group_id is {group}"
-        proof = prove(self._settings, self._source, self.store, entry)
-        if proof.how == "recorded":
+        proof = verify_against_journal(self._settings, self._source, self.store, entry)
+        if proof.result == "recorded":
             return f"the journal has its chain; not applied again: {proof.text}"
-        return f"proven: {proof.text}" if proof.how == "replayed" else f"not proven: {proof.text}"
+        return f"proven: {proof.text}" if proof.result == "replayed" else f"not proven: {proof.text}"
 
     def close(self) -> None:
         """Disconnect."""

@@ -65,7 +65,7 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
             settings.http.host,
             settings.http.port,
             metrics.registry,
-            watchdog.healthy,
+            watchdog.problem,
             observer.ready,
             observer.describe,
             certificate_file=settings.http.certificate_file,

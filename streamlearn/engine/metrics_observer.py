@@ -1,4 +1,4 @@
-"""The engine's observer: what happens becomes metrics, and records on the metrics topic."""
+"""An observer of the engine that sets Prometheus metrics and publishes records on the metrics topic."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_metrics
-from streamlearn.engine.recovery.snapshot_writer import Written
+from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
-from streamlearn.engine.tasks.task import Applied, Task
+from streamlearn.engine.tasks.batch import AppliedBatch
+from streamlearn.engine.tasks.task import Task
 from streamlearn.records.metrics import Metrics
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
@@ -17,9 +18,9 @@ from streamlearn.telemetry.metrics import ServiceMetrics
 
 
 class MetricsObserver:
-    """Counts for Prometheus, and publishes the measures of every task from time to time.
+    """Sets the metrics of a worker, and publishes the measures of every task at intervals.
 
-    The gauges of a worker with several models are the means of theirs, weighted by the rows on which they rest.
+    The gauges of a worker with several models are means over the models, weighted by the number of scored rows.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class MetricsObserver:
     clock:
         Nanoseconds since the epoch.
     monotonic:
-        Seconds, for the interval.
+        Monotonic clock in seconds, for the interval.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class MetricsObserver:
         self._monotonic = monotonic
         self._published = monotonic()
         self._role = "starting"
-        self._standing: StandbyStatus | None = None
-        self._last_snapshot: Written | None = None
+        self._standby: StandbyStatus | None = None
+        self._last_snapshot: SnapshotStats | None = None
         labels, limits = settings.labels, settings.limits
         for name, bound in {
             "labels": labels.maximum,
@@ -66,27 +67,27 @@ class MetricsObserver:
             "model_bytes": limits.memory_bytes,
         }.items():
             metrics.bounds[name].set(bound)
-        self._lag_is_unknown()
+        self._set_lag_unknown()
 
     def ready(self) -> str | None:
-        """Return None for a worker that holds a role, else what it is doing."""
+        """Return None when the worker is active or stands by, else what it is doing."""
         return None if self._role in ("active", "stand-by") else self._role
 
     def describe(self) -> str:
-        """Return the role that the worker holds, and where a stand-by stands."""
-        standing = self._standing
-        if standing is None:
+        """Return the worker's role, and the status of a stand-by."""
+        status = self._standby
+        if status is None:
             return self._role
-        if standing.state == "cold":
-            return f"{self._role}, cold: {standing.reason}"
-        if standing.mark is None:
+        if status.state == "cold":
+            return f"{self._role}, cold: {status.reason}"
+        if status.mark is None:
             return f"{self._role}, nothing to follow yet"
         return (
-            f"{self._role}, warm: at sequence {standing.mark.seq}, chain {standing.mark.chain}, "
-            f"{standing.lag_batches} batches behind"
+            f"{self._role}, warm: at sequence {status.mark.seq}, chain {status.mark.chain}, "
+            f"{status.lag_batches} batches behind"
         )
 
-    def applied(self, task: Task, applied: Applied, learn_seconds: float) -> None:
+    def on_applied(self, task: Task, applied: AppliedBatch, learn_seconds: float) -> None:
         metrics = self._metrics
         metrics.records["predicted"].inc(applied.predicted)
         metrics.records["learned"].inc(applied.learned)
@@ -102,7 +103,7 @@ class MetricsObserver:
             metrics.count_dropped(reason, count)
         metrics.learn_seconds.observe(learn_seconds)
 
-    def committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
+    def on_committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
         metrics = self._metrics
         metrics.batch_seconds.observe(batch_seconds)
         metrics.commit_seconds.observe(commit_seconds)
@@ -121,7 +122,7 @@ class MetricsObserver:
         metrics.orphans.set(sum(len(task.pending.orphans) for task in tasks.values()))
         metrics.orphan_bytes.set(sum(task.pending.orphans.bytes for task in tasks.values()))
 
-    def turned(self, tasks: Mapping[int, Task]) -> None:
+    def on_loop(self, tasks: Mapping[int, Task]) -> None:
         moment = self._monotonic()
         if not tasks or moment < self._published + self._interval:
             return
@@ -155,41 +156,41 @@ class MetricsObserver:
         )
         return OutputRecord(self._topic, task.number, None, encode_metrics(record.model_dump()))
 
-    def role(self, role: str, tasks: Mapping[int, Task]) -> None:
+    def on_role(self, role: str, tasks: Mapping[int, Task]) -> None:
         if role == "active":
-            # The first answers come before the first measures.
+            # The first interval begins when the worker becomes active.
             self._published = self._monotonic()
         else:
-            self._lag_is_unknown()
+            self._set_lag_unknown()
         self._role = role
-        self._standing = None
+        self._standby = None
         self._metrics.set_role(role)
         self._metrics.set_stand_by(warm=False, lag_batches=0)
         self._metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
         self._set_sizes(tasks)
 
-    def stand_by(self, standing: StandbyStatus) -> None:
-        role = "restoring" if standing.state == "restoring" else "stand-by"
+    def on_standby(self, status: StandbyStatus) -> None:
+        role = "restoring" if status.state == "restoring" else "stand-by"
         if role != self._role:
             self._metrics.set_role(role)
-            self._lag_is_unknown()
-        self._role, self._standing = role, standing
-        self._metrics.set_stand_by(warm=standing.state == "following", lag_batches=standing.lag_batches)
-        self._metrics.set_marks([] if standing.mark is None else [(standing.mark.seq, standing.mark.chain)])
+            self._set_lag_unknown()
+        self._role, self._standby = role, status
+        self._metrics.set_stand_by(warm=status.state == "following", lag_batches=status.lag_batches)
+        self._metrics.set_marks([] if status.mark is None else [(status.mark.seq, status.mark.chain)])
         self._set_sizes({})
 
-    def restored(self, rows: int, share: float) -> None:
+    def on_restore_progress(self, rows: int, share: float) -> None:
         self._metrics.restored_rows.set(rows)
         self._metrics.restored_share.set(share)
 
-    def lag(self, records: float, seconds: float) -> None:
+    def on_lag(self, records: float, seconds: float) -> None:
         self._metrics.lag_records.set(records)
         self._metrics.lag_seconds.set(seconds)
 
-    def _lag_is_unknown(self) -> None:
-        self.lag(math.nan, math.nan)
+    def _set_lag_unknown(self) -> None:
+        self.on_lag(math.nan, math.nan)
 
-    def snapshots(self, failures: int, last: Written | None) -> None:
+    def on_snapshots(self, failures: int, last: SnapshotStats | None) -> None:
         self._metrics.snapshot_failures.set(failures)
         if last is not None and last is not self._last_snapshot:
             self._last_snapshot = last

@@ -1,8 +1,8 @@
-"""StandbyStatus by: a worker without partitions follows the active one's journal and holds the same model.
+"""Warm stand-by: a worker without partitions follows the active worker's journal and holds the same model.
 
-A thread of its own applies each committed batch to its own copy of the model and proves it by the journal's chain. It
-reads only: it joins no group, commits nothing and writes nothing. Whoever becomes active takes the model over at the
-committed mark, so that a takeover costs no restore, whatever the size of the model.
+A thread applies each committed batch to a copy of the model, and verifies it by the journal's chain. It only reads: it
+joins no group, commits nothing and writes nothing. When the worker becomes active, it takes the model over at the
+committed mark, so that a takeover needs no restore, however large the model is.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from streamlearn.engine import commit
+from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.journal.reader import Entry, entry_of
+from streamlearn.engine.journal.reader import JournalEntry, decode_entry
 from streamlearn.engine.recovery.replay import Replay
-from streamlearn.engine.recovery.restore import Progress, Restore
+from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.tasks.task import Task
 from streamlearn.engine.tasks.task_scope import tasks_of
 from streamlearn.errors import SnapshotError
@@ -31,23 +31,31 @@ from streamlearn.source.base import Source, TopicPartition
 _logger = logging.getLogger(__name__)
 
 TASK = 0
-WAIT_SECONDS = 0.5
-WAITING_SECONDS = 1.0
-EMPTY_SECONDS = 1.0
+"""The only task of scope ``topic``."""
+FOLLOW_SECONDS = 0.5
+"""Longest wait for the next journal records."""
+PROGRESS_SECONDS = 1.0
+"""How often a takeover that waits reports."""
+NO_MODEL_SECONDS = 1.0
+"""How often the committed offsets are read while there is no model."""
 RETRY_SECONDS = 10.0
+"""Pause after a failure."""
 STUCK_SECONDS = 60.0
+"""A takeover stops to wait when nothing was applied for so long."""
 CLOSE_SECONDS = 10.0
-ENTRIES_AT_HAND = 1_000
+"""Longest wait for the thread to end."""
+MAX_BUFFERED_ENTRIES = 1_000
+"""Journal entries to read ahead."""
 
 State = Literal["waiting", "restoring", "following", "cold"]
 
 
 class StandbyStatus(NamedTuple):
-    """Where a stand-by stands.
+    """The status of a stand-by.
 
-    ``state`` is ``waiting`` while there is no model yet, ``restoring`` until it holds one, ``following`` from then on,
-    and ``cold`` when it cannot hold it, for the ``reason``. ``lag_batches`` are committed batches that it knows of and
-    has not applied.
+    ``state`` is ``waiting`` while there is no model yet, ``restoring`` until the stand-by holds it, ``following`` from
+    then on, and ``cold`` while it cannot hold it, for the ``reason``. ``lag_batches`` are the committed batches that it
+    has read and not applied.
     """
 
     state: State
@@ -57,22 +65,22 @@ class StandbyStatus(NamedTuple):
 
 
 class _EndedError(Exception):
-    """The thread is to end: the model was taken over, or nobody wants it."""
+    """Ends the thread: the model was taken over, or is not needed any more."""
 
 
 class Standby:
-    """Follows the model of scope ``topic`` from a thread of its own, until it is taken over or closed.
+    """Follows the model of scope ``topic`` from its own thread, until it is taken over or closed.
 
     Parameters
     ----------
     settings:
         The settings of this run.
     source:
-        Asked for an observer; not used otherwise.
+        Used once, to open the thread's own connection (`Source.observer`).
     store:
-        Snapshots to begin with; None when there are none.
+        Snapshots to restore from; None when there is no store.
     task:
-        The model at a committed mark, of a worker that has lost the active role; None to restore it.
+        The model at a committed mark, of a worker that has just lost the active role; None to restore it.
     """
 
     def __init__(
@@ -82,35 +90,38 @@ class Standby:
         self._source = source
         self._store = store
         self._task = task
-        self._standing = StandbyStatus("restoring")
+        self._status = StandbyStatus("restoring")
         self._rows = 0
-        self._moved_at = time.monotonic()
+        self._progressed_at = time.monotonic()
         self._ended = False
-        # Guards what is above. It is held while a batch is applied, so that whoever holds it has a whole model.
+        # Guards the attributes above. It is held while a batch is applied: its holder sees a whole model.
         self._changed = threading.Condition()
-        self._wanted = threading.Event()
+        self._takeover_requested = threading.Event()
         self._thread = threading.Thread(target=self._work, name="stand-by", daemon=True)
         self._thread.start()
 
     @property
-    def standing(self) -> StandbyStatus:
-        """Where it stands; may be asked from any thread."""
-        return self._standing
+    def status(self) -> StandbyStatus:
+        """The status; may be read from any thread."""
+        return self._status
 
-    def take_over(self, mark: journal.Mark, positions: Mapping[TopicPartition, int], waiting: Progress) -> Task | None:
-        """Let the model come to the committed mark, stop following, and return the model; None when it cannot.
+    def take_over(
+        self, mark: journal.Mark, positions: Mapping[TopicPartition, int], on_progress: OnProgress
+    ) -> Task | None:
+        """Wait until the model is at the committed mark, stop following, and return the model; None when it cannot be
+        used.
 
-        ``waiting`` is called about every second until then.
+        ``on_progress`` is called about every second until then.
         """
-        self._wanted.set()
-        self._moved_at = time.monotonic()
-        while not self._changed.acquire(timeout=WAITING_SECONDS):
-            waiting(None, self._rows, 0.0)
+        self._takeover_requested.set()
+        self._progressed_at = time.monotonic()
+        while not self._changed.acquire(timeout=PROGRESS_SECONDS):
+            on_progress(None, self._rows, 0.0)
         try:
             while not self._ended and (self._task is None or self._task.mark.seq < mark.seq):
-                if not self._changed.wait(WAITING_SECONDS):
-                    waiting(None, self._rows, 0.0)
-                if time.monotonic() - self._moved_at > STUCK_SECONDS:
+                if not self._changed.wait(PROGRESS_SECONDS):
+                    on_progress(None, self._rows, 0.0)
+                if time.monotonic() - self._progressed_at > STUCK_SECONDS:
                     _logger.warning("the stand-by applied nothing for %.0f s; its model is not used", STUCK_SECONDS)
                     self._task = None
                     break
@@ -124,9 +135,9 @@ class Standby:
         return task
 
     def end(self) -> None:
-        """Let the thread end as soon as it can; it gives its connections back by itself."""
+        """Ask the thread to end; it closes its connections itself."""
         self._ended = True
-        self._wanted.set()
+        self._takeover_requested.set()
 
     def close(self) -> None:
         """End the thread, within a bounded time."""
@@ -134,76 +145,77 @@ class Standby:
         self._thread.join(CLOSE_SECONDS)
 
     def _work(self) -> None:
+        """Run the thread: follow the journal, and start again after a failure."""
         try:
             while not self._ended:
                 try:
-                    with contextlib.closing(_Observer(self._source)) as observer:
-                        self._follow(observer.source)
+                    with contextlib.closing(_Connection(self._source)) as connection:
+                        self._follow(connection.source)
                 except _EndedError:
                     return
-                except Exception as error:  # whatever it is, the active worker and a cold takeover do not depend on it
-                    self._fails(error)
-                    if self._wanted.is_set():
+                except Exception as error:  # neither the active worker nor a cold takeover depends on the stand-by
+                    self._report_failure(error)
+                    if self._takeover_requested.is_set():
                         return
-                    self._wanted.wait(RETRY_SECONDS)
+                    self._takeover_requested.wait(RETRY_SECONDS)
         finally:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
 
-    def _fails(self, error: Exception) -> None:
+    def _report_failure(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"
-        if reason != self._standing.reason:
+        if reason != self._status.reason:
             _logger.warning("not standing by warm: %s; trying again every %.0f s", reason, RETRY_SECONDS)
         with self._changed:
             if not self._ended:
                 self._task = None
-                self._standing = StandbyStatus("cold", reason=reason)
+                self._status = StandbyStatus("cold", reason=reason)
 
-    def _progress(self, task: Task | None, rows: int, share: float) -> None:
+    def _on_progress(self, task: Task | None, rows: int, share: float) -> None:
         if self._ended:
             raise _EndedError
-        self._moved_at = time.monotonic()
+        self._progressed_at = time.monotonic()
         self._rows = rows
 
     def _follow(self, source: Source) -> None:
-        """Restore the model unless it is held, then apply what the journal brings, without an end."""
-        task = self._task or self._restored(source)
+        """Restore the model unless there is one, then apply new journal entries until the end."""
+        task = self._task or self._restore(source)
         partition = TopicPartition(self._settings.journal_topic, TASK)
         with (
             contextlib.closing(source.reader(partition, task.journal_offset + 1)) as reader,
             contextlib.closing(Replay(self._settings, source, task, "the stand-by's model")) as replay,
         ):
-            at_hand: deque[Entry] = deque()
-            known = task.mark.seq
+            entries: deque[JournalEntry] = deque()
+            last_seq = task.mark.seq
             rows = 0
-            self._holds(task, known, rows)
+            self._publish(task, last_seq, rows)
             while not self._ended:
-                if len(at_hand) < ENTRIES_AT_HAND:
-                    for raw in reader.follow(0.0 if at_hand else WAIT_SECONDS):
-                        entry = entry_of(raw)
-                        at_hand.append(entry)
+                if len(entries) < MAX_BUFFERED_ENTRIES:
+                    for raw in reader.follow(0.0 if entries else FOLLOW_SECONDS):
+                        entry = decode_entry(raw)
+                        entries.append(entry)
                         if isinstance(entry.record, journal.NumberedRecord):
-                            known = entry.record.seq
-                self._standing = StandbyStatus("following", task.mark, known - task.mark.seq)
-                if at_hand:
+                            last_seq = entry.record.seq
+                self._status = StandbyStatus("following", task.mark, last_seq - task.mark.seq)
+                if entries:
                     with self._changed:
                         if self._ended:
                             break
-                        _check_same_model(at_hand[0])
-                        rows += replay.apply(at_hand.popleft())
-                        self._holds(task, known, rows)
+                        _check_same_model(entries[0])
+                        rows += replay.apply(entries.popleft())
+                        self._publish(task, last_seq, rows)
 
-    def _holds(self, task: Task, known: int, rows: int) -> None:
-        """Note that the model is whole, and where it stands."""
+    def _publish(self, task: Task, last_seq: int, rows: int) -> None:
+        """Make the model, which is whole, available to a takeover."""
         with self._changed:
-            self._progress(task, rows, 1.0)
+            self._on_progress(task, rows, 1.0)
             self._task = task
-            self._standing = StandbyStatus("following", task.mark, known - task.mark.seq)
+            self._status = StandbyStatus("following", task.mark, last_seq - task.mark.seq)
             self._changed.notify_all()
 
-    def _restored(self, source: Source) -> Task:
-        """Return the model at the mark that is committed, as soon as there is one."""
+    def _restore(self, source: Source) -> Task:
+        """Return the model at the committed mark, as soon as there is one."""
         topics = self._settings.topics
         inputs = [
             TopicPartition(topic, number)
@@ -213,21 +225,21 @@ class Standby:
         ]
         partitions = tasks_of(self._settings, inputs)[TASK]
         while True:
-            mark, positions = commit.read_mark(source, partitions)
+            mark, positions = read_mark(source, partitions)
             if mark is not None:
                 break
-            self._standing = StandbyStatus("waiting")
-            if self._wanted.wait(EMPTY_SECONDS):
+            self._status = StandbyStatus("waiting")
+            if self._takeover_requested.wait(NO_MODEL_SECONDS):
                 raise _EndedError
-        self._standing = StandbyStatus("restoring")
-        restore = Restore(self._settings, source, self._store, self._progress, following=True)
+        self._status = StandbyStatus("restoring")
+        restore = Restore(self._settings, source, self._store, self._on_progress, read_only=True)
         task = restore.run(TASK, partitions, mark, positions)
         _logger.info("standing by at %s", task.mark)
         return task
 
 
-class _Observer:
-    """An observer that is closed as one closes a connection."""
+class _Connection:
+    """A source for the stand-by's thread, with a `close` for `contextlib.closing`."""
 
     def __init__(self, source: Source) -> None:
         self.source = source.observer()
@@ -236,10 +248,10 @@ class _Observer:
         self.source.close(leave=False)
 
 
-def _check_same_model(entry: Entry) -> None:
-    """Refuse to go on where the model ends or another release computes it; it is restored then, if it can be."""
+def _check_same_model(entry: JournalEntry) -> None:
+    """Stop following where the model ends or another release takes over; it is restored then, if it can be."""
     record = entry.record
     if isinstance(record, journal.LineageRecord):
-        raise SnapshotError(f"a new model, lineage {record.id}, was begun at offset {entry.offset} of the journal")
+        raise SnapshotError(f"a new model, lineage {record.id}, was started at offset {entry.offset} of the journal")
     if isinstance(record, journal.ControlRecord) and record.kernel and record.kernel != kernel_hash():
         raise SnapshotError(f"the active worker runs another release (kernel {record.kernel})")

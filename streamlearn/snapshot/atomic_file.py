@@ -1,4 +1,4 @@
-"""A file that is either there as a whole or not at all, whatever happens while it is written."""
+"""Writes a file atomically: it appears whole under its name, or not at all."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ TEMPORARY = ".tmp"
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file under a temporary name in the same folder, sync it to the disk, and rename it to ``path``.
+    """Write a file under a temporary name in the same folder, sync it to disk, and rename it to ``path``.
 
-    A file that is there is replaced. Two writers do not disturb each other: the later rename stays. The temporary file
-    is locked while it is written, so that `remove_abandoned` knows it from one whose writer is dead.
+    An existing file is replaced. Of two concurrent writers, the later rename wins. The temporary file is locked while
+    it is written, so that `remove_abandoned` can tell it from one whose writer is dead.
 
     Raises
     ------
     OSError
-        The file cannot be written; what was at ``path`` is unchanged and the temporary file is removed.
+        The file cannot be written; the file at ``path`` is unchanged and the temporary file is removed.
     """
     fill_atomically(temporary_name(path), path, write)
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a name beside ``path`` that nothing has yet."""
+    """Return an unused name in the folder of ``path``."""
     return path.with_name(f".{path.name}.{uuid.uuid4().hex}{TEMPORARY}")
 
 
 def fill_atomically(temporary: Path, target: Path | None, write: Callable[[BinaryIO], None]) -> None:
-    """Do what `write_atomically` does with a temporary name that is known; without a target the file keeps it."""
+    """Do what `write_atomically` does, with a given temporary name; without a target the file keeps that name."""
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("xb") as file:
@@ -51,7 +51,7 @@ def fill_atomically(temporary: Path, target: Path | None, write: Callable[[Binar
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, as `os.fsync` does for the contents of a file."""
+    """Sync the names in a folder to disk, as `os.fsync` does for the contents of a file."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -60,7 +60,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_abandoned(folder: Path) -> int:
-    """Remove temporary files whose writer was killed; return how many."""
+    """Remove the temporary files of dead writers; return how many."""
     removed = 0
     for path in folder.glob(f".*{TEMPORARY}"):
         try:

@@ -1,10 +1,10 @@
-"""Work on the state as it is at one moment, without a copy: a child process does it while the owner goes on.
+"""Runs work in a forked child process, which has the memory as it was at the fork.
 
-The operating system copies a page when one of the two writes to it, so that what nobody changes exists once, and the
-child's share goes when it ends. It runs beside the owner, not within its interpreter.
+The operating system copies a page only when one of the two processes writes to it (copy-on-write), so unchanged memory
+exists once. The child runs in parallel, not within the parent's interpreter.
 
-Only the thread that forks lives on in the child. So the work must not wait for a lock that another
-thread may have held: it computes, and writes to files that it opens itself.
+Only the thread that forks exists in the child. The work must therefore not wait for a lock that another thread may have
+held: it computes, and writes to files that it opens itself.
 """
 
 from __future__ import annotations
@@ -19,29 +19,31 @@ from collections.abc import Callable
 
 from streamlearn.errors import SnapshotError
 
-LOOK_SECONDS = 60.0
-TEXT_BYTES = 4_096
+PROGRESS_SECONDS = 60.0
+"""A child without progress for so long is killed."""
+ERROR_BYTES = 4_096
+"""Longest error message of a child."""
 NICE = 5
-"""How far the child stands behind its owner where both want the same processor."""
+"""Niceness that is added to the child's: it gets less processor time where both want the same processor."""
 
 
 def can_fork() -> bool:
-    """Return whether a process with threads may fork here; on other systems than Linux it may not."""
+    """Return whether a process with threads may fork here: on Linux only."""
     return sys.platform == "linux"
 
 
 class ForkedProcess:
-    """A child process that does some work on memory as it is now, behind its owner in the queue for processors.
+    """A child process that runs some work on the memory as it is now, at a lower priority.
 
     Parameters
     ----------
     work:
-        What it does.
+        Called in the child.
 
     Raises
     ------
     OSError
-        The system refuses another process, for instance because memory is short.
+        The system refuses another process, for instance because of lack of memory.
     """
 
     def __init__(self, work: Callable[[], None]) -> None:
@@ -57,32 +59,32 @@ class ForkedProcess:
         os.close(write)
 
     def wait(self, progress: Callable[[], int]) -> None:
-        """Wait until the work is done.
+        """Wait for the end of the work.
 
         Parameters
         ----------
         progress:
-            Returns a number that grows while the work goes on.
+            Returns a number that grows while the work proceeds.
 
         Raises
         ------
         SnapshotError
-            The work failed, or it made no progress for a minute; the process is ended.
+            The work failed, or made no progress for `PROGRESS_SECONDS`; the process is killed then.
         """
-        said = b""
+        message = b""
         reached = -1
         try:
             while True:
-                if not select.select([self._pipe], [], [], LOOK_SECONDS)[0]:
+                if not select.select([self._pipe], [], [], PROGRESS_SECONDS)[0]:
                     now = progress()
                     if now <= reached:
-                        raise SnapshotError(f"the process that writes it did nothing for {LOOK_SECONDS:.0f} s")
+                        raise SnapshotError(f"the process that writes it made no progress for {PROGRESS_SECONDS:.0f} s")
                     reached = now
                     continue
-                data = os.read(self._pipe, TEXT_BYTES)
+                data = os.read(self._pipe, ERROR_BYTES)
                 if not data:
                     break
-                said += data
+                message += data
         except BaseException:
             os.kill(self.process, signal.SIGKILL)
             raise
@@ -91,12 +93,12 @@ class ForkedProcess:
             _, status = os.waitpid(self.process, 0)
         code = os.waitstatus_to_exitcode(status)
         if code:
-            text = said.decode(errors="replace")
+            text = message.decode(errors="replace")
             raise SnapshotError(text or f"the process that writes it ended with status {code}")
 
 
 def _work_and_exit(work: Callable[[], None], pipe: int) -> None:
-    """Do the work and end the process, whatever happens: nothing of the parent may run here."""
+    """Do the work and exit in any case: no code of the parent may run here."""
     code = 1
     try:
         gc.disable()
@@ -108,6 +110,6 @@ def _work_and_exit(work: Callable[[], None], pipe: int) -> None:
         code = 0
     except BaseException as error:
         with contextlib.suppress(BaseException):
-            os.write(pipe, str(error).encode()[:TEXT_BYTES])
+            os.write(pipe, str(error).encode()[:ERROR_BYTES])
     finally:
         os._exit(code)

@@ -1,8 +1,8 @@
-"""Where the snapshots of a service lie: a folder or an object store.
+"""A store of snapshots: a folder or an object store.
 
-Each has the path ``<group>/<lineage>/<task>/<seq>-<chain>.npz``; ``seq`` and ``chain`` name the committed point.
+The path of a snapshot is ``<group>/<lineage>/<task>/<seq>-<chain>.npz``; ``seq`` and ``chain`` are its committed mark.
 
-The lineage is part of the path because a recreated topic starts again at sequence 0: pruning by sequence across
+The lineage is part of the path because a recreated topic starts again at sequence 0: pruning by sequence number across
 lineages would keep the old files and delete the new ones.
 """
 
@@ -24,35 +24,34 @@ from fsspec.implementations.local import LocalFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.snapshot.atomic_file import fill_atomically, remove_abandoned, temporary_name, write_atomically
-from streamlearn.snapshot.format import Written, open_snapshot, read_manifest, verify_snapshot, write_snapshot
+from streamlearn.snapshot.format import OnWritten, open_snapshot, read_manifest, verify_snapshot, write_snapshot
 from streamlearn.snapshot.resumable_file import ResumableFile
-from streamlearn.snapshot.stored_arrays import StoredArrays, Told
+from streamlearn.snapshot.stored_arrays import OnRead, StoredArrays
 
-_FILE = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
+_FILE_NAME = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
 _OBJECT_BLOCK_BYTES = 8 << 20
-_POINT = ("group", "lineage", "task", "seq", "chain")
+_KEYS = ("group", "lineage", "task", "seq", "chain")
 
 
 class SnapshotEntry(NamedTuple):
-    """One snapshot in a store, as its path tells; nothing of the file has been read."""
+    """A snapshot in a store, as named by its path; the file has not been read."""
 
     group: str
     lineage: str
     task: int
     seq: int
     chain: str
-    path: str
-    """Full path or URL, to be named in messages."""
+    path: str  # full path or URL, for messages
     size_bytes: int
 
 
-class BegunSnapshot(NamedTuple):
-    """A snapshot that another process writes: to ``temporary``, and from there to ``target`` if it is on this disk."""
+class UnfinishedSnapshot(NamedTuple):
+    """A snapshot that another process writes to a temporary file."""
 
     entry: SnapshotEntry
-    path: str
+    path: str  # the path within the store's filesystem
     temporary: Path
-    target: Path | None
+    target: Path | None  # where the file is renamed to; None for an object store
 
     def progress(self) -> int:
         """Return the bytes written so far; -1 while there is no file."""
@@ -68,22 +67,22 @@ class SnapshotStore:
     Parameters
     ----------
     location
-        A folder, or a URL that fsspec knows (``s3://bucket/folder``, ``memory://``, ...).
+        A folder, or a URL of a protocol that fsspec supports (``s3://bucket/folder``, ``memory://``, ...).
     keep
-        How many snapshots of a task stay after `prune`, at least 1.
+        How many snapshots of a task `prune` keeps, at least 1.
 
     Raises
     ------
     UsageError
         The location's protocol is unknown, or the library for it is not installed.
 
-    In a folder, a file appears whole by a rename. In an object store the final key is created exclusively: a key that
-    exists was written from the same committed point and is left as it is.
+    In a folder, a file appears whole by a rename. In an object store, the key is created exclusively: an existing key
+    was written from the same committed mark and is left as it is.
     """
 
     def __init__(self, location: str, keep: int = 4) -> None:
         if keep < 1:
-            raise UsageError(f"snapshot.keep is {keep}: at least 1 snapshot must stay")
+            raise UsageError(f"snapshot.keep is {keep}: at least 1 snapshot must be kept")
         self.location = location
         self.keep = keep
         try:
@@ -96,7 +95,7 @@ class SnapshotStore:
         self._filesystem: Any = filesystem
         self._local = isinstance(filesystem, LocalFileSystem)
         self._root = root.rstrip("/")
-        self._sound: set[SnapshotEntry] = set()
+        self._readable: set[SnapshotEntry] = set()
 
     def save(
         self,
@@ -108,21 +107,21 @@ class SnapshotStore:
         arrays: Mapping[str, np.ndarray],
         manifest: Mapping[str, Any],
     ) -> SnapshotEntry:
-        """Write the snapshot of a committed point; group, lineage, task, seq and chain enter the manifest.
+        """Write the snapshot of a committed mark; group, lineage, task, seq and chain are added to the manifest.
 
         Raises
         ------
         SnapshotError
-            The store cannot be written: full, absent, not allowed. Nothing is left behind.
+            The store cannot be written: full, absent, or not permitted. No partial file remains.
         TypeError, ValueError
             The arrays or the manifest do not fit the format (`write_snapshot`).
         """
         name = f"{seq}-{chain}.npz"
-        if not _FILE.fullmatch(name):
-            raise ValueError(f"seq {seq} and chain {chain!r} do not make a file name")
+        if not _FILE_NAME.fullmatch(name):
+            raise ValueError(f"seq {seq} and chain {chain!r} do not give a valid file name")
         path = f"{self._folder(group, lineage, task)}/{name}"
-        entry = SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), 0)
-        content = {**_point(entry), **manifest}
+        entry = SnapshotEntry(group, lineage, task, seq, chain, self._display_path(path), 0)
+        content = {**_keys_of(entry), **manifest}
 
         def write(file: BinaryIO) -> None:
             write_snapshot(file, arrays, content)
@@ -139,67 +138,69 @@ class SnapshotStore:
             raise self._failure("write", path, error) from error
         return entry._replace(size_bytes=int(size or 0))
 
-    def begin(self, group: str, lineage: str, task: int, seq: int, chain: str) -> BegunSnapshot:
-        """Name the files of a snapshot that another process will `fill`; then `finish` or `abandon` it."""
+    def begin(self, group: str, lineage: str, task: int, seq: int, chain: str) -> UnfinishedSnapshot:
+        """Return the files of a snapshot that another process will `fill`; then `finish` or `abandon` it."""
         path = f"{self._folder(group, lineage, task)}/{seq}-{chain}.npz"
-        entry = SnapshotEntry(group, lineage, task, seq, chain, self._shown(path), 0)
+        entry = SnapshotEntry(group, lineage, task, seq, chain, self._display_path(path), 0)
         if self._local:
-            return BegunSnapshot(entry, path, temporary_name(Path(path)), Path(path))
-        near = Path(tempfile.gettempdir()) / f"streamlearn-{_last(path)}"
-        return BegunSnapshot(entry, path, temporary_name(near), None)
+            return UnfinishedSnapshot(entry, path, temporary_name(Path(path)), Path(path))
+        local = Path(tempfile.gettempdir()) / f"streamlearn-{_last_part(path)}"
+        return UnfinishedSnapshot(entry, path, temporary_name(local), None)
 
     def fill(
         self,
-        begun: BegunSnapshot,
+        unfinished: UnfinishedSnapshot,
         arrays: Mapping[str, np.ndarray],
         manifest: Mapping[str, Any],
-        written: Written = lambda name, piece: None,
+        on_written: OnWritten = lambda name, piece: None,
     ) -> None:
-        """Write the file of a snapshot and sync it to the disk; in a folder it then appears under its name.
+        """Write the file of a snapshot and sync it to disk; in a folder it then appears under its name.
 
-        ``written`` is told of what will not be read again. Nothing here waits for another thread, so that a forked
-        process may do it.
+        ``on_written`` is called with each piece of an array that will not be read again. Nothing here waits for another
+        thread, so that a forked process may call it.
 
         Raises
         ------
         SnapshotError
-            The file cannot be written; nothing is left behind.
+            The file cannot be written; no partial file remains.
         TypeError, ValueError
             The arrays or the manifest do not fit the format (`write_snapshot`).
         """
-        content = {**_point(begun.entry), **manifest}
+        content = {**_keys_of(unfinished.entry), **manifest}
         try:
-            fill_atomically(begun.temporary, begun.target, lambda file: write_snapshot(file, arrays, content, written))
+            fill_atomically(
+                unfinished.temporary, unfinished.target, lambda file: write_snapshot(file, arrays, content, on_written)
+            )
         except (OSError, SnapshotError) as error:
-            raise self._failure("write", begun.path, error) from error
+            raise self._failure("write", unfinished.path, error) from error
 
-    def finish(self, begun: BegunSnapshot) -> SnapshotEntry:
-        """Take over a file that was filled; in an object store the snapshot now appears.
+    def finish(self, unfinished: UnfinishedSnapshot) -> SnapshotEntry:
+        """Return the entry of a filled snapshot; in an object store it appears now.
 
         Raises
         ------
         SnapshotError
-            The store cannot be written; nothing is left behind.
+            The store cannot be written; no partial file remains.
         """
         try:
-            if begun.target is None:
+            if unfinished.target is None:
                 with contextlib.suppress(FileExistsError):
-                    self._filesystem.put_file(str(begun.temporary), begun.path, mode="create")
-            size = self._filesystem.size(begun.path)
+                    self._filesystem.put_file(str(unfinished.temporary), unfinished.path, mode="create")
+            size = self._filesystem.size(unfinished.path)
         except Exception as error:
-            raise self._failure("write", begun.path, error) from error
+            raise self._failure("write", unfinished.path, error) from error
         finally:
-            self.abandon(begun)
-        return begun.entry._replace(size_bytes=int(size or 0))
+            self.abandon(unfinished)
+        return unfinished.entry._replace(size_bytes=int(size or 0))
 
-    def abandon(self, begun: BegunSnapshot) -> None:
-        """Remove what is left of a snapshot's temporary file."""
-        begun.temporary.unlink(missing_ok=True)
+    def abandon(self, unfinished: UnfinishedSnapshot) -> None:
+        """Remove the temporary file of a snapshot, if there is one."""
+        unfinished.temporary.unlink(missing_ok=True)
 
     def list(
         self, group: str | None = None, lineage: str | None = None, task: int | None = None
     ) -> Sequence[SnapshotEntry]:
-        """Return the snapshots there are, highest sequence first within a task; a location that is not there has none.
+        """Return the snapshots, highest sequence number first within a task; none when the location does not exist.
 
         Raises
         ------
@@ -208,12 +209,12 @@ class SnapshotStore:
         """
         self._filesystem.invalidate_cache()
         folders = [self._root]
-        for wanted in (group, lineage, None if task is None else str(task)):
+        for name in (group, lineage, None if task is None else str(task)):
             folders = [
                 child["name"]
                 for folder in folders
                 for child in self._children(folder)
-                if child["type"] == "directory" and wanted in (None, unquote(_last(child["name"])))
+                if child["type"] == "directory" and name in (None, unquote(_last_part(child["name"])))
             ]
         entries = [
             entry for folder in folders for child in self._children(folder) if (entry := self._entry(child)) is not None
@@ -221,50 +222,50 @@ class SnapshotStore:
         return sorted(entries, key=lambda entry: (entry.group, entry.lineage, entry.task, -entry.seq, entry.chain))
 
     def read(self, entry: SnapshotEntry) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return manifest and arrays of a snapshot; every value agrees with its checksum.
+        """Return manifest and arrays of a snapshot; every value has been verified by its checksum.
 
         Raises
         ------
         SnapshotError
-            The file is gone, damaged, of a newer format version, or not what its name says.
+            The file is absent, damaged, of a newer format version, or not what its name says.
         """
         with self.open(entry) as (manifest, arrays):
             return manifest, dict(arrays)
 
     @contextlib.contextmanager
     def open(
-        self, entry: SnapshotEntry, told: Told = lambda size: None
+        self, entry: SnapshotEntry, on_read: OnRead = lambda size: None
     ) -> Iterator[tuple[dict[str, Any], StoredArrays]]:
-        """Give manifest and arrays of a snapshot, each array to be read when it is wanted; errors as `read`.
+        """Yield manifest and arrays of a snapshot, each array to be read when it is needed; errors as `read`.
 
-        ``told`` hears of the bytes that were read, block by block.
+        ``on_read`` is called with the size of each block that was read.
         """
-        with self._open(entry) as file, open_snapshot(file, entry.path, told) as (manifest, arrays):
-            _check_point(entry, manifest)
+        with self._open(entry) as file, open_snapshot(file, entry.path, on_read) as (manifest, arrays):
+            _check_keys(entry, manifest)
             yield manifest, arrays
 
     def read_manifest(self, entry: SnapshotEntry) -> dict[str, Any]:
         """Return the manifest of a snapshot; errors as `read`."""
         with self._open(entry) as file:
             manifest = read_manifest(file, entry.path)
-        _check_point(entry, manifest)
+        _check_keys(entry, manifest)
         return manifest
 
     def verify(self, entry: SnapshotEntry) -> dict[str, Any]:
         """Check every byte of a snapshot and return its manifest; errors as `read`."""
         with self._open(entry) as file:
             manifest = verify_snapshot(file, entry.path)
-        _check_point(entry, manifest)
+        _check_keys(entry, manifest)
         return manifest
 
     def prune(self, group: str, lineage: str, task: int, newest: int | None = None) -> Sequence[SnapshotEntry]:
-        """Remove old snapshots of one task; return what was removed.
+        """Remove old snapshots of one task; return the removed ones.
 
-        ``keep`` snapshots that can be opened stay, the highest sequences first; one that cannot be opened counts for
-        nothing and goes when it is older than they are. Where none can be opened, nothing is removed. Those beyond
-        ``newest``, the sequence that is known to be of the model's past, neither count nor go. After a rollback, the
-        snapshot that it went to stays until all that are kept are younger than the rollback: those in between are of
-        no use to a restore. In a folder, temporary files whose writer was killed go as well.
+        The ``keep`` newest snapshots that can be opened are kept. One that cannot be opened does not count, and is
+        removed when it is older than those. When none can be opened, nothing is removed. Snapshots beyond the sequence
+        number ``newest``, the last one known to be of the model's past, are neither counted nor removed. After a
+        rollback, the snapshot that it went to is kept until all kept snapshots are newer than the rollback, because a
+        restore cannot use those in between. In a folder, the temporary files of dead writers are removed as well.
 
         Raises
         ------
@@ -272,51 +273,52 @@ class SnapshotStore:
             A file cannot be removed.
         """
         past = [entry for entry in self.list(group, lineage, task) if newest is None or entry.seq <= newest]
-        kept = list(itertools.islice(filter(self._opens, past), self.keep))
-        pinned = self._gone_back_to(kept)
+        kept = list(itertools.islice(filter(self._can_open, past), self.keep))
+        pinned = self._rollback_target(kept)
         removed = [
             entry
             for entry in past
             if len(kept) == self.keep and entry.seq < kept[-1].seq and (entry.seq, entry.chain) != pinned
         ]
         for entry in removed:
-            path = self._inner(entry)
+            path = self._path_of(entry)
             try:
                 self._filesystem.rm_file(path)
             except FileNotFoundError:
                 continue
             except Exception as error:
                 raise self._failure("remove", path, error) from error
-        self._sound.difference_update(removed)
+        self._readable.difference_update(removed)
         if self._local:
             remove_abandoned(Path(self._folder(group, lineage, task)))
         return removed
 
-    def _gone_back_to(self, kept: Sequence[SnapshotEntry]) -> tuple[int, str] | None:
-        """Return the point that the newest one's model was rolled back to, when others are of before the rollback."""
+    def _rollback_target(self, kept: Sequence[SnapshotEntry]) -> tuple[int, str] | None:
+        """Return the mark to which the newest snapshot's model was rolled back, unless all are newer than that
+        rollback."""
         rollback = self.read_manifest(kept[0]).get("rollback") if kept else None
         if not rollback or kept[-1].seq >= rollback["seq"]:
             return None
         seq, chain = rollback["to"]
         return seq, chain
 
-    def _opens(self, entry: SnapshotEntry) -> bool:
-        """Return whether a snapshot is whole as far as its directory and manifest tell; asked once for each."""
-        if entry not in self._sound:
+    def _can_open(self, entry: SnapshotEntry) -> bool:
+        """Return whether a snapshot's zip directory and manifest can be read; a success is remembered."""
+        if entry not in self._readable:
             try:
                 self.read_manifest(entry)
             except SnapshotError:
                 return False
-            self._sound.add(entry)
+            self._readable.add(entry)
         return True
 
     def check(self) -> None:
-        """Write, read and remove a small file, as `check` commands do; an object store must create exclusively.
+        """Check that a small file can be written, read and removed, and that an object store creates exclusively.
 
         Raises
         ------
         SnapshotError
-            Something of it does not work.
+            One of these does not work.
         """
         path = f"{self._root}/.check-{uuid.uuid4().hex}"
         content = b"streamlearn"
@@ -325,41 +327,41 @@ class SnapshotStore:
                 write_atomically(Path(path), lambda file: _write_all(file, content))
             else:
                 self._create(path, lambda file: _write_all(file, content))
-            again = not self._local and self._create(path, lambda file: _write_all(file, b"again"))
+            overwritten = not self._local and self._create(path, lambda file: _write_all(file, b"again"))
             found = self._filesystem.cat_file(path)
             self._filesystem.rm_file(path)
         except Exception as error:
             raise self._failure("write, read and remove a file at", path, error) from error
-        if again:
+        if overwritten:
             raise SnapshotError(
-                f"{self._shown(path)}: a key that exists was written over; snapshots need a store that creates "
-                "exclusively (snapshot.location)"
+                f"{self._display_path(path)}: an existing key was overwritten; snapshots need a store that creates "
+                "keys exclusively (snapshot.location)"
             )
         if found != content:
-            raise SnapshotError(f"{self._shown(path)}: other bytes came back than were written")
+            raise SnapshotError(f"{self._display_path(path)}: the bytes read are not those that were written")
 
     def _create(self, path: str, write: Callable[[BinaryIO], None]) -> bool:
-        """Write an object that is not there yet; return whether it was not."""
-        # A stream to an object store that breaks off may leave an object with the first part: so the file is made
-        # whole on the local disk first.
+        """Create an object; return False when it exists already."""
+        # An upload that breaks off may leave an object with the first part of a stream, so the file is first written
+        # to the local disk.
         with tempfile.TemporaryDirectory(prefix="streamlearn-snapshot-") as folder:
-            whole = Path(folder) / _last(path)
-            with whole.open("xb") as file:
+            local = Path(folder) / _last_part(path)
+            with local.open("xb") as file:
                 write(file)
             try:
-                self._filesystem.put_file(str(whole), path, mode="create")
+                self._filesystem.put_file(str(local), path, mode="create")
             except FileExistsError:
                 return False
         return True
 
     def _open(self, entry: SnapshotEntry) -> Any:
-        path = self._inner(entry)
+        path = self._path_of(entry)
 
-        def opened() -> Any:
+        def open_file() -> Any:
             return self._filesystem.open(path, "rb", block_size=_OBJECT_BLOCK_BYTES)
 
         try:
-            return opened() if self._local else ResumableFile(opened)
+            return open_file() if self._local else ResumableFile(open_file)
         except FileNotFoundError as error:
             raise SnapshotError(f"snapshot {entry.path} does not exist") from error
         except Exception as error:
@@ -376,7 +378,7 @@ class SnapshotStore:
     def _entry(self, child: Mapping[str, Any]) -> SnapshotEntry | None:
         path = child["name"]
         group, lineage, task, name = path.split("/")[-4:]
-        match = _FILE.fullmatch(name)
+        match = _FILE_NAME.fullmatch(name)
         if match is None or child["type"] != "file" or not task.isdecimal():
             return None
         return SnapshotEntry(
@@ -385,35 +387,35 @@ class SnapshotStore:
             int(task),
             int(match[1]),
             match[2],
-            self._shown(path),
+            self._display_path(path),
             int(child.get("size") or 0),
         )
 
     def _folder(self, group: str, lineage: str, task: int) -> str:
-        return f"{self._root}/{_quoted(group)}/{_quoted(lineage)}/{task}"
+        return f"{self._root}/{_quote(group)}/{_quote(lineage)}/{task}"
 
-    def _inner(self, entry: SnapshotEntry) -> str:
+    def _path_of(self, entry: SnapshotEntry) -> str:
         folder = self._folder(entry.group, entry.lineage, entry.task)
         return f"{folder}/{entry.seq}-{entry.chain}.npz"
 
-    def _shown(self, path: str) -> str:
+    def _display_path(self, path: str) -> str:
         return path if self._local else self._filesystem.unstrip_protocol(path)
 
     def _failure(self, action: str, path: str, error: Exception) -> SnapshotError:
         error = error.__cause__ if isinstance(error, SnapshotError) and isinstance(error.__cause__, OSError) else error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return SnapshotError(
-            f"cannot {action} {self._shown(path)}: {reason}. Check snapshot.location ({self.location}): "
+            f"cannot {action} {self._display_path(path)}: {reason}. Check snapshot.location ({self.location}): "
             "that it exists, that this user may write there, and that there is room"
         )
 
 
-def _point(entry: SnapshotEntry) -> dict[str, Any]:
-    return {key: getattr(entry, key) for key in _POINT}
+def _keys_of(entry: SnapshotEntry) -> dict[str, Any]:
+    return {key: getattr(entry, key) for key in _KEYS}
 
 
-def _check_point(entry: SnapshotEntry, manifest: Mapping[str, Any]) -> None:
-    for key in _POINT:
+def _check_keys(entry: SnapshotEntry, manifest: Mapping[str, Any]) -> None:
+    for key in _KEYS:
         if manifest.get(key) != getattr(entry, key):
             raise SnapshotError(
                 f"snapshot {entry.path}: its manifest says {key} {manifest.get(key)!r}, "
@@ -425,10 +427,10 @@ def _write_all(file: BinaryIO, content: bytes) -> None:
     file.write(content)
 
 
-def _quoted(part: str) -> str:
-    """Return a text as one path component, never ``.`` or ``..``."""
+def _quote(part: str) -> str:
+    """Return a text percent-encoded as one path component, never ``.`` or ``..``."""
     return quote(part, safe="").replace(".", "%2E") if part.strip(".") == "" else quote(part, safe="")
 
 
-def _last(path: str) -> str:
+def _last_part(path: str) -> str:
     return path.rstrip("/").rsplit("/", 1)[-1]

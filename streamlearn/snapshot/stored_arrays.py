@@ -1,7 +1,7 @@
-"""The arrays of a snapshot that is open: each is read when it is asked for, so that a state is not held twice.
+"""The arrays of an open snapshot: each is read when it is asked for, so that a state is not in memory twice.
 
-A big one goes block by block to where it belongs. Its checksum is known when all of it has been read: who
-takes a state over throws the whole of it away when that fails.
+A large array is read block by block into its target. Its checksum is verified when all of it has been read; when that
+fails, the caller discards the whole state.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import check_kind, iter_chunks
 from streamlearn.state.lazy_arrays import LazyArrays
 
-Told = Callable[[int], None]
-"""Told of so many bytes that were read."""
+OnRead = Callable[[int], None]
+"""Called with the number of bytes of each block that was read."""
 
 
 @contextlib.contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Let whatever goes wrong in reading a snapshot be a `SnapshotError` that names the file."""
+def snapshot_errors(name: str) -> Iterator[None]:
+    """Turn any error inside the block into a `SnapshotError` that names the file."""
     try:
         yield
     except SnapshotError as error:
@@ -34,22 +34,22 @@ def naming(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SnapshotError(f"snapshot {name} does not exist") from error
     except zipfile.BadZipFile as error:
-        raise SnapshotError(f"snapshot {name} is damaged or cut short: {error}") from error
+        raise SnapshotError(f"snapshot {name} is damaged or truncated: {error}") from error
     except Exception as error:
         # A flipped bit in a zip's directory can surface as almost any exception of the zip module.
         raise SnapshotError(f"snapshot {name} cannot be read: {error or type(error).__name__}") from error
 
 
 class StoredArray:
-    """An array in an open snapshot, as the manifest's ``entry`` tells of it; it is read from the start each time."""
+    """An array in an open snapshot, as described by the manifest's ``entry``; each call reads it from its start."""
 
-    def __init__(self, archive: zipfile.ZipFile, entry: Mapping[str, Any], file: str, told: Told) -> None:
+    def __init__(self, archive: zipfile.ZipFile, entry: Mapping[str, Any], file: str, on_read: OnRead) -> None:
         self._archive = archive
         self._name: str = entry["name"]
         self._sha256: str = entry["sha256"]
         self._file = file
-        self._told = told
-        with naming(file):
+        self._on_read = on_read
+        with snapshot_errors(file):
             self.shape = tuple(entry["shape"])
             self.dtype = np.dtype(entry["dtype"])
             try:
@@ -58,25 +58,25 @@ class StoredArray:
                 raise SnapshotError(str(error)) from error
 
     def read(self) -> np.ndarray:
-        """Return the array; raises `SnapshotError` when it is not what the manifest says."""
-        with self._reading() as read:
-            with naming(self._file):
+        """Return the array; raises `SnapshotError` when it is not as the manifest says."""
+        with self._open_values() as read:
+            with snapshot_errors(self._file):
                 array = np.empty(self.shape, self.dtype)
             self._fill(array, read)
         return array
 
     def read_into(self, target: np.ndarray) -> None:
-        """Write the array over another one of its shape; raises `SnapshotError` when it is not what is said of it.
+        """Write the array over another one of its shape; raises `SnapshotError` when it is not as the manifest says.
 
-        Blocks of a few megabytes are copied in turn, so that nothing else is held; a target that an error leaves half
-        written is to be thrown away.
+        Blocks of a few megabytes are copied one by one, so that little more memory is needed. After an error the target
+        is partly written, and must be discarded.
         """
-        with self._reading() as read:
+        with self._open_values() as read:
             self._fill(target, read)
 
     def check(self) -> None:
-        """Read the array and keep nothing; errors as `read`."""
-        with self._reading() as read:
+        """Read the array without keeping it; errors as `read`."""
+        with self._open_values() as read:
             left = self._size
             while left:
                 left -= len(read(min(left, 4 << 20)))
@@ -90,32 +90,32 @@ class StoredArray:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Callable[[int], bytes]]:
-        """Give a function that returns the next bytes of the array; at the end all of them are checked."""
+    def _open_values(self) -> Iterator[Callable[[int], bytes]]:
+        """Yield a function that returns the next bytes of the array; the checksum is verified at the end."""
         digest = hashlib.sha256()
         with contextlib.ExitStack() as stack:
-            with naming(self._file):
-                member = stack.enter_context(self._opened())
+            with snapshot_errors(self._file):
+                member = stack.enter_context(self._open_member())
 
             def read(size: int) -> bytes:
-                # What is told may end the reading by an error of its own, which is none of the file's.
-                with naming(self._file):
+                # `on_read` is called outside the block: its errors are not errors of the file.
+                with snapshot_errors(self._file):
                     chunk = member.read(size)
                     if len(chunk) != size:
-                        raise SnapshotError(f"array {self._name!r} is cut short")
+                        raise SnapshotError(f"array {self._name!r} is truncated")
                     digest.update(chunk)
-                self._told(size)
+                self._on_read(size)
                 return chunk
 
             yield read
-            with naming(self._file):
+            with snapshot_errors(self._file):
                 if member.read(1) or digest.hexdigest() != self._sha256:
                     raise SnapshotError(
                         f"array {self._name!r} does not have the SHA-256 that its manifest says: the file is damaged"
                     )
 
-    def _opened(self) -> IO[bytes]:
-        """Open the member and read its header."""
+    def _open_member(self) -> IO[bytes]:
+        """Open the array's member of the zip and read its header."""
         name, shape, dtype = self._name, self.shape, self.dtype
         info = self._archive.getinfo(name + ".npy")
         member = open_member(self._archive, info.filename)
@@ -136,24 +136,26 @@ class StoredArrays(LazyArrays):
     Parameters
     ----------
     archive:
-        The file.
+        The zip file.
     entries:
-        What its manifest says of each array.
+        The manifest's entry of each array.
     file:
-        What the file is called in an error message.
-    told:
-        Told of what was read.
+        The file's name in error messages.
+    on_read:
+        Called with the size of each block that was read.
     """
 
-    def __init__(self, archive: zipfile.ZipFile, entries: Sequence[Mapping[str, Any]], file: str, told: Told) -> None:
+    def __init__(
+        self, archive: zipfile.ZipFile, entries: Sequence[Mapping[str, Any]], file: str, on_read: OnRead
+    ) -> None:
         self._archive = archive
         self._entries = {entry["name"]: entry for entry in entries}
         self._file = file
-        self._told = told
+        self._on_read = on_read
 
     def get_lazy(self, name: str) -> StoredArray:
         """Return an array that has not been read."""
-        return StoredArray(self._archive, self._entries[name], self._file, self._told)
+        return StoredArray(self._archive, self._entries[name], self._file, self._on_read)
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.get_lazy(name).read()
@@ -169,7 +171,7 @@ class StoredArrays(LazyArrays):
 
 
 def open_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
-    """Open a member, which a snapshot never compresses."""
+    """Open a member of the zip, which must not be compressed."""
     if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
         raise SnapshotError(f"member {name} is compressed, which a snapshot never is")
     return archive.open(name)

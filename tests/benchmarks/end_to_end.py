@@ -60,7 +60,7 @@ class _TimedCommits(NullObserver):
     last = 0.0
     commits = 0
 
-    def committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+    def on_committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
         self.last = time.perf_counter()
         self.commits += 1
 

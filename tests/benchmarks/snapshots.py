@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streamlearn.engine.recovery.restore import loaded
+from streamlearn.engine.recovery.snapshot_manifest import load_task
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
-from streamlearn.engine.tasks.task import Batch, Task
+from streamlearn.engine.tasks.batch import Batch
+from streamlearn.engine.tasks.task import Task
 from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import Settings
@@ -83,7 +84,7 @@ def big_task(megabytes: int, waiting: int = 0) -> Task:
         entries, values, values, entries.astype(np.uint8), entries, values, slots, slots.astype(np.int64)
     )
     for number in range(waiting):
-        task.pending.place(task.pending.add(f"waits-{number}", NOW_MS), instance.packed())
+        task.pending.store_instance(task.pending.add(f"waits-{number}", NOW_MS), instance.packed())
     return task
 
 
@@ -215,7 +216,7 @@ def restore(megabytes: int, folder: Path) -> dict[str, Any]:
     settings = large_settings(megabytes)
     before = _status_bytes("VmRSS")
     begun = time.monotonic()
-    task = loaded(settings, store, entry, [INSTANCES])
+    task = load_task(settings, store, entry, [INSTANCES])
     seconds = time.monotonic() - begun
     after, peak = _status_bytes("VmRSS"), _status_bytes("VmHWM")
     return {

@@ -16,7 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from streamlearn.engine.tasks.task import Batch, Task
+from streamlearn.engine.tasks.batch import Batch
+from streamlearn.engine.tasks.task import Task
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import TopicPartition

@@ -1,4 +1,4 @@
-"""What the engine's observer count and publish, on the engine itself."""
+"""The metrics observer on the memory engine: what it counts, sets and publishes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from prometheus_client import CollectorRegistry
 from streamlearn.engine.journal.records import Mark
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.metrics_observer import MetricsObserver
-from streamlearn.engine.recovery.snapshot_writer import Written
+from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
-from streamlearn.engine.tasks.task import Applied, Task
+from streamlearn.engine.tasks.batch import AppliedBatch
+from streamlearn.engine.tasks.task import Task
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.records.metrics import Metrics
 from streamlearn.sink.base import OutputRecord
@@ -29,7 +30,7 @@ CLOCK_NS = 1_700_000_000_123_456_789
 
 
 class Counted:
-    """EngineObserver on a registry of their own, with the records that they publish."""
+    """A metrics observer with its own registry, and the records that it publishes."""
 
     def __init__(self, world: World, monotonic: Callable[[], float] = lambda: 0.0) -> None:
         self.registry = CollectorRegistry()
@@ -46,7 +47,7 @@ class Counted:
         return [Metrics.model_validate_json(record.value or b"") for record in self.published]
 
 
-def made(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
+def make_engine(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
     topics = [topic for topic in (world.settings.topics.instances, world.settings.topics.labels) if topic]
     return Engine(
         world.settings,
@@ -60,12 +61,12 @@ def made(world: World, counted: Counted, faults: Faults | None = None) -> Engine
 
 
 def run(world: World, counted: Counted, faults: Faults | None = None) -> Engine:
-    engine = made(world, counted, faults)
+    engine = make_engine(world, counted, faults)
     engine.run(stop_at_end=True)
     return engine
 
 
-def test_applied_records_are_counted_by_what_became_of_them(tmp_path: Path) -> None:
+def test_applied_records_are_counted_by_outcome(tmp_path: Path) -> None:
     world = World(tmp_path, labels={"maximum": 4}, features={"maximum": 7}, limits={"name_bytes": 40})
     for row in rows(100):
         world.add(row)
@@ -89,7 +90,7 @@ def test_applied_records_are_counted_by_what_became_of_them(tmp_path: Path) -> N
     assert counted.value("learn_seconds_count") == counted.value("commit_seconds_count") == 3
 
 
-def test_labels_of_their_own_are_counted_when_they_are_learnt(tmp_path: Path) -> None:
+def test_labels_from_their_topic_are_counted_when_they_are_learnt(tmp_path: Path) -> None:
     world = World(tmp_path, topics={"labels": "labels"})
     for row in rows(30):
         truth = row.pop("y")
@@ -107,12 +108,12 @@ def test_labels_of_their_own_are_counted_when_they_are_learnt(tmp_path: Path) ->
     assert counted.value("orphan_labels") == 1
 
 
-def test_a_commit_sets_the_sizes_and_the_times(tmp_path: Path) -> None:
+def test_a_commit_sets_sizes_and_times(tmp_path: Path) -> None:
     world = World(tmp_path)
     for row in rows(80):
         world.add(row)
     counted = Counted(world)
-    counted.observer.committed({}, 0.3, 0.2)
+    counted.observer.on_committed({}, 0.3, 0.2)
     engine = run(world, counted)
     (task,) = engine.tasks.values()
     assert counted.value("labels") == len(task.model.label_names) == 4
@@ -127,7 +128,7 @@ def test_a_commit_sets_the_sizes_and_the_times(tmp_path: Path) -> None:
     assert commits >= 0.2
 
 
-def test_measures_are_published_once_an_interval(tmp_path: Path) -> None:
+def test_measures_are_published_once_per_interval(tmp_path: Path) -> None:
     world = World(tmp_path, measures={"interval_seconds": 10.0, "window": 50})
     for row in rows(200):
         world.add(row)
@@ -135,9 +136,9 @@ def test_measures_are_published_once_an_interval(tmp_path: Path) -> None:
     now = [0.0]
 
     class EachCommitLater(MetricsObserver):
-        def committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+        def on_committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
             now[0] += 4.0
-            super().committed(tasks, batch_seconds, commit_seconds)
+            super().on_committed(tasks, batch_seconds, commit_seconds)
 
     counted = Counted(world)
     counted.observer = EachCommitLater(
@@ -154,7 +155,9 @@ def test_measures_are_published_once_an_interval(tmp_path: Path) -> None:
     assert counted.value("window_measure", measure="macro_f1") == pytest.approx(record.window["macro_f1"])
     (task,) = engine.tasks.values()
     assert task.model.learned == 200
-    assert task.model.measures.whole()["example_f1"] != record.whole["example_f1"], "those of the moment, not the last"
+    assert task.model.measures.whole()["example_f1"] != record.whole["example_f1"], (
+        "those of the interval, not the last ones"
+    )
 
 
 def test_without_a_metrics_topic_nothing_is_published_and_the_gauges_are_set(tmp_path: Path) -> None:
@@ -185,24 +188,24 @@ def test_each_task_publishes_its_own_measures(tmp_path: Path) -> None:
     assert counted.value("whole_measure", measure="example_f1") == pytest.approx((40 * of[0] + 20 * of[1]) / 60)
 
 
-def test_an_idle_worker_goes_on_publishing_and_reporting(tmp_path: Path) -> None:
+def test_an_idle_worker_continues_to_publish_and_report(tmp_path: Path) -> None:
     world = World(tmp_path, measures={"interval_seconds": 5.0})
     for row in rows(40):
         world.add(row)
-    turns = [0]
+    loops = [0]
 
-    class Turning(MetricsObserver):
-        def turned(self, tasks: Any) -> None:
-            turns[0] += 1
-            if turns[0] == 30:
+    class Looping(MetricsObserver):
+        def on_loop(self, tasks: Any) -> None:
+            loops[0] += 1
+            if loops[0] == 30:
                 engine.stop()
-            super().turned(tasks)
+            super().on_loop(tasks)
 
     counted = Counted(world)
-    counted.observer = Turning(
-        counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: turns[0]
+    counted.observer = Looping(
+        counted.metrics, world.settings, counted.published.append, clock=lambda: CLOCK_NS, monotonic=lambda: loops[0]
     )
-    engine = made(world, counted)
+    engine = make_engine(world, counted)
     engine.run()
     assert [record.seen for record in counted.records()][-2:] == [40, 40]
     assert len(counted.records()) >= 4
@@ -217,11 +220,11 @@ def test_a_worker_that_loses_its_models_shows_none(tmp_path: Path) -> None:
     counted = Counted(world)
     run(world, counted)
     assert counted.value("labels") == 4
-    counted.observer.role("stand-by", {})
+    counted.observer.on_role("stand-by", {})
     assert (counted.value("labels"), counted.value("features"), counted.value("clusters")) == (0, 0, 0)
 
 
-def test_a_restored_worker_counts_what_it_applied_again_and_nothing_twice(tmp_path: Path) -> None:
+def test_a_restored_worker_counts_replayed_rows_and_nothing_twice(tmp_path: Path) -> None:
     world = World(tmp_path, snapshot={"interval_seconds": 1e9})
     for row in rows(90):
         world.add(row)
@@ -237,38 +240,38 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     observer = counted.observer
     assert observer.ready() == "starting"
     assert math.isnan(counted.value("lag_records")), "no lag is known before the worker is active"
-    observer.role("restoring", {})
+    observer.on_role("restoring", {})
     assert observer.ready() == "restoring"
     assert counted.value("role", role="restoring") == 1
     for role in ("stand-by", "active"):
-        observer.role(role, {})
+        observer.on_role(role, {})
         assert observer.ready() is None
         assert counted.value("role", role=role) == 1
     assert counted.value("role", role="restoring") == 0
-    observer.lag(17, 2.5)
-    observer.restored(9, 0.25)
-    observer.snapshots(3, Written(1_000, 2.0, 0.004))
-    observer.snapshots(3, None)
+    observer.on_lag(17, 2.5)
+    observer.on_restore_progress(9, 0.25)
+    observer.on_snapshots(3, SnapshotStats(1_000, 2.0, 0.004))
+    observer.on_snapshots(3, None)
     assert (counted.value("lag_records"), counted.value("lag_seconds")) == (17, 2.5)
     assert (counted.value("restored_rows"), counted.value("snapshot_failures")) == (9, 3)
     assert (counted.value("restored_share"), counted.value("snapshot_bytes")) == (0.25, 1_000)
     assert (counted.value("snapshot_seconds"), counted.value("snapshot_pause_seconds_count")) == (2.0, 1)
-    observer.role("stand-by", {})
+    observer.on_role("stand-by", {})
     assert math.isnan(counted.value("lag_records"))
-    observer.lag(17, 2.5)
-    observer.stand_by(StandbyStatus("restoring"))
+    observer.on_lag(17, 2.5)
+    observer.on_standby(StandbyStatus("restoring"))
     assert math.isnan(counted.value("lag_seconds"))
 
 
-def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:
+def test_a_stand_by_describes_its_status(tmp_path: Path) -> None:
     counted = Counted(World(tmp_path))
     observer = counted.observer
-    observer.stand_by(StandbyStatus("restoring"))
+    observer.on_standby(StandbyStatus("restoring"))
     assert observer.ready() == "restoring"
-    observer.stand_by(StandbyStatus("waiting"))
+    observer.on_standby(StandbyStatus("waiting"))
     assert (observer.ready(), observer.describe()) == (None, "stand-by, nothing to follow yet")
     mark = Mark(12, "00000000ffff" + "0" * 12)
-    observer.stand_by(StandbyStatus("following", mark, 3))
+    observer.on_standby(StandbyStatus("following", mark, 3))
     assert observer.ready() is None
     assert observer.describe() == f"stand-by, warm: at sequence 12, chain {mark.chain}, 3 batches behind"
     assert [counted.value(name) for name in ("sequence", "chain", "stand_by_warm", "stand_by_lag_batches")] == [
@@ -277,10 +280,10 @@ def test_a_stand_by_says_where_it_stands(tmp_path: Path) -> None:
         1,
         3,
     ]
-    observer.stand_by(StandbyStatus("cold", reason="the disk is gone"))
+    observer.on_standby(StandbyStatus("cold", reason="the disk is gone"))
     assert observer.describe() == "stand-by, cold: the disk is gone"
     assert (counted.value("stand_by_warm"), counted.value("sequence")) == (0, 0)
-    observer.role("active", {})
+    observer.on_role("active", {})
     assert (observer.describe(), counted.value("stand_by_lag_batches")) == ("active", 0)
 
 
@@ -289,8 +292,8 @@ def test_events_are_counted_by_kind(tmp_path: Path, kind: str, counted_as: str) 
     world = World(tmp_path)
     counted = Counted(world)
     event = ModelEvent(0, 5, kind, "model", "", "loss", "worse", 0.1, 0.2, 30, 2, "none")
-    applied = Applied([], [], [], 0, 0, 0, 0, [], 0, [event, event], {"a new reason": 4})
+    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, [event, event], {"a new reason": 4})
     task = Task(world.settings, 0, [TopicPartition("instances", 0)], LINEAGE)
-    counted.observer.applied(task, applied, 0.01)
+    counted.observer.on_applied(task, applied, 0.01)
     assert counted.value("events_total", kind=counted_as) == 2
     assert counted.value("dropped_values_total", reason="other") == 4

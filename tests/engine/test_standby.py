@@ -1,4 +1,4 @@
-"""A worker that stands by holds the active one's model, writes nothing, and takes over where it was left."""
+"""A stand-by holds the active worker's model, writes nothing, and takes over at the committed mark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.engine import standby
-from streamlearn.engine.loop import task_factory as assignment
+from streamlearn.engine.loop import task_factory
 from streamlearn.engine.loop.engine import Engine
 from tests.engine.world import JOURNAL, Crash, Faults, FaultyObserver, WaitingSource, World, rows
 from tests.snapshot_faults import alter_weights, snapshots
@@ -20,34 +20,37 @@ SECONDS = 20.0
 
 
 class Worker:
-    """A second worker in a thread of its own."""
+    """A second worker in its own thread."""
 
-    def __init__(self, engine: Engine, source: WaitingSource, seen: FaultyObserver) -> None:
+    def __init__(self, engine: Engine, source: WaitingSource, observer: FaultyObserver) -> None:
         self.engine = engine
         self.source = source
-        self.seen = seen
+        self.observer = observer
 
     @property
-    def standing(self) -> standby.StandbyStatus:
-        stand_by = self.engine._stand_by
-        return standby.StandbyStatus("waiting") if stand_by is None else stand_by.standing
+    def standby(self) -> standby.Standby | None:
+        return self.engine._rebalancer.standby
+
+    @property
+    def status(self) -> standby.StandbyStatus:
+        return standby.StandbyStatus("waiting") if self.standby is None else self.standby.status
 
     def wait(self, what: str, condition: Callable[[], bool]) -> None:
-        turned = threading.Event()
+        never = threading.Event()
         for _ in range(int(SECONDS / 0.01)):
             if condition():
                 return
-            turned.wait(0.01)
-        pytest.fail(f"not within {SECONDS:.0f} s: {what}; it stands at {self.standing}")
+            never.wait(0.01)
+        pytest.fail(f"not within {SECONDS:.0f} s: {what}; the stand-by is {self.status}")
 
     def wait_at(self, seq: int) -> None:
-        self.wait(f"sequence {seq}", lambda: self.standing.mark is not None and self.standing.mark.seq == seq)
+        self.wait(f"sequence {seq}", lambda: self.status.mark is not None and self.status.mark.seq == seq)
 
 
 @contextlib.contextmanager
 def second(world: World) -> Iterator[Worker]:
-    """Run a second worker beside."""
-    engine, source, seen = world.waiting()
+    """Run a second worker beside the first one."""
+    engine, source, observer = world.waiting()
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -59,7 +62,7 @@ def second(world: World) -> Iterator[Worker]:
     thread = threading.Thread(target=run)
     thread.start()
     try:
-        yield Worker(engine, source, seen)
+        yield Worker(engine, source, observer)
     finally:
         engine.stop()
         thread.join(SECONDS)
@@ -74,7 +77,7 @@ def no_restore(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object) -> None:
         raise AssertionError("the model was restored, not taken over")
 
-    monkeypatch.setattr(assignment, "Restore", refuse)
+    monkeypatch.setattr(task_factory, "Restore", refuse)
 
 
 def fill(world: World, first: int = 0, last: int = len(ROWS)) -> None:
@@ -92,7 +95,7 @@ def uninterrupted(folder: Path, partitions: int = 1) -> tuple[list[bytes], str]:
 def test_stand_by_follows_every_batch_and_writes_nothing(tmp_path: Path) -> None:
     world = World(tmp_path)
     with second(world) as worker:
-        worker.wait("nothing to follow", lambda: worker.standing.state == "waiting")
+        worker.wait("nothing to follow", lambda: worker.status.state == "waiting")
         assert world.journal() == []
         for part in range(3):
             fill(world, part * 80, part * 80 + 80)
@@ -101,13 +104,13 @@ def test_stand_by_follows_every_batch_and_writes_nothing(tmp_path: Path) -> None
             committed = dict(world.log.committed)
             kept = snapshots(tmp_path)
             worker.wait_at(active.tasks[0].mark.seq)
-            assert worker.standing == standby.StandbyStatus("following", active.tasks[0].mark, 0)
+            assert worker.status == standby.StandbyStatus("following", active.tasks[0].mark, 0)
             assert {topic: len(world.read(topic)) for topic in written} == written
             assert world.log.committed == committed
             assert snapshots(tmp_path) == kept
 
 
-def test_takeover_in_mid_transaction_goes_on_as_if_nothing_had_happened(tmp_path: Path, no_restore: None) -> None:
+def test_takeover_during_a_transaction_equals_one_uninterrupted_run(tmp_path: Path, no_restore: None) -> None:
     world = World(tmp_path / "two")
     with second(world) as worker:
         fill(world, 0, 120)
@@ -118,7 +121,7 @@ def test_takeover_in_mid_transaction_goes_on_as_if_nothing_had_happened(tmp_path
         fill(world, 120)
         worker.source.promote()
         worker.wait("every answer", lambda: len(world.predictions()) == len(ROWS))
-    assert "active" in worker.seen.roles
+    assert "active" in worker.observer.roles
     assert (world.predictions(), worker.engine.tasks[0].model.state_hash()) == uninterrupted(tmp_path / "one")
 
 
@@ -137,7 +140,7 @@ def test_takeover_of_several_partitions_and_late_labels(tmp_path: Path, no_resto
     assert not world.dead()
 
 
-def test_worker_that_comes_back_stands_by_with_the_model_it_had(
+def test_worker_that_loses_the_active_role_stands_by_with_its_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path)
@@ -150,22 +153,20 @@ def test_worker_that_comes_back_stands_by_with_the_model_it_had(
             raise AssertionError("the model was restored, not kept")
 
         monkeypatch.setattr(standby, "Restore", refuse)
-        monkeypatch.setattr(assignment, "Restore", refuse)
+        monkeypatch.setattr(task_factory, "Restore", refuse)
         worker.source.demote()
-        worker.wait("standing by", lambda: worker.standing.state == "following")
+        worker.wait("standing by", lambda: worker.status.state == "following")
         monkeypatch.undo()
         fill(world, 120)
         active = world.run()
-        monkeypatch.setattr(assignment, "Restore", refuse)
+        monkeypatch.setattr(task_factory, "Restore", refuse)
         worker.wait_at(active.tasks[0].mark.seq)
         worker.source.promote()
         worker.wait("active", lambda: 0 in worker.engine.tasks)
     assert worker.engine.tasks[0].model.state_hash() == active.tasks[0].model.state_hash()
 
 
-def test_stand_by_that_cannot_prove_its_model_is_cold_and_says_why(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stand_by_whose_model_fails_verification_restores_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     fill(world, 0, 80)
     world.run()
@@ -176,17 +177,17 @@ def test_stand_by_that_cannot_prove_its_model_is_cold_and_says_why(
         alter_weights(path)
     monkeypatch.setattr(standby, "RETRY_SECONDS", 0.01)
     with second(world) as worker:
-        worker.wait("following", lambda: worker.standing.state == "following")
-        # The altered weights show with the first batch that is proven.
+        worker.wait("following", lambda: worker.status.state == "following")
+        # The altered weights are found with the first batch that is verified.
         fill(world, 160, 200)
         for path in kept:
             path.unlink()
         active = world.run()
         worker.wait_at(active.tasks[0].mark.seq)
-    assert worker.standing.state == "following"
+    assert worker.status.state == "following"
 
 
-def test_new_model_is_followed_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_model_is_followed_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standby, "RETRY_SECONDS", 0.01)
     world = World(tmp_path)
     with second(world) as worker:
@@ -196,7 +197,7 @@ def test_new_model_is_followed_from_its_beginning(tmp_path: Path, monkeypatch: p
         world.log.committed.clear()
         fill(world, 120)
         active = world.run(lineage="b" * 16)
-        worker.wait("the new model", lambda: worker.standing.mark == active.tasks[0].mark)
+        worker.wait("the new model", lambda: worker.status.mark == active.tasks[0].mark)
 
 
 def test_cold_stand_by_does_not_follow(tmp_path: Path) -> None:
@@ -204,11 +205,11 @@ def test_cold_stand_by_does_not_follow(tmp_path: Path) -> None:
     with second(world) as worker:
         fill(world, 0, 120)
         world.run()
-        assert worker.engine._stand_by is None
+        assert worker.standby is None
         fill(world, 120)
         worker.source.promote()
         worker.wait("every answer", lambda: len(world.predictions()) == len(ROWS))
-    assert worker.seen.roles[0] == "stand-by"
+    assert worker.observer.roles[0] == "stand-by"
 
 
 def test_lag_is_what_is_committed_and_not_applied(tmp_path: Path) -> None:
@@ -217,11 +218,11 @@ def test_lag_is_what_is_committed_and_not_applied(tmp_path: Path) -> None:
     world.run()
     with second(world) as worker:
         worker.wait_at(1)
-        assert worker.engine._stand_by is not None
-        with worker.engine._stand_by._changed:
+        assert worker.standby is not None
+        with worker.standby._changed:
             fill(world, 40)
             active = world.run()
-            worker.wait("the lag to show", lambda: worker.standing.lag_batches > 0)
+            worker.wait("the lag to show", lambda: worker.status.lag_batches > 0)
             worker.wait_at(1)
         worker.wait_at(active.tasks[0].mark.seq)
-        worker.wait("no lag", lambda: worker.standing.lag_batches == 0)
+        worker.wait("no lag", lambda: worker.status.lag_batches == 0)

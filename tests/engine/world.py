@@ -1,4 +1,4 @@
-"""A log in memory, a seeded stream on it, and engines that fail where a test asks them to."""
+"""An in-memory log with a seeded stream, and engines on it that fail at points chosen by a test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from streamlearn.engine.loop.engine import Engine
-from streamlearn.engine.observer import NullObserver
+from streamlearn.engine.loop.watchdog import Watchdog
+from streamlearn.engine.observer import EngineObserver, NullObserver
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
@@ -28,13 +29,14 @@ START_NS = 1_700_000_000_000_000_000
 
 
 class Crash(BaseException):
-    """The process ends here: nothing in the engine may catch it."""
+    """The end of the process: nothing in the engine may catch it."""
 
 
 class Faults:
-    """Raises an error at the n-th time that a point is passed.
+    """Raises an error the n-th time that a point is passed.
 
     Points: ``open``, ``before commit``, ``after commit``, ``poll``, ``read committed``, ``applied``, ``committed``.
+    ``passed`` counts how often each was passed; ``fired`` says whether the error was raised.
     """
 
     def __init__(self, point: str = "", times: int = 1, error: Callable[[], BaseException] = Crash) -> None:
@@ -42,22 +44,24 @@ class Faults:
         self._left = times
         self._error = error
         self.passed: dict[str, int] = {}
+        self.fired = False
 
     def at(self, point: str) -> None:
         self.passed[point] = self.passed.get(point, 0) + 1
         if point == self._point and self._left > 0:
             self._left -= 1
             if self._left == 0:
+                self.fired = True
                 raise self._error()
 
 
 class FaultySink(MemorySink):
-    """A memory sink whose transactions fail where `Faults` says, and that keeps what it was asked to write."""
+    """A memory sink that fails where `Faults` says; ``requests`` are the records of each commit that was attempted."""
 
     def __init__(self, log: MemoryLog, faults: Faults) -> None:
         super().__init__(log, GROUP)
         self._faults = faults
-        self.asked: list[list[OutputRecord]] = []
+        self.requests: list[list[OutputRecord]] = []
 
     def open(self) -> None:
         self._faults.at("open")
@@ -66,7 +70,7 @@ class FaultySink(MemorySink):
     def commit(
         self, records: Sequence[OutputRecord], positions: Mapping[TopicPartition, Committed], token: Any
     ) -> list[int]:
-        self.asked.append(list(records))
+        self.requests.append(list(records))
         self._faults.at("before commit")
         offsets = super().commit(records, positions, token)
         self._faults.at("after commit")
@@ -90,7 +94,7 @@ class FaultySource(MemorySource):
 
 
 class WaitingSource(MemorySource):
-    """A memory source whose worker stands by until it is promoted; ``made`` counts the observers it gave."""
+    """A memory source whose worker has no partitions until it is promoted."""
 
     def __init__(self, log: MemoryLog, topics: Sequence[str]) -> None:
         super().__init__(log, topics, GROUP)
@@ -101,11 +105,11 @@ class WaitingSource(MemorySource):
         self._changes.append(AssignmentChange("assigned", (), GROUP))
 
     def promote(self) -> None:
-        """Give the worker every partition, as the group does when the active worker is gone."""
+        """Assign every partition to the worker, as the group does when the active worker is gone."""
         self._promoted.set()
 
     def demote(self) -> None:
-        """Take every partition away."""
+        """Assign no partition to the worker."""
         self._promoted.clear()
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
@@ -124,35 +128,35 @@ class WaitingSource(MemorySource):
 
 
 class FaultyObserver(NullObserver):
-    """Lets a fault happen between applying and committing, and after; keeps where a stand-by stands."""
+    """Fails where `Faults` says, between applying and committing and after; keeps roles and the stand-by's status."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
-        self.standing: StandbyStatus | None = None
+        self.status: StandbyStatus | None = None
         self.roles: list[str] = []
 
-    def role(self, role: str, tasks: Any) -> None:
+    def on_role(self, role: str, tasks: Any) -> None:
         self.roles.append(role)
 
-    def stand_by(self, standing: StandbyStatus) -> None:
-        self.standing = standing
+    def on_standby(self, status: StandbyStatus) -> None:
+        self.status = status
 
-    def applied(self, task: Any, applied: Any, learn_seconds: float) -> None:
+    def on_applied(self, task: Any, applied: Any, learn_seconds: float) -> None:
         self._faults.at("applied")
 
-    def committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+    def on_committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
         self._faults.at("committed")
 
 
 class World:
-    """One log with inputs, and engines on it, one after the other, as restarts of one worker.
+    """A log with inputs, and engines on it, one after the other, as restarts of one worker.
 
     Parameters
     ----------
     folder:
-        Where snapshots lie.
+        Where snapshots are written.
     partitions:
-        Of every input.
+        Number of partitions of every input.
     sections:
         Settings that differ from the test's defaults, by section.
     """
@@ -173,41 +177,52 @@ class World:
         if self.settings.topics.labels:
             self.log.create(self.settings.topics.labels, partitions)
         self._ticks = 0
+        self.source: FaultySource
         self.sink: FaultySink
 
     def change(self, **sections: dict[str, Any]) -> None:
-        """Change settings for the engines to come."""
+        """Change settings for later engines."""
         for name, values in sections.items():
             self._tree.setdefault(name, {}).update(values)
         self.settings = Settings.model_validate(self._tree)
 
     def clock(self) -> int:
-        """Return a time that moves by a second a call."""
+        """Return a time that advances by one second per call."""
         self._ticks += 1
         return START_NS + self._ticks * 1_000_000_000
 
-    def engine(self, faults: Faults | None = None, *, store: bool = True, lineage: str = LINEAGE) -> Engine:
-        """Return a worker that has just started."""
+    def engine(
+        self,
+        faults: Faults | None = None,
+        *,
+        store: bool = True,
+        lineage: str = LINEAGE,
+        observer: EngineObserver | None = None,
+        watchdog: Watchdog | None = None,
+    ) -> Engine:
+        """Return a worker that has just started; an observer replaces the one that fails."""
         faults = faults or Faults()
         topics = [topic for topic in (self.settings.topics.instances, self.settings.topics.labels) if topic]
+        self.source = FaultySource(self.log, topics, faults)
         self.sink = FaultySink(self.log, faults)
         return Engine(
             self.settings,
-            FaultySource(self.log, topics, faults),
+            self.source,
             self.sink,
             SnapshotStore(str(self.folder)) if store else None,
-            observer=FaultyObserver(faults),
+            observer=observer or FaultyObserver(faults),
             clock=self.clock,
             lineage=lambda: lineage,
+            watchdog=watchdog,
         )
 
     def waiting(self) -> tuple[Engine, WaitingSource, FaultyObserver]:
         """Return a second worker, which stands by until its source is promoted."""
         topics = [topic for topic in (self.settings.topics.instances, self.settings.topics.labels) if topic]
-        source, seen = WaitingSource(self.log, topics), FaultyObserver(Faults())
+        source, observer = WaitingSource(self.log, topics), FaultyObserver(Faults())
         store = SnapshotStore(str(self.folder))
         sink = MemorySink(self.log, GROUP)
-        return Engine(self.settings, source, sink, store, observer=seen, clock=self.clock), source, seen
+        return Engine(self.settings, source, sink, store, observer=observer, clock=self.clock), source, observer
 
     def run(self, faults: Faults | None = None, *, store: bool = True, lineage: str = LINEAGE) -> Engine:
         """Run a worker to the end of the input and return it."""
@@ -222,15 +237,15 @@ class World:
         return self.log.append(topic, partition, data, timestamp_ms=moment)
 
     def read(self, topic: str) -> list[RawRecord]:
-        """Return a topic's records, partition after partition."""
+        """Return the records of a topic, partition by partition."""
         return [r for p in range(self.log.partitions(topic)) for r in self.log.read(TopicPartition(topic, p))]
 
     def predictions(self) -> list[bytes]:
-        """Return the predictions' bytes in order of partition and offset."""
+        """Return the values of the predictions in order of partition and offset."""
         return [record.value or b"" for record in self.read("predictions")]
 
     def dead(self) -> list[tuple[str, bytes | None]]:
-        """Return reason and value of every dead letter."""
+        """Return the reason and the value of every dead letter."""
         return [(dict(r.headers)["streamlearn.reason"].decode(), r.value) for r in self.read("dead-letters")]
 
     def journal(self) -> list[dict[str, Any]]:
@@ -244,6 +259,6 @@ def rows(count: int, seed: int = 7) -> list[dict[str, Any]]:
     made = []
     for number in range(count):
         x = {f"f{i}": round(draw.uniform(-1, 1), 3) for i in range(6) if draw.random() < 0.7}
-        y = [label for place, label in enumerate(LABELS) if x.get(f"f{place}", -0.2) > 0.1]
+        y = [label for index, label in enumerate(LABELS) if x.get(f"f{index}", -0.2) > 0.1]
         made.append({"id": f"id{number}", "x": x, "y": y})
     return made

@@ -1,8 +1,8 @@
-"""Points of the worker's loop at which a test ends it as a power cut would.
+"""Points of the worker's loop at which a test kills the worker, as a power failure would.
 
-Nothing of this is in the product: the process that a test starts wraps the one call that a point names, and only when
-that point is armed. A point that names a call that is gone fails when it is armed, and one that is never reached shows
-as a worker that is not killed.
+The product has no hooks for this: the process that a test starts wraps the one call that a point names, and only when
+that point is armed. A point whose call no longer exists fails when it is armed, and a point that is never reached
+leaves a worker that is not killed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Literal, NamedTuple
 
 
 class Point(NamedTuple):
-    """The call that a point stands before or behind; ``counts`` says of a call whether it is one that is meant."""
+    """A point before or after a call; ``counts`` returns whether a call counts, from its arguments and result."""
 
     call: str
     side: Literal["before", "after"]
     counts: Callable[[tuple[Any, ...], Any], bool] = lambda arguments, result: True
 
 
-def _gave_records(arguments: tuple[Any, ...], result: Any) -> bool:
+def _has_records(arguments: tuple[Any, ...], result: Any) -> bool:
     return bool(result)
 
 
@@ -37,8 +37,8 @@ def _temporary(arguments: tuple[Any, ...], result: Any) -> bool:
 
 POINTS: dict[str, Point] = {
     # the loop, in its order
-    "polled": Point("streamlearn.kafka.source:KafkaSource.poll", "after", _gave_records),
-    "applied": Point("streamlearn.engine.tasks.task:Batch.run", "after"),
+    "polled": Point("streamlearn.kafka.source:KafkaSource.poll", "after", _has_records),
+    "applied": Point("streamlearn.engine.tasks.batch:Batch.run", "after"),
     "transaction begun": Point("kafka:KafkaProducer.begin_transaction", "after"),
     "outputs sent": Point("kafka:KafkaProducer.flush", "before"),
     "outputs flushed": Point("kafka:KafkaProducer.flush", "after"),
@@ -46,12 +46,12 @@ POINTS: dict[str, Point] = {
     "commit asked for": Point("kafka.producer.transaction_manager:TransactionManager.begin_commit", "after"),
     "commit answered": Point("kafka.producer.transaction_manager:EndTxnHandler.handle_response", "before"),
     "committed": Point("streamlearn.kafka.sink:KafkaSink.commit", "after"),
-    # coming back
+    # recovery
     "taken over": Point("kafka:KafkaProducer.init_transactions", "after"),
     "settled": Point("streamlearn.kafka.sink:KafkaSink.open", "after"),
     "replaying": Point("streamlearn.engine.recovery.replay:Replay.apply", "after"),
     "restored": Point("streamlearn.engine.recovery.restore:Restore.run", "after"),
-    # beside it
+    # snapshots
     "snapshot taken": Point("streamlearn.engine.recovery.snapshot_writer:SnapshotWriter.take", "after"),
     "snapshot half written": Point("zipfile:ZipFile.open", "after", _writes),
     "snapshot before its rename": Point("pathlib:Path.replace", "before", _temporary),
@@ -59,8 +59,8 @@ POINTS: dict[str, Point] = {
 }
 
 
-def called(point: Point) -> tuple[Any, str]:
-    """Return where a point's call is, and its name there."""
+def find_call(point: Point) -> tuple[Any, str]:
+    """Return the module or class that has a point's call, and the attribute's name."""
     module, _, path = point.call.partition(":")
     *parents, attribute = path.split(".")
     owner = functools.reduce(getattr, parents, importlib.import_module(module))
@@ -68,20 +68,20 @@ def called(point: Point) -> tuple[Any, str]:
 
 
 def arm(armed: str) -> None:
-    """Let this process get a signal when it reaches a point for a number of times.
+    """Send this process a signal when it reaches a point.
 
-    ``armed`` is ``<point>:<hits>:<signal>``; without them, the first time and SIGKILL.
+    ``armed`` is ``<point>:<hits>:<signal>``; by default the first hit and SIGKILL.
 
     Raises
     ------
     KeyError, AttributeError, ModuleNotFoundError
-        When there is no such point, or no longer such a call.
+        When the point does not exist, or its call no longer does.
     """
     name, *rest = armed.split(":")
     point = POINTS[name]
     left = int(rest[0]) if rest else 1
     sent = signal.Signals[rest[1]] if rest[1:] else signal.SIGKILL
-    owner, attribute = called(point)
+    owner, attribute = find_call(point)
     call = getattr(owner, attribute)
 
     @functools.wraps(call)

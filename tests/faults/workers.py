@@ -1,10 +1,11 @@
-"""Workers that start at once: a process that has loaded everything forks one for each request.
+"""Workers that start quickly: a process that has loaded everything forks one for each request.
 
 Starting an interpreter and loading the kernels takes most of a worker's start; a test that starts twenty of them
-would spend its time there. The workers run the command line as users do, in a process of their own.
+would spend its time there. Each worker runs the command line as users do, in its own process.
 
-As a program this is that process. It reads a request a line: ``{"arguments": [...], "armed": "...", "log": "..."}``,
-answered with the worker's process id, or ``{"wait": id}``, answered with its return code, negative for a signal.
+Run as a program, this module is that process. It reads one request per line: ``{"arguments": [...], "armed": "...",
+"log": "..."}`` is answered with the worker's process id, and ``{"wait": id}`` with its return code, negative for a
+signal.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Workers:
     Parameters
     ----------
     settings:
-        Arguments of the command line that say what is to be loaded before the first fork.
+        Arguments of the command line that select what is loaded before the first fork.
     log:
         Where the workers' output goes.
     """
@@ -55,7 +56,7 @@ class Workers:
         return process
 
     def wait(self, process: int, seconds: float = 60) -> int:
-        """Return the code with which a worker ended, negative for a signal."""
+        """Wait for a worker to end, and return its return code, negative for a signal."""
         code = self._ask({"wait": process}, seconds)
         self._running.discard(process)
         return code
@@ -71,11 +72,11 @@ class Workers:
         return int(line)
 
     def log(self) -> str:
-        """Return what the workers have logged."""
+        """Return the workers' log."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def close(self) -> None:
-        """End the process, and the workers that run."""
+        """End the process and the running workers."""
         for process in self._running:
             os.kill(process, signal.SIGKILL)
         assert self._process.stdin is not None

@@ -124,6 +124,7 @@ def engine_case(preset: str, folder: Path) -> dict[str, str]:
         patch.setattr("streamlearn.source.memory.MemorySource.topic_id", lambda self, topic: f"id of {topic}")
         patch.setattr("streamlearn.engine.loop.task_factory.kernel_hash", lambda: "k" * 32)
         patch.setattr("streamlearn.engine.recovery.restore.kernel_hash", lambda: "k" * 32)
+        patch.setattr("streamlearn.engine.recovery.snapshot_manifest.kernel_hash", lambda: "k" * 32)
         world = World(folder, partitions=2, learner={"preset": preset}, topics={"labels": "labels"})
         _write_input(world)
         engine = world.run()

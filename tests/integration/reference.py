@@ -16,8 +16,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.tasks.task import Batch, Task
-from streamlearn.engine.tasks.timestamp_merge import merged
+from streamlearn.engine.tasks.batch import Batch
+from streamlearn.engine.tasks.task import Task
+from streamlearn.engine.tasks.timestamp_merge import merge_ranges
 from streamlearn.settings.loading import load_settings
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord, TopicPartition
@@ -78,7 +79,7 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
             rows[moved.of] = _take_before(moved.end, inputs[moved.of])
             assert len(rows[moved.of]) == count
             assert all(r.offset >= moved.start for r in rows[moved.of])
-        ordered = merged(rows, topics.labels)
+        ordered = merge_ranges(rows, topics.labels)
         assert zlib.crc32(b"".join(r.value or b"" for r in ordered)) == record.crc
         batch = Batch(task, record.now)
         for row in ordered:

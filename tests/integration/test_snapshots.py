@@ -10,7 +10,7 @@ from tests.faults.workers import Workers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import assert_each_handled_once
-from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
+from tests.snapshot_faults import alter_weights, copy_renamed, damage, snapshots
 
 
 def _alter(newest: Path) -> Path:
@@ -29,15 +29,15 @@ def _damage(newest: Path) -> Path:
 
 def _rename_foreign(newest: Path) -> Path:
     seq = int(newest.name.split("-")[0]) - 1
-    return _keep_only(newest, renamed(newest, seq=seq, chain="f" * 24))
+    return _keep_only(newest, copy_renamed(newest, seq=seq, chain="f" * 24))
 
 
 def _rename_chain(newest: Path) -> Path:
-    return _keep_only(newest, renamed(newest, chain="f" * 24))
+    return _keep_only(newest, copy_renamed(newest, chain="f" * 24))
 
 
 def _rename_future(newest: Path) -> Path:
-    return _keep_only(newest, renamed(newest, seq=10_000))
+    return _keep_only(newest, copy_renamed(newest, seq=10_000))
 
 
 def _keep_only(newest: Path, other: Path) -> Path:
@@ -50,7 +50,7 @@ def _keep_only(newest: Path, other: Path) -> Path:
 
 FAULTS: list[tuple[Callable[[Path], Path], str]] = [
     (_alter, "the state was altered, or this machine computes other bits"),
-    (_damage, "is damaged or cut short"),
+    (_damage, "is damaged or truncated"),
     (_rename_foreign, "it belongs to another model"),
     (_rename_chain, "has the chain ffffffffffffffffffffffff, committed is"),
     (_rename_future, "is of sequence 10000, beyond the committed"),

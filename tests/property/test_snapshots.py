@@ -1,4 +1,4 @@
-"""Laws of snapshots: what is saved comes back, and no damage goes unseen."""
+"""Laws of snapshots: round trips, and every kind of damage is detected."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ MANIFESTS = st.dictionaries(
 )
 
 
-def written(arrays, manifest) -> bytes:
+def write(arrays, manifest) -> bytes:
     file = io.BytesIO()
     write_snapshot(file, arrays, manifest)
     return file.getvalue()
 
 
 @given(ARRAYS, MANIFESTS)
-def test_what_is_saved_comes_back(arrays, manifest):
-    content = written(arrays, manifest)
+def test_arrays_and_manifest_round_trip(arrays, manifest):
+    content = write(arrays, manifest)
     found, loaded = read_snapshot(io.BytesIO(content))
     assert state_hash(loaded) == state_hash(arrays)
     assert {name: array.shape for name, array in loaded.items()} == {name: a.shape for name, a in arrays.items()}
     assert {key: found[key] for key in manifest} == manifest
-    assert written(loaded, manifest) == content
+    assert write(loaded, manifest) == content
     assert verify_snapshot(io.BytesIO(content)) == found
 
 
@@ -51,11 +51,11 @@ def test_a_copy_has_the_same_hash(arrays):
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=())), max_size=20))
-def test_names_come_back(names):
+def test_names_round_trip(names):
     assert unpack_names(*pack_names(names)) == names
 
 
-SAMPLE = written(
+SAMPLE = write(
     {
         "weights": np.linspace(-1, 1, 60, dtype=np.float32).reshape(6, 10),
         "counts": np.arange(20.0),
@@ -67,7 +67,7 @@ MANIFEST, ORIGINAL = read_snapshot(io.BytesIO(SAMPLE), "sample")
 
 
 def assert_caught(content: bytes) -> None:
-    """Verifying refuses the content by name; reading refuses it or gives exactly what was written."""
+    """Verifying raises an error with the file's name; reading raises one too, or returns exactly what was written."""
     with pytest.raises(SnapshotError, match="sample"):
         verify_snapshot(io.BytesIO(content), "sample")
     try:
@@ -96,12 +96,12 @@ def test_every_flipped_bit_is_caught():
 
 
 @given(st.integers(0, len(SAMPLE) - 1))
-def test_a_file_cut_short_anywhere_is_caught(length):
+def test_a_file_truncated_anywhere_is_caught(length):
     assert_caught(SAMPLE[:length])
 
 
 @given(st.integers(0, len(SAMPLE)), st.binary(min_size=1, max_size=40))
-def test_bytes_that_do_not_belong_are_caught(position, extra):
+def test_inserted_bytes_are_caught(position, extra):
     assert_caught(SAMPLE[:position] + extra + SAMPLE[position:])
 
 

@@ -1,7 +1,7 @@
-"""Which of the journal's records lead to a committed point, where rollbacks have left others aside.
+"""Selects the journal entries on the path to a mark, skipping those that a rollback abandoned.
 
-A rollback continues from an earlier point: the batches in between are no part of the model's past any more. A point is
-reached from the beginning, or from any snapshot that is not of such a batch.
+A rollback continues from an earlier mark: the batches in between are no longer part of the model's past. The path
+starts at the model's first record, or at any snapshot that no rollback abandoned.
 """
 
 from __future__ import annotations
@@ -9,76 +9,76 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.journal.reader import Entry
+from streamlearn.engine.journal.reader import JournalEntry
 from streamlearn.errors import JournalError, SnapshotError
 
 
-def path_to(entries: Sequence[Entry], start: journal.Mark, origin: str) -> list[Entry]:
-    """Return those of the entries that lead from a point to where they end.
+def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -> list[JournalEntry]:
+    """Return the entries on the path from a mark to the last entry.
 
     Parameters
     ----------
     entries:
-        The journal's records behind the point, or, where it no longer has all of them, the last ones.
+        The journal after ``start``, or, where the log no longer has all of it, the last part.
     start:
-        The point.
+        The mark at which the path starts.
     origin:
-        What is at the point, to be named.
+        What has the state of ``start``, for error messages.
 
     Raises
     ------
     JournalError
-        When a rollback names a point that the journal does not have.
+        When a rollback went to a mark that the journal does not have.
     SnapshotError
-        When the point is of what a rollback left aside.
+        When a rollback abandoned ``start``.
     """
-    parts: list[Sequence[Entry]] = []
-    while (place := _place_of_last(entries)) >= 0:
-        record = entries[place].record
+    parts: list[Sequence[JournalEntry]] = []
+    while (index := _last_rollback_index(entries)) >= 0:
+        record = entries[index].record
         assert isinstance(record, journal.RollbackRecord)
-        parts.append(entries[place:])
-        to = record.to
-        if (to.seq, to.chain) == (start.seq, start.chain):
+        parts.append(entries[index:])
+        if record.to == start:
             entries = []
             break
-        if to.seq <= start.seq:
+        if record.to.seq <= start.seq:
             raise SnapshotError(
-                f"{origin} is of sequence {start.seq}, which the rollback to {to.seq}:{to.chain} at sequence "
-                f"{record.seq} left aside"
+                f"{origin} is of sequence {start.seq}, which the rollback to {record.to} at sequence {record.seq} "
+                "abandoned"
             )
-        entries = _up_to(entries[:place], to)
+        entries = _up_to(entries[:index], record.to)
     parts.append(entries)
     return [entry for part in reversed(parts) for entry in part]
 
 
-def last_rollback(entries: Sequence[Entry]) -> journal.RollbackRecord | None:
-    """Return the last rollback among the journal's records."""
-    place = _place_of_last(entries)
-    record = entries[place].record if place >= 0 else None
+def last_rollback(entries: Sequence[JournalEntry]) -> journal.RollbackRecord | None:
+    """Return the last rollback among entries."""
+    index = _last_rollback_index(entries)
+    record = entries[index].record if index >= 0 else None
     return record if isinstance(record, journal.RollbackRecord) else None
 
 
-def goes_back_to(entries: Sequence[Entry], point: journal.Mark) -> bool:
-    """Return whether the last rollback went to a point, so that nothing before the rollback is needed."""
+def last_rollback_went_to(entries: Sequence[JournalEntry], mark: journal.Mark) -> bool:
+    """Return whether the last rollback went to a mark, so that no entry before the rollback is needed."""
     last = last_rollback(entries)
-    return last is not None and (last.to.seq, last.to.chain) == (point.seq, point.chain)
+    return last is not None and last.to == mark
 
 
-def _place_of_last(entries: Sequence[Entry]) -> int:
-    for place in range(len(entries) - 1, -1, -1):
-        if isinstance(entries[place].record, journal.RollbackRecord):
-            return place
+def _last_rollback_index(entries: Sequence[JournalEntry]) -> int:
+    """Return the index of the last rollback, or -1."""
+    for index in range(len(entries) - 1, -1, -1):
+        if isinstance(entries[index].record, journal.RollbackRecord):
+            return index
     return -1
 
 
-def _up_to(entries: Sequence[Entry], point: journal.Point) -> Sequence[Entry]:
-    for place, entry in enumerate(entries):
+def _up_to(entries: Sequence[JournalEntry], mark: journal.Mark) -> Sequence[JournalEntry]:
+    """Return the entries up to the one with a mark."""
+    for index, entry in enumerate(entries):
         record = entry.record
-        if isinstance(record, journal.NumberedRecord) and record.seq == point.seq:
-            if record.chain != point.chain:
+        if isinstance(record, journal.NumberedRecord) and record.seq == mark.seq:
+            if record.chain != mark.chain:
                 break
-            return entries[: place + 1]
+            return entries[: index + 1]
     raise JournalError(
-        f"a rollback went to {point.seq}:{point.chain}, and the journal does not have that point; put the snapshot "
-        f"{point.seq}-{point.chain}.npz back"
+        f"a rollback went to {mark}, which the journal does not have; put the snapshot {mark.seq}-{mark.chain}.npz back"
     )

@@ -1,29 +1,31 @@
-"""The journal: which offsets were applied in which order, and what clock the learner saw.
+"""The journal: which offsets each transaction applied, in which order, and what clock the model saw.
 
-One record a task and transaction, in the same transaction as the outputs:
+Each transaction holds one batch record per task, next to the outputs:
 
     {"v": 1, "type": "batch", "task": 0, "seq": 1281, "rng": [[topic, partition, from, to], ...], "n": [8, 5],
      "crc": ..., "now": nanoseconds, "chain": "..."}
 
-``rng`` are ranges [from, to) that tile the input without gaps; holes inside (markers, aborted records) are allowed, so
-``n`` counts the rows of each range. ``crc`` is over the raw values in applied order. The records before a task's first
-batch, and before the first batch after a change, are
+``rng`` are offset ranges [from, to) that tile the input without gaps. Holes inside a range (transaction markers,
+aborted records) are allowed, so ``n`` counts the records of each range. ``crc`` is the CRC-32 of the raw values in
+applied order.
+
+Records of three other types go before a task's first batch, or before the first batch after a change:
 
     {"v": 1, "type": "lineage", "task": 0, "id": "...", "topics": {name: [id, partitions]}, "settings": {...},
      "kernel": "...", "platform": "...", "positions": [[topic, partition, offset], ...]}
     {"v": 1, "type": "settings", "task": 0, "settings": {...}}
     {"v": 1, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "kernel": "..."}
 
-A rollback takes a sequence number of its own, in a transaction of its own, like a batch without rows:
+A rollback takes its own sequence number and transaction, like a batch without records:
 
     {"v": 1, "type": "rollback", "task": 0, "seq": 1282, "before": "...", "to": [900, "..."],
      "positions": [[topic, partition, offset], ...], "now": nanoseconds, "chain": "..."}
 
-The model is from there on as it was at the point ``to``, with the positions given: what was consumed stays so.
-``before`` is the chain of the point before, and ``chain`` is over it and the record.
+From there on the model is as it was at the mark ``to``, at the given positions: consumed records stay consumed.
+``before`` is the chain of the previous mark, and ``chain`` covers it and the record.
 
-``chain`` of a batch is BLAKE2b-96 over the previous chain, the records since (without ``chain``) and the outcome of
-every row in applied order, so that two states with equal chains took the same input to the same answers.
+The ``chain`` of a batch is BLAKE2b-96 over the previous chain, the journal records since (without ``chain``) and the
+outcome of every input record in applied order. Two states with equal chains took the same input to the same answers.
 """
 
 from __future__ import annotations
@@ -40,6 +42,20 @@ from streamlearn.source.base import TopicPartition
 VERSION = 1
 CHAIN_BYTES = 12
 FIRST_CHAIN = "0" * (2 * CHAIN_BYTES)
+
+
+class Mark(msgspec.Struct, array_like=True, frozen=True):
+    """A committed point of a task: its sequence number and chain. Every committed offset carries it as metadata."""
+
+    seq: int
+    chain: str
+
+    def __str__(self) -> str:
+        return f"{self.seq}:{self.chain}"
+
+
+START = Mark(0, FIRST_CHAIN)
+"""The mark of a new model, before its first batch."""
 
 
 class Range(msgspec.Struct, array_like=True, frozen=True):
@@ -68,16 +84,21 @@ class BatchRecord(msgspec.Struct, tag="batch", tag_field="type", frozen=True):
     now: int
     chain: str = ""
 
+    @property
+    def mark(self) -> Mark:
+        """The mark that the task has after the batch."""
+        return Mark(self.seq, self.chain)
+
 
 class TopicIdentity(msgspec.Struct, array_like=True, frozen=True):
-    """What tells an input topic from another one of the same name, and how many partitions it had at the beginning."""
+    """The id of an input topic, which a recreated topic does not have, and its number of partitions at the start."""
 
     id: str
     partitions: int
 
 
 class Position(msgspec.Struct, array_like=True, frozen=True):
-    """The offset to apply next of a partition."""
+    """The next offset to apply of a partition."""
 
     topic: str
     partition: int
@@ -85,7 +106,7 @@ class Position(msgspec.Struct, array_like=True, frozen=True):
 
 
 class LineageRecord(msgspec.Struct, tag="lineage", tag_field="type", frozen=True):
-    """Where a model comes from, and the positions at which it began."""
+    """The start of a model: its identity, topics, settings and first positions."""
 
     v: int
     task: int
@@ -98,7 +119,7 @@ class LineageRecord(msgspec.Struct, tag="lineage", tag_field="type", frozen=True
 
 
 class SettingsRecord(msgspec.Struct, tag="settings", tag_field="type", frozen=True):
-    """Settings that hold from the next batch on."""
+    """The journalled settings from the next batch on."""
 
     v: int
     task: int
@@ -106,10 +127,10 @@ class SettingsRecord(msgspec.Struct, tag="settings", tag_field="type", frozen=Tr
 
 
 class ControlRecord(msgspec.Struct, tag="control", tag_field="type", frozen=True):
-    """What holds from the next batch on.
+    """A change that takes effect with the next batch.
 
-    ``lost`` are ranges that are never applied because the log no longer has them, as `engine.on_offset_lost` allows;
-    ``kernel``, unless empty, is the hash of the kernel sources from here on.
+    ``lost`` are ranges that are skipped because they cannot be read, as `engine.on_offset_lost` allows. ``kernel``,
+    unless empty, is the hash of the kernel sources from here on.
     """
 
     v: int
@@ -118,27 +139,25 @@ class ControlRecord(msgspec.Struct, tag="control", tag_field="type", frozen=True
     kernel: str = ""
 
 
-class Point(msgspec.Struct, array_like=True, frozen=True):
-    """A committed point: its sequence and chain."""
-
-    seq: int
-    chain: str
-
-
 class RollbackRecord(msgspec.Struct, tag="rollback", tag_field="type", frozen=True):
-    """The model goes back to an earlier point, and takes the next sequence number with it."""
+    """The model goes back to an earlier mark, under the next sequence number."""
 
     v: int
     task: int
     seq: int
     before: str
-    to: Point
+    to: Mark
     positions: list[Position]
     now: int
     chain: str = ""
 
-    def sealed(self) -> RollbackRecord:
-        """Return the record with the chain that belongs to it."""
+    @property
+    def mark(self) -> Mark:
+        """The mark that the task has after the rollback."""
+        return Mark(self.seq, self.chain)
+
+    def with_chain(self) -> RollbackRecord:
+        """Return the record with its chain filled in."""
         body = msgspec.structs.replace(self, chain="")
         chain = Chain(self.before)
         chain.add(encode(body))
@@ -146,7 +165,7 @@ class RollbackRecord(msgspec.Struct, tag="rollback", tag_field="type", frozen=Tr
 
 
 NumberedRecord = BatchRecord | RollbackRecord
-"""What takes a sequence number, and is committed as a mark."""
+"""Records that take a sequence number and are committed under a mark."""
 JournalRecord = BatchRecord | LineageRecord | SettingsRecord | ControlRecord | RollbackRecord
 
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -154,17 +173,17 @@ _decoder = msgspec.json.Decoder(JournalRecord)
 
 
 def encode(record: JournalRecord) -> bytes:
-    """Return a record's bytes; equal records have equal bytes."""
+    """Return a record as JSON; equal records give equal bytes."""
     return _encoder.encode(record)
 
 
 def decode(value: bytes | None, where: str) -> JournalRecord:
-    """Return the record of a journal entry.
+    """Return the record that a journal entry holds; ``where`` names the entry in an error message.
 
     Raises
     ------
     JournalError
-        When it cannot be read or comes from a newer version.
+        When it cannot be read or was written in a newer version.
     """
     try:
         record = _decoder.decode(value or b"")
@@ -181,7 +200,7 @@ def decode(value: bytes | None, where: str) -> JournalRecord:
 
 
 class Chain:
-    """Hashes one batch: the chain before, journal records, and row outcomes in applied order."""
+    """Hash of one batch: the previous chain, its journal records, and the outcomes of its records in applied order."""
 
     def __init__(self, previous: str) -> None:
         self._hash = hashlib.blake2b(bytes.fromhex(previous), digest_size=CHAIN_BYTES)
@@ -195,37 +214,27 @@ class Chain:
         return self._hash.hexdigest()
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """What is committed beside every offset of a task."""
-
-    seq: int
-    chain: str
-
-    def __str__(self) -> str:
-        return f"{self.seq}:{self.chain}"
-
-
 def parse_mark(text: str, where: str) -> Mark:
-    """Return a commit's ``"<seq>:<chain>"``.
+    """Return the mark in a committed offset's metadata, ``"<seq>:<chain>"``.
 
     Raises
     ------
     JournalError
-        When it is something else: the group was used by another program.
+        When the metadata is something else: another program uses the consumer group.
     """
     seq, colon, chain = text.partition(":")
     if colon and seq.isdigit() and len(chain) == 2 * CHAIN_BYTES:
         return Mark(int(seq), chain)
     raise JournalError(
-        f"the committed offset of {where} carries {text!r}, not this engine's mark: "
+        f"the committed offset of {where} has the metadata {text!r}, which this engine did not write: "
         "the consumer group is used by another program; choose another kafka.group_id"
     )
 
 
-def ranges_of(
+def moved_ranges(
     starts: dict[TopicPartition, int], ends: dict[TopicPartition, int], counts: dict[TopicPartition, int]
 ) -> tuple[list[Range], list[int]]:
-    """Return the ranges that moved, in order of topic and partition, and the rows of each."""
+    """Return the ranges of the partitions that moved, in order of topic and partition, and the records of each."""
     moved: Sequence[TopicPartition] = sorted(partition for partition in ends if ends[partition] > starts[partition])
     return (
         [Range(partition.topic, partition.partition, starts[partition], ends[partition]) for partition in moved],

@@ -1,16 +1,16 @@
-"""The share of records that could not be used: too many, and the worker stops."""
+"""A circuit breaker on bad records: stops the worker when too large a share of the records cannot be used."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from streamlearn.engine.tasks.task import Applied
+from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.errors import TooManyBadRecordsError
 from streamlearn.settings.settings import LimitSettings
 
 
 class BadRecordLimit:
-    """Stops before a broken producer's whole topic goes to the dead letters.
+    """Counts bad records over a sliding window, so that a broken producer's whole topic does not become dead letters.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ class BadRecordLimit:
         self._limits = limits
         self._recent: deque[bool] = deque(maxlen=limits.bad_window)
 
-    def count(self, applied: Applied) -> None:
-        """Count a batch's records.
+    def count(self, applied: AppliedBatch) -> None:
+        """Count the records of a batch.
 
         Raises
         ------
@@ -42,6 +42,6 @@ class BadRecordLimit:
             if is_bad and len(self._recent) == limits.bad_window and bad > limits.bad_share * limits.bad_window:
                 raise TooManyBadRecordsError(
                     f"{bad} of the last {limits.bad_window} records could not be used (the last: {applied.dead[-1]}), "
-                    f"more than limits.bad_share = {limits.bad_share:g}: mend the producer, or raise limits.bad_share "
+                    f"more than limits.bad_share = {limits.bad_share:g}: fix the producer, or raise limits.bad_share "
                     "to let them become dead letters"
                 )

@@ -1,4 +1,4 @@
-"""A clock that never goes back, whatever is done to the machine's."""
+"""A clock that never goes back, even when the machine's clock is set back."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import Callable
 _logger = logging.getLogger(__name__)
 
 SLACK_NS = 1_000_000_000
-"""A setback that is said; smaller ones are what synchronising clocks does."""
+"""Setbacks from this size on are logged; smaller ones come from clock synchronisation."""
 
 
 class ForwardClock:
-    """Nanoseconds since the epoch; stands still while the clock underneath is behind what it has said before.
+    """Nanoseconds since the epoch; stays at its last value while the clock that it reads is behind that.
 
     Parameters
     ----------
     clock:
-        Nanoseconds since the epoch.
+        The clock to read, in nanoseconds since the epoch.
     """
 
     def __init__(self, clock: Callable[[], int]) -> None:
@@ -31,14 +31,14 @@ class ForwardClock:
         behind = self._latest - now
         if behind > SLACK_NS and not self._is_behind:
             _logger.warning(
-                "the clock went back by %.0f s: times in journal, events and dead letters stand still until it catches "
-                "up, and so do the ages of what waits for labels; synchronise this machine's clock",
+                "the clock went back by %.0f s: until it catches up, times in the journal, events and dead letters do "
+                "not advance, and neither do the ages of pending instances; synchronise this machine's clock",
                 behind / 1e9,
             )
         self._is_behind = behind > SLACK_NS
         self._latest = max(self._latest, now)
         return self._latest
 
-    def at_least(self, moment_ns: int) -> None:
-        """Do not go behind a time that was applied before."""
+    def advance_to(self, moment_ns: int) -> None:
+        """Return no time before this one from now on."""
         self._latest = max(self._latest, moment_ns)

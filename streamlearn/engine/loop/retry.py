@@ -1,4 +1,4 @@
-"""RetryPolicy of brokers and network: what may pass is tried again for a bounded time."""
+"""Retries with backoff and a deadline, for failures of brokers and network that may pass."""
 
 from __future__ import annotations
 
@@ -11,37 +11,39 @@ from streamlearn.errors import OvertakenError, RetryableError, StopError
 _logger = logging.getLogger(__name__)
 
 FAILURES_IN_A_ROW = 200
-"""Threads of closed producers may stay behind, so there is an end even where failing is quick."""
+"""Closed producers may leak their threads, so the number of failures is limited as well as their time."""
 
 ASK_SECONDS = 5.0
-"""The client says nothing of brokers that are away: while no record comes, one of them is asked as often as this."""
+"""How often a broker is asked for an answer while no record comes: the client does not report unreachable brokers."""
 
 LONGEST_BACKOFF_SECONDS = 5.0
 FENCED_SECONDS = 2.0
-"""After another producer took the transactional id over, the group has this long to say that the partitions went with
-it; settling at once would fence the rightful owner."""
+"""Pause after another producer has taken the transactional id: the group may be about to revoke the partitions, and
+settling at once would fence their new owner."""
 
 
 class RetryPolicy:
-    """Counts failures in a row; ``retry_at`` is the monotonic time in seconds before which nothing is tried again.
+    """Counts failures in a row, and says when to try again and when to stop.
+
+    ``retry_at`` is the monotonic time, in seconds, before which nothing is tried again.
 
     Parameters
     ----------
     timeout_seconds:
-        How long the brokers may be away, or what may pass may fail.
+        How long the brokers may be unreachable, or attempts may fail in a row.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
         self._in_a_row = 0
         self._since = 0.0
-        self._heard = time.monotonic()
-        self._asked = 0.0
-        self._is_away = False
+        self._last_answer = time.monotonic()
+        self._last_asked = 0.0
+        self._is_unreachable = False
         self.retry_at = 0.0
 
-    def heard(self, records: bool, ask: Callable[[], None]) -> None:
-        """Note whether a poll gave records; where none come, ``ask`` whether a broker answers.
+    def note_poll(self, has_records: bool, ask: Callable[[], None]) -> None:
+        """Note whether a poll gave records; while none come, ``ask`` from time to time whether a broker answers.
 
         ``ask`` raises `RetryableError` when none does.
 
@@ -51,15 +53,15 @@ class RetryPolicy:
             When no broker has answered for too long.
         """
         moment = time.monotonic()
-        if not records:
-            if moment < max(self._heard, self._asked) + ASK_SECONDS:
+        if not has_records:
+            if moment < max(self._last_answer, self._last_asked) + ASK_SECONDS:
                 return
-            self._asked = moment
+            self._last_asked = moment
             try:
                 ask()
             except RetryableError as error:
-                self._is_away = True
-                silent = time.monotonic() - self._heard
+                self._is_unreachable = True
+                silent = time.monotonic() - self._last_answer
                 if silent < self._timeout:
                     _logger.warning("%s; waiting (silent for %.0f s)", error, silent)
                     return
@@ -67,18 +69,18 @@ class RetryPolicy:
                     f"{error}, and none has for {silent:.0f} s, longer than kafka.unavailable_timeout_seconds = "
                     f"{self._timeout:g}: check the brokers, then start again: nothing that was committed is lost"
                 ) from error
-        if self._is_away:
+        if self._is_unreachable:
             _logger.info("a broker answers again")
-        self._is_away = False
-        self._heard = time.monotonic()
+        self._is_unreachable = False
+        self._last_answer = time.monotonic()
 
-    def note(self, error: Exception) -> None:
-        """Let an error that may pass be tried again later; raise any other.
+    def note_failure(self, error: Exception) -> None:
+        """Schedule another attempt after an error that may pass; raise any other.
 
         Raises
         ------
         StopError
-            When it cannot pass, or has not passed for too long.
+            When the Kafka client's error cannot pass, or attempts have failed for too long.
         """
         if type(error).__module__.startswith("kafka.") and not may_pass(error):
             raise StopError(f"{type(error).__name__}: {error}") from error
@@ -98,12 +100,12 @@ class RetryPolicy:
                 "check the brokers, then start again: nothing that was committed is lost"
             ) from error
 
-    def over(self) -> None:
-        """Note that what failed has succeeded."""
+    def note_success(self) -> None:
+        """Note that an attempt has succeeded."""
         self._in_a_row = 0
 
     def retry_now(self) -> None:
-        """Wait no longer: what is to be done has changed."""
+        """Do not wait for `retry_at`: what is to be done has changed."""
         self.retry_at = 0.0
 
 
@@ -111,10 +113,13 @@ def _is_fenced(error: Exception) -> bool:
     return type(error).__name__ == "ProducerFencedError"
 
 
-_HOPELESS = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance", "SizeTooLarge")
+_PERMANENT = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance", "SizeTooLarge")
 
 
 def may_pass(error: Exception) -> bool:
-    """Return whether the Kafka client raised an error that may pass; told by names, so that no client is imported."""
+    """Return whether an error is one of the Kafka client's that may pass.
+
+    It is recognised by its name, so that the engine does not import the client.
+    """
     kind = type(error)
-    return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _HOPELESS)
+    return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _PERMANENT)

@@ -1,4 +1,4 @@
-"""Where a task comes from when its partitions are assigned: a new model, or the one that the journal tells of."""
+"""Makes the task of newly assigned partitions: a new model, or the one that the journal describes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from streamlearn.engine import commit
+from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalReader
-from streamlearn.engine.recovery.restore import Progress, Restore
+from streamlearn.engine.loop.unreadable_records import skip_lost_offsets
+from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of, with_journalled_settings
 from streamlearn.engine.tasks.task import Task
-from streamlearn.errors import JournalError, OffsetLostError, TopicError
+from streamlearn.errors import JournalError, TopicError
 from streamlearn.kernels.cache import kernel_hash
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
@@ -25,18 +26,18 @@ _logger = logging.getLogger(__name__)
 
 
 class TaskFactory:
-    """Makes tasks at their committed points, and checks that the topics are still those of the model.
+    """Makes tasks at their committed marks, and checks that the topics are still those of the model.
 
     Parameters
     ----------
     settings:
         The settings of this run.
     source:
-        What is read.
+        Where the input, the journal and the committed offsets are read.
     store:
-        Snapshots; None when there are none to look for.
-    restored:
-        Told of a restore's progress.
+        Snapshots; None when there is no store.
+    on_progress:
+        Called with the progress of a restore.
     lineage:
         Gives a new model its identity.
     """
@@ -46,54 +47,52 @@ class TaskFactory:
         settings: Settings,
         source: Source,
         store: SnapshotStore | None,
-        restored: Progress,
+        on_progress: OnProgress,
         lineage: Callable[[], str],
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
-        self._restored = restored
+        self._on_progress = on_progress
         self._lineage = lineage
 
-    def make(self, number: int, partitions: Sequence[TopicPartition], stand_by: Standby | None = None) -> Task:
-        """Return the task at its committed point; a new one when nothing was committed.
+    def make(self, number: int, partitions: Sequence[TopicPartition], standby: Standby | None = None) -> Task:
+        """Return the task at its committed mark; a new one when nothing was committed.
 
-        Where a stand-by holds the model at that point, it is taken over as it is.
+        A stand-by's task is used where it is at that mark.
 
         Raises
         ------
         StopError
-            When the point cannot be reached, or the topics are not those that the model began with.
+            When the mark cannot be reached, or the topics are not those with which the model began.
         UsageError
-            When a setting differs that a model cannot change.
+            When a setting differs that is fixed once a model has started.
         """
-        mark, positions = commit.read_mark(self._source, partitions)
+        mark, positions = read_mark(self._source, partitions)
         if mark is None:
-            return self._begin(number, partitions)
-        begun = time.monotonic()
-        task = None if stand_by is None else stand_by.take_over(mark, positions, self._restored)
+            return self._start_model(number, partitions)
+        started = time.monotonic()
+        task = None if standby is None else standby.take_over(mark, positions, self._on_progress)
         how = "restored" if task is None else "taken over warm"
         if task is None:
-            restore = Restore(self._settings, self._source, self._store, self._restored)
+            restore = Restore(self._settings, self._source, self._store, self._on_progress)
             task = restore.run(number, partitions, mark, positions)
         self.check_topics(task)
         self._change_settings(task)
-        self.check_kept(task)
-        _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - begun)
+        skip_lost_offsets(task, self._source)
+        _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - started)
         return task
 
-    def _begin(self, number: int, partitions: Sequence[TopicPartition]) -> Task:
-        """Begin a new model where `engine.start_from` says."""
+    def _start_model(self, number: int, partitions: Sequence[TopicPartition]) -> Task:
+        """Start a new model at the positions that ``engine.start_from`` asks for."""
         reader = JournalReader(self._source, self._settings.journal_topic, number)
-        lineage, last = reader.lineage(), reader.last()
-        topics = self._topics()
+        lineage, last = reader.lineage(), reader.last_numbered()
+        topics = self._topic_identities()
         if last is not None and lineage is not None and lineage.topics == topics:
-            reached = _reached(last)
             raise JournalError(
                 f"task {number}: no offsets are committed, but {self._settings.journal_topic}[{number}] goes up to "
-                f"sequence {last.seq} at {reached}: the group's offsets expired or were deleted; set them back "
-                "to these "
-                "positions, or begin anew with another kafka.group_id"
+                f"sequence {last.seq} at {_end_positions(last)}: the group's offsets expired or were deleted; set them "
+                "back to these positions, or begin a new model with another kafka.group_id"
             )
         task = Task(self._settings, number, partitions, self._lineage())
         task.topics = topics
@@ -111,10 +110,11 @@ class TaskFactory:
             [journal.Position(*partition, offset) for partition, offset in sorted(task.positions.items())],
         )
         task.preamble.append(journal.encode(record))
-        _logger.info("task %d begins a new model, lineage %s, at %s", number, task.lineage, _shown(task.positions))
+        shown = ", ".join(f"{p.topic}[{p.partition}]@{offset}" for p, offset in sorted(task.positions.items()))
+        _logger.info("task %d starts a new model, lineage %s, at %s", number, task.lineage, shown)
         return task
 
-    def _topics(self) -> dict[str, journal.TopicIdentity]:
+    def _topic_identities(self) -> dict[str, journal.TopicIdentity]:
         topics = self._settings.topics
         return {
             topic: journal.TopicIdentity(self._source.topic_id(topic), self._source.partitions(topic))
@@ -123,80 +123,43 @@ class TaskFactory:
         }
 
     def check_topics(self, task: Task) -> None:
-        """Refuse topics that were made anew, or got more partitions, since the model began.
+        """Refuse topics that were recreated, or got more partitions, since the model began.
 
         Raises
         ------
         TopicError
-            Labels of earlier instances would lie in other partitions, or offsets mean other records.
+            Labels of earlier instances would be in other partitions, or offsets mean other records.
         """
         way_out = "begin a new model with another kafka.group_id"
-        for topic, began in task.topics.items():
+        for topic, identity in task.topics.items():
             count = self._source.partitions(topic)
-            if count != began.partitions:
+            if count != identity.partitions:
                 raise TopicError(
-                    f"{topic} has {count} partitions, the model began with {began.partitions}: keys hash elsewhere "
-                    f"now, so labels would miss their instances; {way_out}"
+                    f"{topic} has {count} partitions, the model began with {identity.partitions}: keys hash to other "
+                    f"partitions now, so labels would miss their instances; {way_out}"
                 )
-            if self._source.topic_id(topic) != began.id:
+            if self._source.topic_id(topic) != identity.id:
                 raise TopicError(
                     f"{topic} was recreated since the model began, but the group still has offsets of the old one; "
                     f"delete the group's offsets to begin a new model, or {way_out}"
                 )
 
     def _change_settings(self, task: Task) -> None:
-        """Journal settings that differ from those in force."""
+        """Use the settings of this run, and journal them if they differ from those in force."""
         before, after = task.journalled_settings, journalled_settings_of(self._settings)
         if before == after:
-            # Settings that are not journalled, such as names of output topics, hold at once.
-            task.change(self._settings)
+            # Settings that are not journalled, such as names of output topics, change at once.
+            task.change_settings(self._settings)
             return
         check_change(before, after)
-        task.change(with_journalled_settings(self._settings, after))
+        task.change_settings(with_journalled_settings(self._settings, after))
         task.preamble.append(journal.encode(journal.SettingsRecord(journal.VERSION, task.number, after)))
         changed = {name: value for name, value in after.items() if before.get(name) != value}
         _logger.info("task %d: settings change with the next batch: %s", task.number, changed)
 
-    def check_kept(self, task: Task) -> None:
-        """Check that the log still has the records to read next; do what `engine.on_offset_lost` says where it has not.
 
-        Raises
-        ------
-        OffsetLostError
-            When the setting says stop.
-        """
-        lost = []
-        choice = self._settings.engine.on_offset_lost
-        for partition, bound in sorted(self._source.bounds(task.partitions).items()):
-            position = task.positions[partition]
-            if bound.start <= position <= bound.end:
-                continue
-            if choice == "stop" or position > bound.end:
-                raise OffsetLostError(
-                    f"{partition.topic}[{partition.partition}] has the offsets [{bound.start}, {bound.end}), to be "
-                    "read "
-                    f"next is {position}: set engine.on_offset_lost to earliest or latest to go on without what was "
-                    "lost, "
-                    "or begin a new model with another kafka.group_id"
-                )
-            target = bound.start if choice == "earliest" else bound.end
-            lost.append(journal.Range(partition.topic, partition.partition, position, target))
-        if lost:
-            self.give_up(task, lost)
-
-    def give_up(self, task: Task, lost: list[journal.Range]) -> None:
-        """Go on behind ranges that cannot be read, and let the journal say so."""
-        task.lose(lost)
-        task.preamble.append(journal.encode(journal.ControlRecord(journal.VERSION, task.number, lost)))
-        _logger.warning("task %d goes on without lost records: %s", task.number, lost)
-
-
-def _reached(record: journal.NumberedRecord) -> list[list[Any]]:
-    """Return where a record of the journal has come to."""
+def _end_positions(record: journal.NumberedRecord) -> list[list[Any]]:
+    """Return the positions after a record of the journal, of the partitions that it names."""
     if isinstance(record, journal.RollbackRecord):
-        return [[each.topic, each.partition, each.offset] for each in record.positions]
+        return [[position.topic, position.partition, position.offset] for position in record.positions]
     return [[moved.topic, moved.partition, moved.end] for moved in record.rng]
-
-
-def _shown(positions: dict[TopicPartition, int]) -> str:
-    return ", ".join(f"{p.topic}[{p.partition}]@{offset}" for p, offset in sorted(positions.items()))

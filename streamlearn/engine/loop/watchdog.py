@@ -1,7 +1,7 @@
-"""The watchdog: a thread that ends the process when a call never returns.
+"""The watchdog: a thread that ends the process when a call of the client never returns.
 
-The client's transaction calls wait without a limit, and a join can stall for ever; only a restart helps then, and it
-fences what was left open.
+The client's transaction calls wait without a limit, and joining the group can stall. Only a restart helps then; it
+fences the transaction that was left open.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _logger = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Knows what the loop is doing, and since when.
+    """Watches how long transactions and rebalances take, and whether the loop still runs.
 
     Parameters
     ----------
     transaction_seconds:
-        Longest time for a transaction's calls.
+        Longest time of the calls of one transaction.
     unassigned_seconds:
-        Longest time between partitions being revoked and assigned again.
+        Longest time between the revocation of partitions and the next assignment.
     healthy_seconds:
-        The loop counts as turning while its last turn is no longer ago.
+        Longest time between two iterations of a healthy loop.
     clock:
         Seconds, monotonic.
     give_up:
-        Called with a message when a limit is passed; ends the process by default.
+        Called with a message when a limit is exceeded; ends the process by default.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Watchdog:
         self._clock = clock
         self._give_up = give_up or _exit
         self._since: dict[str, float] = {}
-        self._turned = clock()
+        self._last_beat = clock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """DriftDetectors from a thread of its own."""
+        """Start the thread."""
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         self._thread.start()
 
@@ -62,39 +62,39 @@ class Watchdog:
         if self._thread is not None:
             self._thread.join()
 
-    def turned(self) -> None:
-        """Note that the loop has turned."""
-        self._turned = self._clock()
+    def beat(self) -> None:
+        """Note that the loop runs."""
+        self._last_beat = self._clock()
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """DriftDetectors the calls inside."""
+        """Limit the time of the calls inside."""
         self._since["transaction"] = self._clock()
         try:
             yield
         finally:
             self._since.pop("transaction", None)
 
-    def unassigned(self, missing: bool) -> None:
-        """Note whether partitions were revoked and none assigned yet."""
-        if missing:
+    def set_unassigned(self, is_unassigned: bool) -> None:
+        """Note whether partitions were revoked and none are assigned yet."""
+        if is_unassigned:
             self._since.setdefault("unassigned", self._clock())
         else:
             self._since.pop("unassigned", None)
 
     def overdue(self) -> str | None:
-        """Return what has lasted too long, or None."""
+        """Return what takes too long, or None."""
         now = self._clock()
         for what, since in list(self._since.items()):
             if now - since > self._limits[what]:
                 return f"{what} for {now - since:.0f} s, longer than {self._limits[what]:.0f} s"
         return None
 
-    def healthy(self) -> str | None:
-        """Return None while the loop turns and nothing is overdue, else what is wrong."""
-        silent = self._clock() - self._turned
+    def problem(self) -> str | None:
+        """Return what is wrong: the loop does not run, or something takes too long; None for a healthy worker."""
+        silent = self._clock() - self._last_beat
         if silent > self._healthy_seconds and "transaction" not in self._since:
-            return f"the loop has not turned for {silent:.0f} s"
+            return f"the loop has not run for {silent:.0f} s"
         return self.overdue()
 
     def _watch(self) -> None:
@@ -105,5 +105,5 @@ class Watchdog:
 
 
 def _exit(problem: str) -> None:
-    _logger.critical("giving up: %s; a restart settles what is open", problem)
+    _logger.critical("giving up: %s; a restart settles the open transaction", problem)
     os._exit(1)

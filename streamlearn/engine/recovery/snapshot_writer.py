@@ -1,4 +1,8 @@
-"""Snapshots off the hot path: the state is held as it is at a committed point, and a thread writes it."""
+"""Writes snapshots off the hot path: the state is frozen at a committed mark, and a thread writes it.
+
+A small state is copied. A large one is frozen by a fork: a child process has the memory as it is and writes the file
+while the engine continues.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,29 @@ from collections.abc import Callable, Mapping
 from queue import Queue
 from typing import NamedTuple
 
-from streamlearn.engine.recovery.restore import manifest_of
+from streamlearn.engine.recovery.snapshot_manifest import build_manifest
 from streamlearn.engine.tasks.task import Task
 from streamlearn.snapshot.fork import ForkedProcess, can_fork
-from streamlearn.snapshot.huge_pages import PageReleaser, big_regions, dense_regions, gather
+from streamlearn.snapshot.huge_pages import (
+    PageReleaser,
+    collapse_into_huge_pages,
+    find_dense_regions,
+    find_releasable_regions,
+)
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 from streamlearn.state.arrays import copy_arrays
 
 _logger = logging.getLogger(__name__)
 
 FORK_BYTES = 32 << 20
-"""Models from this size on are not copied: a copy of so many bytes takes longer than another process."""
+"""Models from this size on are forked: copying so many bytes takes longer than a fork."""
 FORK_ENTRIES = 1_000
-"""From so many waiting instances and labels on packing them takes longer."""
+"""From so many pending instances, tombstones and orphans on, packing them takes longer than a fork."""
 
 
-class _PointOf(NamedTuple):
+class _Point(NamedTuple):
+    """The identity of a snapshot, as `SnapshotStore` takes it."""
+
     group: str
     lineage: str
     task: int
@@ -39,18 +50,34 @@ class _Job(NamedTuple):
     pause_seconds: float
 
 
-class Written(NamedTuple):
-    """A snapshot that was written: its size, the seconds that it took, and those for which the engine stood still."""
+class SnapshotStats(NamedTuple):
+    """Statistics of a snapshot that was written."""
 
     size_bytes: int
-    seconds: float
-    pause_seconds: float
+    seconds: float  # from the start to the end of writing
+    pause_seconds: float  # for which the engine was stopped
 
 
 class SnapshotWriter:
-    """Owns the thread that writes snapshots.
+    """Decides when snapshots are taken, and owns the thread that writes them.
 
-    A snapshot that cannot be written, as on a full disk, is reported and the engine goes on: answers do not need it.
+    A snapshot that cannot be written, as on a full disk, is logged and counted; the engine continues without it.
+
+    Parameters
+    ----------
+    store:
+        Where snapshots are written.
+    group:
+        The consumer group, which is part of a snapshot's path.
+    interval_seconds:
+        How often a snapshot of each task is taken.
+
+    Attributes
+    ----------
+    failures:
+        Snapshots that could not be written.
+    last:
+        Statistics of the last snapshot that was written.
     """
 
     def __init__(self, store: SnapshotStore, group: str, interval_seconds: float) -> None:
@@ -58,14 +85,14 @@ class SnapshotWriter:
         self._group = group
         self._interval = interval_seconds
         self._due = time.monotonic() + interval_seconds
-        self._waiting: list[int] = []
+        self._waiting: list[int] = []  # tasks that are due
         self._queue: Queue[_Job | None] = Queue(maxsize=1)
         self._changed = threading.Condition()
         self._unfinished = 0
-        self._written: dict[int, tuple[str, str]] = {}
-        self._shared = False
+        self._written: dict[int, tuple[str, str]] = {}  # lineage and chain of each task's last snapshot
+        self._has_forked = False
         self.failures = 0
-        self.last: Written | None = None
+        self.last: SnapshotStats | None = None
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
         self._thread.start()
 
@@ -74,77 +101,78 @@ class SnapshotWriter:
         """Whether a snapshot is being written."""
         return self._unfinished > 0
 
-    def has(self, task: Task) -> None:
-        """Note that a task came from a snapshot of the point at which it stands."""
-        self._written[task.number] = _point(task)
+    def note_existing(self, task: Task) -> None:
+        """Note that there is a snapshot of the task's mark."""
+        self._written[task.number] = _lineage_and_chain(task)
 
-    def restart(self) -> None:
-        """Let the interval begin now."""
+    def restart_interval(self) -> None:
+        """Take the next snapshots after a whole interval."""
         self._due = time.monotonic() + self._interval
 
-    def turn(self, tasks: Mapping[int, Task]) -> None:
-        """Take what is due: every interval each task, one at a time, none while another one is written."""
+    def take_due(self, tasks: Mapping[int, Task]) -> None:
+        """Take the snapshots that are due: of each task once per interval, one after the other."""
         if time.monotonic() >= self._due:
-            self.restart()
+            self.restart_interval()
             self._waiting = sorted(tasks)
         while self._waiting and not self.busy:
             task = tasks.get(self._waiting.pop(0))
             if task is not None:
                 self.take(task)
 
-    def restoring(self, task: Task) -> None:
-        """Take a task in the midst of its restore when the interval is over: the next restore begins there."""
+    def take_during_restore(self, task: Task) -> None:
+        """Take a snapshot between two replayed batches once per interval: another restore would start there."""
         if not task.preamble and not self.busy and time.monotonic() >= self._due:
-            self.restart()
+            self.restart_interval()
             self.take(task)
 
     def take(self, task: Task) -> None:
-        """Hold a task's state as it is at its committed point and let it be written; waits while another one is."""
-        if self._written.get(task.number) == _point(task) or task.mark.seq == 0:
+        """Freeze a task's state at its committed mark and queue it for writing; waits while another one is queued."""
+        if self._written.get(task.number) == _lineage_and_chain(task) or task.mark.seq == 0:
             return
-        self._written[task.number] = _point(task)
+        self._written[task.number] = _lineage_and_chain(task)
         with self._changed:
             self._unfinished += 1
-        begun = time.monotonic()
-        forked = can_fork() and _is_big(task)
+        started = time.monotonic()
+        forked = can_fork() and _is_large(task)
         try:
-            write = self._forked(task) if forked else self._copied(task)
+            write = self._fork(task) if forked else self._copy(task)
         except OSError as error:
-            self._failed(task.number, error)
-            self._finished()
+            self._report_failure(task.number, error)
+            self._finish_one()
             return
-        self._queue.put(_Job(task.number, write, forked, time.monotonic() - begun))
+        self._queue.put(_Job(task.number, write, forked, time.monotonic() - started))
 
-    def _copied(self, task: Task) -> Callable[[], SnapshotEntry]:
-        point, manifest, copies = self._named(task), manifest_of(task), copy_arrays(task.arrays())
+    def _copy(self, task: Task) -> Callable[[], SnapshotEntry]:
+        """Copy the state; return what writes the copy."""
+        point, manifest, copies = self._point_of(task), build_manifest(task), copy_arrays(task.arrays())
         return lambda: self._store.save(*point, copies, manifest)
 
-    def _forked(self, task: Task) -> Callable[[], SnapshotEntry]:
-        """Let a process that has the state as it is now collect its arrays and write the file."""
-        begun = self._store.begin(*self._named(task))
-        manifest = manifest_of(task)
+    def _fork(self, task: Task) -> Callable[[], SnapshotEntry]:
+        """Fork a process that collects the arrays and writes the file; return what waits for it."""
+        unfinished = self._store.begin(*self._point_of(task))
+        manifest = build_manifest(task)
 
         def write() -> None:
             arrays = task.arrays()
-            self._store.fill(begun, arrays, manifest, PageReleaser(big_regions(arrays)).written)
+            self._store.fill(unfinished, arrays, manifest, PageReleaser(find_releasable_regions(arrays)).release)
 
         child = ForkedProcess(write)
 
         def finish() -> SnapshotEntry:
             try:
-                child.wait(begun.progress)
+                child.wait(unfinished.progress)
             except BaseException:
-                self._store.abandon(begun)
+                self._store.abandon(unfinished)
                 raise
-            return self._store.finish(begun)
+            return self._store.finish(unfinished)
 
         return finish
 
-    def _named(self, task: Task) -> _PointOf:
-        return _PointOf(self._group, task.lineage, task.number, task.mark.seq, task.mark.chain)
+    def _point_of(self, task: Task) -> _Point:
+        return _Point(self._group, task.lineage, task.number, task.mark.seq, task.mark.chain)
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Wait until nothing is being written; return whether that is so."""
+        """Wait until no snapshot is being written; return whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._unfinished, timeout_seconds)
 
@@ -156,29 +184,29 @@ class SnapshotWriter:
     def _work(self) -> None:
         while (job := self._queue.get()) is not None:
             try:
-                self._save(job)
-            except Exception as error:  # an object store's client raises errors of its own
-                self._failed(job.task, error)
-            self._shared |= job.forked
+                self._write(job)
+            except Exception as error:  # an object store's client has its own errors
+                self._report_failure(job.task, error)
+            self._has_forked |= job.forked
             # Once for all tasks: it looks at the memory of all of them.
-            if self._shared and not self._waiting and self._queue.empty():
-                self._gather()
-            self._finished()
+            if self._has_forked and not self._waiting and self._queue.empty():
+                self._restore_huge_pages()
+            self._finish_one()
 
-    def _gather(self) -> None:
-        # Sharing has cut large pages into small ones, with which the next process would take longer to begin.
-        self._shared = False
+    def _restore_huge_pages(self) -> None:
+        # A fork makes the system split large pages, and the next fork takes longer with small ones.
+        self._has_forked = False
         try:
-            gather(dense_regions())
-        except Exception as error:  # it helps the next snapshot, which can do without
+            collapse_into_huge_pages(find_dense_regions())
+        except Exception as error:  # only the next snapshot is slower for it
             _logger.warning("memory was not put into large pages: %s: %s", type(error).__name__, error)
 
-    def _save(self, job: _Job) -> None:
-        begun = time.monotonic()
+    def _write(self, job: _Job) -> None:
+        started = time.monotonic()
         entry = job.write()
         self._store.prune(entry.group, entry.lineage, entry.task, entry.seq)
-        seconds = time.monotonic() - begun
-        self.last = Written(entry.size_bytes, seconds, job.pause_seconds)
+        seconds = time.monotonic() - started
+        self.last = SnapshotStats(entry.size_bytes, seconds, job.pause_seconds)
         _logger.info(
             "snapshot written: %s (%d bytes in %.2f s, %.0f MB/s, a pause of %.1f ms)",
             entry.path,
@@ -188,20 +216,20 @@ class SnapshotWriter:
             1000 * job.pause_seconds,
         )
 
-    def _finished(self) -> None:
+    def _finish_one(self) -> None:
         with self._changed:
             self._unfinished -= 1
             self._changed.notify_all()
 
-    def _failed(self, task: int, error: Exception) -> None:
+    def _report_failure(self, task: int, error: Exception) -> None:
         self.failures += 1
         self._written.pop(task, None)
-        _logger.error("snapshot not written, answers go on: %s: %s", type(error).__name__, error)
+        _logger.error("snapshot not written, the engine continues without it: %s: %s", type(error).__name__, error)
 
 
-def _is_big(task: Task) -> bool:
-    return task.model.memory_bytes() >= FORK_BYTES or task.pending.kept >= FORK_ENTRIES
+def _is_large(task: Task) -> bool:
+    return task.model.memory_bytes() >= FORK_BYTES or task.pending.n_kept >= FORK_ENTRIES
 
 
-def _point(task: Task) -> tuple[str, str]:
+def _lineage_and_chain(task: Task) -> tuple[str, str]:
     return task.lineage, task.mark.chain

@@ -1,52 +1,19 @@
-"""A model's events as records."""
+"""Builds the event records of a model's events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
+
+from streamlearn.model.model_event import ModelEvent
+from streamlearn.source.base import RawRecord
 
 
-class HappenedEvent(Protocol):
-    """What an event of a model says; `model.micro_batch.ModelEvent` is one."""
+def event_record(event: ModelEvent, now_ns: int, source: RawRecord | None = None) -> Mapping[str, Any]:
+    """Return the fields of a `records.event.Event`; means are rounded to nine decimals.
 
-    @property
-    def row(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def scope(self) -> str: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def signal(self) -> str: ...
-    @property
-    def direction(self) -> str: ...
-    @property
-    def before(self) -> float: ...
-    @property
-    def after(self) -> float: ...
-    @property
-    def n(self) -> int: ...
-    @property
-    def since_row(self) -> int: ...
-    @property
-    def action(self) -> str: ...
-
-
-class AppliedRecord(Protocol):
-    """A record of a topic; `source.base.RawRecord` is one."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-
-
-def event_record(event: HappenedEvent, now_ns: int, source: AppliedRecord | None = None) -> Mapping[str, Any]:
-    """Return the fields of a `records.event.Event`, means rounded to nine decimals; ``source`` is the record that was
-    learnt when it happened."""
+    ``source`` is the input record that was learnt when the event happened.
+    """
     record = {
         "schema_version": 1,
         "kind": event.kind,

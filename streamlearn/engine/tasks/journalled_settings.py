@@ -1,4 +1,4 @@
-"""The settings that decide what the model answers: they are journalled, since a replay must use the same ones."""
+"""The settings that decide what the model answers: they are journalled, because a replay must use the same values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CHANGEABLE = {
 
 
 def journalled_settings_of(settings: Settings) -> dict[str, Any]:
-    """Return the journalled settings as plain JSON values, by ``section.key``."""
+    """Return the journalled settings as JSON values, by ``section.key``."""
     values: dict[str, Any] = {}
     for group in (_FIXED, _CHANGEABLE):
         for section, names in group.items():
@@ -47,17 +47,17 @@ def journalled_settings_of(settings: Settings) -> dict[str, Any]:
     return dict(sorted(values.items()))
 
 
-def with_journalled_settings(settings: Settings, behaviour: Mapping[str, Any]) -> Settings:
-    """Return the settings with journalled values in the place of their own."""
+def with_journalled_settings(settings: Settings, journalled: Mapping[str, Any]) -> Settings:
+    """Return the settings with their journalled part replaced."""
     tree = settings.model_dump(by_alias=True)
-    for name, value in behaviour.items():
+    for name, value in journalled.items():
         section, _, key = name.partition(".")
         tree[section][key] = value
     return Settings.model_validate(tree)
 
 
 def check_change(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raise `UsageError` when a setting differs that a model cannot change once it has begun."""
+    """Raise `UsageError` when a setting differs that is fixed once a model has started."""
     fixed = {f"{section}.{name}" for section, names in _FIXED.items() for name in names}
     for name in sorted(fixed):
         if name in before and before[name] != after[name]:

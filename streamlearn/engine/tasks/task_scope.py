@@ -1,4 +1,4 @@
-"""The scope of a model: which tasks the owned partitions make."""
+"""The scope of a model: which partitions belong to which task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamlearn.source.base import TopicPartition
 
 
 def tasks_of(settings: Settings, owned: Iterable[TopicPartition]) -> dict[int, tuple[TopicPartition, ...]]:
-    """Return the tasks and their partitions, of instances and of labels.
+    """Return the task numbers with their partitions, of instances and of labels.
 
     In scope ``topic`` all partitions feed task 0; in scope ``partition`` the pair of partitions p is task p.
 

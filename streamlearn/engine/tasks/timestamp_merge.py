@@ -1,7 +1,8 @@
-"""The order in which the records of several partitions are applied: a merge over their heads.
+"""The order in which the records of several partitions are applied: a merge by timestamp over their heads.
 
-The head with the smallest (timestamp, instances before labels, partition) comes first; order within a partition never
-changes. The merge of what was applied gives the same order again, so the journal needs ranges only.
+The head with the smallest (timestamp, instances before labels, partition) comes first; the order within a partition
+never changes. Merging the applied ranges again gives the same order, so the journal needs offset ranges only. Kafka
+Streams orders the partitions of a task in the same way (its ``PartitionGroup``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from streamlearn.source.base import RawRecord, TopicPartition
 
 
 class TimestampMerge:
-    """Buffers polled records and hands them out in merged order.
+    """Buffers the polled records of a task and yields them in merged order.
 
     Parameters
     ----------
     labels_topic:
         Topic whose records come after instances of the same time; empty when there is none.
+
+    Attributes
+    ----------
+    buffered, buffered_bytes:
+        Number and size of the buffered records.
     """
 
     def __init__(self, labels_topic: str) -> None:
@@ -29,7 +35,7 @@ class TimestampMerge:
         self.buffered_bytes = 0
 
     def add(self, polled: Mapping[TopicPartition, list[RawRecord]]) -> None:
-        """Append what was polled."""
+        """Append polled records."""
         for partition, records in polled.items():
             self._buffers.setdefault(partition, deque()).extend(records)
             size = sum(len(record.value or b"") for record in records)
@@ -38,7 +44,7 @@ class TimestampMerge:
             self.buffered_bytes += size
 
     def clear(self) -> None:
-        """Forget everything that was polled."""
+        """Remove all records."""
         self._buffers.clear()
         self._sizes.clear()
         self.buffered = 0
@@ -48,21 +54,21 @@ class TimestampMerge:
         self,
         limit: int,
         bytes_limit: int,
-        waits: Callable[[RawRecord], bool] | None = None,
-        goes_on: Callable[[TopicPartition], bool] | None = None,
+        must_wait: Callable[[RawRecord], bool] | None = None,
+        has_more: Callable[[TopicPartition], bool] | None = None,
     ) -> Iterator[RawRecord]:
-        """Yield records in merged order, one after the other, as the caller asks for them.
+        """Yield records in merged order, one by one as the caller asks for them.
 
         Parameters
         ----------
         limit, bytes_limit:
             Most records and bytes to take; one record is taken whatever its size.
-        waits:
-            Says of a label record that it cannot be applied yet; asked when all records before it were yielded. Its
-            partition then gives nothing more to this batch.
-        goes_on:
-            Says of a partition whose last buffered record was taken that the log has more of it. Taking ends there:
-            its next record may come before those of the others.
+        must_wait:
+            Returns whether a label record cannot be applied yet; called when all records before it were yielded. Its
+            partition then yields nothing more to this batch.
+        has_more:
+            Returns whether the log has more records of a partition whose last buffered record was taken. Taking ends
+            there: the partition's next record may come before those of the others.
         """
         heads = {partition: buffer for partition, buffer in self._buffers.items() if buffer}
         taken = 0
@@ -73,37 +79,37 @@ class TimestampMerge:
             else:
                 partition = min(heads, key=lambda p: (heads[p][0].timestamp_ms, p.topic == self._labels_topic, p))
             buffer = heads[partition]
-            if waits is not None and partition.topic == self._labels_topic and waits(buffer[0]):
+            if must_wait is not None and partition.topic == self._labels_topic and must_wait(buffer[0]):
                 del heads[partition]
                 continue
             record = buffer.popleft()
             taken += 1
-            size += self._gone(partition, record)
+            size += self._subtract(partition, record)
             yield record
             if not buffer:
                 del heads[partition]
-                if heads and goes_on is not None and goes_on(partition):
+                if heads and has_more is not None and has_more(partition):
                     return
 
-    def has(self, partition: TopicPartition) -> bool:
+    def has_records(self, partition: TopicPartition) -> bool:
         """Return whether records of a partition are buffered."""
         return bool(self._buffers.get(partition))
 
-    def cut(self, partition: TopicPartition, most: int, most_bytes: int) -> int | None:
-        """Forget the last records of a partition beyond a number and a size, never its first one.
+    def truncate(self, partition: TopicPartition, limit: int, bytes_limit: int) -> int | None:
+        """Remove the last records of a partition beyond a number and a size, never its first one.
 
-        Returns the offset of the first one forgotten, to seek back to; None when all stay.
+        Returns the offset of the first removed record, to seek back to; None when all stay.
         """
         buffer = self._buffers.get(partition, ())
         offset = None
-        while len(buffer) > 1 and (len(buffer) > most or self._sizes[partition] > most_bytes):
+        while len(buffer) > 1 and (len(buffer) > limit or self._sizes[partition] > bytes_limit):
             record = buffer.pop()
-            self._gone(partition, record)
+            self._subtract(partition, record)
             offset = record.offset
         return offset
 
-    def _gone(self, partition: TopicPartition, record: RawRecord) -> int:
-        """Count a record out; return its bytes."""
+    def _subtract(self, partition: TopicPartition, record: RawRecord) -> int:
+        """Subtract a removed record from the counts; return its bytes."""
         size = len(record.value or b"")
         self.buffered -= 1
         self.buffered_bytes -= size
@@ -111,8 +117,8 @@ class TimestampMerge:
         return size
 
 
-def merged(records: Mapping[TopicPartition, list[RawRecord]], labels_topic: str) -> list[RawRecord]:
-    """Return the records of complete ranges in the order in which they were applied."""
-    aligner = TimestampMerge(labels_topic)
-    aligner.add(records)
-    return list(aligner.take(aligner.buffered, 1 << 62))
+def merge_ranges(records: Mapping[TopicPartition, list[RawRecord]], labels_topic: str) -> list[RawRecord]:
+    """Return the records of applied ranges in the order in which they were applied."""
+    merge = TimestampMerge(labels_topic)
+    merge.add(records)
+    return list(merge.take(merge.buffered, 1 << 62))

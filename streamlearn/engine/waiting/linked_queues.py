@@ -1,4 +1,7 @@
-"""Linked queues of integers in arrays: any integer leaves in constant time, and a fork has few pages to copy."""
+"""Doubly linked queues of integers, stored in arrays.
+
+Any integer is removed in constant time, and the arrays take few memory pages, which keeps a fork cheap.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,17 @@ import numpy as np
 
 from streamlearn.state.growth import grow
 
-NOBODY = -1
-"""What is first in an empty queue."""
+NONE = -1
+"""First number of an empty queue."""
 
 
 class LinkedQueues:
-    """So many queues over the same numbers from 0 on; a number is in at most one of them.
+    """Several queues over the same numbers, which start at 0; a number is in at most one queue.
+
+    Parameters
+    ----------
+    count:
+        Number of queues.
 
     >>> queues = LinkedQueues(2)
     >>> queues.reserve(3)
@@ -26,63 +34,63 @@ class LinkedQueues:
     """
 
     def __init__(self, count: int) -> None:
-        self._first = [NOBODY] * count
-        self._last = [NOBODY] * count
+        self._first = [NONE] * count
+        self._last = [NONE] * count
         self._sizes = [0] * count
-        self._before_array = np.zeros(0, np.int32)
-        self._after_array = np.zeros(0, np.int32)
-        self._look()
+        self._previous_array = np.zeros(0, np.int32)
+        self._next_array = np.zeros(0, np.int32)
+        self._make_views()
 
-    def _look(self) -> None:
+    def _make_views(self) -> None:
         # Single values are read and written several times as fast through a memoryview.
-        self._before, self._after = self._before_array.data, self._after_array.data
+        self._previous, self._next = self._previous_array.data, self._next_array.data
 
     def reserve(self, count: int) -> None:
-        """Let numbers below ``count`` have room."""
-        self._before_array, self._after_array = grow(self._before_array, count), grow(self._after_array, count)
-        self._look()
+        """Make room for the numbers below ``count``."""
+        self._previous_array, self._next_array = grow(self._previous_array, count), grow(self._next_array, count)
+        self._make_views()
 
     def append(self, queue: int, number: int) -> None:
         """Put a number that is in no queue at the end of one."""
         last = self._last[queue]
-        self._before[number] = last
-        self._after[number] = NOBODY
-        if last == NOBODY:
+        self._previous[number] = last
+        self._next[number] = NONE
+        if last == NONE:
             self._first[queue] = number
         else:
-            self._after[last] = number
+            self._next[last] = number
         self._last[queue] = number
         self._sizes[queue] += 1
 
     def remove(self, queue: int, number: int) -> None:
         """Take a number out of the queue that it is in."""
-        before, after = self._before[number], self._after[number]
-        if before == NOBODY:
-            self._first[queue] = after
+        previous, following = self._previous[number], self._next[number]
+        if previous == NONE:
+            self._first[queue] = following
         else:
-            self._after[before] = after
-        if after == NOBODY:
-            self._last[queue] = before
+            self._next[previous] = following
+        if following == NONE:
+            self._last[queue] = previous
         else:
-            self._before[after] = before
+            self._previous[following] = previous
         self._sizes[queue] -= 1
 
     def first(self, queue: int) -> int:
-        """Return the number that came first, or `NOBODY`."""
+        """Return the first number of a queue, or `NONE`."""
         return self._first[queue]
 
     def size(self, queue: int) -> int:
-        """Return how many numbers are in a queue."""
+        """Return how many numbers a queue has."""
         return self._sizes[queue]
 
-    def each(self, queue: int) -> Iterator[int]:
-        """Yield a queue's numbers in order; it must not change meanwhile."""
-        after = self._after
+    def iterate(self, queue: int) -> Iterator[int]:
+        """Yield the numbers of a queue in order; it must not change meanwhile."""
+        following = self._next
         number = self._first[queue]
-        while number != NOBODY:
+        while number != NONE:
             yield number
-            number = after[number]
+            number = following[number]
 
     def numbers(self, queue: int) -> np.ndarray:
-        """Return a queue's numbers in order, int64[size]."""
-        return np.fromiter(self.each(queue), np.int64, self._sizes[queue])
+        """Return the numbers of a queue in order, int64[size]."""
+        return np.fromiter(self.iterate(queue), np.int64, self._sizes[queue])

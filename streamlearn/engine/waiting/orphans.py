@@ -1,4 +1,4 @@
-"""Labels whose instance has not been seen wait for it, bounded by count, bytes and age; the oldest leave first."""
+"""Orphans: labels whose instance has not been seen. They wait for it, bounded by count, bytes and age."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from streamlearn.source.base import RawRecord
 from streamlearn.state.arrays import pack_bytes, pack_names, unpack_bytes, unpack_names
 
 _ORPHAN_BYTES = 500
-"""About what a label takes beside its own bytes."""
+"""Approximate memory of an orphan beyond the bytes of its record."""
 
 
 class Orphan(NamedTuple):
-    """A label record, the id that it is about, and the watermark at which it came."""
+    """A label record, the id of its instance, and the watermark when it arrived."""
 
     identity: str
     record: RawRecord
@@ -24,29 +24,29 @@ class Orphan(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, about."""
+        """Approximate memory in bytes."""
         record = self.record
         headers = sum(len(name) + len(value or b"") for name, value in record.headers)
         return _ORPHAN_BYTES + len(record.value or b"") + len(record.key or b"") + headers
 
 
 class Orphans:
-    """The labels that wait, in the order in which they came; several of one id are all kept, equal ones once.
+    """The orphans of a task in order of arrival. Different labels of one id are all kept, equal ones once.
 
-    ``bytes`` is what they take, about.
+    ``bytes`` is their approximate memory.
     """
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[int, Orphan] = OrderedDict()
-        self._numbers_of: dict[str, list[int]] = {}
+        self._numbers_by_id: dict[str, list[int]] = {}
         self._next = 0
         self.bytes = 0
         self._count = 0
         self._bytes_limit = 0
         self._age_ms = 0
 
-    def bound(self, count: int, size_bytes: int, seconds: float) -> None:
-        """Set the bounds."""
+    def set_bounds(self, count: int, size_bytes: int, seconds: float) -> None:
+        """Set the largest count, memory and age."""
         self._count = count
         self._bytes_limit = size_bytes
         self._age_ms = int(seconds * 1000)
@@ -54,49 +54,50 @@ class Orphans:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def hold(self, identity: str, record: RawRecord, watermark_ms: int) -> list[RawRecord]:
-        """Let a label wait; return the labels that leave instead: this one when an equal one waits already."""
-        if any(self._waiting[n].record.value == record.value for n in self._numbers_of.get(identity, ())):
+    def add(self, identity: str, record: RawRecord, watermark_ms: int) -> list[RawRecord]:
+        """Add a label; return the labels that leave: this one when an equal one waits already, else the oldest beyond
+        a bound."""
+        if any(self._waiting[n].record.value == record.value for n in self._numbers_by_id.get(identity, ())):
             return [record]
-        self._put(Orphan(identity, record, watermark_ms))
+        self._append(Orphan(identity, record, watermark_ms))
         leaving = []
         while len(self._waiting) > self._count or self.bytes > self._bytes_limit:
-            leaving.append(self._oldest().record)
+            leaving.append(self._remove_oldest().record)
         return leaving
 
-    def _put(self, orphan: Orphan) -> None:
+    def _append(self, orphan: Orphan) -> None:
         self._waiting[self._next] = orphan
         self.bytes += orphan.size
-        self._numbers_of.setdefault(orphan.identity, []).append(self._next)
+        self._numbers_by_id.setdefault(orphan.identity, []).append(self._next)
         self._next += 1
 
-    def _oldest(self) -> Orphan:
+    def _remove_oldest(self) -> Orphan:
         number = next(iter(self._waiting))
-        orphan = self._take(number)
-        numbers = self._numbers_of[orphan.identity]
+        orphan = self._remove(number)
+        numbers = self._numbers_by_id[orphan.identity]
         numbers.remove(number)
         if not numbers:
-            del self._numbers_of[orphan.identity]
+            del self._numbers_by_id[orphan.identity]
         return orphan
 
     def adopt(self, identity: str) -> list[RawRecord]:
-        """Return the labels that waited for an instance that has come, in the order in which they came."""
-        return [self._take(number).record for number in self._numbers_of.pop(identity, ())]
+        """Remove and return the labels of an instance that has arrived, in order of arrival."""
+        return [self._remove(number).record for number in self._numbers_by_id.pop(identity, ())]
 
-    def _take(self, number: int) -> Orphan:
+    def _remove(self, number: int) -> Orphan:
         orphan = self._waiting.pop(number)
         self.bytes -= orphan.size
         return orphan
 
     def sweep(self, watermark_ms: int) -> list[RawRecord]:
-        """Return the labels whose time is over; they wait no longer."""
+        """Remove and return the labels beyond the largest age."""
         expired = []
         while self._waiting and next(iter(self._waiting.values())).since_ms < watermark_ms - self._age_ms:
-            expired.append(self._oldest().record)
+            expired.append(self._remove_oldest().record)
         return expired
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the labels by name."""
+        """Return the orphans as named arrays."""
         orphans = list(self._waiting.values())
         records = [orphan.record for orphan in orphans]
         arrays: dict[str, np.ndarray] = {}
@@ -119,12 +120,13 @@ class Orphans:
         return arrays
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take labels over; raises `ValueError`, `KeyError` or `IndexError` when the arrays do not fit each other."""
-        self._waiting, self._numbers_of, self._next, self.bytes = OrderedDict(), {}, 0, 0
+        """Replace the orphans by those of arrays; raises `ValueError`, `KeyError` or `IndexError` when the arrays do
+        not fit each other."""
+        self._waiting, self._numbers_by_id, self._next, self.bytes = OrderedDict(), {}, 0, 0
         header_names = unpack_names(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
         header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
         headers = iter(zip(header_names, header_values, strict=True))
-        for identity, topic, place, value, key, count in zip(
+        for identity, topic, numbers, value, key, count in zip(
             unpack_names(arrays["orphans"], arrays["orphan_offsets"]),
             unpack_names(arrays["orphan_topics"], arrays["orphan_topic_offsets"]),
             arrays["orphan_places"].tolist(),
@@ -133,7 +135,7 @@ class Orphans:
             arrays["orphan_header_counts"].tolist(),
             strict=True,
         ):
-            partition, offset, timestamp, since = place
+            partition, offset, timestamp, since = numbers
             own = tuple(next(headers) for _ in range(count))
             record = RawRecord(topic, partition, offset, timestamp, None if key == b"-" else key[1:], value, own)
-            self._put(Orphan(identity, record, since))
+            self._append(Orphan(identity, record, since))

@@ -1,7 +1,7 @@
 """Byte strings by number, packed into large blocks.
 
-Half a million strings of their own lie in as many small pieces of memory: a fork copies a table entry for each page of
-them, and whoever so much as looks at one copies its page, for the interpreter counts the references in it.
+Half a million separate strings are as many small objects. A fork copies a table entry for each of their memory pages,
+and reading one copies its page, because the interpreter counts references inside the object.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ BLOCK_BYTES = 16 << 20
 _FIRST_BLOCK_BYTES = 64 << 10
 _START_BITS = 40
 _START = (1 << _START_BITS) - 1
+_NO_BLOCK = -1
 
 
 class PackedBytes:
-    """Byte strings by number from 0 on; an empty one takes no room.
+    """Byte strings by number, from 0 on; an empty string takes no memory.
 
-    Strings are put behind each other, in blocks that are larger the more there is. A block that nothing is left in is
-    used again or given back; when more than half of all blocks, beyond two, is unused, `tidy` moves what is left in the
-    emptiest ones.
+    Strings are appended to blocks, whose size grows with the amount of data. A block without strings is used again or
+    freed. When more than half of all block memory, beyond two blocks, is unused, `compact` moves the strings of the
+    emptiest block.
 
     Parameters
     ----------
-    most_block_bytes
-        Largest size of a block; a longer string gets one of its own.
+    max_block_bytes
+        Largest size of a block; a longer string gets its own block.
 
     >>> store = PackedBytes()
     >>> store.reserve(2)
@@ -37,27 +38,28 @@ class PackedBytes:
     (b'learn', b'')
     """
 
-    def __init__(self, most_block_bytes: int = BLOCK_BYTES) -> None:
-        self._most_block_bytes = most_block_bytes
-        self._places_array = np.zeros(0, np.int64)
+    def __init__(self, max_block_bytes: int = BLOCK_BYTES) -> None:
+        self._max_block_bytes = max_block_bytes
+        # Of each number: the block and the start within it, as block << 40 | start; and the length.
+        self._locations_array = np.zeros(0, np.int64)
         self._lengths_array = np.zeros(0, np.int32)
-        self._look()
+        self._make_views()
         self._blocks: list[np.ndarray] = []
         self._views: list[memoryview] = []
-        self._used: list[int] = []
-        self._put_into: list[list[int]] = []
-        self._empty = -1
-        self._head = -1
-        self._end = 0
-        self._all_used = 0
+        self._used: list[int] = []  # bytes in use of each block
+        self._appended: list[list[int]] = []  # numbers that were written to each block
+        self._empty = _NO_BLOCK  # a block without strings, kept for the next one
+        self._head = _NO_BLOCK  # the block that is appended to
+        self._head_end = 0
+        self._used_total = 0
         self._room = 0
-        self._emptying = -1
+        self._compacting = _NO_BLOCK
         self._to_move: list[int] = []
-        self._left_since_tidy = 0
+        self._removed_since_compact = 0
 
-    def _look(self) -> None:
+    def _make_views(self) -> None:
         # Single values are read and written several times as fast through a memoryview.
-        self._places, self._lengths = self._places_array.data, self._lengths_array.data
+        self._locations, self._lengths = self._locations_array.data, self._lengths_array.data
 
     @property
     def room(self) -> int:
@@ -66,63 +68,66 @@ class PackedBytes:
 
     @property
     def block_bytes(self) -> int:
-        """Size of the next block: with each one the blocks at most double."""
-        size = 1 << max(self._all_used, _FIRST_BLOCK_BYTES).bit_length() - 1
-        return min(size, self._most_block_bytes)
+        """Size of the next block: each new block at most doubles the memory."""
+        size = 1 << max(self._used_total, _FIRST_BLOCK_BYTES).bit_length() - 1
+        return min(size, self._max_block_bytes)
 
     def reserve(self, count: int) -> None:
-        """Let numbers below ``count`` have room."""
-        self._places_array, self._lengths_array = grow(self._places_array, count), grow(self._lengths_array, count)
-        self._look()
+        """Make room for the numbers below ``count``."""
+        self._locations_array = grow(self._locations_array, count)
+        self._lengths_array = grow(self._lengths_array, count)
+        self._make_views()
 
     def length(self, number: int) -> int:
-        """Return how many bytes a number has."""
+        """Return the length of a number's string in bytes."""
         return self._lengths[number]
 
     def get(self, number: int) -> bytes:
-        """Return what a number has."""
+        """Return the string of a number."""
         length = self._lengths[number]
         if not length:
             return b""
-        place = self._places[number]
-        start = place & _START
-        return bytes(self._views[place >> _START_BITS][start : start + length])
+        location = self._locations[number]
+        start = location & _START
+        return bytes(self._views[location >> _START_BITS][start : start + length])
 
     def put(self, number: int, data: bytes) -> None:
-        """Give a number other bytes."""
+        """Set the string of a number."""
         self.clear(number)
         length = len(data)
         if not length:
             return
-        if self._head < 0 or self._end + length > self._blocks[self._head].size:
-            self._open(length)
-        start = self._end
+        if self._head < 0 or self._head_end + length > self._blocks[self._head].size:
+            self._start_block(length)
+        start = self._head_end
         self._views[self._head][start : start + length] = data
-        self._places[number] = self._head << _START_BITS | start
+        self._locations[number] = self._head << _START_BITS | start
         self._lengths[number] = length
-        self._put_into[self._head].append(number)
+        self._appended[self._head].append(number)
         self._used[self._head] += length
-        self._all_used += length
-        self._end += length
+        self._used_total += length
+        self._head_end += length
 
     def clear(self, number: int) -> None:
-        """Leave a number no bytes."""
+        """Remove the string of a number."""
         length = self._lengths[number]
         if not length:
             return
         self._lengths[number] = 0
-        block = self._places[number] >> _START_BITS
+        block = self._locations[number] >> _START_BITS
         self._used[block] -= length
-        self._all_used -= length
-        self._left_since_tidy += length
+        self._used_total -= length
+        self._removed_since_compact += length
         if not self._used[block] and block != self._head:
-            self._emptied(block)
+            self._release(block)
 
-    def tidy(self) -> None:
-        """Move strings out of the emptiest block when much is unused; four bytes at most for each that left since, and
-        a string."""
-        budget = 4 * self._left_since_tidy
-        while budget > 0 and 2 * self._all_used < self._room - 2 * self.block_bytes:
+    def compact(self) -> None:
+        """Move strings out of the emptiest block when much memory is unused.
+
+        At most four bytes are moved for each byte that was removed since the last call, and one string.
+        """
+        budget = 4 * self._removed_since_compact
+        while budget > 0 and 2 * self._used_total < self._room - 2 * self.block_bytes:
             if not self._to_move:
                 shares = [
                     (used / self._blocks[block].size, block)
@@ -131,72 +136,80 @@ class PackedBytes:
                 ]
                 if not shares:
                     break
-                self._emptying = min(shares)[1]
-                self._to_move = self._put_into[self._emptying][::-1]
+                self._compacting = min(shares)[1]
+                self._to_move = self._appended[self._compacting][::-1]
             number = self._to_move.pop()
-            if self._lengths[number] and self._places[number] >> _START_BITS == self._emptying:
+            if self._lengths[number] and self._locations[number] >> _START_BITS == self._compacting:
                 data = self.get(number)
                 self.put(number, data)
                 budget -= len(data)
-        self._left_since_tidy = 0
+        self._removed_since_compact = 0
 
-    def gather(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pack the bytes of some numbers in their order: uint8[bytes], and int64[numbers + 1], where each starts and
-        the last ends."""
+    def pack(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the strings of some numbers, in their order, as one array.
+
+        Returns
+        -------
+        uint8[bytes]
+            All strings, one after the other.
+        int64[numbers + 1]
+            Where each string starts; the last entry is the number of bytes.
+        """
         offsets = np.zeros(numbers.size + 1, np.int64)
         np.cumsum(self._lengths_array[numbers], out=offsets[1:])
         packed = np.empty(int(offsets[-1]), np.uint8)
         filled = np.flatnonzero(self._lengths_array[numbers])
-        places, lengths = self._places_array[numbers[filled]], self._lengths_array[numbers[filled]]
-        # Neighbours that lie behind each other are copied at once.
-        breaks = np.flatnonzero(places[1:] != places[:-1] + lengths[:-1]) + 1
+        locations, lengths = self._locations_array[numbers[filled]], self._lengths_array[numbers[filled]]
+        # Strings that are adjacent in a block are copied at once.
+        breaks = np.flatnonzero(locations[1:] != locations[:-1] + lengths[:-1]) + 1
         edges = [0, *breaks.tolist(), filled.size] if filled.size else [0]
         for first, end in itertools.pairwise(edges):
-            target, behind = offsets[filled[first]], offsets[filled[end - 1] + 1]
-            place = int(places[first])
-            start = place & _START
-            packed[target:behind] = self._blocks[place >> _START_BITS][start : start + int(behind - target)]
+            target_start, target_end = offsets[filled[first]], offsets[filled[end - 1] + 1]
+            location = int(locations[first])
+            start = location & _START
+            source = self._blocks[location >> _START_BITS]
+            packed[target_start:target_end] = source[start : start + int(target_end - target_start)]
         return packed, offsets
 
-    def _open(self, length: int) -> None:
-        """Let a block with room for so many bytes be written to."""
-        block, self._empty = self._empty, -1
+    def _start_block(self, length: int) -> None:
+        """Append from now on to a block with room for ``length`` bytes."""
+        block, self._empty = self._empty, _NO_BLOCK
         if block >= 0 and not self._fits(block, length):
-            self._give_back(block)
-            block = -1
+            self._free(block)
+            block = _NO_BLOCK
         if block < 0:
-            block = self._new(max(length, self.block_bytes))
-        full, self._head, self._end = self._head, block, 0
-        self._put_into[block].clear()
+            block = self._allocate(max(length, self.block_bytes))
+        full, self._head, self._head_end = self._head, block, 0
+        self._appended[block].clear()
         if full >= 0 and not self._used[full]:
-            self._emptied(full)
+            self._release(full)
 
     def _fits(self, block: int, length: int) -> bool:
         return length <= self._blocks[block].size <= max(length, self.block_bytes)
 
-    def _new(self, size: int) -> int:
-        """Return the number of a new block, where there was one that is gone, if there was."""
+    def _allocate(self, size: int) -> int:
+        """Return the index of a new block; that of a freed block is used again."""
         block = np.empty(size, np.uint8)
         self._room += size
-        for number, old in enumerate(self._blocks):
+        for index, old in enumerate(self._blocks):
             if not old.size:
-                self._blocks[number], self._views[number] = block, block.data
-                return number
+                self._blocks[index], self._views[index] = block, block.data
+                return index
         self._blocks.append(block)
         self._views.append(block.data)
         self._used.append(0)
-        self._put_into.append([])
+        self._appended.append([])
         return len(self._blocks) - 1
 
-    def _emptied(self, block: int) -> None:
-        """Keep one block without strings for the next, and give others back."""
+    def _release(self, block: int) -> None:
+        """Keep a block without strings for the next one, or free it when there is one already."""
         if self._empty < 0 and self._fits(block, 0):
             self._empty = block
         else:
-            self._give_back(block)
+            self._free(block)
 
-    def _give_back(self, block: int) -> None:
+    def _free(self, block: int) -> None:
         self._room -= self._blocks[block].size
         self._blocks[block] = np.empty(0, np.uint8)
         self._views[block] = self._blocks[block].data
-        self._put_into[block] = []
+        self._appended[block] = []

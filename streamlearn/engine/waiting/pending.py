@@ -1,21 +1,23 @@
-"""Instances that wait for their truth or may still get another one.
+"""Pending instances: answered instances that wait for their truth, or may still be corrected.
 
-They are bounded by count, bytes and age. At a bound those that all is known of leave first, then the oldest. The id of
-an instance that has left stays as a mark for one more age, so that its truth is told from one of an unknown id. Ages
-are in event time: the largest timestamp applied, never above the journalled clock, minus the instance's timestamp.
+They are bounded by count, bytes and age. At a bound, instances with a complete truth leave first, then the oldest. The
+id of an instance that has left stays as a tombstone for one more age, so that its labels are not taken for those of an
+unknown instance. Ages are in event time: the watermark (the largest applied timestamp, never above the journalled
+clock) minus the instance's timestamp.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import IntEnum
 
 import numpy as np
 
 from streamlearn.codec.decode import Truth
-from streamlearn.engine.waiting.linked_queues import NOBODY, LinkedQueues
+from streamlearn.engine.waiting.linked_queues import NONE, LinkedQueues
 from streamlearn.engine.waiting.orphans import Orphans
 from streamlearn.engine.waiting.packed_bytes import PackedBytes
-from streamlearn.engine.waiting.truth_updates import truth_bytes, truth_of
+from streamlearn.engine.waiting.truth_updates import decode_truth, encode_truth
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.settings import LabelSettings
 from streamlearn.source.base import RawRecord
@@ -23,19 +25,42 @@ from streamlearn.state.arrays import iter_packed_bytes, pack_names, unpack_names
 from streamlearn.state.growth import capacity, grow
 
 _ENTRY_BYTES = 200
-_GONE, LEARNT, EXPIRED, _OPEN, _SETTLED = range(5)
-"""What a number is: nothing, the mark of an instance that left with a truth or without, an instance that labels are
-missing of, one that all is known of."""
-_MARKS = (LEARNT, EXPIRED)
-_QUEUE_ENTRIES, _QUEUE_MARKS = range(2)
-"""Of all numbers, in the order in which they came or left."""
-_QUEUE_OPEN, _QUEUE_SETTLED = range(2)
-"""Of instances, in the order in which they came or became known."""
-_FIRST_ROOM = 1_024
 
 
-class Entry:
-    """An instance that is kept, by the number that it has until it leaves."""
+class InstanceState(IntEnum):
+    """The state of a number of `Pending`; snapshots hold the values of tombstones."""
+
+    FREE = 0  # nothing
+    LEARNT = 1  # the tombstone of an instance that left with a truth
+    EXPIRED = 2  # the tombstone of an instance that left without one
+    OPEN = 3  # an instance some of whose labels are unknown
+    COMPLETE = 4  # an instance whose labels are all known
+
+
+class _ArrivalQueue(IntEnum):
+    """Queues of all numbers in use."""
+
+    INSTANCES = 0  # in order of arrival
+    TOMBSTONES = 1  # in the order in which the instances left
+
+
+class _TruthQueue(IntEnum):
+    """Queues of instances."""
+
+    OPEN = 0  # in order of arrival
+    COMPLETE = 1  # in the order in which the truths became complete
+
+
+# Bound to plain integers: before Python 3.12, reading members of an enum takes a third of the time per record here.
+_FREE, _LEARNT, _EXPIRED, _OPEN, _COMPLETE = map(int, InstanceState)
+_INSTANCES, _TOMBSTONES = map(int, _ArrivalQueue)
+_OPEN_TRUTHS, _COMPLETE_TRUTHS = map(int, _TruthQueue)
+_LEFT = (_LEARNT, _EXPIRED)
+_FIRST_CAPACITY = 1_024
+
+
+class PendingEntry:
+    """A pending instance, by the number that it has until it leaves."""
 
     __slots__ = ("_pending", "number")
 
@@ -45,17 +70,17 @@ class Entry:
 
     @property
     def instance(self) -> bytes:
-        """The packed instance; empty in the batch that it came with."""
+        """The packed instance; empty in the batch with which it arrived."""
         return self._pending.instances.get(self.number)
 
     @property
     def truth(self) -> bytes:
-        """What is known of its labels, as bytes."""
+        """The known labels as `encode_truth` gives them; empty without any."""
         return self._pending.truths.get(self.number)
 
     @property
     def row(self) -> int:
-        """The learnt row that it is, or -1."""
+        """The learnt row of the instance, or -1."""
         return self._pending.rows[self.number]
 
     @row.setter
@@ -64,7 +89,7 @@ class Entry:
 
     @property
     def assumed(self) -> bool:
-        """Whether what was never said was taken for false."""
+        """Whether labels that were not named were taken as negative."""
         return bool(self._pending.assumed[self.number])
 
     @assumed.setter
@@ -73,225 +98,239 @@ class Entry:
 
 
 class Pending:
-    """The store of one task; ``labels`` has its bounds.
+    """The pending instances of one task.
+
+    Each instance has a number, which indexes every array and queue; it is given to another instance only after the
+    batch in which the first one left.
+
+    Parameters
+    ----------
+    labels:
+        The bounds.
 
     Attributes
     ----------
     bytes:
-        What the instances take, about.
+        Approximate memory of the instances.
     waiting:
         Instances without any truth.
     evicted:
-        Instances that left while labels of them were not known, since the model began.
+        Instances that left with unknown labels since the model began.
+    watermark_ms:
+        Event time, in milliseconds since the epoch.
+    orphans:
+        Labels whose instance has not been seen.
     instances, truths:
-        The packed instances, and what is known of their labels, by number.
+        The packed instances and the encoded truths, by number.
     rows, assumed:
-        As `Entry` says, by number.
+        `PendingEntry.row` and `PendingEntry.assumed`, by number.
     """
 
     def __init__(self, labels: LabelSettings) -> None:
         self.orphans = Orphans()
-        self.bound(labels)
+        self.set_bounds(labels)
         self.evicted = 0
         self.watermark_ms = 0
         self._clear()
 
     def _clear(self) -> None:
-        self._number_of: dict[str, int] = {}
+        self._number_by_id: dict[str, int] = {}
         self._names: list[str] = []
         self._free: list[int] = []
-        self._left_now: list[int] = []
+        self._freed_in_batch: list[int] = []
         self.instances = PackedBytes()
         self.truths = PackedBytes()
-        self._order = LinkedQueues(2)
-        self._known = LinkedQueues(2)
+        self._arrivals = LinkedQueues(len(_ArrivalQueue))
+        self._truth_queues = LinkedQueues(len(_TruthQueue))
         self._timestamps_array = np.zeros(0, np.int64)
         self._rows_array = np.zeros(0, np.int64)
         self._assumed_array = np.zeros(0, np.uint8)
         self._states_array = np.zeros(0, np.uint8)
-        self._reserve(_FIRST_ROOM)
+        self._reserve(_FIRST_CAPACITY)
         self.bytes = 0
         self.waiting = 0
 
     def _reserve(self, count: int) -> None:
-        """Let so many instances and marks have room."""
-        room = capacity(count, len(self._names))
-        self._timestamps_array = grow(self._timestamps_array, room)
-        self._rows_array = grow(self._rows_array, room)
-        self._assumed_array = grow(self._assumed_array, room)
-        self._states_array = grow(self._states_array, room)
+        """Make room for ``count`` instances and tombstones."""
+        size = capacity(count, len(self._names))
+        self._timestamps_array = grow(self._timestamps_array, size)
+        self._rows_array = grow(self._rows_array, size)
+        self._assumed_array = grow(self._assumed_array, size)
+        self._states_array = grow(self._states_array, size)
         # Single values are read and written several times as fast through a memoryview.
         self._timestamps, self.rows = self._timestamps_array.data, self._rows_array.data
         self.assumed, self._states = self._assumed_array.data, self._states_array.data
-        for each in (self.instances, self.truths, self._order, self._known):
-            each.reserve(room)
-        self._free.extend(range(room - 1, len(self._names) - 1, -1))
-        self._names.extend([""] * (room - len(self._names)))
+        for each in (self.instances, self.truths, self._arrivals, self._truth_queues):
+            each.reserve(size)
+        self._free.extend(range(size - 1, len(self._names) - 1, -1))
+        self._names.extend([""] * (size - len(self._names)))
 
-    def bound(self, labels: LabelSettings) -> None:
-        """Set the bounds; the next sweep applies them."""
+    def set_bounds(self, labels: LabelSettings) -> None:
+        """Set the bounds; the next `sweep` applies them."""
         self._count = labels.pending_count
         self._bytes_limit = labels.pending_bytes
         self._age_ms = int(labels.pending_seconds * 1000)
         self._negative_after_ms = int(labels.negative_after_seconds * 1000)
-        self.orphans.bound(labels.orphan_count, labels.orphan_bytes, labels.orphan_seconds)
+        self.orphans.set_bounds(labels.orphan_count, labels.orphan_bytes, labels.orphan_seconds)
 
     def __len__(self) -> int:
-        return self._order.size(_QUEUE_ENTRIES)
+        return self._arrivals.size(_INSTANCES)
 
     @property
-    def kept(self) -> int:
-        """Everything that is kept: instances, marks of those that have left, and labels whose instance has not come."""
-        return len(self._number_of) + len(self.orphans)
+    def n_kept(self) -> int:
+        """Number of instances, tombstones and orphans."""
+        return len(self._number_by_id) + len(self.orphans)
 
-    def advance(self, timestamp_ms: int, now_ns: int) -> None:
-        """Let event time reach a record's timestamp, but never pass the clock."""
+    def advance_watermark(self, timestamp_ms: int, now_ns: int) -> None:
+        """Move event time forward to a record's timestamp, but not beyond the clock."""
         self.watermark_ms = max(self.watermark_ms, min(timestamp_ms, now_ns // 1_000_000))
 
-    def entry(self, identity: str) -> Entry | None:
-        """Return what is kept of an instance."""
-        number = self._number_of.get(identity)
-        return None if number is None or self._states[number] in _MARKS else Entry(self, number)
+    def get(self, identity: str) -> PendingEntry | None:
+        """Return the pending instance of an id."""
+        number = self._number_by_id.get(identity)
+        return None if number is None or self._states[number] in _LEFT else PendingEntry(self, number)
 
-    def left(self, identity: str) -> int | None:
-        """Return LEARNT or EXPIRED for an instance that has left, with a truth or without; None for an unknown id."""
-        number = self._number_of.get(identity)
-        return None if number is None or self._states[number] not in _MARKS else self._states[number]
+    def tombstone(self, identity: str) -> int | None:
+        """Return LEARNT or EXPIRED for an instance that has left, with a truth or without; None for other ids."""
+        number = self._number_by_id.get(identity)
+        return None if number is None or self._states[number] not in _LEFT else self._states[number]
 
-    def knows(self, identity: str) -> bool:
-        """Return whether an instance of this id has come."""
-        return identity in self._number_of
+    def has_seen(self, identity: str) -> bool:
+        """Return whether an id is that of a pending instance or of a tombstone."""
+        return identity in self._number_by_id
 
-    def add(self, identity: str, timestamp_ms: int, truth: Truth | None = None) -> Entry:
-        """Keep an instance, which `place` gives its bytes; it replaces one of the same id."""
-        before = self._number_of.pop(identity, None)
-        if before is not None:
-            self._forget(before)
+    def add(self, identity: str, timestamp_ms: int, truth: Truth | None = None) -> PendingEntry:
+        """Add an instance, whose bytes `store_instance` sets later; it replaces one of the same id."""
+        replaced = self._number_by_id.pop(identity, None)
+        if replaced is not None:
+            self._remove(replaced)
         if not self._free:
             self._reserve(len(self._names) + 1)
         number = self._free.pop()
-        self._number_of[identity] = number
+        self._number_by_id[identity] = number
         self._names[number] = identity
         self._timestamps[number] = timestamp_ms
         self.rows[number] = -1
         self.assumed[number] = False
         self._states[number] = _OPEN
-        self._order.append(_QUEUE_ENTRIES, number)
-        self._known.append(_QUEUE_OPEN, number)
+        self._arrivals.append(_INSTANCES, number)
+        self._truth_queues.append(_OPEN_TRUTHS, number)
         self.bytes += _ENTRY_BYTES
         self.waiting += 1
-        entry = Entry(self, number)
+        entry = PendingEntry(self, number)
         if truth is not None:
-            self.tell(entry, truth)
+            self.set_truth(entry, truth)
         return entry
 
-    def place(self, entry: Entry, instance: bytes) -> None:
-        """Keep the bytes of an instance, if another of the same id has not replaced it in its own batch."""
-        if self._states[entry.number] in (_OPEN, _SETTLED):
+    def store_instance(self, entry: PendingEntry, instance: bytes) -> None:
+        """Set the bytes of an instance, unless another of the same id has replaced it within the batch."""
+        if self._states[entry.number] in (_OPEN, _COMPLETE):
             self.bytes += len(instance) - self.instances.length(entry.number)
             self.instances.put(entry.number, instance)
 
-    def tell(self, entry: Entry, truth: Truth) -> None:
-        """Note all that is known of an instance."""
+    def set_truth(self, entry: PendingEntry, truth: Truth) -> None:
+        """Set all that is known of an instance's labels."""
         number = entry.number
-        data = truth_bytes(truth)
+        data = encode_truth(truth)
         before = self.truths.length(number)
         self.bytes += len(data) - before
         self.waiting -= 0 if before else 1
         self.truths.put(number, data)
         if _is_complete(data) and self._states[number] == _OPEN:
-            self._settle(number)
+            self._complete(number)
 
-    def _settle(self, number: int) -> None:
-        self._known.remove(_QUEUE_OPEN, number)
-        self._known.append(_QUEUE_SETTLED, number)
-        self._states[number] = _SETTLED
+    def _complete(self, number: int) -> None:
+        self._truth_queues.remove(_OPEN_TRUTHS, number)
+        self._truth_queues.append(_COMPLETE_TRUTHS, number)
+        self._states[number] = _COMPLETE
 
-    def silent(self) -> list[tuple[Entry, Truth | None]]:
-        """Return the instances whose missing labels count as negative by now, with what is known of them."""
+    def find_overdue(self) -> list[tuple[PendingEntry, Truth | None]]:
+        """Return the instances whose missing labels count as negative by now, with their truths."""
         if not self._negative_after_ms:
             return []
         limit = self.watermark_ms - self._negative_after_ms
         found = []
-        for number in self._known.each(_QUEUE_OPEN):
+        for number in self._truth_queues.iterate(_OPEN_TRUTHS):
             if self._timestamps[number] > limit:
                 break
-            found.append((Entry(self, number), truth_of(self.truths.get(number))))
+            found.append((PendingEntry(self, number), decode_truth(self.truths.get(number))))
         return found
 
-    def _forget(self, number: int) -> None:
-        """Keep nothing of a number whose id is no longer known."""
-        if self._states[number] in _MARKS:
-            self._order.remove(_QUEUE_MARKS, number)
+    def _remove(self, number: int) -> None:
+        """Remove an instance or tombstone whose id was removed."""
+        if self._states[number] in _LEFT:
+            self._arrivals.remove(_TOMBSTONES, number)
         else:
-            self._let_go(number)
-        self._states[number] = _GONE
+            self._clear_instance(number)
+        self._states[number] = _FREE
         self._names[number] = ""
-        # The batch may still write to it: another instance gets the number when that batch is done.
-        self._left_now.append(number)
+        # The batch may still write to the number, so it is free for another instance only when the batch is done.
+        self._freed_in_batch.append(number)
 
-    def _let_go(self, number: int) -> None:
-        """Keep no instance and no truth of a number."""
+    def _clear_instance(self, number: int) -> None:
+        """Remove the instance and the truth of a number."""
         known = self.truths.length(number)
         self.bytes -= _ENTRY_BYTES + known + self.instances.length(number)
         self.waiting -= 0 if known else 1
-        self._order.remove(_QUEUE_ENTRIES, number)
-        self._known.remove(_QUEUE_OPEN if self._states[number] == _OPEN else _QUEUE_SETTLED, number)
+        self._arrivals.remove(_INSTANCES, number)
+        is_open = self._states[number] == _OPEN
+        self._truth_queues.remove(_OPEN_TRUTHS if is_open else _COMPLETE_TRUTHS, number)
         self.instances.clear(number)
         self.truths.clear(number)
 
-    def _mark(self, number: int) -> None:
-        """Let an instance leave, and its id stay."""
+    def _bury(self, number: int) -> None:
+        """Replace an instance by its tombstone."""
         known = self.truths.length(number)
         self.evicted += 1 if self._states[number] == _OPEN else 0
-        self._let_go(number)
-        self._order.append(_QUEUE_MARKS, number)
-        self._states[number] = LEARNT if known else EXPIRED
+        self._clear_instance(number)
+        self._arrivals.append(_TOMBSTONES, number)
+        self._states[number] = _LEARNT if known else _EXPIRED
 
     def sweep(self) -> list[RawRecord]:
-        """Apply the bounds at the end of a batch; return the labels whose time is over."""
+        """Apply the bounds at the end of a batch; return the orphans that have expired."""
         limit = self.watermark_ms - self._age_ms
         while len(self):
             over = len(self) > self._count or self.bytes > self._bytes_limit
-            number = self._order.first(_QUEUE_ENTRIES)
+            number = self._arrivals.first(_INSTANCES)
             if self._timestamps[number] >= limit:
                 if not over:
                     break
-                settled = self._known.first(_QUEUE_SETTLED)
-                number = number if settled == NOBODY else settled
-            self._mark(number)
-        while self._order.size(_QUEUE_MARKS):
-            number = self._order.first(_QUEUE_MARKS)
-            if self._order.size(_QUEUE_MARKS) <= self._count and self._timestamps[number] >= limit - self._age_ms:
+                complete = self._truth_queues.first(_COMPLETE_TRUTHS)
+                number = number if complete == NONE else complete
+            self._bury(number)
+        while count := self._arrivals.size(_TOMBSTONES):
+            number = self._arrivals.first(_TOMBSTONES)
+            if count <= self._count and self._timestamps[number] >= limit - self._age_ms:
                 break
-            del self._number_of[self._names[number]]
-            self._forget(number)
-        self._free.extend(self._left_now)
-        self._left_now.clear()
-        self.instances.tidy()
-        self.truths.tidy()
+            del self._number_by_id[self._names[number]]
+            self._remove(number)
+        self._free.extend(self._freed_in_batch)
+        self._freed_in_batch.clear()
+        self.instances.compact()
+        self.truths.compact()
         return self.orphans.sweep(self.watermark_ms)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the store by name."""
-        entries, marks = self._order.numbers(_QUEUE_ENTRIES), self._order.numbers(_QUEUE_MARKS)
-        places = np.empty(len(self._names), np.int64)
-        places[entries] = np.arange(entries.size)
+        """Return the store as named arrays."""
+        entries = self._arrivals.numbers(_INSTANCES)
+        tombstones = self._arrivals.numbers(_TOMBSTONES)
+        positions = np.empty(len(self._names), np.int64)  # of each number in the queue of instances
+        positions[entries] = np.arange(entries.size)
         arrays: dict[str, np.ndarray] = {}
         arrays["ids"], arrays["id_offsets"] = pack_names([self._names[number] for number in entries.tolist()])
         arrays["timestamps"] = self._timestamps_array[entries]
-        arrays["instances"], arrays["instance_offsets"] = self.instances.gather(entries)
-        arrays["truths"], arrays["truth_offsets"] = self.truths.gather(entries)
+        arrays["instances"], arrays["instance_offsets"] = self.instances.pack(entries)
+        arrays["truths"], arrays["truth_offsets"] = self.truths.pack(entries)
         arrays["learnt_rows"] = self._rows_array[entries]
         arrays["assumed"] = self._assumed_array[entries]
-        arrays["settled"] = places[self._known.numbers(_QUEUE_SETTLED)]
-        arrays["marks"], arrays["mark_offsets"] = pack_names([self._names[number] for number in marks.tolist()])
-        arrays["mark_states"] = np.stack([self._states_array[marks], self._timestamps_array[marks]], axis=1)
+        arrays["settled"] = positions[self._truth_queues.numbers(_COMPLETE_TRUTHS)]
+        arrays["marks"], arrays["mark_offsets"] = pack_names([self._names[number] for number in tombstones.tolist()])
+        arrays["mark_states"] = np.stack([self._states_array[tombstones], self._timestamps_array[tombstones]], axis=1)
         arrays["clock"] = np.array([self.watermark_ms, self.evicted], np.int64)
         return arrays | self.orphans.arrays()
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Take a store over; raises `SnapshotError` when the arrays do not fit each other."""
+        """Replace the store by that of arrays; raises `SnapshotError` when they do not fit each other."""
         try:
             self._load(arrays)
             self.orphans.load_arrays(arrays)
@@ -301,8 +340,8 @@ class Pending:
     def _load(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._clear()
         identities = unpack_names(arrays["ids"], arrays["id_offsets"])
-        marks = unpack_names(arrays["marks"], arrays["mark_offsets"])
-        self._reserve(len(identities) + len(marks))
+        tombstones = unpack_names(arrays["marks"], arrays["mark_offsets"])
+        self._reserve(len(identities) + len(tombstones))
         entries, complete = [], set()
         for identity, timestamp_ms, instance, truth, row, assumed in zip(
             identities,
@@ -314,9 +353,9 @@ class Pending:
             strict=True,
         ):
             if not instance:
-                raise ValueError(f"nothing is kept of instance {identity!r}")
+                raise ValueError(f"instance {identity!r} has no bytes")
             entry = self.add(identity, timestamp_ms)
-            self.place(entry, instance)
+            self.store_instance(entry, instance)
             self.truths.put(entry.number, truth)
             self.bytes += len(truth)
             self.waiting -= 1 if truth else 0
@@ -324,19 +363,19 @@ class Pending:
             entries.append(entry.number)
             if _is_complete(truth):
                 complete.add(entry.number)
-        settled = [entries[place] for place in arrays["settled"].tolist()]
-        if set(settled) != complete:
-            raise ValueError("those that all is known of are others")
-        for number in dict.fromkeys(settled):
-            self._settle(number)
-        for identity, (state, timestamp_ms) in zip(marks, arrays["mark_states"].tolist(), strict=True):
-            if state not in _MARKS:
-                raise ValueError(f"an instance left as {state}")
+        completed = [entries[position] for position in arrays["settled"].tolist()]
+        if set(completed) != complete:
+            raise ValueError("`settled` does not list the instances with a complete truth")
+        for number in dict.fromkeys(completed):
+            self._complete(number)
+        for identity, (state, timestamp_ms) in zip(tombstones, arrays["mark_states"].tolist(), strict=True):
+            if state not in _LEFT:
+                raise ValueError(f"{identity!r} has the state {state}, which no tombstone has")
             number = self.add(identity, timestamp_ms).number
-            self._mark(number)
+            self._bury(number)
             self._states[number] = state
         self.watermark_ms, self.evicted = arrays["clock"].tolist()
-        if len(self._number_of) != len(identities) + len(marks):
+        if len(self._number_by_id) != len(identities) + len(tombstones):
             raise ValueError("an id occurs twice")
 
 

@@ -1,4 +1,8 @@
-"""What is known of an instance: truths that add up, and their bytes."""
+"""Combines the label updates of one instance, and takes labels that were never named as negative.
+
+A complete truth is a list of names, sorted; a partial one an object of names and booleans. Their bytes are what is kept
+of an instance.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Truth)
 
 
-def merged(before: Truth | None, new: Truth) -> Truth | None:
-    """Return all that is known after another truth: a list is complete, an object partial; None: it tells nothing new.
+def combine(before: Truth | None, new: Truth) -> Truth | None:
+    """Return the truth after an update; None when the update says nothing new.
 
-    Whatever the newer truth says of a label counts. Who knows all labels goes on knowing them.
+    The newer value of a label counts. A complete truth stays complete.
     """
     if before is None:
         return new
@@ -24,23 +28,23 @@ def merged(before: Truth | None, new: Truth) -> Truth | None:
         after = sorted(set(new))
         return None if isinstance(before, list) and set(before) == set(after) else after
     if isinstance(before, list):
-        told = {name: sign for name, sign in new.items() if sign != (name in before)}
-        return sorted({*before, *new} - {name for name, sign in new.items() if not sign}) if told else None
+        changed = any(sign != (name in before) for name, sign in new.items())
+        return sorted({*before, *new} - {name for name, sign in new.items() if not sign}) if changed else None
     after = {**before, **new}
     return None if after == before else after
 
 
-def silent(before: Truth | None) -> list[str]:
-    """Return the complete truth of an instance when whatever nobody has said of it is false."""
+def close_world(before: Truth | None) -> list[str]:
+    """Return the complete truth in which every label that was not named is negative (closed-world assumption)."""
     known = before or {}
     return sorted(name for name, sign in known.items() if sign) if isinstance(known, Mapping) else known
 
 
-def truth_bytes(truth: AnyTruth) -> bytes:
-    """Return a truth as JSON; equal truths have equal bytes."""
+def encode_truth(truth: AnyTruth) -> bytes:
+    """Return a truth as JSON; equal truths give equal bytes."""
     return _encoder.encode(truth if isinstance(truth, Mapping) else sorted(set(truth)))
 
 
-def truth_of(data: bytes) -> Truth | None:
-    """Return what `truth_bytes` made bytes of; None for none."""
+def decode_truth(data: bytes) -> Truth | None:
+    """Return the truth that `encode_truth` encoded; None for no bytes."""
     return _decoder.decode(data) if data else None

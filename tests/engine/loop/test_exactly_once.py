@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.engine.loop import retry as failures_module
+from streamlearn.engine.loop import retry
 from streamlearn.errors import RetryableError, StopError
 from tests.engine.world import JOURNAL, Crash, Faults, World, rows
 
 COUNT = 300
-POINTS = ("open", "before commit", "after commit", "poll", "read committed", "applied", "committed")
+PASSED_ONCE = ("open", "read committed")
+"""Points that an undisturbed run passes once."""
+PASSED_OFTEN = ("before commit", "after commit", "poll", "applied", "committed")
 
 
-def filled(folder: Path, **sections: dict) -> World:
+def make_world(folder: Path, **sections: dict) -> World:
     world = World(folder, **sections)
     for row in rows(COUNT):
         world.add(row)
@@ -24,40 +26,37 @@ def filled(folder: Path, **sections: dict) -> World:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], str]:
-    world = filled(tmp_path_factory.mktemp("uninterrupted"))
+    world = make_world(tmp_path_factory.mktemp("uninterrupted"))
     engine = world.run()
     return world.predictions(), engine.tasks[0].model.state_hash()
 
 
 def test_every_instance_is_answered_once_in_order(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     world.run()
     offsets = [int(p.split(b'"offset":')[1].rstrip(b"}")) for p in world.predictions()]
     assert offsets == list(range(COUNT))
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("times", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("point", "times"),
+    [*((point, 1) for point in PASSED_ONCE), *((point, times) for point in PASSED_OFTEN for times in (1, 2, 4))],
+)
 def test_crash(tmp_path: Path, uninterrupted: tuple[list[bytes], str], point: str, times: int) -> None:
-    world = filled(tmp_path)
-    faults = Faults(point, times)
-    try:
-        world.run(faults)
-        crashed = False
-    except Crash:
-        crashed = True
-    assert crashed == (faults.passed.get(point, 0) >= times)
+    world = make_world(tmp_path)
+    with pytest.raises(Crash):
+        world.run(Faults(point, times))
     engine = world.run()
     assert world.predictions() == uninterrupted[0]
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
 
 @pytest.mark.parametrize("preset", ["fast", "paper"])
-def test_a_worker_of_another_preset_comes_back_to_the_same_bits(tmp_path: Path, preset: str) -> None:
+def test_a_worker_of_another_preset_is_restored_to_the_same_bits(tmp_path: Path, preset: str) -> None:
     sections = {"learner": {"preset": preset}}
     (tmp_path / "whole").mkdir()
     (tmp_path / "crashed").mkdir()
-    whole, crashed = filled(tmp_path / "whole", **sections), filled(tmp_path / "crashed", **sections)
+    whole, crashed = make_world(tmp_path / "whole", **sections), make_world(tmp_path / "crashed", **sections)
     one = whole.run()
     with pytest.raises(Crash):
         crashed.run(Faults("after commit", 2))
@@ -67,9 +66,14 @@ def test_a_worker_of_another_preset_comes_back_to_the_same_bits(tmp_path: Path, 
     assert f'"preset":"{preset}"'.encode() in whole.predictions()[-1]
 
 
-@pytest.mark.parametrize("point", ["open", "before commit", "after commit", "poll", "read committed"])
+@pytest.mark.parametrize(
+    ("point", "times"),
+    [
+        *((point, 1) for point in PASSED_ONCE),
+        *((point, times) for point in ("before commit", "after commit", "poll") for times in (1, 3)),
+    ],
+)
 @pytest.mark.parametrize("error", [RetryableError, OSError])
-@pytest.mark.parametrize("times", [1, 3])
 def test_error_that_passes(
     tmp_path: Path,
     uninterrupted: tuple[list[bytes], str],
@@ -77,31 +81,35 @@ def test_error_that_passes(
     times: int,
     error: Callable[[], BaseException],
 ) -> None:
-    world = filled(tmp_path)
-    engine = world.run(Faults(point, times, error))
+    world = make_world(tmp_path)
+    faults = Faults(point, times, error)
+    engine = world.run(faults)
+    assert faults.fired
     assert world.predictions() == uninterrupted[0]
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
 
 def test_part_that_was_not_committed_is_sent_again_byte_for_byte(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     world.run(Faults("before commit", 2, RetryableError))
-    first, second = world.sink.asked[1:3]
+    first, second = world.sink.requests[1:3]
     assert first == second
     assert first is not second
-    assert len(world.sink.asked) == 1 + len({record["seq"] for record in world.journal() if record["type"] == "batch"})
+    assert len(world.sink.requests) == 1 + len(
+        {record["seq"] for record in world.journal() if record["type"] == "batch"}
+    )
 
 
 def test_part_that_was_committed_unknown_to_us_is_not_sent_again(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     world.run(Faults("after commit", 2, RetryableError))
     batches = [record["seq"] for record in world.journal() if record["type"] == "batch"]
     assert batches == list(range(1, len(batches) + 1))
-    assert len(world.sink.asked) == len(batches)
+    assert len(world.sink.requests) == len(batches)
 
 
-def test_error_that_does_not_pass_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = filled(tmp_path)
+def test_error_that_stays_stops_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make_world(tmp_path)
 
     class Always(Faults):
         def at(self, point: str) -> None:
@@ -109,7 +117,7 @@ def test_error_that_does_not_pass_stops(tmp_path: Path, monkeypatch: pytest.Monk
                 raise RetryableError("the broker is away")
 
     engine = world.engine(Always())
-    monkeypatch.setattr(failures_module, "LONGEST_BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(retry, "LONGEST_BACKOFF_SECONDS", 0.001)
     with pytest.raises(
         StopError, match=r"200 failures in a row within .* the last: RetryableError: the broker is away"
     ):
@@ -118,28 +126,39 @@ def test_error_that_does_not_pass_stops(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_programming_error_is_not_tried_again(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     with pytest.raises(ZeroDivisionError):
         world.run(Faults("before commit", 1, ZeroDivisionError))
 
 
-def test_overtaken_worker_drops_its_part_and_restores(tmp_path: Path, uninterrupted: tuple[list[bytes], str]) -> None:
-    world = filled(tmp_path)
+@pytest.mark.parametrize("failures", [0, 1, 3])
+def test_overtaken_worker_drops_its_part_and_restores(
+    tmp_path: Path, uninterrupted: tuple[list[bytes], str], failures: int
+) -> None:
+    """The restore is attempted again when it fails."""
+    world = make_world(tmp_path)
 
     class Overtaking(Faults):
-        """While this worker's commit fails, another worker applies and commits everything."""
+        """While this worker's first commit fails, another worker applies and commits everything."""
 
-        done = False
+        reads = 0
 
         def at(self, point: str) -> None:
-            if point == "before commit" and not self.done:
-                self.done = True
-                mine = world.sink
+            if point == "before commit" and not self.fired:
+                self.fired = True
+                own_sink = world.sink
                 world.run()
-                world.sink = mine
+                world.sink = own_sink
                 raise RetryableError("fenced")
+            if point == "read committed" and self.fired:
+                self.reads += 1
+                # The first read finds out that the worker was overtaken, the next ones begin a restore.
+                if 2 <= self.reads < 2 + failures:
+                    raise RetryableError("no answer")
 
-    engine = world.run(Overtaking())
+    faults = Overtaking()
+    engine = world.run(faults)
+    assert faults.reads == 2 + failures
     assert world.predictions() == uninterrupted[0]
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
@@ -148,14 +167,14 @@ def test_overtaken_worker_drops_its_part_and_restores(tmp_path: Path, uninterrup
 def test_answers_do_not_depend_on_the_batches(
     tmp_path: Path, uninterrupted: tuple[list[bytes], str], size: int
 ) -> None:
-    world = filled(tmp_path, engine={"batch_instances": size})
+    world = make_world(tmp_path, engine={"batch_instances": size})
     engine = world.run()
     assert world.predictions() == uninterrupted[0]
     assert engine.tasks[0].model.state_hash() == uninterrupted[1]
 
 
 def test_journal_tiles_the_input_and_ends_where_the_commit_does(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
     for times in (1, 2):
         with pytest.raises(Crash):
             world.run(Faults("after commit", times))
@@ -177,7 +196,7 @@ def test_journal_tiles_the_input_and_ends_where_the_commit_does(tmp_path: Path) 
 
 
 def test_stop_ends_after_the_batch_with_a_snapshot(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+    world = make_world(tmp_path)
 
     class Stopping(Faults):
         def at(self, point: str) -> None:
@@ -193,7 +212,7 @@ def test_stop_ends_after_the_batch_with_a_snapshot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("point", ["before commit", "after commit"])
 def test_a_producer_whose_transaction_failed_is_thrown_away(tmp_path: Path, point: str) -> None:
-    """Its offsets could go into the next transaction."""
+    """The client may leak its offsets into the next transaction."""
     world = World(tmp_path)
     for row in rows(100):
         world.add(row)

@@ -1,4 +1,4 @@
-"""When a transaction begins: at once after a pause, else no sooner than the last one allows."""
+"""When a transaction begins: at once after a pause, otherwise `engine.batch_seconds` after the last one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stops a worker, or must not: brokers that are away, failures that do not pass, a clock that is set back."""
+"""What stops a worker, or must not: unreachable brokers, failures that stay, a clock that is set back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from kafka.errors import MessageSizeTooLargeError
 
-import streamlearn.engine.loop.retry as failures_module
+from streamlearn.engine.loop import retry
 from streamlearn.engine.loop.retry import may_pass
 from streamlearn.errors import RetryableError, StopError
 from tests.engine.world import START_NS, Faults, World, rows
 
 
-def filled(folder: Path, count: int = 60, **sections: dict) -> World:
+def make_world(folder: Path, count: int = 60, **sections: dict) -> World:
     world = World(folder, **sections)
     for moment, row in enumerate(rows(count)):
         world.add(row, timestamp_ms=START_NS // 1_000_000 + moment)
@@ -26,13 +26,13 @@ def batches(world: World) -> list[dict[str, Any]]:
     return [record for record in world.journal() if record["type"] == "batch"]
 
 
-@pytest.mark.parametrize("comes_back", [True, False])
-def test_brokers_that_are_away_stop_an_idle_worker_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, comes_back: bool
+@pytest.mark.parametrize("recovers", [True, False])
+def test_unreachable_brokers_stop_an_idle_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, recovers: bool
 ) -> None:
     caplog.set_level(logging.INFO)
-    world = filled(tmp_path, kafka={"unavailable_timeout_seconds": 60.0 if comes_back else 0.05})
-    monkeypatch.setattr(failures_module, "ASK_SECONDS", 0.01)
+    world = make_world(tmp_path, kafka={"unavailable_timeout_seconds": 60.0 if recovers else 0.05})
+    monkeypatch.setattr(retry, "ASK_SECONDS", 0.01)
     engine = world.engine()
     asked = 0
 
@@ -41,13 +41,13 @@ def test_brokers_that_are_away_stop_an_idle_worker_by_name(
         if len(world.predictions()) < 60:
             return
         asked += 1
-        if not comes_back or asked < 3:
+        if not recovers or asked < 3:
             raise RetryableError("no broker answers")
         if asked == 5:
             engine.stop()
 
-    monkeypatch.setattr(engine._source, "check_reachable", ask)
-    if comes_back:
+    monkeypatch.setattr(world.source, "check_reachable", ask)
+    if recovers:
         engine.run()
         messages = [record.message.partition(" (silent")[0] for record in caplog.records]
         assert messages.count("no broker answers; waiting") == 2
@@ -62,8 +62,8 @@ def test_brokers_that_are_away_stop_an_idle_worker_by_name(
 
 
 def test_commits_that_fail_for_too_long_stop_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = filled(tmp_path, kafka={"unavailable_timeout_seconds": 0.03})
-    monkeypatch.setattr(failures_module, "LONGEST_BACKOFF_SECONDS", 0.01)
+    world = make_world(tmp_path, kafka={"unavailable_timeout_seconds": 0.03})
+    monkeypatch.setattr(retry, "LONGEST_BACKOFF_SECONDS", 0.01)
 
     class Always(Faults):
         def at(self, point: str) -> None:
@@ -77,24 +77,24 @@ def test_commits_that_fail_for_too_long_stop_and_lose_nothing(tmp_path: Path, mo
     assert len(world.predictions()) == 60
 
 
-def test_a_record_that_no_broker_takes_is_not_tried_for_ever() -> None:
+def test_a_record_that_no_broker_accepts_is_not_sent_again() -> None:
     assert not may_pass(MessageSizeTooLargeError("larger than max.message.bytes"))
 
 
-def test_a_clock_that_goes_back_stands_still_and_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    world = filled(tmp_path, engine={"batch_instances": 10})
+def test_a_clock_that_goes_back_stops_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    world = make_world(tmp_path, engine={"batch_instances": 10})
     times = (5, 6, 7, -3_600, -3_599, 8, 9)
     world.clock = lambda: START_NS + times[len(batches(world))] * 1_000_000_000  # type: ignore[method-assign]
     engine = world.run()
     assert [(record["now"] - START_NS) // 1_000_000_000 for record in batches(world)] == [5, 6, 7, 7, 7, 8]
-    (said,) = [record.message for record in caplog.records if "clock" in record.message]
-    assert "the clock went back by 3607 s" in said
+    (logged,) = [record.message for record in caplog.records if "clock" in record.message]
+    assert "the clock went back by 3607 s" in logged
     again = world.run(store=False).tasks[0]
     assert again.model.state_hash() == engine.tasks[0].model.state_hash()
 
 
-def test_a_worker_that_starts_with_its_clock_behind_does_not_go_behind_what_was_applied(tmp_path: Path) -> None:
-    world = filled(tmp_path)
+def test_a_worker_whose_clock_is_behind_journals_no_time_before_the_watermark(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
     before = world.run().tasks[0].pending.watermark_ms
     assert before == START_NS // 1_000_000 + 59
     world.clock = lambda: START_NS - 3_600_000_000_000  # type: ignore[method-assign]

@@ -1,26 +1,29 @@
-"""A call of the client that never returns: the process ends, and its restart settles what is open."""
+"""The watchdog ends the process when a call of the client never returns; a restart settles the open transaction."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
-from streamlearn.source.base import AssignmentChange, TopicPartition
-from tests.engine.world import GROUP, World, rows
+from streamlearn.source.base import AssignmentChange, RawRecord, TopicPartition
+from streamlearn.source.memory import MemorySource
+from tests.engine.world import GROUP, Faults, FaultySink, World, rows
 
 
 @pytest.mark.parametrize("what", ["transaction", "unassigned"])
 def test_what_lasts_too_long_ends_the_worker(what: str) -> None:
-    told: list[str] = []
+    problems: list[str] = []
     ended = threading.Event()
 
     def give_up(problem: str) -> None:
-        told.append(problem)
+        problems.append(problem)
         ended.set()
 
     now = [0.0]
@@ -32,12 +35,12 @@ def test_what_lasts_too_long_ends_the_worker(what: str) -> None:
                 now[0] = 26.0
                 assert ended.wait(10), "the watchdog did not give up within 10 s"
         else:
-            watchdog.unassigned(True)
+            watchdog.set_unassigned(True)
             now[0] = 21.0
             assert ended.wait(10), "the watchdog did not give up within 10 s"
     finally:
         watchdog.stop()
-    assert told[0].startswith(f"{what} for 2")
+    assert problems[0].startswith(f"{what} for 2")
 
 
 def test_giving_up_ends_the_process_with_a_failure() -> None:
@@ -51,29 +54,42 @@ with watchdog.transaction():
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "a restart settles what is open" in ended.stderr
+    assert "a restart settles the open transaction" in ended.stderr
 
 
-class _Told(Watchdog):
-    """Keeps what it is told of the assignment."""
+class _Recording(Watchdog):
+    """Keeps what it is called with."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: list[bool] = []
+        self.unassigned: list[bool] = []
 
-    def unassigned(self, missing: bool) -> None:
-        self.told.append(missing)
+    def set_unassigned(self, is_unassigned: bool) -> None:
+        self.unassigned.append(is_unassigned)
+
+
+class _Rebalancing(MemorySource):
+    """Revokes the partitions at the second poll, assigns them again at the third one."""
+
+    polls = 0
+
+    def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
+        self.polls += 1
+        if self.polls == 2:
+            self._changes.append(AssignmentChange("revoked", tuple(self._positions), None))
+        if self.polls == 3:
+            self._changes.append(AssignmentChange("assigned", tuple(self._positions), GROUP))
+        return super().poll(timeout_seconds, limit) if self.polls > 3 else {}
 
 
 def test_the_watchdog_is_told_from_when_to_when_partitions_are_missing(tmp_path: Path) -> None:
     """A join that stalls gives no error: only the time without partitions shows it."""
     world = World(tmp_path)
     world.add(rows(1)[0])
-    engine = world.engine()
-    watchdog = engine._watchdog = _Told()
-    engine.run(stop_at_end=True)
-    assert watchdog.told == [True, False, False], "missing from the start, there with the assignment, not at the end"
-    place = TopicPartition("instances", 0)
-    engine._note([AssignmentChange("revoked", (place,), None)])
-    engine._note([AssignmentChange("assigned", (place,), GROUP)])
-    assert watchdog.told[3:] == [True, False]
+    watchdog = _Recording()
+    source = _Rebalancing(world.log, ["instances"], GROUP)
+    Engine(world.settings, source, FaultySink(world.log, Faults()), watchdog=watchdog).run(stop_at_end=True)
+    start, first, revoked, again, end = watchdog.unassigned
+    assert (start, first) == (True, False), "missing from the start until the first assignment"
+    assert (revoked, again) == (True, False), "and from the revocation until the next assignment"
+    assert not end

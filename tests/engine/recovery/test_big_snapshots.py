@@ -1,4 +1,4 @@
-"""Snapshots of a state of a gigabyte: how long answers wait, how much memory it takes, how fast it is."""
+"""Snapshots of a gigabyte: how long answers wait, how much memory they take, how fast they are."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def test_a_gigabyte_is_written_beside_answers_and_read_back_once(
     figures = measure(1_000, 5, tmp_path, waiting=100_000)
     with capsys.disabled():
         print(json.dumps(figures, indent=1))  # noqa: T201
-    # The thread's processor time: by the wall's clock it also waits for whatever else the machine does.
+    # The thread's processor time: wall-clock time includes what else the machine does.
     assert max(figures["pause_ms_processor"]) < 20
-    # The first batch waits for the pause, and for copies of what it touches, each as long as the machine takes for one.
+    # The first batch waits for the pause, and for a copy of each page that it touches.
     assert max(figures["pages_copied_first"]) < 8_000
     copies_ms = max(figures["pages_copied_first"]) * figures["page_copy_us"] / 1_000
     assert max(figures["wait_ms_first_processor"]) < 20 + 1.5 * copies_ms
-    # All of it changes within seconds here, at the pace of a benchmark.
+    # The benchmark changes the whole state within seconds.
     assert figures["memory_mb_peak"] < 1.75 * figures["memory_mb"]
-    # What waits is unpacked from one array.
+    # Pending instances are unpacked from one array.
     assert figures["restore_memory_mb_peak"] < figures["restore_memory_mb"] + 100

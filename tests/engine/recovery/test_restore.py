@@ -1,4 +1,4 @@
-"""Snapshots and the journal: resuming equals never having stopped, and whatever does not belong is refused by name."""
+"""Recovery: resuming equals never having stopped, and snapshots, journals and inputs that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamlearn.engine.recovery import restore
+from streamlearn.engine.recovery import restore, snapshot_manifest
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
 from streamlearn.learner.drift.page_hinkley import Count
 from streamlearn.learner.ensemble_learner import EnsembleLearner
@@ -18,7 +18,7 @@ from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
 from tests.engine.world import JOURNAL, Faults, World, rows
-from tests.snapshot_faults import alter_weights, damage, renamed, snapshots
+from tests.snapshot_faults import alter_weights, copy_renamed, damage, snapshots
 
 ROWS = rows(240)
 INSTANCES = TopicPartition("instances", 0)
@@ -32,6 +32,12 @@ def run_in_parts(world: World, parts: int = 3) -> str:
             world.add(row)
         engine = world.run()
     return engine.tasks[0].model.state_hash()
+
+
+def change_kernel_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restore and take snapshots as another release."""
+    for module in (restore, snapshot_manifest):
+        monkeypatch.setattr(module, "kernel_hash", lambda: "new")
 
 
 def uninterrupted(folder: Path) -> tuple[list[bytes], str]:
@@ -82,7 +88,7 @@ def test_foreign_and_future_snapshots_are_refused_by_name(
     world = World(tmp_path)
     state = run_in_parts(world)
     newest = snapshots(tmp_path)[0]
-    other = renamed(newest, seq=seq, chain=chain)
+    other = copy_renamed(newest, seq=seq, chain=chain)
     for path in snapshots(tmp_path):
         if path != other:
             path.unlink()
@@ -101,7 +107,7 @@ def test_altered_weight_is_detected_on_replay(tmp_path: Path, caplog: pytest.Log
     assert "the state was altered, or this machine computes other bits" in caplog.text
 
 
-def test_no_snapshot_and_a_journal_that_begins_later_stops_by_name(tmp_path: Path) -> None:
+def test_no_snapshot_and_a_journal_without_its_beginning_stops(tmp_path: Path) -> None:
     world = World(tmp_path)
     run_in_parts(world)
     shutil.rmtree(tmp_path)
@@ -188,7 +194,7 @@ def test_partition_growth_stops_the_models_that_partitions_have_of_their_own(tmp
         world.log.create(topic, 2)
         world.log._ids[topic] = identity
         world.log.read(TopicPartition(topic, 0)).extend(old)
-    with pytest.raises(TopicError, match="instances has 2 partitions, the model began with 1: keys hash elsewhere now"):
+    with pytest.raises(TopicError, match="instances has 2 partitions, the model began with 1: keys hash to other"):
         world.run()
 
 
@@ -203,7 +209,9 @@ def test_lost_offsets_stop_by_name_or_are_skipped_as_told(tmp_path: Path, monkey
         return {p: Bounds(300, b.end) if p == INSTANCES else b for p, b in bounds(self, partitions).items()}
 
     monkeypatch.setattr(MemorySource, "bounds", later)
-    with pytest.raises(OffsetLostError, match=r"instances\[0\] has the offsets \[300, 480\), to be read next is 240"):
+    with pytest.raises(
+        OffsetLostError, match=r"instances\[0\] has the offsets \[300, 480\), but the next one to read is 240"
+    ):
         world.run()
     world.change(engine={"on_offset_lost": "earliest"})
     engine = world.run()
@@ -259,7 +267,7 @@ def test_another_drift_detector_begins_at_the_journalled_batch(tmp_path: Path, d
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_an_event_names_the_record_that_was_learnt(tmp_path: Path, late: bool) -> None:
+def test_an_event_has_the_source_of_the_learnt_record(tmp_path: Path, late: bool) -> None:
     world = World(tmp_path, topics={"labels": "labels"})
     for row in ROWS[:40]:
         world.add({"id": row["id"], "x": row["x"]} if late else row)
@@ -282,7 +290,7 @@ def test_an_event_names_the_record_that_was_learnt(tmp_path: Path, late: bool) -
         ({"features": {"hashed": True}}, "features.hashed"),
     ],
 )
-def test_settings_that_a_model_cannot_change_are_refused_with_the_way_out(
+def test_settings_that_a_model_cannot_change_are_refused_with_a_way_out(
     tmp_path: Path, sections: dict[str, Any], name: str
 ) -> None:
     world = World(tmp_path)
@@ -292,13 +300,13 @@ def test_settings_that_a_model_cannot_change_are_refused_with_the_way_out(
         world.run()
 
 
-def test_another_release_goes_on_from_a_snapshot_at_the_end_only(
+def test_another_release_continues_only_from_a_snapshot_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(tmp_path)
     state = run_in_parts(world)
     newest = snapshots(tmp_path)[0]
-    monkeypatch.setattr(restore, "kernel_hash", lambda: "new")
+    change_kernel_hash(monkeypatch)
     assert world.run().tasks[0].model.state_hash() == state
     world.add(ROWS[0])
     world.run()
@@ -320,7 +328,7 @@ def test_foreign_offsets_are_refused(tmp_path: Path) -> None:
         world.run()
 
 
-def test_corrupt_record_stops_or_is_passed_over_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_corrupt_record_stops_the_worker_or_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     for row in ROWS[:100]:
         world.add(row)
@@ -407,7 +415,7 @@ def test_a_snapshot_that_fails_in_any_way_is_counted_and_answers_go_on(
     monkeypatch.setattr(SnapshotStore, "save", _FullStore.save)
     world.run()
     assert len(world.predictions()) == len(ROWS)
-    assert "snapshot not written, answers go on: ValueError: the bucket's own error" in caplog.text
+    assert "snapshot not written, the engine continues without it: ValueError: the bucket's own error" in caplog.text
     monkeypatch.undo()
     world.change(snapshot={"interval_seconds": 1e9})
     world.run()

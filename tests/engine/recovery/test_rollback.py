@@ -1,4 +1,4 @@
-"""Going back to an earlier snapshot: the state from there on is the same from wherever it is restored."""
+"""Rollbacks: restoring the model afterwards gives the same state from any snapshot."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import pytest
 
 from streamlearn.engine import standby
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.recovery import restore
-from streamlearn.engine.recovery.rollback import Choice, RollbackPlan, plan_rollback, roll_back
+from streamlearn.engine.recovery.rollback import roll_back
+from streamlearn.engine.recovery.rollback_plan import RollbackPlan, SnapshotChoice, plan_rollback
 from streamlearn.errors import JournalError, OvertakenError, RetryableError, SnapshotError, StopError, UsageError
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
 from streamlearn.state.arrays import unpack_names
+from tests.engine.recovery.test_restore import change_kernel_hash
 from tests.engine.world import GROUP, JOURNAL, START_NS, Crash, Faults, FaultySink, World, rows
-from tests.snapshot_faults import damage, renamed, snapshots
+from tests.snapshot_faults import copy_renamed, damage, snapshots
 
 ROWS = rows(200)
 PART = 40
@@ -35,7 +36,7 @@ def world_of(folder: Path, **sections: dict[str, Any]) -> World:
 
 
 def feed(world: World, part: int) -> Any:
-    """Feed the part-th rows, run a worker over them, and return its task."""
+    """Add one part of the rows, run a worker over them, and return its task."""
     for row in ROWS[part * PART : (part + 1) * PART]:
         world.add(row)
     return world.run().tasks[0]
@@ -44,10 +45,10 @@ def feed(world: World, part: int) -> Any:
 def plan_of(world: World, name: str = "", *, until_ns: int | None = None, task: int = 0) -> RollbackPlan:
     topics = [topic for topic in (world.settings.topics.instances, world.settings.topics.labels) if topic]
     source = MemorySource(world.log, topics, GROUP)
-    return plan_rollback(world.settings, source, SnapshotStore(str(world.folder)), task, Choice(name, until_ns))
+    return plan_rollback(world.settings, source, SnapshotStore(str(world.folder)), task, SnapshotChoice(name, until_ns))
 
 
-def go_back(
+def roll_back_to(
     world: World,
     name: str,
     faults: Faults | None = None,
@@ -60,8 +61,8 @@ def go_back(
     return roll_back(world.settings, source(world.log, topics, GROUP), sink, plan, clock or world.clock)
 
 
-def without(folder: Path, *parts: int) -> tuple[str, list[Any]]:
-    """Return the state of a model that was fed these parts only, and what it answered."""
+def run_parts(folder: Path, *parts: int) -> tuple[str, list[Any]]:
+    """Return the state and the answers of a model that has seen these parts only."""
     world = world_of(folder)
     for part in parts:
         task = feed(world, part)
@@ -73,15 +74,15 @@ def answer(value: bytes) -> Any:
     return prediction["id"], prediction["labels"], prediction["scores"], prediction["model"]["seen"]
 
 
-def test_a_rolled_back_model_goes_on_as_if_it_had_never_seen_the_rest(tmp_path: Path) -> None:
+def test_a_rolled_back_model_continues_as_if_it_had_never_seen_the_rest(tmp_path: Path) -> None:
     world = world_of(tmp_path / "world")
     for part in range(3):
         feed(world, part)
     before = plan_of(world, "2")
     assert (before.before.seq, before.forgotten, before.learned) == (6, 2 * PART, PART)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     task = feed(world, 3)
-    state, answers = without(tmp_path / "reference", 0, 3)
+    state, answers = run_parts(tmp_path / "reference", 0, 3)
     assert task.model.state_hash() == state
     answered = [answer(value) for value in world.predictions()]
     assert answered[3 * PART :] == answers[PART:]
@@ -94,9 +95,9 @@ def test_the_record_is_committed_with_the_offsets_and_an_event(tmp_path: Path) -
     for part in range(3):
         feed(world, part)
     last = world.journal()[-1]["now"]
-    mark = go_back(world, "2", clock=lambda: START_NS)
+    mark = roll_back_to(world, "2", clock=lambda: START_NS)
     record = world.journal()[-1]
-    assert record["now"] == last, "the journal's clock never runs back"
+    assert record["now"] == last, "the journal's clock never goes back"
     chains = {each["seq"]: each["chain"] for each in world.journal() if each["type"] == "batch"}
     assert (record["type"], record["seq"], record["before"]) == ("rollback", 7, chains[6])
     assert (record["to"], record["positions"]) == ([2, chains[2]], [["instances", 0, 3 * PART]])
@@ -111,14 +112,14 @@ def test_the_record_is_committed_with_the_offsets_and_an_event(tmp_path: Path) -
     assert world.log.committed[GROUP, INSTANCES].metadata == str(task.mark) == f"9:{batches[-1]['chain']}"
 
 
-@pytest.mark.parametrize("left", ["the one it went to", "one before it", "one behind it", "none"])
+@pytest.mark.parametrize("left", ["the one it went to", "one before it", "one after it", "none"])
 def test_the_state_is_the_same_from_whatever_is_left(tmp_path: Path, left: str) -> None:
     world = world_of(tmp_path)
     for part in range(3):
         feed(world, part)
-    go_back(world, "4")
+    roll_back_to(world, "4")
     state = feed(world, 3).model.state_hash()
-    keep = {"the one it went to": 4, "one before it": 2, "one behind it": 9, "none": 0}[left]
+    keep = {"the one it went to": 4, "one before it": 2, "one after it": 9, "none": 0}[left]
     for path in snapshots(tmp_path):
         if not path.name.startswith(f"{keep}-"):
             path.unlink()
@@ -128,32 +129,32 @@ def test_the_state_is_the_same_from_whatever_is_left(tmp_path: Path, left: str) 
     assert len(world.predictions()) == 4 * PART, "a restore answers nothing"
 
 
-def test_a_snapshot_of_what_was_left_aside_is_refused_and_the_one_before_is_used(
+def test_an_abandoned_snapshot_is_refused_and_the_one_before_is_used(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = world_of(tmp_path)
     for part in range(3):
         feed(world, part)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     for path in snapshots(tmp_path):
         if path.name.startswith("2-"):
             damage(path)
     task = feed(world, 3)
     assert "4 is of sequence" not in caplog.text
     assert "is of sequence 6, which the rollback to 2:" in caplog.text
-    assert task.model.state_hash() == without(tmp_path / "reference", 0, 3)[0], "from the journal's beginning"
+    assert task.model.state_hash() == run_parts(tmp_path / "reference", 0, 3)[0], "from the journal's beginning"
 
 
 def test_rolled_back_again_and_forward(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     states = {(part + 1) * 2: feed(world, part).model.state_hash() for part in range(3)}
-    go_back(world, "2")
+    roll_back_to(world, "2")
     feed(world, 3)
-    go_back(world, "6")
-    assert world.run().tasks[0].model.state_hash() == states[6], "also to what a rollback had left aside"
-    go_back(world, "9")
+    roll_back_to(world, "6")
+    assert world.run().tasks[0].model.state_hash() == states[6], "also to what a rollback had abandoned"
+    roll_back_to(world, "9")
     state = feed(world, 4).model.state_hash()
-    assert state == without(tmp_path / "reference", 0, 3, 4)[0]
+    assert state == run_parts(tmp_path / "reference", 0, 3, 4)[0]
     shutil.rmtree(tmp_path)
     assert world.run(store=False).tasks[0].model.state_hash() == state
 
@@ -164,10 +165,10 @@ def test_a_kill_of_the_rollback_leaves_all_or_nothing(tmp_path: Path, point: str
     for part in range(3):
         feed(world, part)
     with pytest.raises(Crash):
-        go_back(world, "2", Faults(point))
+        roll_back_to(world, "2", Faults(point))
     done = point == "after commit"
     state = feed(world, 3).model.state_hash()
-    assert state == without(tmp_path / "reference", *((0, 3) if done else (0, 1, 2, 3)))[0]
+    assert state == run_parts(tmp_path / "reference", *((0, 3) if done else (0, 1, 2, 3)))[0]
     assert sum(each["type"] == "rollback" for each in world.journal()) == done
 
 
@@ -178,10 +179,10 @@ def test_an_unknown_outcome_of_the_rollback_is_resolved(tmp_path: Path, point: s
         feed(world, part)
     faults = Faults(point, error=lambda: OSError("the answer was lost"))
     if point == "after commit":
-        assert go_back(world, "2", faults).seq == 5
+        assert roll_back_to(world, "2", faults).seq == 5
     else:
         with pytest.raises(RetryableError, match=r"not committed .*the answer was lost.* nothing was changed"):
-            go_back(world, "2", faults)
+            roll_back_to(world, "2", faults)
         assert plan_of(world, "2").before.seq == 4
 
 
@@ -190,7 +191,7 @@ def test_a_worker_killed_after_the_rollback_equals_one_that_was_not(tmp_path: Pa
     world = world_of(tmp_path / "world")
     for part in range(3):
         feed(world, part)
-    go_back(world, "4")
+    roll_back_to(world, "4")
     for row in ROWS[3 * PART :]:
         world.add(row)
     with contextlib.suppress(Crash):
@@ -198,12 +199,12 @@ def test_a_worker_killed_after_the_rollback_equals_one_that_was_not(tmp_path: Pa
     for path in snapshots(tmp_path / "world"):
         if not path.name.startswith("2-"):
             path.unlink()
-    state, answers = without(tmp_path / "reference", 0, 1, 3, 4)
+    state, answers = run_parts(tmp_path / "reference", 0, 1, 3, 4)
     assert world.run().tasks[0].model.state_hash() == state
     assert [answer(value) for value in world.predictions()][3 * PART :] == answers[2 * PART :]
 
 
-def test_labels_that_wait_go_back_with_the_model(tmp_path: Path) -> None:
+def test_pending_instances_and_orphans_are_rolled_back_with_the_model(tmp_path: Path) -> None:
     world = world_of(tmp_path, topics={"labels": "labels"}, labels={"orphan_seconds": 1})
     later = START_NS // 1_000_000 + 100_000
 
@@ -221,7 +222,7 @@ def test_labels_that_wait_go_back_with_the_model(tmp_path: Path) -> None:
     world.run()
     first = plan_of(world, "1")
     assert first.forgotten == 2
-    go_back(world, "1")
+    roll_back_to(world, "1")
     task = world.run().tasks[0]
     assert unpack_names(*(task.pending.arrays()[name] for name in ("ids", "id_offsets"))) == ["early", "twice"]
     assert task.pending.waiting == 2, "the truth that was learnt since is forgotten, and the instance waits again"
@@ -239,12 +240,12 @@ def test_labels_that_wait_go_back_with_the_model(tmp_path: Path) -> None:
     assert len(world.predictions()) == 4
 
 
-def test_settings_go_back_and_are_journalled_again(tmp_path: Path) -> None:
+def test_settings_are_rolled_back_and_journalled_again(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     feed(world, 0)
     world.change(learner={"rule": "hamming"})
     feed(world, 1)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     state = feed(world, 2).model.state_hash()
     assert b'"rule":"hamming"' in world.predictions()[-1]
     assert [each["type"] for each in world.journal()][-4:] == ["rollback", "settings", "batch", "batch"]
@@ -252,14 +253,14 @@ def test_settings_go_back_and_are_journalled_again(tmp_path: Path) -> None:
     assert world.run(store=False).tasks[0].model.state_hash() == state
 
 
-def test_a_snapshot_of_another_release_is_gone_back_to_and_the_journal_says_who_goes_on(
+def test_a_rollback_to_a_snapshot_of_another_release_journals_the_kernel(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = world_of(tmp_path)
     feed(world, 0)
     feed(world, 1)
-    monkeypatch.setattr(restore, "kernel_hash", lambda: "new")
-    go_back(world, "2")
+    change_kernel_hash(monkeypatch)
+    roll_back_to(world, "2")
     feed(world, 2)
     assert [each["type"] for each in world.journal()][-4:] == ["rollback", "control", "batch", "batch"]
     for path in snapshots(tmp_path):
@@ -268,7 +269,7 @@ def test_a_snapshot_of_another_release_is_gone_back_to_and_the_journal_says_who_
         world.run()
 
 
-def test_the_snapshot_stays_until_all_that_are_kept_are_younger(tmp_path: Path) -> None:
+def test_the_snapshot_is_kept_until_all_kept_ones_are_newer(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     store = SnapshotStore(str(tmp_path), keep=3)
 
@@ -279,7 +280,7 @@ def test_the_snapshot_stays_until_all_that_are_kept_are_younger(tmp_path: Path) 
 
     for part in range(4):
         feed(world, part)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     assert snapshots(tmp_path)[-1].name.startswith("2-")
     kept = []
     for part in range(3):
@@ -289,13 +290,13 @@ def test_the_snapshot_stays_until_all_that_are_kept_are_younger(tmp_path: Path) 
     assert kept == [[10, 8, 6, 2], [11, 10, 8, 2], [12, 11, 10]]
 
 
-def test_without_the_snapshot_and_the_journal_back_to_it_it_stops_by_name(
+def test_without_the_snapshot_and_the_journal_before_it_a_worker_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = world_of(tmp_path)
     for part in range(3):
         feed(world, part)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     chain = world.journal()[-1]["to"][1]
     shorten_journal(monkeypatch, 3)
     for path in snapshots(tmp_path):
@@ -306,7 +307,7 @@ def test_without_the_snapshot_and_the_journal_back_to_it_it_stops_by_name(
 
 
 def shorten_journal(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
-    """Let the journal begin at an offset, as retention leaves it."""
+    """Cut the journal off before an offset, as retention does."""
     bounds = MemorySource.bounds
 
     def later(self: MemorySource, partitions: Any) -> Any:
@@ -316,16 +317,16 @@ def shorten_journal(monkeypatch: pytest.MonkeyPatch, start: int) -> None:
     monkeypatch.setattr(MemorySource, "bounds", later)
 
 
-def test_a_snapshot_older_than_the_journal_is_vouched_for_by_a_younger_one(
+def test_a_snapshot_older_than_the_journal_needs_a_newer_one_in_the_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = world_of(tmp_path)
     for part in range(3):
         feed(world, part)
     shorten_journal(monkeypatch, 4)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     task = feed(world, 3)
-    assert task.model.state_hash() == without(tmp_path / "reference", 0, 3)[0]
+    assert task.model.state_hash() == run_parts(tmp_path / "reference", 0, 3)[0]
     for path in snapshots(tmp_path):
         if not path.name.startswith("2-"):
             path.unlink()
@@ -340,18 +341,18 @@ def test_a_stand_by_that_meets_a_rollback_restores_the_model(tmp_path: Path, mon
     world = world_of(tmp_path)
     state = feed(world, 0).model.state_hash()
     feed(world, 1)
-    stand_by = standby.Standby(
+    follower = standby.Standby(
         world.settings, MemorySource(world.log, ["instances"], GROUP), SnapshotStore(str(tmp_path))
     )
     try:
-        wait_for(lambda: stand_by.standing.mark is not None and stand_by.standing.mark.seq == 4, world)
-        rolled = go_back(world, "2")
-        wait_for(lambda: stand_by.standing.mark == rolled, world)
-        task = stand_by.take_over(rolled, {INSTANCES: 2 * PART}, lambda task, rows, share: None)
+        wait_for(lambda: follower.status.mark is not None and follower.status.mark.seq == 4, world)
+        rolled = roll_back_to(world, "2")
+        wait_for(lambda: follower.status.mark == rolled, world)
+        task = follower.take_over(rolled, {INSTANCES: 2 * PART}, lambda task, rows, share: None)
         assert task is not None
         assert task.model.state_hash() == state
     finally:
-        stand_by.close()
+        follower.close()
 
 
 def wait_for(condition: Callable[[], bool], world: World) -> None:
@@ -378,11 +379,11 @@ def test_it_refuses_while_workers_live_and_names_them(tmp_path: Path) -> None:
     with pytest.raises(
         StopError, match=r"live: tagging-0 \(10.0.0.1\), tagging-1 \(10.0.0.2\)\. .*Nothing was changed"
     ):
-        go_back(world, "2", source=_Busy)
+        roll_back_to(world, "2", source=_Busy)
     assert len(world.journal()) == length
 
 
-def test_a_worker_that_has_run_since_the_plan_was_made_stops_it(tmp_path: Path) -> None:
+def test_a_worker_that_has_run_since_the_plan_stops_the_rollback(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     for part in range(2):
         feed(world, part)
@@ -419,7 +420,7 @@ def test_a_snapshot_that_is_broken_or_of_another_model_is_refused(tmp_path: Path
     for part in range(3):
         feed(world, part)
     middle = next(path for path in snapshots(tmp_path) if path.name.startswith("4-"))
-    other = renamed(middle, chain="f" * 24)
+    other = copy_renamed(middle, chain="f" * 24)
     with pytest.raises(SnapshotError, match="it belongs to another model"):
         plan_of(world, str(other))
     assert plan_of(world, "4").entry.path == str(middle)
@@ -428,11 +429,11 @@ def test_a_snapshot_that_is_broken_or_of_another_model_is_refused(tmp_path: Path
         plan_of(world, "4")
 
 
-def test_an_altered_record_of_a_rollback_stops_by_name(tmp_path: Path) -> None:
+def test_an_altered_record_of_a_rollback_stops(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     for part in range(2):
         feed(world, part)
-    go_back(world, "2")
+    roll_back_to(world, "2")
     records = world.log.read(TopicPartition(JOURNAL, 0))
     altered = json.loads(records[-1].value or b"") | {"now": 1}
     records[-1] = records[-1]._replace(value=json.dumps(altered).encode())
@@ -440,7 +441,7 @@ def test_an_altered_record_of_a_rollback_stops_by_name(tmp_path: Path) -> None:
         world.run()
 
 
-def test_one_model_of_several_goes_back_alone(tmp_path: Path) -> None:
+def test_one_model_of_several_is_rolled_back_alone(tmp_path: Path) -> None:
     world = World(tmp_path, partitions=2, engine={"scope": "partition"})
     for part in range(2):
         for row in ROWS[part * PART : (part + 1) * PART]:
@@ -450,7 +451,7 @@ def test_one_model_of_several_goes_back_alone(tmp_path: Path) -> None:
     source = MemorySource(world.log, ["instances"], GROUP)
     store = SnapshotStore(str(tmp_path))
     oldest = store.list(GROUP, None, 1)[-1]
-    plan = plan_rollback(world.settings, source, store, 1, Choice(str(oldest.seq)))
+    plan = plan_rollback(world.settings, source, store, 1, SnapshotChoice(str(oldest.seq)))
     roll_back(world.settings, source, FaultySink(world.log, Faults()), plan, world.clock)
     after = world.run().tasks
     assert (after[0].mark, after[0].model.state_hash()) == (tasks[0].mark, tasks[0].model.state_hash())

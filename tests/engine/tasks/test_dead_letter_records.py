@@ -1,4 +1,4 @@
-"""Records that cannot be used: each kind becomes a dead letter with its bytes untouched, and the stream goes on."""
+"""Records that cannot be used become dead letters with unchanged bytes, and the stream continues."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from streamlearn import __version__
+from streamlearn.engine.observer import NullObserver
+from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.engine.tasks.dead_letter_records import dead_letter
+from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import RecordError, TooManyBadRecordsError
 from streamlearn.records.dead_letter import DeadLetter
 from streamlearn.source.base import RawRecord
@@ -61,7 +64,7 @@ def test_value_too_large_to_write_again_becomes_a_pointer(tmp_path: Path) -> Non
 
 
 def test_a_dead_letter_without_key_and_value_can_be_written(tmp_path: Path) -> None:
-    """The client refuses to write nothing, so the worker would end on such a record for ever."""
+    """The client refuses to write a record without both, and the worker would stop at it after every restart."""
     world = World(tmp_path)
     world.log.append("instances", 0, None, timestamp_ms=START_NS // 1_000_000)
     world.run()
@@ -95,7 +98,7 @@ def test_too_large_a_share_of_bad_records_stops_with_nothing_lost(tmp_path: Path
 
 
 @pytest.mark.parametrize("batch", [7, 40, 500])
-def test_half_bad_is_not_too_much_whatever_the_batch(tmp_path: Path, batch: int) -> None:
+def test_half_bad_is_not_too_much_with_any_batch_size(tmp_path: Path, batch: int) -> None:
     world = World(tmp_path, limits={"bad_window": 20}, engine={"batch_instances": batch})
     for row in rows(60):
         world.add(row)
@@ -104,7 +107,7 @@ def test_half_bad_is_not_too_much_whatever_the_batch(tmp_path: Path, batch: int)
     assert (len(world.predictions()), len(world.dead())) == (60, 60)
 
 
-def test_well_formed_labels_that_come_twice_are_not_bad_records(tmp_path: Path) -> None:
+def test_duplicate_labels_are_not_bad_records(tmp_path: Path) -> None:
     world = World(tmp_path, topics={"labels": "labels"}, limits={"bad_window": 10})
     world.add({"id": "1", "x": {}})
     for _ in range(30):
@@ -113,7 +116,7 @@ def test_well_formed_labels_that_come_twice_are_not_bad_records(tmp_path: Path) 
     assert [reason for reason, _ in world.dead()] == ["duplicate_label"] * 29
 
 
-def test_a_letter_always_has_a_key_or_a_value_and_headers_have_values() -> None:
+def test_a_dead_letter_always_has_a_key_or_a_value_and_headers_have_values() -> None:
     error = RecordError("empty_value", "the record has no value")
     nothing = RawRecord("instances", 0, 7, 0, None, None, (("mine", None),))  # type: ignore[arg-type]
     letter = dead_letter(nothing, error, "dead-letters")
@@ -124,27 +127,30 @@ def test_a_letter_always_has_a_key_or_a_value_and_headers_have_values() -> None:
 
 
 @pytest.mark.parametrize("what", ["key", "headers"])
-def test_key_and_headers_that_are_too_large_stay_where_they_are(what: str) -> None:
+def test_key_and_headers_that_are_too_large_are_left_out(what: str) -> None:
     large = b"a" * 1_000_000
     record = RawRecord("instances", 1, 7, 0, b"key", b"{bad", (("mine", b"1"), ("streamlearn.replayed", b"1")))
     record = record._replace(key=large) if what == "key" else record._replace(headers=(*record.headers, ("b", large)))
     letter = dead_letter(record, RecordError("not_json", "bad"), "dead-letters")
     size = len(letter.key or b"") + len(letter.value or b"") + sum(len(n) + len(v) for n, v in letter.headers)
     assert size < 1_000
-    about = DeadLetter.from_headers(list(letter.headers))
-    assert (about.offset, about.size, about.replayed, about.reason) == (7, 4, 1, "not_json")
-    assert about.pointer is not None
-    assert about.pointer.startswith("key, value and headers")
+    header = DeadLetter.from_headers(list(letter.headers))
+    assert (header.offset, header.size, header.replayed, header.reason) == (7, 4, 1, "not_json")
+    assert header.pointer is not None
+    assert header.pointer.startswith("key, value and headers")
 
 
 def test_replayed_records_that_are_refused_again_are_counted(tmp_path: Path) -> None:
     world = World(tmp_path)
-    counted = []
+    counted: list[int] = []
+
+    class Counting(NullObserver):
+        def on_applied(self, task: Task, applied: AppliedBatch, learn_seconds: float) -> None:
+            counted.append(applied.replayed)
+
     for headers in ((), [("streamlearn.replayed", b"2")]):
         world.log.append("instances", 0, b"{bad", timestamp_ms=START_NS // 1_000_000, headers=headers)
-    engine = world.engine()
-    engine._observer.applied = lambda task, applied, seconds: counted.append(applied.replayed)  # type: ignore[method-assign]
-    engine.run(stop_at_end=True)
+    world.engine(observer=Counting()).run(stop_at_end=True)
     assert counted == [1]
     rounds = [DeadLetter.from_headers(list(letter.headers)).replayed for letter in world.read("dead-letters")]
     assert rounds == [0, 2]

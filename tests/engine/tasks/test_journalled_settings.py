@@ -1,4 +1,4 @@
-"""Partitions that come and go: what was polled with the change is dropped, and nobody commits without them."""
+"""Rebalances: records that were polled with the change are dropped, and nothing is committed without the partitions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ COUNT = 200
 
 
 class Rebalancing(FaultySource):
-    """Gives records together with the news that their partitions are gone, and goes on giving some."""
+    """Reports a revocation together with records of the revoked partitions, and continues to return records of them."""
 
     polls = 0
-    gone_at, back_at = 3, 7
-    gone = False
+    revoked_at, assigned_at = 3, 7
+    is_revoked = False
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
         polled = super().poll(timeout_seconds, limit)
         type(self).polls += 1
         owned = tuple(self._positions)
-        if self.polls == self.gone_at:
+        if self.polls == self.revoked_at:
             assert polled, "the change must come with records"
             self._changes.append(AssignmentChange("revoked", owned, None))
-            type(self).gone = True
-        elif self.polls == self.back_at:
+            type(self).is_revoked = True
+        elif self.polls == self.assigned_at:
             self._changes.append(AssignmentChange("assigned", owned, GROUP))
-            type(self).gone = False
+            type(self).is_revoked = False
         return polled
 
 
@@ -48,10 +48,10 @@ def test_records_polled_with_a_change_of_assignment_are_dropped_and_read_again(
     commit = world_module.FaultySink.commit
 
     def committing(self: object, *arguments: object) -> list[int]:
-        assert not source.gone, "committed without the partitions"
+        assert not source.is_revoked, "committed without the partitions"
         return commit(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(world_module.FaultySink, "commit", committing)
     world.run()
-    assert source.polls > source.back_at
+    assert source.polls > source.assigned_at
     assert world.predictions() == quiet.predictions()

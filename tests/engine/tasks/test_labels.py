@@ -1,4 +1,4 @@
-"""Labels on their own topic: late, out of order, partial, never, twice, too late, before their instance."""
+"""Labels from the labels topic: late, out of order, partial, missing, duplicate, expired, before their instance."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_late_truth_learns_what_an_inline_one_does(tmp_path: Path) -> None:
 
 
 def truth_of(world_task: object, identity: str) -> bytes:
-    entry = world_task.pending.entry(identity)  # type: ignore[attr-defined]
+    entry = world_task.pending.get(identity)  # type: ignore[attr-defined]
     assert entry is not None
     return entry.truth
 
 
-def test_a_truth_that_tells_nothing_new_is_a_duplicate(tmp_path: Path) -> None:
+def test_a_label_that_says_nothing_new_is_a_duplicate(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path)
     instance(world, "1")
     instance(world, "2", y=["news", "sport"])
@@ -147,9 +147,9 @@ TRUTHS = ({"news": True}, {"sport": False}, ["news", "science"], {"science": Tru
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_labels_before_their_instance_are_learnt_as_right_behind_it(tmp_path: Path, order: tuple[int, ...]) -> None:
-    ahead, behind = world_with_labels(tmp_path / "ahead"), world_with_labels(tmp_path / "behind")
-    for world, first, then in ((ahead, "labels", "instance"), (behind, "instance", "labels")):
+def test_labels_before_their_instance_are_learnt_like_labels_after_it(tmp_path: Path, order: tuple[int, ...]) -> None:
+    early, late = world_with_labels(tmp_path / "early"), world_with_labels(tmp_path / "late")
+    for world, first, then in ((early, "labels", "instance"), (late, "instance", "labels")):
         instance(world, "0", at=-9, y=["sport"])
         for what, at in ((first, 0), (then, 5)):
             if what == "instance":
@@ -158,10 +158,10 @@ def test_labels_before_their_instance_are_learnt_as_right_behind_it(tmp_path: Pa
                 for number in order:
                     label(world, "1", TRUTHS[number], at=at)
         instance(world, "2", at=9)
-    tasks = ahead.run().tasks[0], behind.run().tasks[0]
+    tasks = early.run().tasks[0], late.run().tasks[0]
     assert truth_of(tasks[0], "1") == truth_of(tasks[1], "1")
     assert tasks[0].model.state_hash() == tasks[1].model.state_hash()
-    assert ahead.dead() == behind.dead()
+    assert early.dead() == late.dead()
 
 
 def test_orphan_becomes_a_dead_letter_after_its_time(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_age_is_event_time_and_never_beyond_the_clock(tmp_path: Path) -> None:
     assert world.run().tasks[0].pending.waiting == 2
 
 
-def test_an_id_that_comes_again_waits_again(tmp_path: Path) -> None:
+def test_an_id_that_is_used_again_waits_again(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path)
     instance(world, "1")
     label(world, "1", ["news"], at=1)
@@ -227,8 +227,8 @@ def test_labels_far_ahead_wait_for_their_instances(tmp_path: Path) -> None:
     assert world.dead() == []
 
 
-def scrambled(folder: Path, seed: int = 5) -> World:
-    """Return a world of three partitions with labels late, out of order, partial, twice, unknown and never."""
+def make_scrambled_world(folder: Path, seed: int = 5) -> World:
+    """Return a world of three partitions with late, unordered, partial, duplicate, unknown and missing labels."""
     draw = random.Random(seed)
     world = world_with_labels(
         folder,
@@ -256,7 +256,7 @@ def scrambled(folder: Path, seed: int = 5) -> World:
 
 @pytest.mark.parametrize("point", ["before commit", "after commit", "applied", "committed", "poll"])
 def test_crashes_with_several_partitions_equal_one_run_over_the_same_journal(tmp_path: Path, point: str) -> None:
-    world = scrambled(tmp_path)
+    world = make_scrambled_world(tmp_path)
     for times in (1, 3, 4):
         with pytest.raises(Crash):
             world.run(Faults(point, times))

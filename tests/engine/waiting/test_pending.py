@@ -1,4 +1,4 @@
-"""What waits for truth: who leaves first, what silence means, and that a stop at any row changes nothing of it."""
+"""Pending instances: which leave first, when missing labels are negative, and that a stop anywhere changes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.engine.tasks.test_labels import NOW_MS, instance, label, truth_of, wo
 from tests.engine.world import START_NS, Crash, Faults, World, rows
 
 
-def test_those_that_all_is_known_of_leave_first(tmp_path: Path) -> None:
+def test_instances_with_a_complete_truth_leave_first(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path, labels={"pending_count": 3})
     instance(world, "waits", at=0)
     instance(world, "partly", at=1)
@@ -26,7 +26,7 @@ def test_those_that_all_is_known_of_leave_first(tmp_path: Path) -> None:
     for number in range(3):
         instance(world, f"known {number}", at=2 + number, y=["news"])
     pending = world.run().tasks[0].pending
-    assert [pending.entry(i) is not None for i in ("waits", "partly", "known 0", "known 1", "known 2")] == [
+    assert [pending.get(i) is not None for i in ("waits", "partly", "known 0", "known 1", "known 2")] == [
         True,
         True,
         False,
@@ -56,7 +56,7 @@ def test_an_instance_outlives_its_truth_until_its_age(tmp_path: Path) -> None:
     instance(world, "2", at=101)
     label(world, "1", ["news"], at=102)
     pending = world.run().tasks[0].pending
-    assert (pending.entry("1"), pending.evicted) == (None, 0)
+    assert (pending.get("1"), pending.evicted) == (None, 0)
     instance(world, "3", at=102)
     label(world, "1", ["news"], at=103)
     world.run()
@@ -64,7 +64,7 @@ def test_an_instance_outlives_its_truth_until_its_age(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.05])
-def test_silence_is_a_negative_only_when_the_setting_says_so(tmp_path: Path, seconds: float) -> None:
+def test_missing_labels_are_negative_only_when_the_setting_says_so(tmp_path: Path, seconds: float) -> None:
     world = world_with_labels(tmp_path, labels={"negative_after_seconds": seconds})
     instance(world, "0", y=["news", "sport"])
     instance(world, "silent", at=10)
@@ -81,7 +81,7 @@ def test_silence_is_a_negative_only_when_the_setting_says_so(tmp_path: Path, sec
     assert task.model.arrays()["learner.counters"][1] == (3 if seconds else 1), "complete rows"
 
 
-def test_what_silence_said_may_be_confirmed_and_corrected(tmp_path: Path) -> None:
+def test_assumed_negatives_may_be_confirmed_and_corrected(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path, labels={"negative_after_seconds": 0.05})
     for name in ("1", "2"):
         instance(world, name)
@@ -96,7 +96,7 @@ def test_what_silence_said_may_be_confirmed_and_corrected(tmp_path: Path) -> Non
     assert task.model.learned == 2
 
 
-def test_silence_follows_event_time_and_is_replayed(tmp_path: Path) -> None:
+def test_assumed_negatives_follow_event_time_and_are_replayed(tmp_path: Path) -> None:
     world = world_with_labels(tmp_path, labels={"negative_after_seconds": 0.02}, engine={"batch_instances": 7})
     for moment, row in enumerate(rows(60)):
         world.add({"id": row["id"], "x": row["x"]}, timestamp_ms=NOW_MS + moment)
@@ -108,13 +108,13 @@ def test_silence_follows_event_time_and_is_replayed(tmp_path: Path) -> None:
     assert replayed.model.state_hash() == ran.model.state_hash()
 
 
-def test_silence_that_ends_after_waiting_is_refused() -> None:
+def test_negative_after_seconds_must_be_below_pending_seconds() -> None:
     with pytest.raises(ValueError, match="negative_after_seconds is not below pending_seconds"):
         Settings.model_validate({"labels": {"negative_after_seconds": 10.0, "pending_seconds": 10.0}})
 
 
-def busy(folder: Path, seed: int, partitions: int) -> World:
-    """Return a world of small stores with truths late, early, partial, corrected, twice, for unknown ids, and never."""
+def make_busy_world(folder: Path, seed: int, partitions: int) -> World:
+    """Return a world of small stores with late, early, partial, corrected, duplicate, unknown and missing labels."""
     draw = random.Random(seed)
     world = world_with_labels(
         folder,
@@ -154,7 +154,7 @@ def test_an_instance_replaced_in_its_own_batch_leaves_nothing_to_others(tmp_path
 def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes], tuple[int, ...]]:
     task = world.run(store=store).tasks[0]
     pending = task.pending
-    counted = pending.bytes, pending.waiting, pending.evicted, pending.kept
+    counted = pending.bytes, pending.waiting, pending.evicted, pending.n_kept
     return task.model.state_hash(), {name: array.tobytes() for name, array in pending.arrays().items()}, counted
 
 
@@ -163,7 +163,7 @@ def state_of(world: World, *, store: bool = True) -> tuple[str, dict[str, bytes]
 def test_a_stop_or_crash_at_any_row_equals_one_run_over_the_journal(
     tmp_path_factory: pytest.TempPathFactory, seed: int, partitions: int, stops: list[int]
 ) -> None:
-    world = busy(tmp_path_factory.mktemp("world"), seed, partitions)
+    world = make_busy_world(tmp_path_factory.mktemp("world"), seed, partitions)
     for number, turns in enumerate(stops):
         world.change(snapshot={"interval_seconds": 0.000001})
         with pytest.raises(Crash):
@@ -173,13 +173,13 @@ def test_a_stop_or_crash_at_any_row_equals_one_run_over_the_journal(
     assert state_of(world, store=False) == stopped
 
 
-def tell(store: Pending, identity: str, truth: list[str]) -> None:
-    entry = store.entry(identity)
+def set_truth(store: Pending, identity: str, truth: list[str]) -> None:
+    entry = store.get(identity)
     assert entry is not None
-    store.tell(entry, truth)
+    store.set_truth(entry, truth)
 
 
-def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
+def test_a_store_loaded_from_its_arrays_behaves_like_the_original() -> None:
     labels = LabelSettings(pending_count=4, orphan_count=3)
     stores = [Pending(labels), Pending(labels)]
     model = StreamModel(Settings())
@@ -189,32 +189,32 @@ def test_the_store_comes_back_from_its_arrays_and_goes_on_alike() -> None:
     result = model.apply(batch)
     for number in range(6):
         entry = stores[0].add(f"id{number}", 10 * number, [None, {"x": True}, ["x"]][number % 3])
-        stores[0].place(entry, result.packed(number))
-        stores[0].advance(10 * number, START_NS)
+        stores[0].store_instance(entry, result.packed(number))
+        stores[0].advance_watermark(10 * number, START_NS)
     stores[0].sweep()
-    tell(stores[0], "id4", ["y"])
-    tell(stores[0], "id0", [])
+    set_truth(stores[0], "id4", ["y"])
+    set_truth(stores[0], "id0", [])
     stores[1].load_arrays(stores[0].arrays())
     for store in stores:
-        store.place(store.add("id7", 100), result.packed(0))
-        store.advance(100, START_NS)
+        store.store_instance(store.add("id7", 100), result.packed(0))
+        store.advance_watermark(100, START_NS)
         store.sweep()
     first, second = (store.arrays() for store in stores)
     assert {name: array.tobytes() for name, array in first.items()} == {n: a.tobytes() for n, a in second.items()}
     assert [(s.bytes, s.waiting, s.evicted, len(s)) for s in stores] == [(stores[0].bytes, 2, 0, 4)] * 2
     assert stores[0].bytes == 4 * 200 + first["instances"].size + first["truths"].size
-    assert stores[1].entry("id4") is None, "the one that was complete first"
-    kept = stores[1].entry("id3")
+    assert stores[1].get("id4") is None, "the one that was complete first"
+    kept = stores[1].get("id3")
     assert kept is not None
     assert kept.instance == result.packed(3)
 
 
 @pytest.mark.parametrize(("known", "of"), [(0, 10), (3, 10), (10, 10), (499, 500)])
-def test_memory_follows_what_is_kept(known: int, of: int) -> None:
-    """So many of the instances become known and leave first; the others stay until their count is reached."""
+def test_memory_is_bounded_by_the_pending_instances(known: int, of: int) -> None:
+    """``known`` of ``of`` instances have a complete truth and leave first; the others stay up to the largest count."""
     store = Pending(LabelSettings(pending_count=200))
     for number in range(30_000):
-        store.place(store.add(f"{number}", number, ["x"] if number % of < known else None), bytes(1_000))
+        store.store_instance(store.add(f"{number}", number, ["x"] if number % of < known else None), bytes(1_000))
         if number % 5 == 0:
             store.sweep()
     # Two blocks, and as much unused as is used.
@@ -225,7 +225,7 @@ def test_memory_follows_what_is_kept(known: int, of: int) -> None:
 def test_arrays_that_contradict_each_other_are_refused() -> None:
     store = Pending(LabelSettings(pending_count=2))
     for number, truth in enumerate([["x"], ["x"], None, {"x": True}]):
-        store.place(store.add(f"{number}", 0, truth), b"instance")
+        store.store_instance(store.add(f"{number}", 0, truth), b"instance")
     store.sweep()
     arrays = store.arrays()
     Pending(LabelSettings()).load_arrays(arrays)
@@ -234,9 +234,9 @@ def test_arrays_that_contradict_each_other_are_refused() -> None:
     for name, array, message in (
         ("ids", twice, "an id occurs twice"),
         ("marks", arrays["ids"], "an id occurs twice"),
-        ("settled", np.zeros(1, np.int64), "all is known of"),
-        ("mark_states", arrays["mark_states"] + 3, "left as 4"),
-        ("instance_offsets", np.array([0, 0, 16]), "nothing is kept of instance '2'"),
+        ("settled", np.zeros(1, np.int64), "does not list the instances with a complete truth"),
+        ("mark_states", arrays["mark_states"] + 3, "has the state 4"),
+        ("instance_offsets", np.array([0, 0, 16]), "instance '2' has no bytes"),
         ("timestamps", arrays["timestamps"].astype(np.float64), "cannot be read"),
     ):
         with pytest.raises(SnapshotError, match=message):
@@ -250,7 +250,7 @@ def test_arrays_that_do_not_fit_are_refused(name: str) -> None:
     batch = model.new_batch()
     batch.predict({"a": 1})
     result = model.apply(batch)
-    store.place(store.add("id", 0, ["x"]), result.packed(0))
+    store.store_instance(store.add("id", 0, ["x"]), result.packed(0))
     arrays = store.arrays()
     arrays[name] = arrays[name] + 7 if name == "settled" else arrays[name][:-1] if arrays[name].size else arrays["ids"]
     with pytest.raises(SnapshotError, match="waiting instances in the snapshot cannot be read"):

@@ -1,4 +1,4 @@
-"""The points at which tests end a worker: each names a call that is there."""
+"""The points at which tests kill a worker: each names an existing call."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import sys
 
 import pytest
 
-from tests.faults.points import POINTS, Point, called
+from tests.faults.points import POINTS, Point, find_call
 
 
 @pytest.mark.parametrize("point", POINTS.values(), ids=POINTS.keys())
-def test_a_point_names_a_call_that_is_there(point: Point) -> None:
-    owner, attribute = called(point)
+def test_a_point_names_an_existing_call(point: Point) -> None:
+    owner, attribute = find_call(point)
     assert inspect.isfunction(inspect.getattr_static(owner, attribute))
 
 
 @pytest.mark.parametrize(("armed", "calls"), [("snapshot before its rename", 1), ("snapshot before its rename:3", 3)])
-def test_a_process_ends_at_a_point_that_is_armed_and_nowhere_before(tmp_path, armed: str, calls: int) -> None:
+def test_a_process_is_killed_at_the_armed_point_and_not_before(tmp_path, armed: str, calls: int) -> None:
     program = f"""
 from pathlib import Path
 from tests.faults.points import arm

@@ -1,4 +1,4 @@
-"""Work in a process of its own sees memory as it was; how it ends is told, and nothing is left behind."""
+"""A forked process sees memory as it was at the fork; its errors are raised, and it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from streamlearn.errors import SnapshotError
-from streamlearn.snapshot import fork as forked
+from streamlearn.snapshot import fork
 from streamlearn.snapshot.fork import ForkedProcess, can_fork
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="only Linux may fork a process that has threads")
 
 
-def _stand_still() -> None:
+def _hang() -> None:
     signal.pause()
 
 
@@ -37,15 +37,15 @@ def test_work_sees_memory_as_it_was(tmp_path: Path) -> None:
         os.kill(child.process, 0)
 
 
-def test_work_stands_behind_its_owner_in_the_queue_for_processors(tmp_path: Path) -> None:
+def test_work_runs_at_a_lower_priority(tmp_path: Path) -> None:
     niceness = os.getpriority(os.PRIO_PROCESS, 0)
-    told = tmp_path / "niceness"
-    ForkedProcess(lambda: np.save(told.open("wb"), os.getpriority(os.PRIO_PROCESS, 0))).wait(lambda: 0)
-    assert np.load(told) == min(19, niceness + forked.NICE)
+    file = tmp_path / "niceness.npy"
+    ForkedProcess(lambda: np.save(file, os.getpriority(os.PRIO_PROCESS, 0))).wait(lambda: 0)
+    assert np.load(file) == min(19, niceness + fork.NICE)
     assert os.getpriority(os.PRIO_PROCESS, 0) == niceness
 
 
-def test_error_of_the_work_is_told() -> None:
+def test_an_error_of_the_work_is_raised() -> None:
     def work() -> None:
         raise OSError(28, "No space left on device")
 
@@ -53,18 +53,18 @@ def test_error_of_the_work_is_told() -> None:
         ForkedProcess(work).wait(lambda: 0)
 
 
-def test_process_that_is_killed_is_told() -> None:
-    child = ForkedProcess(_stand_still)
+def test_a_killed_process_is_an_error() -> None:
+    child = ForkedProcess(_hang)
     os.kill(child.process, signal.SIGKILL)
     with pytest.raises(SnapshotError, match="ended with status -9"):
         child.wait(lambda: 0)
 
 
-def test_process_without_progress_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forked, "LOOK_SECONDS", 0.01)
-    child = ForkedProcess(_stand_still)
+def test_a_process_without_progress_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork, "PROGRESS_SECONDS", 0.01)
+    child = ForkedProcess(_hang)
     sizes = iter([1, 2, 3, 3, 4])
-    with pytest.raises(SnapshotError, match="did nothing for"):
+    with pytest.raises(SnapshotError, match="made no progress for"):
         child.wait(lambda: next(sizes))
     assert next(sizes) == 4
     with pytest.raises(ProcessLookupError):

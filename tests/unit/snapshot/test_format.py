@@ -1,4 +1,4 @@
-"""The snapshot file: what comes back, and what is refused with which words."""
+"""The snapshot file: round trips, and what is refused with which message."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, change, drop: str | None = None, compress: bool = False) -> None:
-    """Write the zip again with another manifest, as somebody else's program would."""
+    """Write the zip again with another manifest, as another program would."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     manifest = json.loads(members.pop(MANIFEST))
@@ -54,7 +54,7 @@ def rewrite(path: Path, change, drop: str | None = None, compress: bool = False)
         archive.writestr(MANIFEST, json.dumps(manifest))
 
 
-def test_arrays_and_manifest_come_back(path):
+def test_arrays_and_manifest_round_trip(path):
     manifest, arrays = read_snapshot(path)
     assert state_hash(arrays) == state_hash(example())
     assert (manifest["format"], manifest["version"]) == ("streamlearn-snapshot", FORMAT_VERSION)
@@ -72,7 +72,7 @@ def test_numpy_opens_it(path):
 
 def test_the_same_content_gives_the_same_bytes_on_every_medium(path, tmp_path):
     class Pipe(io.RawIOBase):
-        """Takes bytes and nothing else, as an upload does."""
+        """Accepts writes only, as an upload does."""
 
         def __init__(self) -> None:
             self.content = bytearray()
@@ -116,7 +116,7 @@ def test_objects_are_refused():
         write_snapshot(io.BytesIO(), {"a": np.array([object()])}, {})
 
 
-def test_a_failed_write_leaves_the_old_file(path):
+def test_a_failed_write_keeps_the_old_file(path):
     before = path.read_bytes()
     with pytest.raises(ValueError, match="JSON"):
         write_snapshot(path, example(), {"value": float("nan")})
@@ -129,7 +129,7 @@ def test_a_full_disk_is_a_snapshot_error():
         write_snapshot(full, {"a": np.zeros(100_000)}, {})
 
 
-def test_an_absent_file_is_named(tmp_path):
+def test_an_absent_file_is_an_error_with_its_name(tmp_path):
     with pytest.raises(SnapshotError, match=r"absent\.npz does not exist"):
         read_snapshot(tmp_path / "absent.npz")
 
@@ -210,13 +210,13 @@ def change_format(manifest, members):
     ],
 )
 @pytest.mark.parametrize("read", [read_snapshot, verify_snapshot])
-def test_what_is_wrong_is_named(path, read, change, words):
+def test_what_is_wrong_is_reported(path, read, change, words):
     rewrite(path, change)
     with pytest.raises(SnapshotError, match=rf"model\.npz.*{words}"):
         read(path)
 
 
-def test_a_missing_member_is_named(path):
+def test_a_missing_member_is_reported(path):
     rewrite(path, lambda manifest, members: None, drop="counts.npy")
     with pytest.raises(SnapshotError, match="array 'counts' is missing"):
         read_snapshot(path)
@@ -228,7 +228,7 @@ def test_compressed_members_are_refused(path):
         read_snapshot(path)
 
 
-def test_verify_wants_the_seal(path):
+def test_verify_requires_the_digest_in_the_comment(path):
     rewrite(path, lambda manifest, members: None)
     read_snapshot(path)
     with pytest.raises(SnapshotError, match="at the end of the file"):

@@ -1,4 +1,4 @@
-"""A file that the first release wrote: it is read for ever, and the format that writes it does not change by a byte."""
+"""A file that the first release wrote: it stays readable, and writing its contents again gives the same bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_writing_the_same_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "again.npz").read_bytes() == PATH.read_bytes()
 
 
-def test_next_version_is_refused_by_name(tmp_path: Path) -> None:
+def test_the_next_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "12-0123456789abcdef01234567.npz"
     shutil.copy(PATH, path)
     with zipfile.ZipFile(PATH) as archive, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as newer:

@@ -1,4 +1,4 @@
-"""A file that is read on where the reading broke off."""
+"""A file whose reads are resumed after a failure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
 from streamlearn.errors import SnapshotError
-from streamlearn.snapshot import resumable_file as resumed
+from streamlearn.snapshot import resumable_file
 from streamlearn.snapshot.resumable_file import ATTEMPTS, FIRST_PAUSE_SECONDS, ResumableFile
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.state.arrays import state_hash
@@ -23,7 +23,7 @@ CONTENT = bytes(range(256)) * 40
 
 
 class _Breaking(io.BytesIO):
-    """Gives what was asked for, or breaks off as ``breaks`` tells: by an error, or by giving too little."""
+    """Returns what was asked for, or fails as ``breaks`` says: with an error, or with too few bytes."""
 
     def __init__(self, breaks: Callable[[], str]) -> None:
         super().__init__(CONTENT)
@@ -37,7 +37,7 @@ class _Breaking(io.BytesIO):
 
 
 def file_of(*breaks: str, pauses: list[float] | None = None, opened: list[BinaryIO] | None = None) -> ResumableFile:
-    """Return a file whose reads fail in turn as ``breaks`` says, and then no more."""
+    """Return a file whose reads fail one after the other as ``breaks`` says, and then succeed."""
     left = itertools.chain(breaks, itertools.repeat("whole"))
 
     def open_again() -> BinaryIO:
@@ -49,7 +49,7 @@ def file_of(*breaks: str, pauses: list[float] | None = None, opened: list[Binary
     return ResumableFile(open_again, (pauses if pauses is not None else []).append)
 
 
-def test_what_breaks_off_is_read_on_at_the_same_place() -> None:
+def test_a_failed_read_is_resumed_at_the_same_position() -> None:
     pauses: list[float] = []
     opened: list[BinaryIO] = []
     file = file_of("whole", "error", "short", "whole", "error", pauses=pauses, opened=opened)
@@ -65,36 +65,36 @@ def test_what_breaks_off_is_read_on_at_the_same_place() -> None:
     assert opened[-1].closed
 
 
-def test_it_is_sought_as_any_file() -> None:
+def test_it_seeks_like_any_file() -> None:
     file = file_of()
     assert (file.seek(-5, 2), file.read()) == (len(CONTENT) - 5, CONTENT[-5:])
     assert (file.seek(10), file.seek(3, 1), file.read(2)) == (10, 13, CONTENT[13:15])
-    with pytest.raises(ValueError, match="before the file"):
+    with pytest.raises(ValueError, match="before the start of the file"):
         file.seek(-1)
 
 
-def test_what_keeps_failing_is_raised() -> None:
+def test_a_read_that_keeps_failing_raises() -> None:
     pauses: list[float] = []
     file = file_of(*["error"] * ATTEMPTS, pauses=pauses)
-    with pytest.raises(SnapshotError, match=f"broke off {ATTEMPTS} times at byte 0: reset by peer"):
+    with pytest.raises(SnapshotError, match=f"reading failed {ATTEMPTS} times at byte 0: reset by peer"):
         file.read(1)
     assert len(pauses) == ATTEMPTS - 1
     assert file.read(3) == CONTENT[:3]
 
 
-def test_what_is_not_there_is_said_at_once() -> None:
+def test_a_missing_file_is_reported_at_once() -> None:
     pauses: list[float] = []
 
-    def opened() -> BinaryIO:
+    def open_missing() -> BinaryIO:
         raise FileNotFoundError("no such key")
 
     with pytest.raises(FileNotFoundError):
-        ResumableFile(opened, pauses.append)
+        ResumableFile(open_missing, pauses.append)
     assert pauses == []
 
 
 class _Resetting(MemoryFileSystem):
-    """An object store whose connections are reset after every other piece."""
+    """An object store whose connections are reset at every other read."""
 
     protocol = "resetting"
     reads = 0
@@ -122,7 +122,7 @@ class _Resetting(MemoryFileSystem):
 def test_a_snapshot_comes_whole_through_resets_and_is_refused_when_they_do_not_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resumed, "FIRST_PAUSE_SECONDS", 1e-3)
+    monkeypatch.setattr(resumable_file, "FIRST_PAUSE_SECONDS", 1e-3)
     fsspec.register_implementation("resetting", _Resetting, clobber=True)
     store = SnapshotStore(f"resetting://{uuid.uuid4().hex}")
     arrays = {"weights": np.arange(3_000_000, dtype=np.float32), "counts": np.ones((3, 3))}
@@ -131,5 +131,5 @@ def test_a_snapshot_comes_whole_through_resets_and_is_refused_when_they_do_not_e
     assert state_hash(store.read(entry)[1]) == state_hash(arrays)
     assert _Resetting.resets >= before + 3
     monkeypatch.setattr(_Resetting, "failing", True)
-    with pytest.raises(SnapshotError, match=r"broke off 5 times at byte .*: reset by peer"), store.open(entry):
+    with pytest.raises(SnapshotError, match=r"reading failed 5 times at byte .*: reset by peer"), store.open(entry):
         pass

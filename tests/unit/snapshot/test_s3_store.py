@@ -1,4 +1,4 @@
-"""Snapshots in an object store that speaks S3: a moto server of the test's own."""
+"""Snapshots in an S3 object store, on a moto server that the test starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def location(monkeypatch):
     }.items():
         monkeypatch.setenv(name, value)
     bucket = f"snapshots-{uuid.uuid4().hex[:8]}"
-    # An instance that is kept knows the server of the test before.
+    # A cached instance would use the server of the previous test.
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     fsspec.filesystem("s3").mkdir(bucket)
     yield f"s3://{bucket}/here"
@@ -51,9 +51,9 @@ def test_snapshots_are_created_exclusively_listed_read_and_pruned(location: str)
 
 def test_snapshot_that_another_process_writes_appears_whole(location: str) -> None:
     store = SnapshotStore(location)
-    begun = store.begin("group", "lineage", 0, 7, "c0ffee")
-    store.fill(begun, ARRAYS, {})
+    unfinished = store.begin("group", "lineage", 0, 7, "c0ffee")
+    store.fill(unfinished, ARRAYS, {})
     assert store.list() == []
-    entry = store.finish(begun)
+    entry = store.finish(unfinished)
     assert state_hash(store.read(entry)[1]) == state_hash(ARRAYS)
-    assert not begun.temporary.exists()
+    assert not unfinished.temporary.exists()

@@ -1,4 +1,4 @@
-"""Snapshots at a location: saved whole, listed newest first, pruned, refused by name."""
+"""The store of snapshots: saved whole, listed newest first, pruned, and refused with their paths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def save(store: SnapshotStore, seq: int, *, group="g", lineage="l", task=0, chai
     return store.save(group, lineage, task, seq, chain, arrays or ARRAYS, {"positions": [["t", 0, seq]]})
 
 
-def test_what_is_saved_comes_back(location):
+def test_a_saved_snapshot_round_trips(location):
     store = SnapshotStore(location)
     entry = save(store, 12)
     assert store.list() == [entry]
@@ -53,7 +53,7 @@ def test_an_empty_location_has_none(location):
     assert SnapshotStore(location).list() == []
 
 
-def test_newest_comes_first_and_strangers_are_left_alone(location):
+def test_the_newest_is_first_and_other_files_are_ignored(location):
     store = SnapshotStore(location)
     for seq in (2, 100, 9):
         save(store, seq)
@@ -101,7 +101,7 @@ def test_prune_never_removes_the_last_that_can_be_opened(location):
         save(store, seq)
     filesystem, root = fsspec.url_to_fs(location)
     for seq in (3, 4):
-        filesystem.pipe_file(f"{root}/g/l/0/{seq}-c0ffee.npz", b"cut short")
+        filesystem.pipe_file(f"{root}/g/l/0/{seq}-c0ffee.npz", b"truncated")
     assert store.prune("g", "l", 0) == []
     save(store, 5)
     assert [entry.seq for entry in store.prune("g", "l", 0)] == [1]
@@ -109,7 +109,7 @@ def test_prune_never_removes_the_last_that_can_be_opened(location):
     assert [entry.seq for entry in store.prune("g", "l", 0)] == [4, 3, 2]
 
 
-def test_prune_does_not_count_what_is_beyond_the_models_past(location):
+def test_prune_does_not_count_snapshots_beyond_the_models_past(location):
     store = SnapshotStore(location, keep=1)
     for seq in (100, 200, 7, 8):
         save(store, seq)
@@ -117,7 +117,7 @@ def test_prune_does_not_count_what_is_beyond_the_models_past(location):
     assert [entry.seq for entry in store.list("g", "l", 0)] == [200, 100, 8]
 
 
-def test_a_damaged_snapshot_is_named_and_the_one_before_is_there(location):
+def test_a_damaged_snapshot_is_an_error_with_its_path_and_the_one_before_is_readable(location):
     store = SnapshotStore(location)
     save(store, 1)
     newest = save(store, 2)
@@ -141,7 +141,7 @@ def test_a_renamed_snapshot_is_refused(location):
         store.read(store.list()[0])
 
 
-def test_a_snapshot_that_has_gone_is_named(location):
+def test_a_missing_snapshot_is_an_error_with_its_path(location):
     store = SnapshotStore(location, keep=1)
     entry = save(store, 1)
     save(store, 2)
@@ -150,14 +150,14 @@ def test_a_snapshot_that_has_gone_is_named(location):
         store.read(entry)
 
 
-def test_an_object_that_exists_is_not_written_again():
+def test_an_existing_object_is_not_overwritten():
     store = SnapshotStore(f"memory://{uuid.uuid4().hex}")
     entry = save(store, 1)
     save(store, 1, arrays={"other": np.zeros(2)})
     assert state_hash(store.read(entry)[1]) == state_hash(ARRAYS)
 
 
-def test_a_broken_upload_leaves_no_object():
+def test_a_failed_write_leaves_no_object():
     location = f"memory://{uuid.uuid4().hex}"
     store = SnapshotStore(location)
     with pytest.raises(ValueError, match="JSON"):
@@ -165,7 +165,7 @@ def test_a_broken_upload_leaves_no_object():
     assert store.list() == []
 
 
-def test_a_file_that_exists_is_replaced_as_a_whole(tmp_path):
+def test_an_existing_file_is_replaced_as_a_whole(tmp_path):
     store = SnapshotStore(str(tmp_path))
     entry = save(store, 1)
     Path(entry.path).write_bytes(b"broken")
@@ -180,7 +180,7 @@ def write_often(location: str, start) -> None:
         save(store, seq)
 
 
-def test_two_writers_of_the_same_points_disturb_nobody(tmp_path):
+def test_two_writers_of_the_same_marks_do_not_disturb_each_other(tmp_path):
     context = multiprocessing.get_context("spawn")
     start = context.Event()
     writers = [context.Process(target=write_often, args=(str(tmp_path), start)) for _ in range(2)]
@@ -206,7 +206,7 @@ def test_two_threads_on_an_object_store():
     assert [store.verify(entry)["seq"] for entry in store.list()] == [4, 3, 2, 1, 0]
 
 
-def test_prune_removes_what_a_killed_writer_left_and_nothing_else(tmp_path):
+def test_prune_removes_the_temporary_files_of_dead_writers(tmp_path):
     store = SnapshotStore(str(tmp_path))
     folder = Path(save(store, 1).path).parent
     (folder / ".2-c0ffee.npz.dead.tmp").write_bytes(b"half")
@@ -216,7 +216,7 @@ def test_prune_removes_what_a_killed_writer_left_and_nothing_else(tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == [".3-c0ffee.npz.alive.tmp", "1-c0ffee.npz"]
 
 
-def test_a_location_that_cannot_be_written_says_what_to_do(tmp_path):
+def test_a_location_that_cannot_be_written_is_an_error_with_a_way_out(tmp_path):
     (tmp_path / "file").write_text("")
     store = SnapshotStore(str(tmp_path / "file" / "snapshots"))
     for action in (lambda: save(store, 1), store.check):
@@ -238,7 +238,7 @@ def test_a_write_that_breaks_off_leaves_the_earlier_snapshots_and_nothing_else(t
     assert store.verify(kept)["seq"] == 1
 
 
-def test_check_leaves_nothing(location):
+def test_check_leaves_no_file(location):
     store = SnapshotStore(location)
     store.check()
     filesystem, root = fsspec.url_to_fs(location)
@@ -246,7 +246,7 @@ def test_check_leaves_nothing(location):
 
 
 @pytest.mark.parametrize("location", ["nosuch://bucket/x", "s3a9://x"])
-def test_an_unknown_protocol_is_an_error_of_use(location):
+def test_an_unknown_protocol_is_a_usage_error(location):
     with pytest.raises(UsageError, match=r"snapshot\.location"):
         SnapshotStore(location)
 
@@ -257,7 +257,7 @@ def test_keep_is_at_least_one(tmp_path):
 
 
 class _Overwriting(MemoryFileSystem):
-    """An object store that writes over keys that exist, whatever is asked."""
+    """An object store that overwrites existing keys, although asked not to."""
 
     protocol = "overwriting"
 
@@ -268,5 +268,5 @@ class _Overwriting(MemoryFileSystem):
 def test_check_refuses_a_store_that_does_not_create_exclusively():
     fsspec.register_implementation("overwriting", _Overwriting, clobber=True)
     store = SnapshotStore(f"overwriting://{uuid.uuid4().hex}")
-    with pytest.raises(SnapshotError, match="a key that exists was written over"):
+    with pytest.raises(SnapshotError, match="an existing key was overwritten"):
         store.check()

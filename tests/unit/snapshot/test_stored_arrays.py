@@ -1,4 +1,4 @@
-"""Arrays of an open snapshot: read when asked for, by name or part, and block by block into others."""
+"""Arrays of an open snapshot: read on demand, as a whole or block by block into other arrays."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_nothing_is_read_before_it_is_asked_for(path: Path) -> None:
+def test_arrays_are_read_on_demand(path: Path) -> None:
     blocks: list[int] = []
-    with open_snapshot(path, told=blocks.append) as (_, arrays):
+    with open_snapshot(path, on_read=blocks.append) as (_, arrays):
         parts = split_parts(arrays)
         assert {name: sorted(part) for name, part in parts.items()} == {
             "first": ["flat", "tall", "wide"],
@@ -49,21 +49,21 @@ def test_nothing_is_read_before_it_is_asked_for(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_blocks_reach_a_target_of_any_layout(path: Path, name: str) -> None:
+def test_blocks_are_read_into_a_target_of_any_layout(path: Path, name: str) -> None:
     array = ARRAYS[name]
-    roomy = np.zeros(tuple(length + 2 for length in array.shape), array.dtype)
+    larger = np.zeros(tuple(length + 2 for length in array.shape), array.dtype)
     blocks: list[int] = []
-    with open_snapshot(path, told=blocks.append) as (_, arrays):
+    with open_snapshot(path, on_read=blocks.append) as (_, arrays):
         source = get_lazy(arrays, name)
         assert isinstance(source, StoredArray)
-        for target in (np.zeros_like(array), np.zeros_like(array.T).T, roomy[(..., *map(slice, array.shape))]):
+        for target in (np.zeros_like(array), np.zeros_like(array.T).T, larger[(..., *map(slice, array.shape))]):
             source.read_into(target)
             np.testing.assert_array_equal(target, array)
     assert max(blocks, default=0) <= 4 << 20
     assert sum(blocks) == 3 * array.nbytes
 
 
-def test_a_name_that_is_not_there_is_a_key_error(path: Path) -> None:
+def test_an_unknown_name_is_a_key_error(path: Path) -> None:
     with open_snapshot(path) as (_, arrays):
         part = split_parts(arrays)["first"]
         for ask in (part.__getitem__, arrays.__getitem__, lambda name: get_lazy(part, name)):
@@ -81,7 +81,7 @@ def test_a_target_of_another_shape_is_refused_before_it_is_touched(path: Path) -
         assert not target.any()
 
 
-def test_a_damaged_array_is_named_by_whoever_reads_it(tmp_path: Path) -> None:
+def test_a_damaged_array_is_an_error_when_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "damaged.npz"
     write_snapshot(path, ARRAYS, {})
     damage(path)

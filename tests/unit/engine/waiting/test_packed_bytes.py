@@ -1,4 +1,4 @@
-"""Byte strings in blocks: what was put is found, whatever left and moved, and what is unused stays bounded."""
+"""Packed byte strings: what was put is found after any removals and moves, and unused memory stays bounded."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ STEPS = st.lists(
 )
 
 
-@given(steps=STEPS, order=st.lists(st.integers(0, 30), max_size=40), tidy_every=st.integers(1, 5))
-def test_it_is_a_dictionary(steps: list[tuple[int, bytes | None]], order: list[int], tidy_every: int) -> None:
+@given(steps=STEPS, order=st.lists(st.integers(0, 30), max_size=40), compact_every=st.integers(1, 5))
+def test_it_equals_a_dictionary(steps: list[tuple[int, bytes | None]], order: list[int], compact_every: int) -> None:
     store = PackedBytes(BLOCK)
     store.reserve(31)
     plain: dict[int, bytes] = {}
@@ -38,48 +38,48 @@ def test_it_is_a_dictionary(steps: list[tuple[int, bytes | None]], order: list[i
         else:
             store.put(number, data)
             plain[number] = data
-        if step % tidy_every == 0:
-            store.tidy()
+        if step % compact_every == 0:
+            store.compact()
     check(store, plain, 31)
-    packed, offsets = store.gather(np.array(order, np.int64))
+    packed, offsets = store.pack(np.array(order, np.int64))
     edges = offsets.tolist()
     assert [packed[a:b].tobytes() for a, b in itertools.pairwise(edges)] == [plain.get(n, b"") for n in order]
     assert offsets.size == len(order) + 1
 
 
 class Counting(PackedBytes):
-    """Counts the blocks that it makes and the bytes that `tidy` moves."""
+    """Counts the blocks that it allocates and the bytes that `compact` moves."""
 
-    made = 0
+    allocated = 0
     moved = 0
 
-    def _new(self, size: int) -> int:
-        self.made += 1
-        return super()._new(size)
+    def _allocate(self, size: int) -> int:
+        self.allocated += 1
+        return super()._allocate(size)
 
-    def tidy(self) -> None:
-        before = self._end_of_all
-        super().tidy()
-        self.moved = self._end_of_all - before
+    def compact(self) -> None:
+        before = self._put_bytes
+        super().compact()
+        self.moved = self._put_bytes - before
 
-    _end_of_all = 0
+    _put_bytes = 0
 
     def put(self, number: int, data: bytes) -> None:
-        self._end_of_all += len(data)
+        self._put_bytes += len(data)
         super().put(number, data)
 
 
-def test_blocks_of_what_left_in_order_are_used_again() -> None:
+def test_blocks_of_strings_removed_in_order_are_used_again() -> None:
     store = Counting(1_000)
     store.reserve(100)
     for number in range(10_000):
         store.put(number % 100, bytes([number % 256]) * 90)
-        store.tidy()
+        store.compact()
     assert store.room <= 9_000 + 3 * 1_000
-    assert store.made < 20
+    assert store.allocated < 20
 
 
-def test_strings_longer_than_a_block_leave_nothing_behind() -> None:
+def test_blocks_of_long_strings_are_freed() -> None:
     store = Counting(1_000)
     store.reserve(3)
     for number in range(300):
@@ -88,16 +88,16 @@ def test_strings_longer_than_a_block_leave_nothing_behind() -> None:
     assert len(store._blocks) <= 5
 
 
-def test_few_strings_take_little_room_however_many_pass() -> None:
+def test_few_strings_take_little_memory_however_many_were_put() -> None:
     store = PackedBytes()
     store.reserve(10)
     for number in range(20_000):
         store.put(number % 10, bytes(1_000))
-        store.tidy()
+        store.compact()
     assert store.room <= 4 * 65_536
 
 
-def test_blocks_grow_with_what_there_is_and_shrink_with_it() -> None:
+def test_blocks_grow_and_shrink_with_the_data() -> None:
     store = PackedBytes(1 << 20)
     store.reserve(8_000)
     assert store.block_bytes == 65_536
@@ -108,14 +108,14 @@ def test_blocks_grow_with_what_there_is_and_shrink_with_it() -> None:
     for number in range(7_990):
         store.clear(number)
     store.put(0, bytes(1_000))
-    store.tidy()
+    store.compact()
     assert store.block_bytes == 65_536
     assert store.room <= 2 << 20
 
 
 @pytest.mark.parametrize("stays", [2, 10, 50])
-def test_what_stays_among_many_that_leave_is_moved_together(stays: int) -> None:
-    """One of ``stays`` is kept for good, each in a block of others that leave soon."""
+def test_strings_that_stay_among_many_removed_ones_are_moved_together(stays: int) -> None:
+    """One string of ``stays`` is kept, in a block of others that are removed soon."""
     store, plain, draw = Counting(1_000), {}, random.Random(stays)
     young: list[int] = []
     store.reserve(30_000)
@@ -131,35 +131,35 @@ def test_what_stays_among_many_that_leave_is_moved_together(stays: int) -> None:
             store.clear(gone)
             left += len(plain.pop(gone))
         if number % 3 == 0:
-            store.tidy()
+            store.compact()
             assert store.moved <= 4 * left + 60
             left = 0
             assert store.room < 2 * sum(map(len, plain.values())) + 5_000
     check(store, plain, 30_000)
-    assert stays == 2 or store.made > 100
+    assert stays == 2 or store.allocated > 100
 
 
-def test_strings_that_fill_little_more_than_half_a_block_are_not_moved_in_vain() -> None:
+def test_strings_that_fill_little_more_than_half_a_block_are_not_moved() -> None:
     store = Counting(1_000)
     store.reserve(300)
     for number in range(300):
         store.put(number, bytes(510))
     for number in range(0, 300, 10):
         store.clear(number)
-        store.tidy()
+        store.compact()
         assert store.moved == 0
 
 
-def test_a_block_that_cannot_be_had_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_block_that_cannot_be_allocated_leaves_the_store_intact(monkeypatch: pytest.MonkeyPatch) -> None:
     store = PackedBytes(100)
     store.reserve(4)
     store.put(0, b"a" * 60)
 
-    def none(self: PackedBytes, size: int) -> int:
+    def refuse(self: PackedBytes, size: int) -> int:
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(PackedBytes, "_new", none)
+        patch.setattr(PackedBytes, "_allocate", refuse)
         with pytest.raises(MemoryError):
             store.put(1, b"b" * 60)
     store.put(2, b"c" * 40)

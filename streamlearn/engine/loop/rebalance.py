@@ -1,0 +1,171 @@
+"""What happens on a rebalance: which tasks a worker keeps, restores, takes over or gives up.
+
+The group first reports the change, and the worker stops to apply and commit (`Rebalancer.note`). Then the loop calls
+`Rebalancer.take_over` until it succeeds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from streamlearn.engine import standby
+from streamlearn.engine.commit import read_mark
+from streamlearn.engine.loop.task_factory import TaskFactory
+from streamlearn.engine.loop.worker import Worker
+from streamlearn.engine.loop.worker_state import WorkerState
+from streamlearn.engine.standby import Standby
+from streamlearn.engine.tasks.task import Task
+from streamlearn.engine.tasks.task_scope import tasks_of
+from streamlearn.errors import TopicError
+from streamlearn.source.base import AssignmentChange, TopicPartition
+
+_logger = logging.getLogger(__name__)
+
+
+class Rebalancer:
+    """Brings a worker's tasks in line with its assignment.
+
+    Parameters
+    ----------
+    worker:
+        The worker.
+    lineage:
+        Gives a new model its identity.
+
+    Attributes
+    ----------
+    standby:
+        Follows the active worker while this one has no partitions; None otherwise.
+    start_ends:
+        Where the log of each partition ended when it was first assigned.
+    """
+
+    def __init__(self, worker: Worker, lineage: Callable[[], str]) -> None:
+        self._worker = worker
+        self._factory = TaskFactory(worker.settings, worker.source, worker.store, self._on_progress, lineage)
+        self._assigned: tuple[TopicPartition, ...] = ()
+        self.standby: Standby | None = None
+        self.start_ends: dict[TopicPartition, int] = {}
+
+    def note(self, changes: Sequence[AssignmentChange]) -> None:
+        """Stop applying and committing: the assignment has changed. Polled records are dropped and read again."""
+        worker = self._worker
+        for change in changes:
+            is_assigned = change.kind == "assigned"
+            worker.state.change_to(WorkerState.ASSIGNED if is_assigned else WorkerState.REVOKED)
+            worker.token = change.token if is_assigned else None
+            self._assigned = change.partitions if is_assigned else ()
+            worker.watchdog.set_unassigned(not is_assigned and bool(change.partitions))
+        worker.retry.retry_now()
+        worker.drop_polled()
+
+    def take_over(self) -> None:
+        """Take over the tasks of the assigned partitions, and continue each at its position.
+
+        1. Give up the tasks of other partitions; without partitions, stand by.
+        2. Open the sink, which ends the transaction that a predecessor has left open: only then are the committed
+           offsets final.
+        3. Keep each task whose state follows from what is committed; restore the others at their committed marks, or
+           start new models.
+        4. Seek every partition to its task's position.
+        """
+        worker = self._worker
+        # Step 1.
+        owned = worker.partitions = tasks_of(worker.settings, self._assigned)
+        if not owned:
+            self._start_standby()
+        worker.tasks = {number: task for number, task in worker.tasks.items() if owned.get(number) == task.partitions}
+        worker.unsettled = [part for part in worker.unsettled if part.task in worker.tasks]
+        worker.buffer.assign(owned)
+        if not owned:
+            worker.sink.close()
+            worker.state.change_to(WorkerState.STANDING_BY)
+            return
+        worker.observer.on_role("restoring", worker.tasks)
+        started = time.monotonic()
+        self._check_journal_partitions(owned)
+        # Step 2.
+        worker.open_sink()
+        # Step 3.
+        for number in owned:
+            task = worker.tasks.get(number)
+            if task is not None and self._follows_from_committed(task):
+                self._factory.check_topics(task)
+            else:
+                self.restore_task(number)
+        # Step 4.
+        for task in worker.tasks.values():
+            worker.clock.advance_to(task.pending.watermark_ms * 1_000_000)
+        worker.seek_to_positions()
+        for partition, bound in worker.source.bounds(self._assigned).items():
+            self.start_ends.setdefault(partition, bound.end)
+        if self.standby is not None:
+            self.standby.end()
+            self.standby = None
+            if worker.writer is not None:
+                worker.writer.restart_interval()
+        worker.state.change_to(WorkerState.SETTLING if worker.unsettled else WorkerState.RUNNING)
+        _logger.info("active with %d partitions after %.2f s", len(self._assigned), time.monotonic() - started)
+        worker.observer.on_role("active", worker.tasks)
+
+    def restore_task(self, number: int) -> None:
+        """Make an owned task at its committed mark; what it had applied beyond that is dropped."""
+        worker = self._worker
+        worker.tasks.pop(number, None)
+        worker.unsettled = [part for part in worker.unsettled if part.task != number]
+        task = worker.tasks[number] = self._factory.make(number, worker.partitions[number], self.standby)
+        if worker.writer is not None and task.snapshot_seq == task.mark.seq:
+            worker.writer.note_existing(task)
+        worker.buffer.reset(number)
+        # A long restore has polled, to stay in the group, and that moved every position.
+        worker.seek_to_positions()
+
+    def _start_standby(self) -> None:
+        """Follow the active worker's journal, unless the settings say cold.
+
+        The stand-by starts with the task that this worker has, if that is committed.
+        """
+        worker = self._worker
+        engine = worker.settings.engine
+        if engine.scope != "topic" or engine.standby != "warm":
+            worker.observer.on_role("stand-by", {})
+            return
+        if self.standby is None:
+            task = worker.tasks.get(standby.TASK)
+            if task is not None and (worker.unsettled or task.preamble or task.unreadable or not task.mark.seq):
+                task = None
+            self.standby = Standby(worker.settings, worker.source, worker.store, task)
+        worker.observer.on_standby(self.standby.status)
+
+    def _follows_from_committed(self, task: Task) -> bool:
+        """Return whether a task is at the committed mark, or its unsettled part is the next one or was committed."""
+        mark, _ = read_mark(self._worker.source, task.partitions)
+        part = self._worker.find_unsettled(task.number)
+        expected = [task.mark] if part is None else [part.before, part.after]
+        return mark in expected or (mark is None and expected[0].seq == 0)
+
+    def _check_journal_partitions(self, owned: Mapping[int, tuple[TopicPartition, ...]]) -> None:
+        settings = self._worker.settings
+        count = self._worker.source.partitions(settings.journal_topic)
+        if max(owned) >= count:
+            raise TopicError(
+                f"{settings.journal_topic} has {count} partitions, but task {max(owned)} needs the partition of that "
+                f"number: {settings.topics.instances} got more partitions, or the journal was made with too few; begin "
+                "a new model with another kafka.group_id"
+            )
+
+    def _on_progress(self, task: Task | None, rows: int, share: float) -> None:
+        """Stay in the group during a long restore, report it, and take snapshots on its way."""
+        worker = self._worker
+        worker.watchdog.beat()
+        worker.source.keep_alive()
+        worker.observer.on_restore_progress(rows, share)
+        if task is not None and worker.writer is not None:
+            worker.writer.take_during_restore(task)
+
+    def close(self) -> None:
+        """End the stand-by."""
+        if self.standby is not None:
+            self.standby.close()

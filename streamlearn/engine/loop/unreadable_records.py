@@ -1,0 +1,64 @@
+"""Records that cannot be read: offsets that the log no longer has, and records that fail their checksum.
+
+The setting ``engine.on_offset_lost`` says whether the worker stops or skips them. Skipped ranges are journalled, so
+that a replay skips them as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from streamlearn.engine.journal import records as journal
+from streamlearn.engine.tasks.task import Task
+from streamlearn.errors import OffsetLostError, RecordError
+from streamlearn.source.base import CorruptInputError, RawRecord, Source
+
+_logger = logging.getLogger(__name__)
+
+NO_TIMESTAMP = -1
+
+
+def skip_lost_offsets(task: Task, source: Source) -> None:
+    """Check that the log has the records to apply next; where it has not, do what ``engine.on_offset_lost`` says.
+
+    Raises
+    ------
+    OffsetLostError
+        When the setting says stop, or the log ends before the position.
+    """
+    lost = []
+    choice = task.settings.engine.on_offset_lost
+    for partition, bound in sorted(source.bounds(task.partitions).items()):
+        position = task.positions[partition]
+        if bound.start <= position <= bound.end:
+            continue
+        if choice == "stop" or position > bound.end:
+            raise OffsetLostError(
+                f"{partition.topic}[{partition.partition}] has the offsets [{bound.start}, {bound.end}), but the next "
+                f"one to read is {position}: set engine.on_offset_lost to earliest or latest to continue without the "
+                "lost records, or begin a new model with another kafka.group_id"
+            )
+        target = bound.start if choice == "earliest" else bound.end
+        lost.append(journal.Range(partition.topic, partition.partition, position, target))
+    if lost:
+        _skip(task, lost)
+
+
+def skip_corrupt_record(task: Task, error: CorruptInputError) -> None:
+    """Skip everything up to a record that fails its checksum, and give the record a dead letter.
+
+    The records before it must have been applied: other skipped offsets hold no records.
+    """
+    start = task.positions[error.partition]
+    offset = max(start, error.offset)
+    _skip(task, [journal.Range(*error.partition, start, offset + 1)])
+    record = RawRecord(*error.partition, offset, NO_TIMESTAMP, None, None)
+    task.unreadable.append((record, RecordError("corrupt_record", error.reason)))
+
+
+def _skip(task: Task, ranges: Sequence[journal.Range]) -> None:
+    """Continue after ranges that cannot be read, and journal them before the next batch."""
+    task.skip(ranges)
+    task.preamble.append(journal.encode(journal.ControlRecord(journal.VERSION, task.number, list(ranges))))
+    _logger.warning("task %d continues without lost records: %s", task.number, ranges)

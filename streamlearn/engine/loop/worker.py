@@ -1,0 +1,81 @@
+"""What the parts of a worker's loop share: its connections, its state, its tasks and the batches to settle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamlearn.engine.commit import CommitPart
+from streamlearn.engine.loop.forward_clock import ForwardClock
+from streamlearn.engine.loop.record_buffer import RecordBuffer
+from streamlearn.engine.loop.retry import RetryPolicy
+from streamlearn.engine.loop.watchdog import Watchdog
+from streamlearn.engine.loop.worker_state import StateMachine
+from streamlearn.engine.observer import EngineObserver
+from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
+from streamlearn.engine.tasks.task import Task
+from streamlearn.settings.settings import Settings
+from streamlearn.sink.base import Sink
+from streamlearn.snapshot.store import SnapshotStore
+from streamlearn.source.base import Source, TopicPartition
+
+
+@dataclass
+class Worker:
+    """The shared parts of one worker.
+
+    Attributes
+    ----------
+    writer:
+        Writes snapshots to ``store``; None when there is no store.
+    token:
+        Proof of the group membership that assigned the partitions; a commit shows it. None without an assignment.
+    partitions:
+        The partitions of each task that the worker owns.
+    tasks:
+        The tasks that it holds.
+    unsettled:
+        Parts of applied batches that are not known to be committed.
+    """
+
+    settings: Settings
+    source: Source
+    sink: Sink
+    store: SnapshotStore | None
+    observer: EngineObserver
+    clock: ForwardClock
+    watchdog: Watchdog
+    buffer: RecordBuffer
+    retry: RetryPolicy
+    writer: SnapshotWriter | None = None
+    state: StateMachine = field(default_factory=StateMachine)
+    token: Any = None
+    partitions: dict[int, tuple[TopicPartition, ...]] = field(default_factory=dict)
+    tasks: dict[int, Task] = field(default_factory=dict)
+    unsettled: list[CommitPart] = field(default_factory=list)
+
+    def find_task(self, partition: TopicPartition) -> Task | None:
+        """Return the task that reads a partition."""
+        return next((task for task in self.tasks.values() if partition in task.partitions), None)
+
+    def find_unsettled(self, number: int) -> CommitPart | None:
+        """Return the unsettled part of a task."""
+        return next((part for part in self.unsettled if part.task == number), None)
+
+    def seek_to_positions(self) -> None:
+        """Set the source to the next offset to apply of every partition."""
+        for task in self.tasks.values():
+            for partition, offset in task.positions.items():
+                self.source.seek(partition, offset)
+
+    def drop_polled(self) -> None:
+        """Drop the polled records that are not applied, to be read again."""
+        self.buffer.drop()
+        if self.state.has_taken_over:
+            self.seek_to_positions()
+
+    def open_sink(self) -> None:
+        """Open the sink, which ends the transaction that this worker or a predecessor has left open."""
+        if not self.sink.is_open:
+            with self.watchdog.transaction():
+                self.sink.open()
