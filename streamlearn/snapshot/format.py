@@ -28,7 +28,7 @@ from numpy.lib import format as npy
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.atomic_file import write_atomically
 from streamlearn.snapshot.stored_arrays import OnRead, StoredArrays, open_member, snapshot_errors
-from streamlearn.state.arrays import array_bytes, iter_chunks, check_kind, plain_array
+from streamlearn.state.arrays import array_bytes, check_kind, iter_chunks, plain_array
 
 FORMAT = "streamlearn-snapshot"
 FORMAT_VERSION = 1

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import iter_chunks, check_kind
+from streamlearn.state.arrays import check_kind, iter_chunks
 from streamlearn.state.lazy_arrays import LazyArrays
 
 OnRead = Callable[[int], None]
