@@ -1,19 +1,17 @@
 """The engine: the loop of a worker, which polls records, applies them in batches and commits each batch.
 
-`worker_state` draws the states of the loop, `rebalance` says what happens when partitions come and go, and
-`engine.commit` lists the steps of a transaction.
+`worker_state` draws the states of the loop, `rebalance` says what happens when partitions come and go,
+`batch_committer` applies and commits, and `engine.commit` lists the steps of a transaction.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 
-from streamlearn.engine.commit import CommitPart, Outcome, apply_batch, commit_batches, find_outcome
-from streamlearn.engine.loop.bad_record_limit import BadRecordLimit
+from streamlearn.engine.loop.batch_committer import BatchCommitter
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.rebalance import Rebalancer
 from streamlearn.engine.loop.record_buffer import RecordBuffer
@@ -24,15 +22,12 @@ from streamlearn.engine.loop.worker import Worker
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.observer import EngineObserver, NullObserver
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
-from streamlearn.engine.tasks.batch import Batch
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import OffsetLostError
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import Sink
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import CorruptInputError, RawRecord, Source, TopicPartition
-
-_logger = logging.getLogger(__name__)
 
 LAG_SECONDS = 1.0
 """How often the lag is reported."""
@@ -93,7 +88,7 @@ class Engine:
             retry=RetryPolicy(settings.kafka.unavailable_timeout_seconds),
         )
         self._rebalancer = Rebalancer(self._worker, lineage)
-        self._bad_records = BadRecordLimit(settings.limits)
+        self._committer = BatchCommitter(self._worker, self._rebalancer)
         self._stopping = threading.Event()
         self._lag_due = 0.0
 
@@ -160,11 +155,11 @@ class Engine:
             case WorkerState.ASSIGNED:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
-                    self._attempt(self._rebalancer.take_over)
+                    worker.attempt(self._rebalancer.take_over)
             case WorkerState.SETTLING:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
-                    self._attempt(self._settle)
+                    worker.attempt(self._committer.settle)
             case WorkerState.RUNNING:
                 worker.buffer.add(worker.tasks, polled)
                 if worker.buffer.is_due(worker.tasks, stop_at_end=stop_at_end):
@@ -209,6 +204,10 @@ class Engine:
                     skip_corrupt_record(task, error)
         worker.drop_polled()
 
+    def _run_batch(self) -> None:
+        if self._committer.run_batch():
+            self._lag_due = time.monotonic()
+
     def _has_reached_end(self) -> bool:
         """Return whether everything that was there at the start is applied."""
         worker = self._worker
@@ -220,84 +219,6 @@ class Engine:
             for task in worker.tasks.values()
             for partition in task.partitions
         )
-
-    def _run_batch(self) -> None:
-        """Apply one batch of every task that has records, and commit them in one transaction."""
-        worker = self._worker
-        started = time.monotonic()
-        worker.buffer.start_batch(started)
-        for number in sorted(worker.tasks):
-            part = self._apply(worker.tasks[number])
-            if part is not None:
-                worker.unsettled.append(part)
-        if not worker.unsettled:
-            return
-        applied = time.monotonic()
-        if self._attempt(self._commit):
-            ended = time.monotonic()
-            worker.observer.on_committed(worker.tasks, ended - started, ended - applied)
-            self._lag_due = ended
-        else:
-            worker.state.change_to(WorkerState.SETTLING)
-
-    def _apply(self, task: Task) -> CommitPart | None:
-        """Apply the next batch of a task; return its part of the transaction, or None without records."""
-        worker = self._worker
-        batch = Batch(task, worker.clock())
-        for record, label in worker.buffer.take(task, batch):
-            batch.add(record, label)
-        if not len(batch):
-            return None
-        started = time.monotonic()
-        part, applied = apply_batch(task, batch, worker.source)
-        worker.observer.on_applied(task, applied, time.monotonic() - started)
-        self._bad_records.count(applied)
-        return part
-
-    def _commit(self) -> None:
-        worker = self._worker
-        with worker.watchdog.transaction():
-            commit_batches(worker.sink, worker.unsettled, worker.tasks, worker.token)
-        worker.unsettled = []
-        worker.retry.note_success()
-
-    def _settle(self) -> None:
-        """Find out the outcome of every unsettled part, and commit again those that were not committed.
-
-        A task that another worker has overtaken is restored.
-        """
-        worker = self._worker
-        worker.open_sink()
-        for number in worker.partitions.keys() - worker.tasks.keys():
-            # It was overtaken, and an earlier attempt to restore it has failed.
-            self._rebalancer.restore_task(number)
-        not_committed = []
-        for part in worker.unsettled:
-            outcome = find_outcome(worker.source, part)
-            _logger.info("task %d at %s: %s", part.task, part.after, outcome.value)
-            if outcome is Outcome.OVERTAKEN:
-                self._rebalancer.restore_task(part.task)
-            elif outcome is Outcome.NOT_COMMITTED:
-                not_committed.append(part)
-        worker.unsettled = not_committed
-        if not_committed:
-            self._commit()
-        worker.retry.note_success()
-        worker.state.change_to(WorkerState.RUNNING)
-
-    def _attempt(self, work: Callable[[], None]) -> bool:
-        """Do what talks to the brokers; return whether it succeeded. The loop repeats it, a bounded number of times."""
-        worker = self._worker
-        try:
-            work()
-        except Exception as error:
-            worker.retry.note_failure(error)
-            # The producer must not be used again: it may leak its offsets into the next transaction. Opening the next
-            # one, while the partitions are still ours, ends the transaction that this one left open.
-            with worker.watchdog.transaction():
-                worker.sink.close()
-            return False
-        return True
 
     def _report_lag(self) -> None:
         worker = self._worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,19 @@ class Worker:
         self.buffer.drop()
         if self.state.has_taken_over:
             self.seek_to_positions()
+
+    def attempt(self, work: Callable[[], None]) -> bool:
+        """Do what talks to the brokers; return whether it succeeded. The loop repeats it, a bounded number of times."""
+        try:
+            work()
+        except Exception as error:
+            self.retry.note_failure(error)
+            # The producer must not be used again: it may leak its offsets into the next transaction. Opening the next
+            # one, while the partitions are still ours, ends the transaction that this one left open.
+            with self.watchdog.transaction():
+                self.sink.close()
+            return False
+        return True
 
     def open_sink(self) -> None:
         """Open the sink, which ends the transaction that this worker or a predecessor has left open."""

@@ -15,7 +15,8 @@
                                                  settled
 
 STANDING_BY, RUNNING and SETTLING go to REVOKED when the group revokes the partitions, and to ASSIGNED when it assigns
-partitions without revoking first. Every state goes to STOPPING, and STOPPING to STOPPED.
+partitions without revoking first. STARTING may go to REVOKED: the Kafka client reports an empty revocation before the
+first assignment. Every state goes to STOPPING, and STOPPING to STOPPED.
 
 Kafka Streams draws the same kind of machine for its ``StreamThread``.
 """

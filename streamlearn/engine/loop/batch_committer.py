@@ -1,0 +1,100 @@
+"""Applies the batches of all tasks, commits them together, and settles what a failed commit left open."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from streamlearn.engine.commit import CommitPart, Outcome, apply_batch, commit_batches, find_outcome
+from streamlearn.engine.loop.bad_record_limit import BadRecordLimit
+from streamlearn.engine.loop.rebalance import Rebalancer
+from streamlearn.engine.loop.worker import Worker
+from streamlearn.engine.loop.worker_state import WorkerState
+from streamlearn.engine.tasks.batch import Batch
+from streamlearn.engine.tasks.task import Task
+
+_logger = logging.getLogger(__name__)
+
+
+class BatchCommitter:
+    """Moves the tasks of a worker forward, one transaction after the other.
+
+    Parameters
+    ----------
+    worker:
+        The worker.
+    rebalancer:
+        Restores tasks that another worker has overtaken.
+    """
+
+    def __init__(self, worker: Worker, rebalancer: Rebalancer) -> None:
+        self._worker = worker
+        self._rebalancer = rebalancer
+        self._bad_records = BadRecordLimit(worker.settings.limits)
+
+    def run_batch(self) -> bool:
+        """Apply one batch of every task that has records, and commit them in one transaction.
+
+        Returns whether something was committed. When the commit fails, the worker is to settle.
+        """
+        worker = self._worker
+        started = time.monotonic()
+        worker.buffer.start_batch(started)
+        for number in sorted(worker.tasks):
+            part = self._apply(worker.tasks[number])
+            if part is not None:
+                worker.unsettled.append(part)
+        if not worker.unsettled:
+            return False
+        applied = time.monotonic()
+        if not worker.attempt(self._commit):
+            worker.state.change_to(WorkerState.SETTLING)
+            return False
+        ended = time.monotonic()
+        worker.observer.on_committed(worker.tasks, ended - started, ended - applied)
+        return True
+
+    def _apply(self, task: Task) -> CommitPart | None:
+        """Apply the next batch of a task; return its part of the transaction, or None without records."""
+        worker = self._worker
+        batch = Batch(task, worker.clock())
+        for record, label in worker.buffer.take(task, batch):
+            batch.add(record, label)
+        if not len(batch):
+            return None
+        started = time.monotonic()
+        part, applied = apply_batch(task, batch, worker.source)
+        worker.observer.on_applied(task, applied, time.monotonic() - started)
+        self._bad_records.count(applied)
+        return part
+
+    def _commit(self) -> None:
+        worker = self._worker
+        with worker.watchdog.transaction():
+            commit_batches(worker.sink, worker.unsettled, worker.tasks, worker.token)
+        worker.unsettled = []
+        worker.retry.note_success()
+
+    def settle(self) -> None:
+        """Find out the outcome of every unsettled part, and commit again those that were not committed.
+
+        A task that another worker has overtaken is restored.
+        """
+        worker = self._worker
+        worker.open_sink()
+        for number in worker.partitions.keys() - worker.tasks.keys():
+            # It was overtaken, and an earlier attempt to restore it has failed.
+            self._rebalancer.restore_task(number)
+        not_committed = []
+        for part in worker.unsettled:
+            outcome = find_outcome(worker.source, part)
+            _logger.info("task %d at %s: %s", part.task, part.after, outcome.value)
+            if outcome is Outcome.OVERTAKEN:
+                self._rebalancer.restore_task(part.task)
+            elif outcome is Outcome.NOT_COMMITTED:
+                not_committed.append(part)
+        worker.unsettled = not_committed
+        if not_committed:
+            self._commit()
+        worker.retry.note_success()
+        worker.state.change_to(WorkerState.RUNNING)
