@@ -20,7 +20,7 @@ from streamlearn.learner.partition.clusters import FIRST_PERIOD
 from streamlearn.learner.partition.code_length import compare
 from streamlearn.learner.partition.linkage import candidate_tree
 from streamlearn.learner.partition.pair_counts import PairCounts
-from streamlearn.learner.step_parts import StepParts
+from streamlearn.learner.step_compilation import StepParts
 from streamlearn.model.learner_factory import ENSEMBLE, kind_of
 from streamlearn.model.measures import Measures
 from streamlearn.model.stream_model import StreamModel

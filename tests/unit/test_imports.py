@@ -119,7 +119,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "stream_learner",
         },
         "step": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "operations", "mixture"},
-        "step_parts": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "mixture"},
+        "step_compilation": {"entries", "event_buffer", "partition", "decode", "drift", "experts", "mixture"},
         "correction": {"entries", "event_buffer", "partition", "decode", "experts", "operations", "mixture", "step"},
         "ensemble_learner": {
             "entries",

@@ -1,7 +1,7 @@
 """The engine: the loop of a worker, which polls records, applies them in batches and commits each batch.
 
 `worker_state` draws the states of the loop, `rebalance` says what happens when partitions come and go,
-`batch_committer` applies and commits, and `engine.commit` lists the steps of a transaction.
+`batch_applier` applies and commits, and `engine.commit` lists the steps of a transaction.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
-from streamlearn.engine.loop.batch_committer import BatchCommitter
+from streamlearn.engine.loop.batch_applier import BatchApplier
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.rebalance import Rebalancer
 from streamlearn.engine.loop.record_buffer import RecordBuffer
 from streamlearn.engine.loop.retry import RetryPolicy
 from streamlearn.engine.loop.unreadable_records import skip_corrupt_record, skip_lost_offsets
 from streamlearn.engine.loop.watchdog import Watchdog
-from streamlearn.engine.loop.worker import Worker
+from streamlearn.engine.loop.worker_context import WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.observer import EngineObserver, NullObserver
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
@@ -76,7 +76,7 @@ class Engine:
         watchdog: Watchdog | None = None,
     ) -> None:
         self._settings = settings
-        self._worker = Worker(
+        self._worker = WorkerContext(
             settings=settings,
             source=source,
             sink=sink,
@@ -88,7 +88,7 @@ class Engine:
             retry=RetryPolicy(settings.kafka.unavailable_timeout_seconds),
         )
         self._rebalancer = Rebalancer(self._worker, lineage)
-        self._committer = BatchCommitter(self._worker, self._rebalancer)
+        self._applier = BatchApplier(self._worker, self._rebalancer)
         self._stopping = threading.Event()
         self._lag_due = 0.0
 
@@ -159,7 +159,7 @@ class Engine:
             case WorkerState.SETTLING:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
-                    worker.attempt(self._committer.settle)
+                    worker.attempt(self._applier.settle)
             case WorkerState.RUNNING:
                 worker.buffer.add(worker.tasks, polled)
                 if worker.buffer.is_due(worker.tasks, stop_at_end=stop_at_end):
@@ -205,7 +205,7 @@ class Engine:
         worker.drop_polled()
 
     def _run_batch(self) -> None:
-        if self._committer.run_batch():
+        if self._applier.run_batch():
             self._lag_due = time.monotonic()
 
     def _has_reached_end(self) -> bool:

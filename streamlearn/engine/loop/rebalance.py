@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from streamlearn.engine import standby
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.loop.task_factory import TaskFactory
-from streamlearn.engine.loop.worker import Worker
+from streamlearn.engine.loop.worker_context import WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.task import Task
@@ -42,7 +42,7 @@ class Rebalancer:
         Where the log of each partition ended when it was first assigned.
     """
 
-    def __init__(self, worker: Worker, lineage: Callable[[], str]) -> None:
+    def __init__(self, worker: WorkerContext, lineage: Callable[[], str]) -> None:
         self._worker = worker
         self._factory = TaskFactory(worker.settings, worker.source, worker.store, self._on_progress, lineage)
         self._assigned: tuple[TopicPartition, ...] = ()

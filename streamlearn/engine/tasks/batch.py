@@ -15,7 +15,7 @@ from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.dead_letter_records import dead_letter, was_replayed
 from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.engine.tasks.task import Task
-from streamlearn.engine.waiting.pending import InstanceState, PendingEntry
+from streamlearn.engine.waiting.pending_instances import InstanceState, PendingEntry
 from streamlearn.engine.waiting.truth_updates import close_world, combine, decode_truth
 from streamlearn.errors import RecordError
 from streamlearn.model.batch_result import MicroBatchResult

@@ -13,7 +13,7 @@ import numpy as np
 
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.journalled_settings import journalled_settings_of
-from streamlearn.engine.waiting.pending import Pending
+from streamlearn.engine.waiting.pending_instances import Pending
 from streamlearn.errors import RecordError
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.rule import Rule

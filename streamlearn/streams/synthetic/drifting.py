@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from streamlearn.streams.synthetic.base import Drift
-from streamlearn.streams.synthetic.topics import (
+from streamlearn.streams.synthetic.topic_mixture import (
     LABELS,
     TOPICS,
     TopicConcept,

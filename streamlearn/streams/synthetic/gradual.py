@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from random import Random
 
 from streamlearn.streams.synthetic.base import Drift
-from streamlearn.streams.synthetic.topics import TopicConcept, TopicStream, draw_concept
+from streamlearn.streams.synthetic.topic_mixture import TopicConcept, TopicStream, draw_concept
 
 PERIOD = 6_000
 DURATION = 2_000

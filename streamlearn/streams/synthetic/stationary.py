@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamlearn.streams.synthetic.topics import TopicStream
+from streamlearn.streams.synthetic.topic_mixture import TopicStream
 
 
 class Stationary(TopicStream):

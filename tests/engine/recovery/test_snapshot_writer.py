@@ -18,7 +18,7 @@ from streamlearn.engine.recovery.snapshot_manifest import build_manifest, load_t
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
 from streamlearn.engine.tasks.batch import Batch
 from streamlearn.engine.tasks.task import Task
-from streamlearn.engine.waiting.pending import Pending
+from streamlearn.engine.waiting.pending_instances import Pending
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.settings import LabelSettings
 from streamlearn.snapshot.fork import can_fork

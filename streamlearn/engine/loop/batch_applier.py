@@ -8,7 +8,7 @@ import time
 from streamlearn.engine.commit import CommitPart, Outcome, apply_batch, commit_batches, find_outcome
 from streamlearn.engine.loop.bad_record_limit import BadRecordLimit
 from streamlearn.engine.loop.rebalance import Rebalancer
-from streamlearn.engine.loop.worker import Worker
+from streamlearn.engine.loop.worker_context import WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.tasks.batch import Batch
 from streamlearn.engine.tasks.task import Task
@@ -16,7 +16,7 @@ from streamlearn.engine.tasks.task import Task
 _logger = logging.getLogger(__name__)
 
 
-class BatchCommitter:
+class BatchApplier:
     """Moves the tasks of a worker forward, one transaction after the other.
 
     Parameters
@@ -27,7 +27,7 @@ class BatchCommitter:
         Restores tasks that another worker has overtaken.
     """
 
-    def __init__(self, worker: Worker, rebalancer: Rebalancer) -> None:
+    def __init__(self, worker: WorkerContext, rebalancer: Rebalancer) -> None:
         self._worker = worker
         self._rebalancer = rebalancer
         self._bad_records = BadRecordLimit(worker.settings.limits)

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamlearn.codec.decode import Truth
 from streamlearn.engine.waiting.linked_queues import NONE, LinkedQueues
-from streamlearn.engine.waiting.orphans import Orphans
+from streamlearn.engine.waiting.orphan_labels import Orphans
 from streamlearn.engine.waiting.packed_bytes import PackedBytes
 from streamlearn.engine.waiting.truth_updates import decode_truth, encode_truth
 from streamlearn.errors import SnapshotError

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamlearn.engine.waiting.pending import Pending
+from streamlearn.engine.waiting.pending_instances import Pending
 from streamlearn.errors import SnapshotError
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.settings import LabelSettings, Settings

@@ -1,4 +1,4 @@
-"""What the parts of a worker's loop share: its connections, its state, its tasks and the batches to settle."""
+"""The context that the parts of a worker's loop share: connections, state, tasks and the batches to settle."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from streamlearn.source.base import Source, TopicPartition
 
 
 @dataclass
-class Worker:
+class WorkerContext:
     """The shared parts of one worker.
 
     Attributes
