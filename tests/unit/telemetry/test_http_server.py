@@ -61,14 +61,14 @@ def observer(metrics: ServiceMetrics) -> MetricsObserver:
 
 @pytest.fixture
 def server(metrics: ServiceMetrics, watchdog: Watchdog, observer: MetricsObserver) -> Iterator[ServiceServer]:
-    service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.healthy, observer.ready, observer.describe)
+    service = ServiceServer("127.0.0.1", 0, metrics.registry, watchdog.problem, observer.ready, observer.describe)
     service.start()
     yield service
     service.close()
 
 
 def test_healthy_while_the_loop_turns(server: ServiceServer, watchdog: Watchdog, clock: Clock) -> None:
-    watchdog.turned()
+    watchdog.beat()
     assert get(server.url + "/healthz") == (200, "ok")
     clock.now += 29
     assert get(server.url + "/healthz")[0] == 200
@@ -88,10 +88,10 @@ def test_unhealthy_during_an_overdue_transaction(server: ServiceServer, watchdog
 
 def test_ready_only_with_a_role(server: ServiceServer, observer: MetricsObserver) -> None:
     assert get(server.url + "/readyz")[0] == 503
-    observer.role("restoring", {})
+    observer.on_role("restoring", {})
     assert get(server.url + "/readyz") == (503, "restoring")
     for role in ("active", "stand-by"):
-        observer.role(role, {})
+        observer.on_role(role, {})
         assert get(server.url + "/readyz") == (200, role)
     status, text = get(server.url + "/metrics")
     assert status == 200

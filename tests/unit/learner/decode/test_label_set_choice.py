@@ -20,7 +20,7 @@ from streamlearn.learner.decode.pool_scores import LEAST_ROWS
 from streamlearn.learner.decode.utility import BALANCED, Candidate, utility_choose
 from streamlearn.learner.partition.clusters import Partition, partition_learn_row
 from streamlearn.learner.scores import probability
-from streamlearn.settings.rule import PLAIN, Rule
+from streamlearn.settings.rule import SIMPLE_KINDS, Rule
 
 logit_lists = st.lists(st.one_of(st.floats(-12.0, 12.0, width=32), st.sampled_from([0.0, 1.0])), min_size=1, max_size=9)
 POSTERIOR_RULES = (RuleCode.BALANCED, RuleCode.SUBSET, RuleCode.F1, RuleCode.HAMMING, RuleCode.MACRO)
@@ -84,7 +84,7 @@ def trained_driver(seed: int, rows: int, labels: int = 6) -> DecisionDriver:
 
 
 def test_every_rule_of_the_settings_has_a_code_of_its_own():
-    kinds = {*PLAIN, Rule.parse("top_k:3").kind, Rule.parse("threshold:0.5").kind}
+    kinds = {*SIMPLE_KINDS, Rule.parse("top_k:3").kind, Rule.parse("threshold:0.5").kind}
     assert RULE_CODES.keys() == kinds
     assert sorted(RULE_CODES.values()) == list(RuleCode)
 
