@@ -52,7 +52,10 @@ class JournalVerifier:
         self._source = KafkaSource(settings).observer()
 
     def verify(self, entry: SnapshotEntry) -> str:
-        """Replay the journal for a snapshot and return what that proves; raises as `verify_snapshot.prove`."""
+        """Replay the journal for a snapshot and return what that proves.
+
+        Raises what `engine.recovery.verify_snapshot.verify_against_journal` raises.
+        """
         group = self._settings.kafka.group_id
         if entry.group != group:
             return f"not proven: it belongs to group {entry.group}, kafka.group_id is {group}"

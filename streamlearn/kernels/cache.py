@@ -47,6 +47,7 @@ KERNEL_SOURCES = (
     "learner",
     "model",
     "numerics",
+    "state/array_loading.py",
 )
 """Folders and files, relative to the package, whose text determines the bits of a model."""
 

@@ -20,6 +20,10 @@ class OperationKind(IntEnum):
     CORRECT = 4  # learn a later truth of a learnt row; not part of `Operations`, see `Correction`
 
 
+# As plain integers for Python code that runs once per row: reading a member of an enum takes 0.1 us in Python 3.11.
+PREDICT, LEARN, CORRECT = map(int, OperationKind)
+
+
 class StopReason(IntEnum):
     """Why a step kernel returned."""
 

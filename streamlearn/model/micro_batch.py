@@ -6,14 +6,9 @@ from typing import NamedTuple
 
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features, Packed
-from streamlearn.learner.operations import OperationKind
+from streamlearn.learner.operations import CORRECT, LEARN, PREDICT
 from streamlearn.model.stored_instance import StoredInstance
 from streamlearn.settings.rule import Rule
-
-# Plain integers: reading a member of an enum takes 0.1 us in Python 3.11, and these are read several times per row.
-_CORRECT = int(OperationKind.CORRECT)
-_LEARN = int(OperationKind.LEARN)
-_PREDICT = int(OperationKind.PREDICT)
 
 
 class SecondTruth(NamedTuple):
@@ -50,21 +45,21 @@ class MicroBatch:
 
     def predict(self, x: Features | Packed, rule: Rule | None = None) -> int:
         """Answer an instance and observe it; return the operation's number."""
-        return self._add_instance(_PREDICT, x, None, rule)
+        return self._add_instance(PREDICT, x, None, rule)
 
     def predict_and_learn(self, x: Features | Packed, truth: Truth, rule: Rule | None = None) -> int:
         """Answer an instance, observe it and learn its truth; return the operation's number.
 
         ``truth`` is a list or set of names (complete) or a mapping of names to booleans (partial; others are unknown).
         """
-        return self._add_instance(_PREDICT | _LEARN, x, truth, rule)
+        return self._add_instance(PREDICT | LEARN, x, truth, rule)
 
     def learn(self, instance: StoredInstance | int, truth: Truth) -> int:
         """Learn a truth that came after its answer; return the operation's number.
 
         ``instance`` is what `MicroBatchResult.packed` packed, or the number of a `predict` of this batch.
         """
-        return self._add_late(_LEARN, instance, truth)
+        return self._add_late(LEARN, instance, truth)
 
     def correct(
         self, instance: StoredInstance | int, before: Truth, after: Truth, *, row: int = -1, learned_by: int = -1
@@ -75,7 +70,7 @@ class MicroBatch:
         `MicroBatchResult.learned` of the operation that learnt it, or ``learned_by`` that operation, if it is of this
         batch. A list ``before`` needs a list ``after``: a truth that is complete stays complete.
         """
-        number = self._add_late(_CORRECT, instance, after)
+        number = self._add_late(CORRECT, instance, after)
         self.second[number] = SecondTruth(before, row, learned_by)
         return number
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from streamlearn.encoder.labels import LabelTable, ResolvedCorrection, ResolvedTruth
 from streamlearn.encoder.row import EncodedRows
-from streamlearn.learner.operations import Correction, OperationKind
+from streamlearn.learner.operations import CORRECT, LEARN, PREDICT, Correction
 from streamlearn.learner.stream_learner import StreamLearner
 from streamlearn.model.answers import BatchAnswers, SegmentAnswers
 from streamlearn.model.batch_rows import batch_rows
@@ -20,11 +20,6 @@ from streamlearn.model.model_event import ModelEvent, label_event, name_event
 from streamlearn.model.prior_answers import PriorAnswers
 from streamlearn.model.scoring import score_correction, score_segment
 from streamlearn.model.segment import Segment
-
-# Plain integers: reading a member of an enum takes 0.1 us in Python 3.11, and these are read several times per row.
-_CORRECT = int(OperationKind.CORRECT)
-_LEARN = int(OperationKind.LEARN)
-_PREDICT = int(OperationKind.PREDICT)
 
 _NO_TRUTH = ResolvedTruth([], [], False, [], [], 0)
 
@@ -62,12 +57,12 @@ class MicroBatchRunner:
         for op, (kind, truth) in enumerate(zip(batch.kinds, batch.truths, strict=True)):
             if truth is None:
                 self._prior.note_prediction(op)
-                self._add(op, _PREDICT, _NO_TRUTH)
+                self._add(op, PREDICT, _NO_TRUTH)
                 continue
-            if kind == _CORRECT:
+            if kind == CORRECT:
                 self._correct(op)
                 continue
-            if kind & _PREDICT:
+            if kind & PREDICT:
                 known = table.resolve_known(truth, count=joins)
                 if known is not None:
                     self._add(op, kind, known)
@@ -76,9 +71,9 @@ class MicroBatchRunner:
                     continue
             if joins and not table.knows_all(truth) and table.may_join(truth):
                 # The answer is given before the truth is known, so its names join after it.
-                if kind & _PREDICT:
-                    self._add(op, _PREDICT, _NO_TRUTH)
-                    kind = _LEARN
+                if kind & PREDICT:
+                    self._add(op, PREDICT, _NO_TRUTH)
+                    kind = LEARN
                 self._flush()
             resolved = table.resolve(truth, join=joins)
             if resolved.joined:

@@ -110,6 +110,32 @@ CLUSTER_TREE = ("size", "children", "child_count", "parent", "position", "height
 ROW_WINDOW = ("row", "square", "columns", "values", "bins", "members", "cursor")
 """The arrays of `learner.ihomer.row_window.RowWindowState`, in the order of its fields."""
 
+TREE_PRIOR = {
+    "pattern": "pattern",
+    "pattern_weight": "pattern_weight",
+    "pattern_count": "pattern_count",
+    "pattern_total": "pattern_total",
+    "visits": "visits",
+    "novel": "novel",
+    "child_weight": "child_weight",
+    "increment": "increment",
+}
+"""Attributes of `learner.partition.code_length.NodeStates` that are state, and their names."""
+
+ADWIN = {
+    "buckets": "buckets",
+    "bucket_count": "bucket_count",
+    "window": "window",
+    "moments": "moments",
+    "before": "before",
+    "after": "after",
+    "since": "since",
+}
+"""Attributes of `learner.drift.adwin.AdwinState` that are state, and their names."""
+
+PAGE_HINKLEY = {"counts": "counts", "sums": "sums", "before": "before", "after": "after", "since": "since"}
+"""Attributes of `learner.drift.page_hinkley.PageHinkleyState` that are state, and their names."""
+
 
 def join_parts(parts: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Return the arrays of all parts, each as ``part.name``: the inverse of `state.lazy_arrays.split_parts`."""

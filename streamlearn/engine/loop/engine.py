@@ -104,6 +104,8 @@ class Engine:
     def run(self, *, stop_at_end: bool = False, leave: bool = False) -> None:
         """Run until `stop`, or, with ``stop_at_end``, until every record that was there at the start is applied.
 
+        An engine runs once: its source and sink are closed at the end.
+
         Parameters
         ----------
         stop_at_end:
@@ -117,8 +119,12 @@ class Engine:
             When the engine cannot continue; what was committed is kept.
         UsageError
             When a setting does not fit the model in the journal.
+        RuntimeError
+            When the engine has run already.
         """
         worker = self._worker
+        if worker.state.current is not WorkerState.STARTING:
+            raise RuntimeError("this engine has run already; create another one")
         if worker.store is not None:
             interval = self._settings.snapshot.interval_seconds
             worker.writer = SnapshotWriter(worker.store, self._settings.kafka.group_id, interval)

@@ -12,7 +12,7 @@ from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.lineage import last_rollback, last_rollback_went_to, path_to
 from streamlearn.engine.journal.reader import JournalEntry, JournalReader
 from streamlearn.engine.recovery.replay import Replay
-from streamlearn.engine.recovery.snapshot_manifest import check_in_journal, load_task, mark_of
+from streamlearn.engine.recovery.snapshot_manifest import PROGRESS_LOG_SECONDS, check_in_journal, load_task, mark_of
 from streamlearn.engine.tasks.journalled_settings import with_journalled_settings
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import JournalError, OutOfReachError, SnapshotError
@@ -23,7 +23,6 @@ from streamlearn.source.base import Source, TopicPartition
 
 _logger = logging.getLogger(__name__)
 
-PROGRESS_LOG_SECONDS = 5.0
 """How often the progress of a replay is logged."""
 
 OnProgress = Callable[[Task | None, int, float], None]

@@ -35,6 +35,7 @@ from streamlearn.learner.partition.code_length import (
 )
 from streamlearn.learner.partition.recent_label_sets import linear_recent_sets
 from streamlearn.numerics.exp_log import log64
+from streamlearn.state.array_names import TREE_PRIOR
 
 REFILL_ROWS = 2_000
 """Label sets from which the counts of a new tree are refilled."""
@@ -52,18 +53,6 @@ class Followed(IntEnum):
 
     VERSION = 0  # version of the tree, -1 at first
     LABELS = 1  # labels in the tree
-
-
-_COUNTS = (
-    "pattern",
-    "pattern_weight",
-    "pattern_count",
-    "pattern_total",
-    "visits",
-    "novel",
-    "child_weight",
-    "increment",
-)
 
 
 class TreePriorState(NamedTuple):
@@ -227,8 +216,8 @@ class TreePrior:
     def refill(self, partition: Partition) -> None:
         """Clear the counts and learn the partition's last 2,000 label sets, as after a label has retired."""
         self.grow(len(partition.state.tree.leaf_parent))
-        for name in _COUNTS:
-            getattr(self.state.nodes, name).fill(name == "increment")
+        for attribute in TREE_PRIOR:
+            getattr(self.state.nodes, attribute).fill(attribute == "increment")
         for derived in (self.state.pattern_root, self.state.odds_root, self.state.scale):
             derived.fill(0.0)
         tree = partition.state.tree
@@ -241,7 +230,7 @@ class TreePrior:
     def arrays(self, partition: Partition) -> dict[str, np.ndarray]:
         """Return the counts of the nodes in use, by array name; the arrays derived from them are not state."""
         nodes = int(partition.state.tree.size[TreeSize.NODES])
-        arrays = {name: getattr(self.state.nodes, name)[:nodes] for name in _COUNTS}
+        arrays = {name: getattr(self.state.nodes, attribute)[:nodes] for attribute, name in TREE_PRIOR.items()}
         return {**arrays, "followed": self._followed}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray], partition: Partition) -> None:
@@ -252,23 +241,23 @@ class TreePrior:
         SnapshotError
             If an array is missing or does not fit the partition's tree.
         """
-        missing = [name for name in (*_COUNTS, "followed") if name not in arrays]
+        missing = [name for name in (*TREE_PRIOR.values(), "followed") if name not in arrays]
         if missing:
             raise SnapshotError(f"cluster tree: the array {missing[0]!r} is missing from the snapshot")
         tree = partition.state.tree
         nodes = int(tree.size[TreeSize.NODES])
         self.grow(len(tree.leaf_parent))
         self.state.independent[0] = partition.independent
-        for name in (*_COUNTS, "followed"):
-            target = self._followed if name == "followed" else getattr(self.state.nodes, name)[:nodes]
+        targets = {name: getattr(self.state.nodes, attribute)[:nodes] for attribute, name in TREE_PRIOR.items()}
+        for name, target in {**targets, "followed": self._followed}.items():
             if arrays[name].shape != target.shape or arrays[name].dtype != target.dtype:
                 raise SnapshotError(
                     f"cluster tree: the array {name!r} should be {target.dtype}{list(target.shape)}, "
                     f"found {arrays[name].dtype}{list(arrays[name].shape)}"
                 )
-        for name in _COUNTS:
-            target = getattr(self.state.nodes, name)
-            target.fill(name == "increment")
+        for attribute, name in TREE_PRIOR.items():
+            target = getattr(self.state.nodes, attribute)
+            target.fill(attribute == "increment")
             target[:nodes] = arrays[name]
         self._followed[:] = arrays["followed"]
         tree_prior_refresh(self.state, tree)

@@ -19,6 +19,7 @@ import numpy as np
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.numerics.exp_log import log64
+from streamlearn.state.array_names import ADWIN
 
 BUCKET_ROWS = 32
 """Rows of buckets: row r holds buckets of 2^r values, enough for 2^32 values."""
@@ -291,7 +292,7 @@ class Adwin:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state as named arrays."""
-        return {name: getattr(self.state, name) for name in _blank_arrays(0, self._max_buckets)}
+        return {name: getattr(self.state, attribute) for attribute, name in ADWIN.items()}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore a state that `arrays` returned.
@@ -304,8 +305,8 @@ class Adwin:
         if "window" not in arrays:
             raise SnapshotError("ADWIN: the array 'window' is missing from the snapshot")
         blank = _blank_arrays(len(arrays["window"]), self._max_buckets)
-        for name, array in blank.items():
-            given = arrays.get(name)
+        for attribute, name in ADWIN.items():
+            array, given = blank[attribute], arrays.get(name)
             if given is None or given.shape != array.shape or given.dtype != array.dtype:
                 found = "nothing" if given is None else f"{given.dtype}{given.shape}"
                 raise SnapshotError(f"ADWIN: the array {name!r} should be {array.dtype}{array.shape}, found {found}")

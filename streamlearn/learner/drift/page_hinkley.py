@@ -15,6 +15,7 @@ import numpy as np
 
 from streamlearn.errors import SnapshotError
 from streamlearn.kernels.compiler import kernel
+from streamlearn.state.array_names import PAGE_HINKLEY
 
 
 class Direction(IntEnum):
@@ -200,7 +201,7 @@ class PageHinkley:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state as named arrays."""
-        return {name: getattr(self.state, name) for name in _blank_arrays(0)}
+        return {name: getattr(self.state, attribute) for attribute, name in PAGE_HINKLEY.items()}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Restore a state that `arrays` returned.
@@ -213,8 +214,8 @@ class PageHinkley:
         if "counts" not in arrays:
             raise SnapshotError("Page-Hinkley: the array 'counts' is missing from the snapshot")
         blank = _blank_arrays(len(arrays["counts"]))
-        for name, array in blank.items():
-            given = arrays.get(name)
+        for attribute, name in PAGE_HINKLEY.items():
+            array, given = blank[attribute], arrays.get(name)
             if given is None or given.shape != array.shape or given.dtype != array.dtype:
                 found = "nothing" if given is None else f"{given.dtype}{given.shape}"
                 raise SnapshotError(
