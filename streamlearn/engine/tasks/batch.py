@@ -29,6 +29,10 @@ _WELL_FORMED = frozenset(("duplicate_label", "label_expired", "unknown_instance"
 """Reasons for dead letters of records that can be read."""
 
 
+_EXPIRED = int(InstanceState.EXPIRED)
+"""A plain integer: in Python 3.11 reading an enum's member takes 0.1 us, and late labels may be most records."""
+
+
 class AppliedBatch(NamedTuple):
     """What happened to the records of a batch, for metrics and views."""
 
@@ -155,7 +159,7 @@ class Batch:
         if entry is None:
             tombstone = pending.tombstone(label.id)
             if tombstone is not None:
-                is_expired = tombstone == InstanceState.EXPIRED
+                is_expired = tombstone == _EXPIRED
                 what = "no longer waits" if is_expired else "was learnt, and may no longer be corrected"
                 raise RecordError("label_expired", f"{label.id!r} {what}: its time or its room was over")
             for leaving in pending.orphans.add(label.id, record, pending.watermark_ms):

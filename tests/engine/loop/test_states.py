@@ -166,3 +166,15 @@ def test_an_error_that_cannot_pass_stops_the_worker_from_any_state(
     with pytest.raises(ZeroDivisionError):
         run(world, Faults("open", 1, ZeroDivisionError), [(lambda: True, [assigned(*ALL)]), (lambda: False, [])])
     assert states(caplog) == ["ASSIGNED", "STOPPING", "STOPPED"]
+
+
+def test_an_engine_refuses_to_run_again_before_it_opens_anything(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in rows(5):
+        world.add(row)
+    engine = world.run()
+    predictions = world.predictions()
+    with pytest.raises(RuntimeError, match="has run already"):
+        engine.run(stop_at_end=True)
+    assert world.predictions() == predictions
+    assert not world.sink.is_open
