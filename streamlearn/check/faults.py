@@ -8,6 +8,7 @@ from streamlearn.kafka.admin.access import find_access_faults
 from streamlearn.kafka.admin.broker_clock import find_clock_faults
 from streamlearn.kafka.admin.reachability import find_connection_faults
 from streamlearn.kafka.admin.topics import find_topic_faults
+from streamlearn.kafka.codecs import find_codec_faults
 from streamlearn.settings.settings import Settings
 
 
@@ -17,7 +18,7 @@ def find_faults(settings: Settings) -> list[str]:
     Nothing is changed: no topic is created, no partition is taken, no transaction begins. What needs a broker is left
     out when none can be reached.
     """
-    faults = []
+    faults = find_codec_faults()
     try:
         connection_faults = find_connection_faults(settings)
         faults.extend(connection_faults)

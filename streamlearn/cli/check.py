@@ -14,8 +14,8 @@ def check(
     """Connect as a worker would and report everything that is wrong.
 
     Prints one line per fault and exits with status 2 if there is any. Checks each broker's address, TLS, user and
-    password; topics with their partitions and retention; the permissions of this user; clocks; the snapshot location.
-    Nothing is changed.
+    password; topics with their partitions and retention; the permissions of this user; clocks; the snapshot location;
+    the packages for compressed records. Nothing is changed.
     """
     from streamlearn.check.faults import find_faults
     from streamlearn.settings.loading import load_settings

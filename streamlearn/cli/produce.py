@@ -79,7 +79,7 @@ def produce(
             label_delay=label_delay,
             rate=rate,
             limit=limit,
-            security=settings.kafka.security,
+            kafka=settings.kafka,
         )
     except BootstrapError as error:
         raise diagnose_connection(settings, advice) from error

@@ -12,6 +12,7 @@ from kafka import errors as kafka_errors
 from streamlearn.errors import RetryableError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.codecs import compression_options
 from streamlearn.records.dead_letter import REPLAYED, DeadLetterRecord, original_headers
 from streamlearn.settings.settings import Settings
 
@@ -42,7 +43,8 @@ class DeadLetterReplayer:
 
     def __init__(self, settings: Settings) -> None:
         self._sent: list[Any] = []
-        self._producer = connect(settings, lambda: KafkaProducer(**connection_options(settings), **_OPTIONS))
+        options = {**connection_options(settings), **_OPTIONS, **compression_options(settings.kafka)}
+        self._producer = connect(settings, lambda: KafkaProducer(**options))
 
     def send(
         self, letter: DeadLetterRecord, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]

@@ -14,8 +14,9 @@ from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.client_options import security_options
+from streamlearn.kafka.codecs import compression_options
 from streamlearn.settings.addresses import parse_broker_addresses
-from streamlearn.settings.security import SecuritySettings
+from streamlearn.settings.settings import KafkaSettings
 from streamlearn.streams.base import Stream, StreamRow
 
 MAX_UNCHECKED = 10_000
@@ -61,7 +62,7 @@ def send_stream(
     label_delay: int = 0,
     rate: float | None = None,
     limit: int | None = None,
-    security: SecuritySettings | None = None,
+    kafka: KafkaSettings | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SendResult:
@@ -74,13 +75,14 @@ def send_stream(
         instances.
     rate:
         Instances per second; by default as many as possible.
-    security:
-        TLS and SASL; by default neither.
+    kafka:
+        Compression, TLS and SASL; by default none of them.
 
     Raises
     ------
     UsageError
-        When ``bootstrap`` is no address, a topic does not exist, or a row does not match the stream's features.
+        When ``bootstrap`` is no address, a topic does not exist, a row does not match the stream's features, or the
+        codec cannot be used here.
     RetryableError
         When the brokers cannot be reached (`BootstrapError`) or do not acknowledge.
     """
@@ -88,9 +90,11 @@ def send_stream(
         servers = parse_broker_addresses(bootstrap)
     except ValueError as error:
         raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
+    kafka = kafka or KafkaSettings()
     try:
         producer = KafkaProducer(
-            **security_options(security or SecuritySettings()),
+            **security_options(kafka.security),
+            **compression_options(kafka),
             bootstrap_servers=servers,
             bootstrap_timeout_ms=5_000,  # pyright: ignore[reportCallIssue]
             max_block_ms=10_000,

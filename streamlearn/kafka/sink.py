@@ -19,6 +19,7 @@ from kafka.structs import TopicPartition as ClientPartition
 from streamlearn.errors import OvertakenError, RetryableError
 from streamlearn.kafka import client_internals
 from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.codecs import compression_options
 from streamlearn.kafka.hanging_transactions import HangingTransactions
 from streamlearn.records.size import LONGEST_KEY_AND_VALUE_BYTES
 from streamlearn.settings.settings import Settings
@@ -77,7 +78,12 @@ class KafkaSink:
         written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         if self._last_committed is None:
             self._last_committed = hanging_transactions.complete_before_takeover(self.transactional_id, written)
-        producer = KafkaProducer(**options, **PRODUCER_OPTIONS, transactional_id=self.transactional_id)
+        producer = KafkaProducer(
+            **options,
+            **PRODUCER_OPTIONS,
+            **compression_options(self._settings.kafka),
+            transactional_id=self.transactional_id,
+        )
         try:
             client_internals.request_metadata(producer, written)
             producer.init_transactions()
@@ -138,7 +144,11 @@ class KafkaSink:
             if self._publisher is None:
                 options = {**connection_options(self._settings), "bootstrap_timeout_ms": PUBLISH_BOOTSTRAP_MS}
                 self._publisher = KafkaProducer(
-                    **options, linger_ms=50, max_block_ms=1_000, allow_auto_create_topics=False
+                    **options,
+                    **compression_options(self._settings.kafka),
+                    linger_ms=50,
+                    max_block_ms=1_000,
+                    allow_auto_create_topics=False,
                 )
             self._publisher.send(
                 record.topic, value=record.value, key=record.key, headers=list(record.headers), partition=None

@@ -29,6 +29,9 @@ class KafkaSettings(Section):
     unavailable_timeout_seconds: float = setting(
         120.0, "Stop when no broker has answered, or nothing could be committed, for this time", "seconds", gt=0
     )
+    compression: Literal["none", "zstd", "lz4", "gzip", "snappy"] = setting(
+        "none", "Compression of the records that we write; records of any codec are read"
+    )
     security: SecuritySettings = SecuritySettings()
 
     @field_validator("bootstrap_servers")
