@@ -2,7 +2,8 @@
 
     StreamlearnError
     ├── UsageError                    the caller: a wrong setting, argument, file or topic (exit status 2)
-    │   └── BrokerHandshakeError      kafka/admin/broker_connection.py
+    │   ├── BrokerHandshakeError      kafka/admin/broker_connection.py
+    │   └── SettingsError
     ├── RecordError                   the engine: one record cannot be used and becomes a dead letter
     ├── RetryableError                the engine: try again
     │   ├── BootstrapError            kafka/instance_producer.py
@@ -25,6 +26,8 @@ A class with a path is defined there, all others here. Every message says what i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class StreamlearnError(Exception):
     """Any error that streamlearn raises on purpose."""
@@ -32,6 +35,14 @@ class StreamlearnError(Exception):
 
 class UsageError(StreamlearnError, ValueError):
     """A setting, argument, file or topic is wrong; nothing was changed."""
+
+
+class SettingsError(UsageError):
+    """Settings are wrong; ``faults`` has one text for each fault."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = list(faults)
 
 
 class RecordError(StreamlearnError):

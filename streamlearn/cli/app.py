@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from streamlearn._version import __version__
-from streamlearn.errors import StreamlearnError, UsageError
+from streamlearn.errors import SettingsError, StreamlearnError, UsageError
 
 COMMANDS = {
     "demo": "Watch the engine predict, learn and detect drift on a built-in stream; no broker is needed.",
@@ -89,7 +89,7 @@ def _global_options(
 
 
 def main() -> None:
-    """Run the command line; an error is one line on standard error.
+    """Run the command line; an error is one line on standard error, and one for each fault of the settings.
 
     The exit status is 2 for wrong usage (nothing was done), 1 for a failure, 130 after an interrupt.
     """
@@ -102,6 +102,6 @@ def main() -> None:
 
 
 def _exit_with_error(error: Exception, status: int) -> None:
-    text = " ".join(str(error).split()) or type(error).__name__
-    typer.echo(f"streamlearn: {text}", err=True)
+    for text in error.faults if isinstance(error, SettingsError) else [str(error)]:
+        typer.echo(f"streamlearn: {' '.join(text.split()) or type(error).__name__}", err=True)
     sys.exit(status)

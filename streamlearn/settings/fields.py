@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -26,6 +27,13 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 """Type of a list of names, which may also be given as comma-separated text."""
 
 NO_SECRET = SecretStr("")
+
+
+def refuse(faults: Iterable[str]) -> None:
+    """Raise `ValueError` with all faults of a section, a line each, if there are any."""
+    text = "\n".join(faults)
+    if text:
+        raise ValueError(text)
 
 
 class Section(BaseModel):

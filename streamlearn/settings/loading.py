@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_origin
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from streamlearn.errors import UsageError
+from streamlearn.errors import SettingsError
 from streamlearn.settings.fields import Section
 from streamlearn.settings.settings import Settings
 
@@ -39,6 +39,14 @@ class LoadedSettings(NamedTuple):
 
     settings: Settings
     origins: dict[str, str]
+
+
+class _Given(NamedTuple):
+    """A value that a source gives to a setting, by ``section.key``."""
+
+    name: str
+    value: Any
+    origin: str
 
 
 class SettingField(NamedTuple):
@@ -98,35 +106,79 @@ def load_settings(
 
     Raises
     ------
-    UsageError
-        For an unknown setting, with the nearest name, and for an invalid value.
+    SettingsError
+        With every fault: unknown settings, each with the nearest name, and invalid values.
     """
+    faults: list[str] = []
     tree: dict[str, Any] = {}
     fields = setting_fields()
     origins = dict.fromkeys(fields, "default")
     layers = [
-        *(_read_file(config) if config is not None else ()),
-        *_read_environment(os.environ if environment is None else environment),
-        *_read_overrides(overrides),
+        *(_read_file(config, faults) if config is not None else ()),
+        *_read_environment(os.environ if environment is None else environment, faults),
+        *_read_overrides(overrides, faults),
     ]
     for name, value, origin in layers:
         if name not in origins:
-            raise UsageError(f"{origin}: there is no setting {name!r}{_suggest(name, list(origins))}")
-        if fields[name].field.annotation is SecretStr and not origin.startswith(_FROM_ENVIRONMENT):
-            raise UsageError(
+            faults.append(f"{origin}: there is no setting {name!r}{_suggest(name, list(origins))}")
+        elif fields[name].field.annotation is SecretStr and not origin.startswith(_FROM_ENVIRONMENT):
+            faults.append(
                 f"{origin}: {name} is a secret and must not be given here, where others can read it: write it into a "
                 f"file and set {name}_file, or set {PREFIX}{name.replace('.', '__').upper()} in the environment"
             )
-        *path, key = name.split(".")
-        table = tree
-        for section in path:
-            table = table.setdefault(section, {})
-        table[key] = value
-        origins[name] = origin
-    try:
-        return LoadedSettings(Settings.model_validate(tree), origins)
-    except ValidationError as error:
-        raise UsageError(_validation_text(error, origins)) from None
+        else:
+            _set(tree, name, value)
+            origins[name] = origin
+    settings = _validate(tree, origins, faults)
+    if faults:
+        raise SettingsError(faults)
+    return LoadedSettings(settings, origins)
+
+
+def _set(tree: dict[str, Any], name: str, value: Any) -> None:
+    *path, key = name.split(".")
+    for section in path:
+        tree = tree.setdefault(section, {})
+    tree[key] = value
+
+
+def _unset(tree: dict[str, Any], name: str) -> None:
+    *path, key = name.split(".")
+    for section in path:
+        tree = tree[section]
+    del tree[key]
+
+
+def _validate(tree: dict[str, Any], origins: Mapping[str, str], faults: list[str]) -> Settings:
+    """Return the settings of a tree of values, and append its faults.
+
+    Rules between settings are checked only when each value is valid. Therefore invalid values are replaced by their
+    defaults and the tree is validated again; faults that depend on a replaced value are left out.
+    """
+    replaced: list[str] = []
+    while True:
+        try:
+            return Settings.model_validate(tree)
+        except ValidationError as error:
+            invalid = []
+            for fault in error.errors():
+                name = _setting_of(fault["loc"], origins)
+                faults += [
+                    text for text in _fault_texts(fault, name, origins) if not any(other in text for other in replaced)
+                ]
+                invalid.append(name or ".".join(map(str, fault["loc"])))
+        given = [
+            name
+            for name, origin in origins.items()
+            if origin != "default"
+            and name not in replaced
+            and any(f"{name}.".startswith(f"{part}.") for part in invalid)
+        ]
+        if not given:
+            return Settings()
+        for name in given:
+            _unset(tree, name)
+        replaced += given
 
 
 def _suggest(name: str, known: Sequence[str]) -> str:
@@ -135,73 +187,77 @@ def _suggest(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else "; `streamlearn config show` lists all settings"
 
 
-def _read_file(path: Path) -> Iterator[tuple[str, Any, str]]:
-    """Yield name, value and origin of the settings in a TOML file."""
+def _read_file(path: Path, faults: list[str]) -> Iterator[_Given]:
+    """Yield the settings in a TOML file."""
     try:
         with path.open("rb") as file:
             tree = tomllib.load(file)
     except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror or error}") from None
+        faults.append(f"--config {path}: {error.strerror or error}")
+        return
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: not TOML: {error}") from None
+        faults.append(f"--config {path}: not TOML: {error}")
+        return
     for section, table in tree.items():
-        if not isinstance(table, dict):
-            raise UsageError(
+        if isinstance(table, dict):
+            yield from _read_table(path, section, table, faults)
+        else:
+            faults.append(
                 f"{path}: {section!r} is outside a section; write it under one, such as [kafka]"
                 f"{_suggest(section, [name.rpartition('.')[2] for name in setting_names()])}"
             )
-        yield from _read_table(path, section, table)
 
 
-def _read_table(path: Path, section: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+def _read_table(path: Path, section: str, table: Mapping[str, Any], faults: list[str]) -> Iterator[_Given]:
     if section not in sections():
-        raise UsageError(f"{path}: there is no section [{section}]{_suggest(section, list(sections()))}")
+        faults.append(f"{path}: there is no section [{section}]{_suggest(section, list(sections()))}")
+        return
     for key, value in table.items():
         if isinstance(value, dict):
-            yield from _read_table(path, f"{section}.{key}", value)
+            yield from _read_table(path, f"{section}.{key}", value, faults)
         else:
-            yield f"{section}.{key}", value, str(path)
+            yield _Given(f"{section}.{key}", value, str(path))
 
 
-def _read_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, Any, str]]:
-    """Yield name, value and origin of the settings among environment variables.
+def _read_environment(environment: Mapping[str, str], faults: list[str]) -> Iterator[_Given]:
+    """Yield the settings among environment variables.
 
     Only variables with a double underscore are settings: an orchestrator may put variables such as
     ``STREAMLEARN_KAFKA_PORT`` into the environment of every process. Other variables that look like a misspelt setting
-    are refused.
+    are faults.
     """
     for variable, text in sorted(environment.items()):
         if not variable.startswith(PREFIX) or variable in RESERVED:
             continue
-        if "__" not in variable[len(PREFIX) :]:
-            _check_not_misspelt(variable, text)
-            continue
-        name = variable[len(PREFIX) :].lower().replace("__", ".")
-        yield name, _parse_value(name, text), f"{_FROM_ENVIRONMENT}{variable}"
+        if "__" in variable[len(PREFIX) :]:
+            name = variable[len(PREFIX) :].lower().replace("__", ".")
+            yield _Given(name, _parse_value(name, text), f"{_FROM_ENVIRONMENT}{variable}")
+        elif close := _misspelt(variable, text):
+            faults.append(
+                f"environment {variable}: no such variable; did you mean {close!r}? "
+                "(two underscores separate section and key)"
+            )
 
 
-def _check_not_misspelt(variable: str, text: str) -> None:
-    """Raise `UsageError` when a variable's name is close to that of a known one."""
+def _misspelt(variable: str, text: str) -> str | None:
+    """Return the known variable to whose name that of another variable is close."""
     if _SERVICE_LINK.search(variable) or text.startswith(("tcp://", "udp://", "sctp://")):
-        return
+        return None
     known = [*RESERVED, *(PREFIX + name.replace(".", "__").upper() for name in setting_names())]
     with_single_underscores = {name.replace("__", "_"): name for name in known}
     close = difflib.get_close_matches(variable, list(with_single_underscores), n=1, cutoff=0.8)
-    if close:
-        raise UsageError(
-            f"environment {variable}: no such variable; did you mean {with_single_underscores[close[0]]!r}? "
-            "(two underscores separate section and key)"
-        )
+    return with_single_underscores[close[0]] if close else None
 
 
-def _read_overrides(overrides: Sequence[str]) -> Iterator[tuple[str, Any, str]]:
-    """Yield name, value and origin of ``section.key=value`` texts."""
+def _read_overrides(overrides: Sequence[str], faults: list[str]) -> Iterator[_Given]:
+    """Yield the settings of ``section.key=value`` texts."""
     for text in overrides:
         name, equals, value = text.partition("=")
-        if not equals:
+        if equals:
+            yield _Given(name.strip(), _parse_value(name.strip(), value.strip()), f"--set {name.strip()}")
+        else:
             # The text after the name may be a secret.
-            raise UsageError(f"--set {_NOT_IN_NAME.split(text, 1)[0]!r}: write it as section.key=value")
-        yield name.strip(), _parse_value(name.strip(), value.strip()), f"--set {name.strip()}"
+            faults.append(f"--set {_NOT_IN_NAME.split(text, 1)[0]!r}: write it as section.key=value")
 
 
 def _parse_value(name: str, text: str) -> Any:
@@ -223,18 +279,16 @@ def _parse_value(name: str, text: str) -> Any:
         return text
 
 
-def _validation_text(error: ValidationError, origins: Mapping[str, str]) -> str:
-    """Return the faults of a validation, each with its setting and where the value came from."""
-    faults = []
-    for fault in error.errors():
-        message = str(fault["msg"]).removeprefix("Value error, ")
-        # A fault in an entry of a list belongs to the setting.
-        paths = [".".join(str(part) for part in fault["loc"][:length]) for length in range(len(fault["loc"]), 0, -1)]
-        name = next((path for path in paths if path in origins), "")
-        if not name:
-            faults.append(message)
-            continue
-        origin = origins[name]
-        value = f" (value {fault['input']!r})" if "learner.rule" not in message else ""
-        faults.append(f"{name} from {origin}: {message}{value}")
-    return "; ".join(faults)
+def _setting_of(location: Sequence[int | str], origins: Mapping[str, str]) -> str:
+    """Return the setting at a location in the tree, empty if it is a section; an entry of a list is its setting."""
+    paths = [".".join(map(str, location[:length])) for length in range(len(location), 0, -1)]
+    return next((path for path in paths if path in origins), "")
+
+
+def _fault_texts(fault: Any, name: str, origins: Mapping[str, str]) -> list[str]:
+    """Return the texts of a fault of a validation; that of a setting says where the value came from."""
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if not name:
+        return message.split("\n")
+    value = f" (value {fault['input']!r})" if "learner.rule" not in message else ""
+    return [f"{name} from {origins[name]}: {message}{value}"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import SecretStr, model_validator
 
-from streamlearn.settings.fields import NO_SECRET, Section, setting
+from streamlearn.settings.fields import NO_SECRET, Section, refuse, setting
 
 _TLS_SETTINGS = ("ca_file", "certificate_file", "key_file", "key_password", "key_password_file")
 _SASL_SETTINGS = ("user", "password", "password_file")
@@ -52,24 +52,27 @@ class SecuritySettings(Section):
             *(name for name in _TLS_SETTINGS if not self.tls and self._is_set(name)),
             *(name for name in _SASL_SETTINGS if not self.sasl and self._is_set(name)),
         ]
-        if unused:
-            raise ValueError(
-                f"kafka.security.{unused[0]} is set, but kafka.security.protocol = {self.protocol} does not use it: "
-                f"choose {'sasl_ssl' if unused[0] in _SASL_SETTINGS else 'ssl or sasl_ssl'}, or remove it"
-            )
-        for name in ("password", "key_password"):
-            if self._is_set(name) and self._is_set(f"{name}_file"):
-                raise ValueError(f"kafka.security.{name} and kafka.security.{name}_file are both set; keep one")
+        faults = [
+            f"kafka.security.{name} is set, but kafka.security.protocol = {self.protocol} does not use it: "
+            f"choose {'sasl_ssl' if name in _SASL_SETTINGS else 'ssl or sasl_ssl'}, or remove it"
+            for name in unused
+        ]
+        faults += [
+            f"kafka.security.{name} and kafka.security.{name}_file are both set; keep one"
+            for name in ("password", "key_password")
+            if self._is_set(name) and self._is_set(f"{name}_file")
+        ]
         if (self._is_set("key_file") or self._is_set("key_password")) and not self.certificate_file:
-            raise ValueError(
+            faults.append(
                 "kafka.security.key_file or its password is set without kafka.security.certificate_file: set the "
                 "certificate too"
             )
         if self.sasl and not self.user:
-            raise ValueError(f"kafka.security.protocol = {self.protocol} needs kafka.security.user")
+            faults.append(f"kafka.security.protocol = {self.protocol} needs kafka.security.user")
         if self.sasl and not self._is_set("password") and not self._is_set("password_file"):
-            raise ValueError(
+            faults.append(
                 f"kafka.security.protocol = {self.protocol} needs a password: set kafka.security.password_file, or "
                 "STREAMLEARN_KAFKA__SECURITY__PASSWORD in the environment"
             )
+        refuse(faults)
         return self

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import SecretStr, field_validator, model_validator
 
 from streamlearn.settings.addresses import parse_broker_addresses
-from streamlearn.settings.fields import NO_SECRET, Names, Section, setting
+from streamlearn.settings.fields import NO_SECRET, Names, Section, refuse, setting
 from streamlearn.settings.presets import ALIASES
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.security import SecuritySettings
@@ -113,10 +115,12 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> HttpSettings:
+        faults = []
         if self.token.get_secret_value() and self.token_file:
-            raise ValueError("http.token and http.token_file are both set; keep one")
+            faults.append("http.token and http.token_file are both set; keep one")
         if self.key_file and not self.certificate_file:
-            raise ValueError("http.key_file is set without http.certificate_file: set the certificate too")
+            faults.append("http.key_file is set without http.certificate_file: set the certificate too")
+        refuse(faults)
         return self
 
 
@@ -300,22 +304,20 @@ class Settings(Section):
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")
-    def _check_topics_differ(self) -> Settings:
-        topics = self.topics
-        used = {name: getattr(topics, name) for name in _TOPIC_ROLES} | {"journal": self.journal_topic}
-        for name, topic in used.items():
-            for other, taken in used.items():
-                if other == name:
-                    break
-                if topic and topic == taken:
-                    raise ValueError(f"topics.{name} and topics.{other} are both {topic!r}; use different topics")
+    def _check_sections_agree(self) -> Settings:
+        refuse([*self._topics_used_twice(), *self._unused_drift_settings()])
         return self
 
-    @model_validator(mode="after")
-    def _check_paper_detectors(self) -> Settings:
+    def _topics_used_twice(self) -> Iterator[str]:
+        topics = self.topics
+        used = {name: getattr(topics, name) for name in _TOPIC_ROLES} | {"journal": self.journal_topic}
+        for other, name in itertools.combinations(used, 2):
+            if used[name] and used[name] == used[other]:
+                yield f"topics.{name} and topics.{other} are both {used[name]!r}; use different topics"
+
+    def _unused_drift_settings(self) -> Iterator[str]:
         if self.learner.preset == "paper" and self.drift != DriftSettings():
-            raise ValueError("learner.preset = paper has its own drift detectors: leave section drift at its defaults")
-        return self
+            yield "learner.preset = paper has its own drift detectors: leave section drift at its defaults"
 
     @property
     def journal_topic(self) -> str:

@@ -57,6 +57,14 @@ def test_a_wrong_setting_gives_one_line_and_status_2() -> None:
     assert "kafka.group_id" in done.stderr
 
 
+def test_each_wrong_setting_gives_a_line() -> None:
+    done = _run("config", "check", "--set", "kafka.grup_id=x", "--set", "http.port=-1")
+    assert done.returncode == 2
+    assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["streamlearn", "streamlearn"]
+    assert "kafka.group_id" in done.stderr
+    assert "http.port" in done.stderr
+
+
 def test_an_unknown_command_gives_status_2() -> None:
     done = _run("demmo")
     assert done.returncode == 2

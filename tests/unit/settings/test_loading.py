@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.errors import UsageError
+from streamlearn.errors import SettingsError, UsageError
 from streamlearn.settings.loading import load_settings, setting_names
 
 
@@ -128,3 +128,46 @@ def test_a_missing_file_is_reported_with_its_name(tmp_path: Path) -> None:
 def test_the_published_method_has_an_alias() -> None:
     for flags in (["learner.preset=ihomer"], ["learner.preset=paper"]):
         assert load_settings(None, flags).settings.learner.preset == "paper"
+
+
+def test_all_faults_are_reported_at_once_one_text_each(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        'port = 1\n[kafk]\n[kafka]\nsession_timeout_ms = "soon"\n[kafka.security]\nuser = "u"\nca_file = "ca"\n'
+        '[http]\nprot = 1\nport = 70000\n[learner]\nrule = "best"\nseed = 7\n'
+        '[topics]\nlabels = "instances"\nevents = "instances"\n[snapshot]\nkeep = 2\n'
+    )
+    environment = {"STREAMLEARN_HTTP__ENABLED": "maybe", "STREAMLEARN_KAFKA_GROUP_ID": "g"}
+    with pytest.raises(SettingsError) as raised:
+        load_settings(file, ["limits", "learner.preset=huge", "http.token=secret"], environment)
+    faults = raised.value.faults
+    for part in (
+        "'port' is outside a section",
+        "no section [kafk]",
+        "kafka.session_timeout_ms from",
+        "kafka.security.user is set",
+        "kafka.security.ca_file is set",
+        "no setting 'http.prot'",
+        "http.port from",
+        "'best' is not a rule",
+        "http.enabled from environment STREAMLEARN_HTTP__ENABLED",
+        "did you mean 'STREAMLEARN_KAFKA__GROUP_ID'",
+        "--set 'limits'",
+        "learner.preset from --set learner.preset",
+        "http.token is a secret",
+        "topics.labels and topics.instances are both",
+        "topics.events and topics.instances are both",
+        "topics.events and topics.labels are both",
+    ):
+        assert sum(part in fault for fault in faults) == 1, part
+    assert len(faults) == 16
+    assert str(raised.value) == "; ".join(faults)
+    assert "secret" not in str(raised.value).replace("is a secret", "")
+
+
+def test_a_fault_that_comes_from_another_one_is_left_out() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(None, ["topics.predictions=", "topics.events=predictions"], {})
+    assert [fault.partition(":")[0] for fault in raised.value.faults] == [
+        "topics.predictions from --set topics.predictions"
+    ]
