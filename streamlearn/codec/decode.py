@@ -22,8 +22,12 @@ Truth = list[str] | dict[str, bool]
 MAX_CACHED_NAMES = 16_384
 """Size of the cache of names that are known to be short enough."""
 
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some programs write before UTF-8; it is no part of the JSON."""
 _MAX_SHOWN = 60
 """Characters of a value that an error message shows."""
+_MAX_FIELDS_SHOWN = 10
+"""Names of fields that an error message shows."""
 _MAX_DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
 
@@ -131,6 +135,7 @@ def _decode(data: bytes) -> tuple[_AnyIdInstance, bool]:
     try:
         return _numeric_decoder.decode(data), True
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        data = data.removeprefix(_BYTE_ORDER_MARK)
         try:
             return _instance_decoder.decode(data), False
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -145,7 +150,7 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     RecordError
         As `decode_instance`; an empty object in ``y`` names no label and is ``wrong_type``.
     """
-    data = _check_size(value, limits)
+    data = _check_size(value, limits).removeprefix(_BYTE_ORDER_MARK)
     try:
         label = _label_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -254,8 +259,22 @@ def _record_error(error: Exception, data: bytes) -> RecordError:
         return (
             RecordError("not_finite", message) if is_json else RecordError("not_json", f"{message}: {_shorten(text)}")
         )
-    code = "missing_field" if "missing required field" in message else "wrong_type"
-    return RecordError(code, f"{message}{_offending_value(text, message)}")
+    if "missing required field" in message:
+        return RecordError("missing_field", f"{message}{_list_fields(text)}")
+    return RecordError("wrong_type", f"{message}{_offending_value(text, message)}")
+
+
+def _list_fields(text: str) -> str:
+    """Return the end of an error message: which fields the record has."""
+    try:
+        fields = list(_parse_leniently(text))
+    except (ValueError, RecursionError):
+        return ""
+    if not fields:
+        return "; the record has no fields"
+    shown = ", ".join(_shorten(json.dumps(name, ensure_ascii=False)) for name in fields[:_MAX_FIELDS_SHOWN])
+    more = len(fields) - _MAX_FIELDS_SHOWN
+    return f"; the record has {shown}{f' and {more} more' if more > 0 else ''}"
 
 
 def _parse_leniently(text: str) -> Any:

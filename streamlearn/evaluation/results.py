@@ -130,7 +130,7 @@ def read_reports(path: Path) -> list[Report]:
     """
     reports = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     for number, line in enumerate(lines, 1):
@@ -213,7 +213,7 @@ def read_published(pattern: str) -> list[Result]:
 def _read_cells(path: Path, *, required: bool) -> list[tuple[str, str, str, float]]:
     """Return learner, stream, measure and value of each cell; with ``required`` a file without cells is an error."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             header, *rows = csv.reader(file)
     except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: not a table: {error}") from None

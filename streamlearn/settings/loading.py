@@ -190,8 +190,8 @@ def _suggest(name: str, known: Sequence[str]) -> str:
 def _read_file(path: Path, faults: list[str]) -> Iterator[_Given]:
     """Yield the settings in a TOML file."""
     try:
-        with path.open("rb") as file:
-            tree = tomllib.load(file)
+        # Some editors write a byte order mark before UTF-8.
+        tree = tomllib.loads(path.read_text("utf-8-sig"))
     except OSError as error:
         faults.append(f"--config {path}: {error.strerror or error}")
         return

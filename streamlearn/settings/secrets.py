@@ -43,7 +43,7 @@ def read_secret(value: SecretStr, file: str, name: str) -> Masked:
     except OSError as error:
         raise UsageError(f"{name}_file = {file}: {error.strerror or error}") from None
     try:
-        text = data.decode("utf-8").rstrip("\r\n")
+        text = data.decode("utf-8-sig").rstrip("\r\n")
     except UnicodeDecodeError:
         raise UsageError(f"{name}_file = {file}: not UTF-8 text; write only the secret into it") from None
     if not text or len(data) > _MAX_BYTES or "\n" in text:

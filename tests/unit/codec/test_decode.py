@@ -21,6 +21,12 @@ def test_every_kind_of_value_is_kept() -> None:
     assert decode_instance(b'{"x": [1, 2.5, null]}', LIMITS).x == [1, 2.5, None]
 
 
+def test_a_byte_order_mark_before_a_record_is_no_part_of_it() -> None:
+    assert decode_instance(b'\xef\xbb\xbf{"x": {"a": 1}, "y": ["n"]}', LIMITS).x == {"a": 1.0}
+    assert decode_instance(b'\xef\xbb\xbf{"x": {"a": "red"}}', LIMITS).x == {"a": "red"}
+    assert decode_label(b'\xef\xbb\xbf{"id": "a", "y": []}', LIMITS).id == "a"
+
+
 @pytest.mark.parametrize(("text", "truth"), [("[]", []), ("{}", None), ("null", None), ('{"n": false}', {"n": False})])
 def test_missing_and_empty_truths(text: str, truth: object) -> None:
     assert decode_instance(f'{{"x": {{}}, "y": {text}}}'.encode(), LIMITS).y == truth
@@ -50,14 +56,20 @@ def test_missing_and_empty_truths(text: str, truth: object) -> None:
         (b'{"x": {"a": 1, "b[0]": {"c": 2}}}', "wrong_type", 'b[0] is {"c": 2}'),
         (b'{"x": {}, "y": ["\\ud800"]}', "not_json", "half a surrogate pair"),
         (b'{"x": {"\\udfff": 1}}', "not_json", "half a surrogate pair"),
-        (b'\xef\xbb\xbf{"x": {}}', "not_json", "byte 0"),
+        (b'\xef\xbb\xbf{"x": {', "not_json", '{"x": {'),
+        (b"\xef\xbb\xbf", "not_json", "truncated"),
+        (b'\xef\xbb\xbf\xef\xbb\xbf{"x": {}}', "not_json", "byte 0"),
         (b'{"x": {}} {}', "not_json", "trailing"),
         (b'{"x": {}, "id": ' + b"1" * 400 + b"}", "id_too_long", "limits.id_bytes is 8"),
         (b'{"x": {"' + b"n" * 21 + b'": 1}}', "name_too_long", "in x has 21 bytes, limits.name_bytes is 20"),
         (b'{"x": {}, "y": ["' + b"n" * 21 + b'"]}', "name_too_long", "in y has 21 bytes"),
         (b'{"x": {}, "y": {"' + "ü".encode() * 11 + b'": true}}', "name_too_long", "in y has 22 bytes"),
         (b'{"x": {}, "id": 1.5}', "wrong_type", "1.5"),
-        (b'{"id": "a"}', "missing_field", "`x`"),
+        (b'{"id": "a", "features": {"a": 1}}', "missing_field", '`x`; the record has "id", "features"'),
+        (b"{}", "missing_field", "`x`; the record has no fields"),
+        (b"{" + b", ".join(b'"n%d": 1' % n for n in range(12)) + b"}", "missing_field", '"n9" and 2 more'),
+        (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "missing_field", '`x`; the record has "a"'),
+        (b'{"\\u001b[31m": 1}', "missing_field", r'the record has "\u001b[31m"'),
         (b'{"x": {}, "y": ["a", "b", "c"]}', "too_many_labels", "limits.labels_per_record is 2"),
         (b'{"x": [1, 2, 3, 4]}', "too_many_features", "limits.features_per_record is 3"),
         (b'{"x": {}, "id": "123456789"}', "id_too_long", "limits.id_bytes is 8"),

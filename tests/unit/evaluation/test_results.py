@@ -92,3 +92,11 @@ def test_own_rules_take_each_measure_from_its_rule() -> None:
     ]
     with pytest.raises(UsageError, match="yeast: --own-rules needs streamlearn:macro as well"):
         combine_own_rules([result for result in given if result.learner != "streamlearn:macro"])
+
+
+def test_a_byte_order_mark_before_a_table_or_reports_is_ignored(tmp_path: Path) -> None:
+    table, reports = tmp_path / "lab.csv", tmp_path / "r.jsonl"
+    table.write_text("\ufeffstream,rule,subset_acc\nyeast,f1,0.5\n", encoding="utf-8")
+    reports.write_text(f"\ufeff{json.dumps(report().as_json())}\n", encoding="utf-8")
+    assert read_published(str(table)) == [Result("lab:f1", "yeast", {"subset_accuracy": 0.5})]
+    assert len(read_reports(reports)) == 1

@@ -171,3 +171,9 @@ def test_a_fault_that_comes_from_another_one_is_left_out() -> None:
     assert [fault.partition(":")[0] for fault in raised.value.faults] == [
         "topics.predictions from --set topics.predictions"
     ]
+
+
+def test_a_byte_order_mark_before_the_file_is_ignored(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text('\ufeff[kafka]\r\ngroup_id = "file"\r\n', encoding="utf-8", newline="")
+    assert load_settings(file, (), {}).settings.kafka.group_id == "file"

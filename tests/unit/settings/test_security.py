@@ -15,7 +15,9 @@ from kafka import errors as kafka_errors
 from streamlearn.cli.app import main
 from streamlearn.errors import UsageError
 from streamlearn.kafka.client_options import connection_options
+from streamlearn.settings.fields import NO_SECRET
 from streamlearn.settings.loading import load_settings
+from streamlearn.settings.secrets import read_secret
 
 SECRET = "k7-open-sesame"
 PASSWORD = "STREAMLEARN_KAFKA__SECURITY__PASSWORD"
@@ -125,3 +127,9 @@ def test_no_command_prints_a_secret(
     row = rows["kafka.security.password"]
     assert (row["value"], row["origin"]) == ("**********", f"environment {PASSWORD}")
     assert rows["kafka.security.key_password"]["value"] == ""
+
+
+def test_a_byte_order_mark_before_a_secret_is_no_part_of_it(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"\ufeff{SECRET}\r\n", encoding="utf-8", newline="")
+    assert read_secret(NO_SECRET, str(file), "http.token") == SECRET
