@@ -50,7 +50,7 @@ def test_missing_topics_are_named_with_their_settings(service: Service) -> None:
 
 
 def test_wrong_counts_compaction_and_retention_are_named(service: Service) -> None:
-    settings = settings_of(service, labels=True)
+    settings = settings_of(service, labels=True, more=["engine.scope=partition"])
     create(
         service,
         instances={"partitions": 3, "cleanup_policy": "compact"},
@@ -59,7 +59,7 @@ def test_wrong_counts_compaction_and_retention_are_named(service: Service) -> No
         events={},
         metrics={},
         dead_letters={"cleanup_policy": "compact"},
-        journal={"retention_ms": 1_000},
+        journal={"partitions": 3, "retention_ms": 1_000},
     )
     found = find_problems(settings)
     assert len(found) == 3
@@ -67,6 +67,8 @@ def test_wrong_counts_compaction_and_retention_are_named(service: Service) -> No
     assert service.topic("instances") in found[0]
     assert f"{service.topic('labels')} has 2 partitions and {service.topic('instances')} 3" in found[1]
     assert f"{service.topic('journal')} keeps records for 1000 ms" in found[2]
+    of_the_topic = find_problems(settings_of(service, labels=True))
+    assert of_the_topic == [found[0], found[2]], "one model for the topic finds a label's instance in any partition"
 
 
 def test_scope_partition_needs_a_journal_partition_for_each(service: Service) -> None:

@@ -178,13 +178,15 @@ class TopicAdmin:
             return []
         problems = []
         labels = existing.get(topics.labels)
-        if labels is not None and labels.partitions != instances.partitions:
+        of_each = self._settings.engine.scope == "partition"
+        if of_each and labels is not None and labels.partitions != instances.partitions:
             problems.append(
                 f"{topics.labels} has {labels.partitions} partitions and {topics.instances} {instances.partitions}: "
-                "give both the same number, so that a label lies in its instance's partition"
+                "with engine.scope = partition give both the same number, so that a label lies in its instance's "
+                "partition"
             )
         journal = existing.get(self._settings.journal_topic)
-        least = instances.partitions if self._settings.engine.scope == "partition" else 1
+        least = instances.partitions if of_each else 1
         if journal is not None and journal.partitions < least:
             problems.append(
                 f"{self._settings.journal_topic} has {journal.partitions} partitions, engine.scope = partition needs "

@@ -294,6 +294,17 @@ def test_scope_partition_has_a_model_for_each(tmp_path: Path) -> None:
     assert [again[n].model.state_hash() for n in (0, 1)] == [tasks[n].model.state_hash() for n in (0, 1)]
 
 
+def test_labels_may_have_other_partitions_in_scope_topic(tmp_path: Path) -> None:
+    world = world_with_labels(tmp_path, partitions=2)
+    world.log.create("labels", 3)
+    for number in range(6):
+        instance(world, str(number), at=number, partition=number % 2)
+        label(world, str(number), ["news"], at=number, partition=number % 3)
+    task = world.run().tasks[0]
+    assert (task.model.learned, world.dead()) == (6, [])
+    assert world.run(store=False).tasks[0].model.state_hash() == task.model.state_hash()
+
+
 def test_labels_topic_with_other_partitions_stops_in_scope_partition(tmp_path: Path) -> None:
     from streamlearn.errors import TopicError
 
