@@ -5,11 +5,12 @@ Names of the stream's labels and features are never values of a Prometheus label
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import xor
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
 
 from streamlearn._version import __version__
 from streamlearn.model.measures import NAMES
@@ -72,7 +73,10 @@ class ServiceMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
+        with _values_in_memory():
+            self._declare(registry)
 
+    def _declare(self, registry: CollectorRegistry) -> None:
         def counters(name: str, text: str, label: str, values: tuple[str, ...]) -> dict[str, Counter]:
             metric = Counter(f"{PREFIX}_{name}", text, [label], registry=registry)
             return {value: metric.labels(value) for value in values}
@@ -169,6 +173,21 @@ class ServiceMetrics:
         """Set the worker's role."""
         for name, gauge in self.roles.items():
             gauge.set(1 if name == role else 0)
+
+
+@contextlib.contextmanager
+def _values_in_memory() -> Iterator[None]:
+    """Keep the values of the metrics that are declared inside in this process's memory.
+
+    With ``PROMETHEUS_MULTIPROC_DIR`` in the environment, the client keeps them in files of that folder instead: they are
+    named by process id only, so two workers, or a worker and its predecessor in a container, share their counters.
+    """
+    chosen = values.ValueClass
+    values.ValueClass = values.MutexValue
+    try:
+        yield
+    finally:
+        values.ValueClass = chosen
 
 
 def _child(children: Mapping[str, Counter], value: str) -> Counter:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
@@ -55,3 +59,45 @@ def test_promtool_accepts_the_exposition(metrics: ServiceMetrics) -> None:
         ["promtool", "check", "metrics"], input=generate_latest(metrics.registry), capture_output=True, check=False
     )
     assert checked.returncode == 0, checked.stderr.decode()
+
+
+MULTIPROCESS_PROGRAM = """
+import json, os
+from prometheus_client import CollectorRegistry, Gauge
+from streamlearn.telemetry.metrics import ServiceMetrics
+
+registry = CollectorRegistry()
+metrics = ServiceMetrics(registry)
+metrics.records["predicted"].inc(5)
+metrics.commit_seconds.observe(0.1)
+metrics.set_role("active")
+foreign = Gauge("of_another_library", "A metric of the program that embeds the service.")
+folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+print(json.dumps({
+    "predicted": registry.get_sample_value("streamlearn_records_total", {"outcome": "predicted"}),
+    "commits": registry.get_sample_value("streamlearn_commit_seconds_count"),
+    "active": registry.get_sample_value("streamlearn_role", {"role": "active"}),
+    "files": [open(os.path.join(folder, name), "rb").read().count(b"streamlearn") for name in os.listdir(folder)],
+}))
+"""
+
+
+def test_a_folder_for_several_processes_leaves_the_values_in_memory(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MULTIPROCESS_PROGRAM],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    # The other library's metric shows that the client does use the folder.
+    assert found == {"predicted": 5, "commits": 1, "active": 1, "files": [0]}
+
+
+def test_a_missing_folder_for_several_processes_does_not_stop_the_worker(tmp_path: Path) -> None:
+    program = "from prometheus_client import CollectorRegistry as R\n"
+    program += "from streamlearn.telemetry.metrics import ServiceMetrics; ServiceMetrics(R())"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "none")}
+    subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, check=True)
