@@ -53,7 +53,8 @@ class MetricsObserver:
         self._clock = clock
         self._monotonic = monotonic
         self._published = monotonic()
-        self._role = "starting"
+        self._group = settings.kafka.group_id
+        self._restored: tuple[int, float] | None = None
         self._standby: StandbyStatus | None = None
         self._last_snapshot: SnapshotStats | None = None
         labels, limits = settings.labels, settings.limits
@@ -68,10 +69,18 @@ class MetricsObserver:
         }.items():
             metrics.bounds[name].set(bound)
         self._set_lag_unknown()
+        self._set_role("starting")
 
     def ready(self) -> str | None:
-        """Return None when the worker is active or stands by, else what it is doing."""
-        return None if self._role in ("active", "stand-by") else self._role
+        """Return None when the worker is active or stands by, else what it is doing, and how far it is."""
+        role = self._role
+        if role in ("active", "stand-by"):
+            return None
+        if role in ("starting", "unassigned"):
+            return f"{role}: waiting for an assignment of group {self._group}"
+        if role == "restoring" and (restored := self._restored) is not None:
+            return f"{role}: {restored[1]:.0%} of the batches, {restored[0]:,} rows"
+        return role
 
     def describe(self) -> str:
         """Return the worker's role, and the status of a stand-by."""
@@ -124,10 +133,21 @@ class MetricsObserver:
 
     def on_loop(self, tasks: Mapping[int, Task]) -> None:
         moment = self._monotonic()
-        if not tasks or moment < self._published + self._interval:
+        # A worker that has lost its partitions keeps its models for a while: it may get the same ones back.
+        if self._role != "active" or not tasks or moment < self._published + self._interval:
             return
         self._published = moment
+        self._set_measures(tasks)
+        if self._topic:
+            for task in tasks.values():
+                self._publish(self._record(task))
+
+    def _set_measures(self, tasks: Mapping[int, Task]) -> None:
+        """Set what is too expensive to compute for every batch."""
         self._metrics.model_bytes.set(sum(task.model.memory_bytes() for task in tasks.values()))
+        if not tasks:
+            self._metrics.clear_measures()
+            return
         measures = [task.model.measures for task in tasks.values()]
         rows = [each.rows() for each in measures]
         in_window = [{name: min(n, self._window) for name, n in each.items()} for each in rows]
@@ -135,9 +155,6 @@ class MetricsObserver:
             _mean([each.window_latest() for each in measures], in_window),
             _mean([each.whole() for each in measures], rows),
         )
-        if self._topic:
-            for task in tasks.values():
-                self._publish(self._record(task))
 
     def _record(self, task: Task) -> OutputRecord:
         model = task.model
@@ -160,26 +177,36 @@ class MetricsObserver:
         if role == "active":
             # The first interval begins when the worker becomes active.
             self._published = self._monotonic()
-        else:
-            self._set_lag_unknown()
-        self._role = role
+        self._set_role(role)
         self._standby = None
-        self._metrics.set_role(role)
         self._metrics.set_stand_by(warm=False, lag_batches=0)
         self._metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])
         self._set_sizes(tasks)
+        if role != "stopping":
+            self._set_measures(tasks if role == "active" else {})
+
+    def _set_role(self, role: str) -> None:
+        """Change the role; what only an active worker knows is unknown, and a restore has no progress yet."""
+        if role != "active":
+            self._set_lag_unknown()
+        self._role = role
+        self._restored = None
+        self._metrics.set_role(role)
 
     def on_standby(self, status: StandbyStatus) -> None:
         role = "restoring" if status.state == "restoring" else "stand-by"
         if role != self._role:
-            self._metrics.set_role(role)
-            self._set_lag_unknown()
-        self._role, self._standby = role, status
+            self._set_role(role)
+            self._set_sizes({})
+            self._set_measures({})
+        self._standby = status
+        if status.restored is not None:
+            self.on_restore_progress(*status.restored)
         self._metrics.set_stand_by(warm=status.state == "following", lag_batches=status.lag_batches)
         self._metrics.set_marks([] if status.mark is None else [(status.mark.seq, status.mark.chain)])
-        self._set_sizes({})
 
     def on_restore_progress(self, rows: int, share: float) -> None:
+        self._restored = rows, share
         self._metrics.restored_rows.set(rows)
         self._metrics.restored_share.set(share)
 

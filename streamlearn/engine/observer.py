@@ -27,7 +27,11 @@ class EngineObserver(Protocol):
         ...
 
     def on_role(self, role: str, tasks: Mapping[int, Task]) -> None:
-        """The worker is now ``restoring``, ``active`` or ``stand-by``."""
+        """The worker has another role, and holds these tasks.
+
+        ``unassigned``: the group has taken its partitions, and has not assigned others yet; ``restoring``: it gets the
+        models of its partitions; ``active``; ``stand-by``: it has no partitions; ``stopping``.
+        """
         ...
 
     def on_standby(self, status: StandbyStatus) -> None:

@@ -55,13 +55,15 @@ class StandbyStatus(NamedTuple):
 
     ``state`` is ``waiting`` while there is no model yet, ``restoring`` until the stand-by holds it, ``following`` from
     then on, and ``cold`` while it cannot hold it, for the ``reason``. ``lag_batches`` are the committed batches that it
-    has read and not applied.
+    has read and not applied. ``restored`` is the progress of a restore: the rows replayed, and the share, from 0 to 1,
+    of the batches; None before the first one and after the restore.
     """
 
     state: State
     mark: journal.Mark | None = None
     lag_batches: int = 0
     reason: str = ""
+    restored: tuple[int, float] | None = None
 
 
 class _EndedError(Exception):
@@ -177,6 +179,8 @@ class Standby:
             raise _EndedError
         self._progressed_at = time.monotonic()
         self._rows = rows
+        if self._status.state == "restoring":
+            self._status = StandbyStatus("restoring", restored=(rows, share))
 
     def _follow(self, source: Source) -> None:
         """Restore the model unless there is one, then apply new journal entries until the end."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import xor
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import values as client_values
 
 from streamlearn._version import __version__
 from streamlearn.model.measures import NAMES
@@ -56,7 +57,7 @@ BOUNDED = (
     "orphan_bytes",
     "model_bytes",
 )
-ROLES = ("restoring", "active", "stand-by")
+ROLES = ("starting", "unassigned", "restoring", "active", "stand-by", "stopping")
 _CHAIN_DIGITS = 12
 """Hexadecimal digits of the chain that a gauge, a float64, holds exactly."""
 _BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -137,7 +138,7 @@ class ServiceMetrics:
         self.window = gauges("window_measure", "Prequential measure over the last full window.", "measure", NAMES)
         self.whole = gauges("whole_measure", "Prequential measure over the whole stream.", "measure", NAMES)
         self.roles = gauges("role", "1 for the current role of the worker.", "role", ROLES)
-        self.set_measures(dict.fromkeys(NAMES), dict.fromkeys(NAMES))
+        self.clear_measures()
         build = Gauge(f"{PREFIX}_build_info", "Version of the running release.", ["version"], registry=registry)
         build.labels(__version__).set(1)
 
@@ -159,6 +160,10 @@ class ServiceMetrics:
             for name, value in values.items():
                 gauges[name].set(float("nan") if value is None else value)
 
+    def clear_measures(self) -> None:
+        """Set the prequential measures to NaN: there is no model to measure."""
+        self.set_measures(dict.fromkeys(NAMES), dict.fromkeys(NAMES))
+
     def set_marks(self, marks: Sequence[tuple[int, str]]) -> None:
         """Set sequence and chain from those of every model; chains are hexadecimal and combined by XOR."""
         self.sequence.set(sum(seq for seq, _ in marks))
@@ -179,15 +184,15 @@ class ServiceMetrics:
 def _values_in_memory() -> Iterator[None]:
     """Keep the values of the metrics that are declared inside in this process's memory.
 
-    With ``PROMETHEUS_MULTIPROC_DIR`` in the environment, the client keeps them in files of that folder instead: they are
-    named by process id only, so two workers, or a worker and its predecessor in a container, share their counters.
+    With ``PROMETHEUS_MULTIPROC_DIR`` in the environment, the client keeps them in files of that folder instead: these
+    are named by process id only, so two workers, or a worker and its predecessor in a container, share their counters.
     """
-    chosen = values.ValueClass
-    values.ValueClass = values.MutexValue
+    chosen = client_values.ValueClass
+    client_values.ValueClass = client_values.MutexValue
     try:
         yield
     finally:
-        values.ValueClass = chosen
+        client_values.ValueClass = chosen
 
 
 def _child(children: Mapping[str, Counter], value: str) -> Counter:

@@ -31,6 +31,7 @@ class BatchApplier:
         self._worker = worker
         self._rebalancer = rebalancer
         self._bad_records = BadRecordLimit(worker.settings.limits)
+        self._has_restored = False
 
     def run_batch(self) -> bool:
         """Apply one batch of every task that has records, and commit them in one transaction.
@@ -84,13 +85,14 @@ class BatchApplier:
         worker.open_sink()
         for number in worker.partitions.keys() - worker.tasks.keys():
             # It was overtaken, and an earlier attempt to restore it has failed.
-            self._rebalancer.restore_task(number)
+            self._restore(number)
         not_committed = []
         for part in worker.unsettled:
             outcome = find_outcome(worker.source, part)
             _logger.info("task %d at %s: %s", part.task, part.after, outcome.value)
             if outcome is Outcome.OVERTAKEN:
-                self._rebalancer.restore_task(part.task)
+                _logger.warning("task %d: another worker has overtaken it; restoring it", part.task)
+                self._restore(part.task)
             elif outcome is Outcome.NOT_COMMITTED:
                 not_committed.append(part)
         worker.unsettled = not_committed
@@ -98,3 +100,13 @@ class BatchApplier:
             self._commit()
         worker.retry.note_success()
         worker.state.change_to(WorkerState.RUNNING)
+        if self._has_restored:
+            self._has_restored = False
+            worker.observer.on_role("active", worker.tasks)
+
+    def _restore(self, number: int) -> None:
+        """Restore a task; until `settle` succeeds the worker is not active."""
+        others = {other: task for other, task in self._worker.tasks.items() if other != number}
+        self._has_restored = True
+        self._worker.observer.on_role("restoring", others)
+        self._rebalancer.restore_task(number)

@@ -139,6 +139,7 @@ class Engine:
                 self._take_snapshots()
             worker.state.change_to(WorkerState.STOPPING)
             worker.observer.on_loop(worker.tasks)
+            worker.observer.on_role("stopping", worker.tasks)
             self._take_snapshots(final=True)
         finally:
             worker.state.change_to(WorkerState.STOPPING)
@@ -235,6 +236,8 @@ class Engine:
         if self._rebalancer.standby is not None:
             worker.observer.on_standby(self._rebalancer.standby.status)
             return
+        if worker.state.current is WorkerState.STANDING_BY:
+            return  # a cold stand-by knows no lag
         records = 0
         oldest = 0.0
         now = worker.clock()

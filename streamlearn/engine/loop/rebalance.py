@@ -57,7 +57,12 @@ class Rebalancer:
             worker.state.change_to(WorkerState.ASSIGNED if is_assigned else WorkerState.REVOKED)
             worker.token = change.token if is_assigned else None
             self._assigned = change.partitions if is_assigned else ()
-            worker.watchdog.set_unassigned(not is_assigned and bool(change.partitions))
+            is_lost = not is_assigned and bool(change.partitions)
+            worker.watchdog.set_unassigned(is_lost)
+            if is_lost:
+                shown = ", ".join(f"{topic}[{number}]" for topic, number in change.partitions)
+                _logger.info("no longer active: the group has taken %s; waiting for an assignment", shown)
+                worker.observer.on_role("unassigned", {})
         worker.retry.retry_now()
         worker.drop_polled()
 
@@ -82,6 +87,7 @@ class Rebalancer:
         if not owned:
             worker.sink.close()
             worker.state.change_to(WorkerState.STANDING_BY)
+            _logger.info("standing by: the group has assigned no partitions to this worker")
             return
         worker.observer.on_role("restoring", worker.tasks)
         started = time.monotonic()
