@@ -16,6 +16,7 @@ from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.client_options import security_options
 from streamlearn.kafka.codecs import compression_options
 from streamlearn.settings.addresses import parse_broker_addresses
+from streamlearn.settings.names import check_topic_name
 from streamlearn.settings.settings import KafkaSettings
 from streamlearn.streams.base import Stream, StreamRow
 
@@ -81,8 +82,8 @@ def send_stream(
     Raises
     ------
     UsageError
-        When ``bootstrap`` is no address, a topic does not exist, a row does not match the stream's features, or the
-        codec cannot be used here.
+        When ``bootstrap`` is no address, a name is none that a topic can have, a topic does not exist, a row does not
+        match the stream's features, or the codec cannot be used here.
     RetryableError
         When the brokers cannot be reached (`BootstrapError`) or do not acknowledge.
     """
@@ -90,6 +91,12 @@ def send_stream(
         servers = parse_broker_addresses(bootstrap)
     except ValueError as error:
         raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
+    for option, name in (("--topic", topic), ("--labels-topic", labels_topic)):
+        if name is not None:
+            try:
+                check_topic_name(name)
+            except ValueError as error:
+                raise UsageError(f"{option} {name!r}: {error}") from None
     kafka = kafka or KafkaSettings()
     try:
         producer = KafkaProducer(

@@ -11,6 +11,7 @@ from pydantic import SecretStr, field_validator, model_validator
 
 from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.fields import NO_SECRET, Names, Section, refuse, setting
+from streamlearn.settings.names import are_one_to_kafka, check_group_name, check_topic_name, journal_topic_of
 from streamlearn.settings.presets import ALIASES
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.security import SecuritySettings
@@ -36,6 +37,11 @@ class KafkaSettings(Section):
     )
     security: SecuritySettings = SecuritySettings()
 
+    @field_validator("group_id")
+    @classmethod
+    def _check_group(cls, value: str) -> str:
+        return check_group_name(value)
+
     @field_validator("bootstrap_servers")
     @classmethod
     def _check_addresses(cls, value: str) -> str:
@@ -52,6 +58,11 @@ class WorkerSettings(Section):
         min_length=1,
     )
 
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        return check_group_name(value)
+
 
 _TOPIC_ROLES = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 
@@ -67,10 +78,19 @@ class TopicSettings(Section):
     )
     metrics: str = setting("metrics", "Periodic measures; empty: none")
     dead_letters: str = setting("dead-letters", "Records that could not be used", min_length=1)
-    journal: str = setting("", "Journal of the applied batches, in order; empty: <kafka.group_id>-journal")
+    journal: str = setting(
+        "",
+        "Journal of the applied batches, in order; empty: <kafka.group_id>-journal, where a group whose name a topic "
+        "cannot have gets one with a hash",
+    )
     create: bool = setting(False, "Also create missing input and output topics, not only the journal")
     partitions: int = setting(1, "Partitions of created topics", "partitions", ge=1)
     replication: int = setting(1, "Replicas of created topics", "replicas", ge=1)
+
+    @field_validator(*_TOPIC_ROLES, "journal")
+    @classmethod
+    def _check_name(cls, value: str) -> str:
+        return value and check_topic_name(value)
 
 
 class EngineSettings(Section):
@@ -314,6 +334,11 @@ class Settings(Section):
         for other, name in itertools.combinations(used, 2):
             if used[name] and used[name] == used[other]:
                 yield f"topics.{name} and topics.{other} are both {used[name]!r}; use different topics"
+            elif used[name] and are_one_to_kafka(used[name], used[other]):
+                yield (
+                    f"topics.{name} = {used[name]!r} and topics.{other} = {used[other]!r} differ only in '.' and '_', "
+                    "which are the same to Kafka; use other names"
+                )
 
     def _unused_drift_settings(self) -> Iterator[str]:
         if self.learner.preset == "paper" and self.drift != DriftSettings():
@@ -322,7 +347,7 @@ class Settings(Section):
     @property
     def journal_topic(self) -> str:
         """The journal topic, with the default filled in."""
-        return self.topics.journal or f"{self.kafka.group_id}-journal"
+        return self.topics.journal or journal_topic_of(self.kafka.group_id)
 
     @property
     def transactional_id(self) -> str:

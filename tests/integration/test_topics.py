@@ -8,10 +8,15 @@ import sys
 import pytest
 from kafka import KafkaAdminClient
 
+from streamlearn.engine.loop.engine import Engine
 from streamlearn.errors import RetryableError, TopicError
 from streamlearn.kafka.admin.topics import TopicAdmin, TopicDescription, prepare_topics
+from streamlearn.kafka.sink import KafkaSink
+from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.loading import load_settings
+from streamlearn.settings.names import check_topic_name
 from streamlearn.settings.settings import Settings
+from streamlearn.snapshot.store import SnapshotStore
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 
@@ -88,6 +93,56 @@ def test_only_the_journal_is_created_by_default(service: Service) -> None:
     admin.close()
     assert (journal.partitions, journal.configs["retention.ms"]) == (2, "5000000")
     prepare_topics(settings_of(service, labels=False, more=["topics.create=true"]))
+
+
+def test_names_are_refused_by_the_settings_exactly_when_the_brokers_refuse_them(service: Service) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=service.broker)
+    names = ["pre dictions", "a/b", "a" * 249, "a" * 250, "..", ".", "...", "\u00e4", "a\nb", "a:b", "A-z_0.9", "~"]
+    refused = set()
+    for name in names:
+        wanted = {name: {"num_partitions": 1, "replication_factor": 1}}
+        (topic,) = admin.create_topics(wanted, validate_only=True, raise_errors=False)["topics"]
+        if topic["error_code"]:
+            refused.add(name)
+    admin.close()
+    assert len(refused) > 5
+    for name in names:
+        if name in refused:
+            with pytest.raises(ValueError, match="topic"):
+                check_topic_name(name)
+        else:
+            check_topic_name(name)
+
+
+def test_a_group_of_any_name_has_a_journal_and_commits(service: Service) -> None:
+    more = ["kafka.group_id=team/tagging 1 \u00e4", "worker.name=w 0/\u00e4", "topics.journal="]
+    service.make_topics(more=more)
+    settings = settings_of(service, labels=False, more=more)
+    assert find_problems(settings) == []
+    service.produce_raw("instances", [b'{"x": {"a": 1}, "y": ["news"]}'] * 3)
+    store = SnapshotStore(settings.snapshot.location)
+    Engine(settings, KafkaSource(settings), KafkaSink(settings), store).run(stop_at_end=True)
+    assert len(service.read("predictions")) == 3
+    assert len(service.read_topic(settings.journal_topic)) >= 2
+    assert [entry.group for entry in store.list()] == [settings.kafka.group_id]
+
+
+def test_a_topic_that_the_brokers_refuse_to_describe_is_not_taken_as_one_that_exists(service: Service) -> None:
+    settings = settings_of(service, labels=False)
+    # The settings refuse such a name; here it stands for whatever else the brokers may refuse.
+    topics = settings.topics.model_copy(update={"predictions": "pre dictions"})
+    with pytest.raises(TopicError, match="do not describe topic pre dictions: InvalidTopicError"):
+        find_problems(settings.model_copy(update={"topics": topics}))
+
+
+def test_a_topic_that_the_brokers_refuse_to_create_is_named_with_their_reason(service: Service) -> None:
+    other = f"{service.name}.other"
+    admin = KafkaAdminClient(bootstrap_servers=service.broker)
+    admin.create_topics({other: {"num_partitions": 1, "replication_factor": 1}}, wait_for_metadata=True)
+    admin.close()
+    more = ["topics.create=true", f"topics.events={other.replace('.', '_')}"]
+    with pytest.raises(TopicError, match=rf"cannot create {service.name}_other: .*collides with .*{other}"):
+        prepare_topics(settings_of(service, labels=False, more=more))
 
 
 def test_check_ends_with_status_2_and_a_line_for_each_fault(service: Service) -> None:

@@ -19,7 +19,7 @@ from streamlearn.settings.settings import Settings
 INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
 _READ, _WRITE = "READ", "WRITE"
 # Error codes of the Kafka protocol.
-_UNKNOWN_TOPIC, _NOT_AUTHORIZED = 3, 29
+_UNKNOWN_TOPIC, _NO_LEADER, _NOT_AUTHORIZED, _ALREADY_EXISTS = 3, 5, 29, 36
 _CREATE_TIMEOUT_MS = 10_000
 _RETRY_SECONDS = 0.1
 
@@ -84,7 +84,13 @@ class TopicAdmin:
         self._admin.close()
 
     def describe(self) -> dict[str, TopicDescription]:
-        """Return the topics that exist, by name."""
+        """Return the topics that exist, by name.
+
+        Raises
+        ------
+        TopicError
+            When the brokers refuse to describe one.
+        """
         names = list(dict.fromkeys(topic.name for topic in self.required))
         existing: dict[str, TopicDescription] = {}
         with convert_client_errors(self._settings, "the topics"):
@@ -92,6 +98,9 @@ class TopicAdmin:
         for description in descriptions:
             if description["error_code"] == _UNKNOWN_TOPIC:
                 continue
+            code = description["error_code"]
+            if code not in (0, _NO_LEADER, _NOT_AUTHORIZED):
+                raise TopicError(f"the brokers do not describe topic {description['name']}: {_describe_code(code)}")
             operations = description.get("authorized_operations")
             existing[description["name"]] = TopicDescription(
                 len(description["partitions"]),
@@ -248,21 +257,39 @@ class TopicAdmin:
             }
         if not missing:
             return []
+        self._create(missing, validate_only)
+        return list(missing)
+
+    def _create(self, missing: Mapping[str, Mapping[str, Any]], validate_only: bool) -> None:
         try:
-            self._admin.create_topics(
+            response: Any = self._admin.create_topics(
                 missing,
                 timeout_ms=_CREATE_TIMEOUT_MS,
                 validate_only=validate_only,
-                wait_for_metadata=not validate_only,  # pyright: ignore[reportCallIssue]
+                raise_errors=False,  # pyright: ignore[reportCallIssue]
             )
-        except kafka_errors.TopicAlreadyExistsError:
-            # Another worker of the group has just created one.
-            self._admin.wait_for_topics(list(missing), timeout_ms=_CREATE_TIMEOUT_MS)  # pyright: ignore[reportAttributeAccessIssue]
-        except kafka_errors.KafkaError as error:
+            # A topic that exists was created by another worker of the group just now.
+            refused = [
+                f"{topic['name']}: {topic['error_message'] or _describe_code(topic['error_code'])}"
+                for topic in response["topics"]
+                if topic["error_code"] not in (0, _ALREADY_EXISTS)
+            ]
+            if not refused and not validate_only:
+                self._admin.wait_for_topics(list(missing), timeout_ms=_CREATE_TIMEOUT_MS)  # pyright: ignore[reportAttributeAccessIssue]
+        except (kafka_errors.KafkaError, RuntimeError) as error:
             raise TopicError(
                 f"cannot create {', '.join(missing)}: {error}; create them by hand, or grant this user CREATE"
             ) from error
-        return list(missing)
+        if refused:
+            raise TopicError(
+                f"cannot create {'; '.join(refused)}: correct the settings of section topics, create them by hand, or "
+                "grant this user CREATE"
+            )
+
+
+def _describe_code(code: int) -> str:
+    """Return the name of an error code of the protocol."""
+    return kafka_errors.for_code(code).__name__
 
 
 def _retention_ms(configs: Mapping[str, str]) -> float:

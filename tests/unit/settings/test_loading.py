@@ -74,6 +74,11 @@ def test_variables_of_an_orchestrator_are_ignored() -> None:
         (["engine.batch_seconds=nan"], {}, "engine.batch_seconds"),
         (["topics.predictions=instances"], {}, "topics.predictions and topics.instances are both 'instances'"),
         (["topics.labels=streamlearn-journal"], {}, "topics.journal and topics.labels are both"),
+        (["topics.predictions=pre dictions"], {}, "topics.predictions from --set topics.predictions: the name of a"),
+        (["topics.events=a.b", "topics.metrics=a_b"], {}, "differ only in '.' and '_'"),
+        (["kafka.group_id=a.b", "topics.metrics=a_b-journal"], {}, "topics.journal = 'a.b-journal'"),
+        (["kafka.group_id=a\nb"], {}, "kafka.group_id from --set kafka.group_id: the name has the character '\\n'"),
+        (["worker.name=a\x1bb"], {}, "worker.name from --set worker.name: the name has the character '\\x1b'"),
     ],
 )
 def test_invalid_settings_are_refused(overrides: list[str], environment: dict[str, str], message: str) -> None:
