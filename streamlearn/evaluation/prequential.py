@@ -106,7 +106,7 @@ class _ModelRunner:
 
     def __init__(self, settings: Settings, stream: Stream) -> None:
         warm_up(settings)
-        self._model = StreamModel(settings, labels=stream.labels, features=stream.features)
+        self._model = StreamModel(settings, labels=stream.labels, features=_features_with_columns(stream))
         self.measures = self._model.measures
         self.calibration = CalibrationWatcher(self._model.labels)
         self._model.learner.observer = self.calibration
@@ -145,7 +145,9 @@ class _BaselineRunner:
     def __init__(self, name: str, settings: Settings, stream: Stream) -> None:
         declared = list(dict.fromkeys([*settings.labels.declared, *stream.labels]))
         self._name = name
-        self._learner = baseline(name, BaselineSetup(stream.features, declared, stream.columns, settings.learner.seed))
+        columns = stream.columns + (settings.encoder.text_columns if stream.texts else 0)
+        setup = BaselineSetup(_features_with_columns(stream), declared, columns, settings.learner.seed)
+        self._learner = baseline(name, setup)
         self._labels = LabelTable(max(settings.labels.maximum, len(declared)), declared=declared)
         self._text = text_fields(settings)
         self._declared = bool(stream.features)
@@ -246,7 +248,7 @@ def evaluate_stream(
     LearnerError
         When another library's learner fails on a row.
     """
-    settings = _fit_feature_bound(settings, stream)
+    settings = _fit_feature_bound(_encode_texts(settings, stream), stream)
     runner: _Runner = (
         _ModelRunner(settings, stream) if learner == STREAMLEARN else _BaselineRunner(learner, settings, stream)
     )
@@ -294,6 +296,20 @@ def _column_names(x: Features) -> Iterator[str]:
             yield f"{name}={value}" if isinstance(value, str) else name
 
 
+def _features_with_columns(stream: Stream) -> list[str]:
+    """Return the declared features that are not texts, whose words have columns instead."""
+    texts = set(stream.texts)
+    return [name for name in stream.features if name not in texts]
+
+
+def _encode_texts(settings: Settings, stream: Stream) -> Settings:
+    """Return settings with the texts of the stream among the text fields."""
+    if not stream.texts:
+        return settings
+    fields = tuple(dict.fromkeys([*settings.encoder.text_fields, *stream.texts]))
+    return settings.model_copy(update={"encoder": settings.encoder.model_copy(update={"text_fields": fields})})
+
+
 def _fit_feature_bound(settings: Settings, stream: Stream) -> Settings:
     """Return settings with the feature bound reduced to the declared columns, which saves memory.
 
@@ -304,12 +320,13 @@ def _fit_feature_bound(settings: Settings, stream: Stream) -> Settings:
     """
     if not stream.columns or settings.features.hashed:
         return settings
-    if stream.columns > settings.features.maximum:
+    columns = stream.columns + (settings.encoder.text_columns if stream.texts else 0)
+    if columns > settings.features.maximum:
         raise UsageError(
-            f"{stream.name} has {len(stream.features)} features in {stream.columns} columns, but features.maximum is "
-            f"{settings.features.maximum}: raise it with --set features.maximum={stream.columns}"
+            f"{stream.name} has {len(stream.features)} features in {columns} columns, but features.maximum is "
+            f"{settings.features.maximum}: raise it with --set features.maximum={columns}"
         )
-    bound = min(max(stream.columns, MIN_COLUMNS), settings.features.maximum)
+    bound = min(max(columns, MIN_COLUMNS), settings.features.maximum)
     features = settings.features.model_copy(update={"maximum": bound})
     return settings.model_copy(update={"features": features})
 

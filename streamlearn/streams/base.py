@@ -21,9 +21,10 @@ class StreamRow(NamedTuple):
 class Stream(Protocol):
     """Instances in order, read row by row.
 
-    ``features`` and ``labels`` are the declared names, empty where nothing is declared. ``columns`` is the number of
-    columns that the declared features can need: one per feature, and one per value of a nominal feature; 0 where
-    nothing is declared.
+    ``features`` and ``labels`` are the declared names, empty where nothing is declared. ``texts`` are those of the
+    features whose strings are texts. ``columns`` is the number of columns that the declared features can need, besides
+    the words of texts: one per feature, and one per value of a nominal feature; 0 where nothing is declared.
+    ``labels_from`` says where the stream has its labels from, such as a file.
     """
 
     @property
@@ -33,7 +34,13 @@ class Stream(Protocol):
     def features(self) -> Sequence[str]: ...
 
     @property
+    def texts(self) -> Sequence[str]: ...
+
+    @property
     def labels(self) -> Sequence[str]: ...
+
+    @property
+    def labels_from(self) -> str: ...
 
     @property
     def columns(self) -> int: ...

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-import zlib
 from collections.abc import Container, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from streamlearn.codec.decode import decode_instance
 from streamlearn.errors import RecordError, UsageError
 from streamlearn.settings.settings import LimitSettings
 from streamlearn.streams.base import StreamRow
+from streamlearn.streams.compression import UNREADABLE, open_bytes, remove_ending
 
 
 class JsonLinesStream:
@@ -22,7 +21,7 @@ class JsonLinesStream:
     Parameters
     ----------
     path:
-        ``.jsonl`` or ``.jsonl.gz``; ``-`` is standard input.
+        ``.jsonl``, or compressed; ``-`` is standard input.
     limits:
         Limits of a record.
     text_fields:
@@ -30,24 +29,22 @@ class JsonLinesStream:
     """
 
     features: Sequence[str] = ()
+    texts: Sequence[str] = ()
     labels: Sequence[str] = ()
+    labels_from = "the records"
     columns = 0
 
     def __init__(self, path: str, limits: LimitSettings | None = None, text_fields: Container[str] = ()) -> None:
         self._path = path
         self._limits = limits or LimitSettings()
         self._text_fields = text_fields
-        self.name = "-" if path == "-" else Path(path).name.removesuffix(".gz").removesuffix(".jsonl")
+        name = remove_ending(Path(path).name)
+        self.name = name[: -len(".jsonl")] if name.lower().endswith(".jsonl") else name
 
     def _open(self) -> AbstractContextManager[BinaryIO]:
         if self._path == "-":
             return nullcontext(sys.stdin.buffer)
-        try:
-            if self._path.endswith(".gz"):
-                return cast(AbstractContextManager[BinaryIO], gzip.open(self._path, "rb"))
-            return Path(self._path).open("rb")
-        except OSError as error:
-            raise UsageError(f"{self._path}: {error.strerror or error}") from None
+        return open_bytes(Path(self._path))
 
     def __iter__(self) -> Iterator[StreamRow]:
         number = 0
@@ -59,5 +56,5 @@ class JsonLinesStream:
                     if not line.isspace():
                         instance = decode_instance(line.rstrip(b"\r\n"), self._limits, text_fields=self._text_fields)
                         yield StreamRow(instance.x, instance.y, instance.id)
-        except (RecordError, OSError, EOFError, zlib.error) as error:
+        except (RecordError, *UNREADABLE) as error:
             raise UsageError(f"{self._path}, line {number}: {error}") from None

@@ -7,6 +7,13 @@ from pathlib import Path
 
 from streamlearn.errors import UsageError
 from streamlearn.streams.base import Stream
+from streamlearn.streams.compression import ENDINGS, remove_ending
+
+FORMATS = {".arff": "ARFF", ".jsonl": "JSON Lines"}
+"""Endings of the files that can be read, and their formats."""
+
+FILES = f"{' or '.join(FORMATS)}, also compressed ({' '.join(ENDINGS)})"
+"""What a file's name ends in, for help and errors."""
 
 
 def open_stream(
@@ -22,7 +29,7 @@ def open_stream(
     Parameters
     ----------
     spec:
-        A file ``.arff``, ``.arff.gz``, ``.jsonl`` or ``.jsonl.gz``, ``-`` for JSON Lines on standard input, or
+        A file ``.arff`` or ``.jsonl``, which may be compressed, ``-`` for JSON Lines on standard input, or
         ``synthetic:NAME``.
     labels:
         Which attributes of an ARFF file are labels.
@@ -34,23 +41,31 @@ def open_stream(
     Raises
     ------
     UsageError
-        When there is no such stream.
+        When there is no such stream, or ``labels`` does not apply to it.
     """
+    ending = Path(remove_ending(spec)).suffix.lower()
+    if labels is not None and (ending != ".arff" or spec.startswith("synthetic:")):
+        raise UsageError(
+            f"--labels {labels}: {spec} has no attributes to choose from; leave --labels out; it is for ARFF files, "
+            "and other streams name the labels of each row"
+        )
     if spec.startswith("synthetic:"):
         from streamlearn.streams.synthetic import generator
 
         return generator(spec.removeprefix("synthetic:"), seed=seed, instances=instances)
-    if spec == "-" or spec.endswith((".jsonl", ".jsonl.gz")):
+    if spec == "-" or ending == ".jsonl":
         from streamlearn.streams.jsonl import JsonLinesStream
 
         if spec != "-" and not Path(spec).exists():
             raise UsageError(f"{spec}: no such file; correct the path")
         return JsonLinesStream(spec, text_fields=text_fields)
-    if spec.endswith((".arff", ".arff.gz")):
+    if ending == ".arff":
         from streamlearn.streams.arff import ArffStream
 
         return ArffStream(Path(spec), labels)
+    formats = " and ".join(f"{name} ({ending})" for ending, name in FORMATS.items())
     raise UsageError(
-        f"{spec!r} is not a stream: name a file ending in .arff, .arff.gz, .jsonl or .jsonl.gz, "
-        "'-' for standard input, or synthetic:NAME"
+        f"{spec!r} is not a stream that can be read: files are {formats}, also compressed ({' '.join(ENDINGS)}); "
+        "'-' is JSON Lines on standard input, and synthetic:NAME a built-in stream; convert other files, such as "
+        "CSV or libsvm, to one of these"
     )

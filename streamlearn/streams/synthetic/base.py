@@ -32,7 +32,9 @@ class GeneratedStream(ABC):
 
     name = "generated"
     features: Sequence[str] = ()
+    texts: Sequence[str] = ()
     labels: Sequence[str] = ()
+    labels_from = "the generator"
     columns = 0
 
     def __init__(self, seed: int, instances: int) -> None:

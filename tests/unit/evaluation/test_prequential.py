@@ -51,6 +51,18 @@ def test_the_output_files_have_the_documented_format(tmp_path: Path) -> None:
     assert [record.id for record in records] == 2 * [str(row) for row in range(1250)]
 
 
+@pytest.mark.parametrize("learner", ["streamlearn", "br:knn", "vw:oaa"])
+def test_strings_of_a_file_are_learnt_as_texts(tmp_path: Path, learner: str) -> None:
+    path = tmp_path / "s.arff"
+    rows = "".join(f"1,'late goal number {row}'\n0,'new law number {row}'\n" for row in range(60))
+    path.write_text(f"@relation 'r: -C 1'\n@attribute l {{0,1}}\n@attribute body string\n@data\n{rows}")
+    report = evaluate_stream(open_stream(str(path)), Settings(), learner=learner)
+    assert (report.features, report.labels, report.instances) == (1, 1, 120)
+    accuracy = report.measures["subset_accuracy"]
+    assert accuracy is not None
+    assert accuracy > 0.9, "as one value per text, no row would say anything about the next"
+
+
 def test_the_batch_size_changes_no_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = generator("drifting", seed=2, instances=700)
     together = evaluate_stream(stream, Settings())

@@ -14,6 +14,8 @@ from streamlearn.errors import UsageError
 from streamlearn.streams import open_stream
 from tests.datasets import dataset
 
+DATA = Path(__file__).parents[2] / "data" / "arff"
+
 HEADER = """% a comment
 @relation 'small: -C 2'
 @ATTRIBUTE 'it\\'s a label' {0,1}
@@ -65,10 +67,11 @@ def test_labels_from_the_xml_file_of_the_same_name_including_a_hierarchy(tmp_pat
 
 @pytest.mark.parametrize(
     ("labels", "expected"),
-    [("1", ["it's a label"]), ("-1", ["colour"]), ("second label", ["second label"])],
+    [("1", ["it's a label"]), ("-2", ["second label", "size"]), ("second label", ["second label"])],
 )
 def test_labels_by_count_and_by_name(tmp_path: Path, labels: str, expected: list[str]) -> None:
-    assert open_stream(write(tmp_path, HEADER + ""), labels=labels).labels == expected
+    header = HEADER.replace("@attribute colour {red,'dark blue'}\n", "")
+    assert open_stream(write(tmp_path, header), labels=labels).labels == expected
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_an_invalid_row_is_reported_with_file_line_and_value(tmp_path: Path, row
     ("header", "line", "what"),
     [
         ("@relation r\n@attribute a numeric\n@attribute 'a' {x}\n@data\n", 3, "'a' is already declared in line 2"),
-        ("@relation r\n@attribute a string\n@data\n", 2, "'a' is of kind 'string'"),
+        ("@relation r\n@attribute a relational\n@data\n", 2, "'a' is of kind 'relational'"),
         ("@relation r\n@attribute a {0,1\n@data\n", 2, "'a' are not closed by a brace"),
         ("@relation r\n@attribute\n@data\n", 2, "no name"),
         ("@relation r\n1,2\n@data\n", 2, "'1,2' comes before @data"),
@@ -140,8 +143,8 @@ def test_what_a_sparse_row_leaves_out_has_the_first_value(tmp_path: Path) -> Non
 
 
 def test_quoted_values_of_a_sparse_row(tmp_path: Path) -> None:
-    header = "@relation r\n@attribute y {0,1}\n@attribute w {x,'a, b',\"c'd\",don't}\n@data\n"
-    stream = open_stream(write(tmp_path, header + "{0 1,1 'a, b'}\n{1 \"c'd\",0 0}\n{1 don't , 0 1}\n"), labels="y")
+    header = "@relation r\n@attribute y {0,1}\n@attribute w {x,'a, b',\"c'd\",'don\\'t'}\n@data\n"
+    stream = open_stream(write(tmp_path, header + "{0 1,1 'a, b'}\n{1 \"c'd\",0 0}\n{1 \"don't\" , 0 1}\n"), labels="y")
     assert [(row.x, row.y) for row in stream] == [
         ({"w": "a, b"}, ["y"]),
         ({"w": "c'd"}, []),
@@ -187,10 +190,11 @@ def test_labels_from_an_xml_file_elsewhere_and_errors_in_it(tmp_path: Path) -> N
         open_stream(path, labels=str(elsewhere))
 
 
-@pytest.mark.parametrize(("relation", "expected"), [("'r: -C 1'", 0), ("'r: -C -1'", 3), ("r:-C 1 -split", 0)])
+@pytest.mark.parametrize(("relation", "expected"), [("'r: -C 1'", 0), ("'r: -C -1'", 2), ("r:-C 1 -split", 0)])
 def test_labels_by_the_meka_option(tmp_path: Path, relation: str, expected: int) -> None:
-    stream = open_stream(write(tmp_path, HEADER.replace("'small: -C 2'", relation)))
-    assert stream.labels == [["it's a label", "second label", "size", "colour"][expected]]
+    header = HEADER.replace("'small: -C 2'", relation).replace("@attribute colour {red,'dark blue'}\n", "")
+    stream = open_stream(write(tmp_path, header))
+    assert stream.labels == [["it's a label", "second label", "size"][expected]]
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.99])
@@ -223,6 +227,34 @@ def test_the_escaped_labels_of_delicious_are_those_of_its_xml() -> None:
     assert list(stream.labels) == [element.get("name") for element in root]
     assert {"TAG_dise\\~no", "TAG_m'usica"} <= set(stream.labels)
     assert {name for row in stream for name in row.y or ()} == set(stream.labels), "every label occurs"
+
+
+def test_rows_as_moa_writes_them_end_in_a_comma() -> None:
+    stream = open_stream(str(DATA / "moa.arff"))
+    assert [(row.x, row.y) for row in stream] == [
+        ([7.3, 2.4], ["class0"]),
+        ([1.1, 7.8], ["class1"]),
+        ([9.8, 8.7], ["class0", "class1"]),
+    ]
+
+
+def test_every_kind_of_attribute_and_form_of_row() -> None:
+    stream = open_stream(str(DATA / "all-kinds.arff"))
+    assert (stream.labels, stream.features) == (["goal"], ["colour", "size", "body", "day", "seen"])
+    assert (stream.texts, stream.columns) == (["body"], 8)
+    seen = 1_044_072_306_000.0
+    assert [(row.x, row.y) for row in stream] == [
+        ({"colour": "red", "size": 2.5, "body": "a goal, a match", "day": 1_044_057_600_000.0, "seen": seen}, ["goal"]),
+        ({"colour": "dark blue", "body": "it's\na law"}, []),
+        ({"colour": "50%", "body": "100 %"}, ["goal"]),
+        ({"colour": "50%", "size": 1.0, "body": "?", "day": 946_598_400_000.0, "seen": seen}, []),
+    ]
+
+
+def test_a_fault_on_the_line_of_data_has_its_number(tmp_path: Path) -> None:
+    path = write(tmp_path, HEADER.replace("@data\n", "@data 1,0,2\n"))
+    with pytest.raises(UsageError, match="line 7: 3 values for 4 attributes"):
+        list(open_stream(path))
 
 
 def test_without_labels_the_message_says_what_to_do(tmp_path: Path) -> None:
