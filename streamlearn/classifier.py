@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
+import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -75,7 +77,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     Notes
     -----
-    A classifier is not thread-safe: one thread may use it at a time. The predict methods do not change the model.
+    Any number of threads may use a classifier: calls on one object take turns, and objects share nothing. The predict
+    methods do not change the model.
 
     Examples
     --------
@@ -127,6 +130,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def _reset(self) -> None:
         """Create a model that has learnt nothing."""
+        # Held while the model is read or changed: kernels run without the interpreter's lock, and write to scratch
+        # arrays of the model even when they predict. Not held while a caller's iterator is read, since that may wait.
+        self._lock = threading.RLock()
         detector = self.drift_detector
         drift_settings: dict[str, Any] = {
             "significance": self.drift_significance,
@@ -182,7 +188,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """
         batch = self._model.new_batch()
         batch.predict_and_learn(self._model.pack(x), _truth(y))
-        self._events = self._model.apply(batch).events
+        with self._lock:
+            self._events = self._model.apply(batch).events
 
     def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
         """Learn instances in order; the result is bit for bit the same as that of `learn_one` on each.
@@ -195,16 +202,20 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         batch = self._model.new_batch()
         for x, y in zip(X, Y, strict=True):
             batch.predict_and_learn(self._model.pack(x), _truth(y))
-        self._events = self._model.apply(batch).events
+        with self._lock:
+            self._events = self._model.apply(batch).events
 
     def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether it is predicted; empty before any label is known."""
-        predicted = set(self.predict(x).labels)
-        return {name: name in predicted for name in self._model.label_names}
+        with self._lock:
+            predicted = set(self.predict(x).labels)
+            return {name: name in predicted for name in self._model.label_names}
 
     def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label the probabilities of False and True."""
-        return {name: {False: 1.0 - p, True: p} for name, p in self._model.probabilities(x).items()}
+        with self._lock:
+            probabilities = self._model.probabilities(x)
+        return {name: {False: 1.0 - p, True: p} for name, p in probabilities.items()}
 
     def predict(self, x: Features, rule: str | None = None) -> LabelSetPrediction:
         """Return the label set and scores of an instance, with the rule of the classifier or another one.
@@ -222,37 +233,45 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         batch = self._model.new_batch(frozen=True)
         for x in X:
             batch.predict(self._model.pack(x), decision)
-        result = self._model.apply(batch)
+        with self._lock:
+            result = self._model.apply(batch)
         return [LabelSetPrediction(result.labels(op), result.scores(op)) for op in range(len(result))]
 
     @property
     def learned(self) -> int:
         """Instances learnt so far."""
-        return self._model.learned
+        with self._lock:
+            return self._model.learned
 
     @property
     def events(self) -> list[ModelEvent]:
         """Events of the last `learn_one` or `learn_many`, in order: drift alarms, changed clusters, reset trees.
 
-        ``op`` is the number of the instance in that call. A copied or loaded classifier has no events.
+        ``op`` is the number of the instance in that call, which may be another thread's. A copied or loaded classifier
+        has no events.
         """
-        return list(self._events)
+        with self._lock:
+            return list(self._events)
 
     @property
     def clusters(self) -> list[list[str]]:
         """The top-level clusters of the labels, as lists of names."""
-        return self._model.clusters()
+        with self._lock:
+            return self._model.clusters()
 
     def state_hash(self) -> str:
         """Return a hash of the complete state: models with equal hashes behave the same from then on."""
-        return self._model.state_hash()
+        with self._lock:
+            return self._model.state_hash()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier to a file in the snapshot format; an existing file is replaced atomically.
 
-        Detectors of river are not written: `load` takes such a detector as an argument, and it starts fresh.
+        Detectors of river are not written: `load` takes such a detector as an argument, and it starts fresh. Other
+        calls wait until the file is on the disk.
         """
-        write_snapshot(path, self._model.arrays(), self._manifest())
+        with self._lock:
+            write_snapshot(path, self._model.arrays(), self._manifest())
 
     @classmethod
     def load(
@@ -292,10 +311,13 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """Return the state for `copy.deepcopy`, pickle and river's tools: the bytes that `save` writes, and the
         detectors of river."""
         file = io.BytesIO()
-        write_snapshot(file, self._model.arrays(), self._manifest())
-        state: dict[str, Any] = {"snapshot": file.getvalue()}
-        if self._river_detectors is not None:
-            state |= {"drift_detector": self.drift_detector, "detectors": self._river_detectors.copies}
+        with self._lock:
+            write_snapshot(file, self._model.arrays(), self._manifest())
+            state: dict[str, Any] = {"snapshot": file.getvalue()}
+            if self._river_detectors is not None:
+                # Copied here: pickle reads the returned value after the lock is released, and copy.copy keeps it.
+                detectors = copy.deepcopy(self._river_detectors.copies)
+                state |= {"drift_detector": self.drift_detector, "detectors": detectors}
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:

@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import threading
-
 from fastapi import FastAPI
 from pydantic import BaseModel
 
@@ -19,8 +17,7 @@ from streamlearn import LabelHierarchyClassifier
 
 app = FastAPI(title="Tagging")
 model = LabelHierarchyClassifier(text_fields=["title"])
-# FastAPI runs `def` endpoints in threads, and a classifier serves one thread at a time.
-lock = threading.Lock()
+# FastAPI runs `def` endpoints in threads; calls on a classifier take turns.
 
 
 class Instance(BaseModel):
@@ -34,14 +31,12 @@ class Labelled(Instance):
 @app.post("/predict")
 def predict(instance: Instance) -> dict[str, list[str] | dict[str, float]]:
     """Return the label set and the scores of an instance."""
-    with lock:
-        answer = model.predict(instance.x)
+    answer = model.predict(instance.x)
     return {"labels": answer.labels, "scores": answer.scores}
 
 
 @app.post("/learn")
 def learn(instance: Labelled) -> dict[str, int]:
     """Learn the complete label set of an instance."""
-    with lock:
-        model.learn_one(instance.x, set(instance.labels))
-        return {"learned": model.learned}
+    model.learn_one(instance.x, set(instance.labels))
+    return {"learned": model.learned}
