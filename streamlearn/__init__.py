@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from streamlearn._version import __version__
 
 if TYPE_CHECKING:
-    from streamlearn.classifier import LabelHierarchyClassifier, LabelSetPrediction
+    from streamlearn.classifier import LabelHierarchyClassifier
+    from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
 
-__all__ = ["LabelHierarchyClassifier", "LabelSetPrediction", "__version__"]
+__all__ = ["LabelHierarchyClassifier", "LabelSetPrediction", "LabelSetPredictor", "__version__"]
 
 _MODULES = {
     "LabelHierarchyClassifier": "streamlearn.classifier",
-    "LabelSetPrediction": "streamlearn.classifier",
+    "LabelSetPrediction": "streamlearn.predictor",
+    "LabelSetPredictor": "streamlearn.predictor",
 }
 
 

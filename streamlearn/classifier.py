@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from river import base
@@ -19,22 +19,13 @@ from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
+from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.format import read_snapshot, write_snapshot
 
 _NAME_LISTS = ("labels", "text_fields")
 """Parameters that are lists of names."""
-
-
-class LabelSetPrediction(NamedTuple):
-    """A predicted label set.
-
-    ``labels`` has the most probable label first; ``scores`` has the probabilities of these labels and the best others.
-    """
-
-    labels: list[str]
-    scores: dict[str, float]
 
 
 class LabelHierarchyClassifier(base.MultiLabelClassifier):
@@ -77,8 +68,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     Notes
     -----
-    Any number of threads may use a classifier: calls on one object take turns, and objects share nothing. The predict
-    methods do not change the model.
+    Any number of threads may use a classifier: calls on one object take turns, and objects share nothing. `snapshot`
+    returns a copy that predicts without waiting for the classifier. The predict methods do not change the model.
 
     Examples
     --------
@@ -244,6 +235,12 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             return self._model.learned
 
     @property
+    def label_names(self) -> list[str]:
+        """Names of the known labels, in the order of `predict_one`."""
+        with self._lock:
+            return list(self._model.label_names)
+
+    @property
     def events(self) -> list[ModelEvent]:
         """Events of the last `learn_one` or `learn_many`, in order: drift alarms, changed clusters, reset trees.
 
@@ -264,11 +261,26 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         with self._lock:
             return self._model.state_hash()
 
+    def snapshot(self) -> LabelSetPredictor:
+        """Return a copy of the classifier that predicts and never changes.
+
+        It takes as much memory as the model. Other calls wait while the state is copied.
+        """
+        settings, detectors = self._model.settings, None
+        if self._river_detectors is not None:
+            detectors = RiverDetectors(self._river_detectors.prototype, settings.drift.cooldown_rows)
+        own = {"_lock": threading.RLock(), "_events": [], "_river_detectors": detectors}
+        frozen = object.__new__(type(self))
+        vars(frozen).update(vars(self), **own, _model=StreamModel(settings, detectors=detectors))
+        with self._lock:
+            frozen._model.load_arrays(self._model.arrays())
+        return LabelSetPredictor(frozen)
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier to a file in the snapshot format; an existing file is replaced atomically.
 
         Detectors of river are not written: `load` takes such a detector as an argument, and it starts fresh. Other
-        calls wait until the file is on the disk.
+        calls wait until the file is on the disk; they do not wait for the `save` of a `snapshot`.
         """
         with self._lock:
             write_snapshot(path, self._model.arrays(), self._manifest())

@@ -64,6 +64,7 @@ QUESTIONS: dict[Hashable, Callable[[Any], Any]] = {
     **{question: ask for number in range(len(PROBES)) for question, ask in asked_of(number).items()},
     "predict_many": lambda model: model.predict_many(PROBES),
     "clusters": lambda model: model.clusters,
+    "label_names": lambda model: model.label_names,
     "state_hash": lambda model: model.state_hash(),
 }
 ABOUT_INSTANCES = [question for question in QUESTIONS if isinstance(question, tuple)]
@@ -123,6 +124,13 @@ class Shared:
         self.ask_copy(pickle.loads(pickle.dumps(self.model)), ["state_hash"])
         self.ask_copy(copy.deepcopy(self.model), ["state_hash"])
 
+    def snapshot(self) -> None:
+        """Take a snapshot, and let two threads ask it."""
+        taken = self.model.snapshot()
+        questions = [*ABOUT_INSTANCES, "predict_many", "clusters", "label_names", "state_hash"]
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda _: self.ask_copy(taken, questions), range(2)))
+
 
 def use_by_eight_threads(shared: Shared, seconds: float) -> None:
     """Let one thread learn and seven read; raise what any of them raises."""
@@ -142,11 +150,11 @@ def use_by_eight_threads(shared: Shared, seconds: float) -> None:
     readers: list[Callable[[], None]] = [
         lambda: shared.ask(["predict_many"], 0),
         lambda: shared.ask(["clusters"], 0),
-        lambda: shared.ask(["predict_many"], 0),
+        lambda: shared.ask(["label_names"], 0),
         lambda: shared.ask(["state_hash"], 0),
         shared.save,
         shared.copy,
-        lambda: shared.ask(["clusters"], 0),
+        shared.snapshot,
     ]
     with ThreadPoolExecutor(8) as pool:
         learning = pool.submit(shared.learn, seconds, stop)
@@ -223,5 +231,5 @@ def test_a_copy_does_not_wait_for_the_original() -> None:
     model = LabelHierarchyClassifier(preset="fast")
     model.learn_many(*zip(*some_rows(0, 10), strict=True))
     with ThreadPoolExecutor(1) as pool, model._lock:
-        for other in (model.clone(), copy.copy(model), copy.deepcopy(model)):
+        for other in (model.clone(), copy.copy(model), copy.deepcopy(model), model.snapshot()):
             pool.submit(other.predict, PROBES[0]).result(timeout=WAIT_SECONDS)

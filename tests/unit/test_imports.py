@@ -37,7 +37,8 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "kafka": {"records", "settings", "source", "sink", "streams"},
         "model": {"kernels", "settings", "state", "encoder", "learner"},
         "check": {"settings", "snapshot", "kafka"},
-        "classifier": {"settings", "snapshot", "encoder", "learner", "model"},
+        "predictor": {"encoder"},
+        "classifier": {"settings", "snapshot", "encoder", "learner", "model", "predictor"},
         "evaluation": {"settings", "encoder", "learner", "streams", "model"},
         "telemetry": {"settings", "model"},
         "engine": {

@@ -31,13 +31,15 @@ class RiverDetectors(DriftDetectors):
 
     Attributes
     ----------
+    prototype
+        The detector to copy.
     copies
         The copy of each cluster.
     """
 
     def __init__(self, detector: base.DriftDetector, cooldown_rows: int = 100) -> None:
         super().__init__("river", cooldown_rows=cooldown_rows)
-        self._prototype = detector
+        self.prototype = detector
         self.copies: list[Copy] = []
 
     def change(self, detector: str, significance: float, cooldown_rows: int) -> None:
@@ -49,7 +51,7 @@ class RiverDetectors(DriftDetectors):
         super().resize(clusters)
         del self.copies[clusters:]
         while len(self.copies) < clusters:
-            self.copies.append(Copy(self._prototype.clone()))
+            self.copies.append(Copy(self.prototype.clone()))
 
     def learn_row(
         self, scratch: ClusterLossScratch, operation: int, row: int, retest_time: int, events: EventBuffer
