@@ -40,6 +40,11 @@ class ArffStream:
         file. By default the XML file of the same name in the same folder, where ``-train`` or ``-test`` may be left
         out, else ``-C`` in the relation's name.
 
+    Attributes
+    ----------
+    attributes:
+        The declared attributes, labels too.
+
     Raises
     ------
     UsageError
@@ -51,7 +56,7 @@ class ArffStream:
         name = remove_ending(path.name)
         self.name = name[: -len(".arff")] if name.lower().endswith(".arff") else name
         self._header = self._read_header()
-        attributes = self._header.attributes
+        attributes = self.attributes = self._header.attributes
         self._label_indices, self.labels_from = choose_labels(path, self.name, self._header, labels)
         is_label = set(self._label_indices)
         features = [attribute for index, attribute in enumerate(attributes) if index not in is_label]

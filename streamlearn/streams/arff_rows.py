@@ -47,7 +47,10 @@ class RowReader:
         self._values = [frozenset(attribute.values) for attribute in attributes]
         kinds = {attributes[index].kind for index in self._feature_indices}
         self._has_strings = AttributeKind.STRING in kinds
-        self._splits_at_commas = kinds <= {AttributeKind.NUMERIC, AttributeKind.NOMINAL}
+        self._splits_at_commas = kinds <= {AttributeKind.NUMERIC, AttributeKind.NOMINAL} and all(
+            attributes[index].kind == AttributeKind.NUMERIC or _ZEROS_AND_ONES.issubset(attributes[index].values)
+            for index in label_indices
+        )
         self._read_value: dict[AttributeKind, Callable[[int, str], Value]] = {
             AttributeKind.NUMERIC: self._read_number,
             AttributeKind.NOMINAL: self._read_nominal,
@@ -95,7 +98,7 @@ class RowReader:
         return StreamRow(x, [name for name, truth in zip(self._label_names, truths, strict=True) if truth == "1"])
 
     def _read_plain_nominal(self, index: int, word: str) -> str:
-        if word == MISSING:
+        if word in ("", MISSING):
             raise ValueError
         return self._read_nominal(index, word)
 
@@ -211,11 +214,11 @@ class RowReader:
         if _is_missing(token):
             return None
         lowered = token.text.lower()
-        if lowered in TRUE:
-            return True
-        if lowered in FALSE:
-            return False
-        raise ValueError(f"{token.text!r} is neither 0 nor 1, for label {self._names[index]!r}")
+        if lowered not in TRUE and lowered not in FALSE:
+            raise ValueError(f"{token.text!r} is neither 0 nor 1, for label {self._names[index]!r}")
+        if self._attributes[index].kind == AttributeKind.NOMINAL:
+            self._read_nominal(index, token.text)
+        return lowered in TRUE
 
     def _read_token(self, index: int, token: Token) -> Value:
         if _is_missing(token):

@@ -25,7 +25,7 @@ WITH_TEXT = RowReader(
 
 @pytest.mark.parametrize(
     "text",
-    ["1,2,x", "1,2,x,", "1 2\tx", " 1 , +2.0 , 'x' ", "1,2,x,{1}", "1,2,x {1.0},", "1,2,x % two", 'true,2e0,"x"%two'],
+    ["1,2,x", "1,2,x,", "1 2\tx", " 1 , +2.0 , 'x' ", "1,2,x,{1}", "1,2,x {1.0},", "1,2,x % two", "'1',2e0,'x'%two"],
 )
 def test_a_dense_row_in_many_forms(text: str) -> None:
     assert READER.read(text.strip()) == StreamRow([2.0, "x"], ["l"])
@@ -88,6 +88,21 @@ def test_numbers_that_are_not_finite_are_read_as_such() -> None:
 def test_a_row_that_is_not_understood_is_refused(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         READER.read(text)
+
+
+def test_truths_are_declared_values() -> None:
+    words = RowReader([Attribute("l", AttributeKind.NOMINAL, ("no", "Yes")), ATTRIBUTES[1]], [0])
+    assert [words.read(text).y for text in ("Yes,1", "no,1", "{0 Yes}", "{1 2}")] == [["l"], [], ["l"], []]
+    for text in ("1,1", "{0 0}"):
+        with pytest.raises(ValueError, match="is not a value of attribute 'l'"):
+            words.read(text)
+
+
+def test_an_empty_value_is_written_in_quotes() -> None:
+    reader = RowReader([ATTRIBUTES[0], Attribute("c", AttributeKind.NOMINAL, ("", "x"))], [0])
+    assert reader.read("0,''").x == [""]
+    with pytest.raises(ValueError, match="1 values for 2 attributes"):
+        reader.read("0,")
 
 
 def test_a_date_is_refused_with_its_attribute() -> None:
