@@ -5,29 +5,41 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import time
+from types import TracebackType
 
 from streamlearn.settings.settings import LogSettings
 
 CLIENT_INTERVAL_SECONDS = 10.0
 """Minimum time between two messages from the same line of code of the Kafka client."""
 
+_logger = logging.getLogger(__name__)
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as one line of JSON: time in UTC, level, logger, message, and the error if there is one."""
+    """Formats a record as one line of JSON: time in UTC, level, logger, message, and the error if there is one.
+
+    The line is ASCII, so that it is JSON in every encoding of standard error.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
+        try:
+            message = record.getMessage()
+        except Exception as error:  # a fault in the call, which must not lose the message nor break the line
+            message = f"{record.msg!r} with {record.args!r} ({type(error).__name__}: {error})"
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": message,
         }
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        if record.stack_info:
+            fields["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(fields)
 
 
 class ClientRateLimitFilter(logging.Filter):
@@ -56,7 +68,10 @@ class ClientRateLimitFilter(logging.Filter):
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Configure the root logger for standard error; libraries log only warnings and errors."""
+    """Configure the root logger for standard error; libraries log only warnings and errors.
+
+    Warnings and uncaught errors, of every thread, are logged too: Python prints them as text otherwise.
+    """
     handler = logging.StreamHandler(sys.stderr)
     formatter = JsonFormatter() if settings.json_lines else logging.Formatter(_FORMAT)
     handler.setFormatter(formatter)
@@ -66,3 +81,28 @@ def configure_logging(settings: LogSettings) -> None:
     root.setLevel(settings.level.upper())
     for name in ("kafka", "numba", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+    sys.unraisablehook = _log_unraisable
+
+
+def logs_json() -> bool:
+    """Return whether `configure_logging` has set one JSON object per line."""
+    return any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _logger.critical("uncaught %s: %s", kind.__name__, error, exc_info=(kind, error, trace))
+
+
+def _log_uncaught_in_thread(uncaught: threading.ExceptHookArgs) -> None:
+    if uncaught.exc_value is not None and not isinstance(uncaught.exc_value, SystemExit):
+        name = uncaught.thread.name if uncaught.thread is not None else "unknown"
+        error = uncaught.exc_value
+        _logger.critical("uncaught %s in thread %s: %s", type(error).__name__, name, error, exc_info=error)
+
+
+def _log_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    error = unraisable.exc_value
+    _logger.error("%s: %r", unraisable.err_msg or "ignored error", unraisable.object, exc_info=error)

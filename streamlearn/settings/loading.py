@@ -113,12 +113,7 @@ def load_settings(
     tree: dict[str, Any] = {}
     fields = setting_fields()
     origins = dict.fromkeys(fields, "default")
-    layers = [
-        *(_read_file(config, faults) if config is not None else ()),
-        *_read_environment(os.environ if environment is None else environment, faults),
-        *_read_overrides(overrides, faults),
-    ]
-    for name, value, origin in layers:
+    for name, value, origin in _read_layers(config, overrides, environment, faults):
         if name not in origins:
             faults.append(f"{origin}: there is no setting {name!r}{_suggest(name, list(origins))}")
         elif fields[name].field.annotation is SecretStr and not origin.startswith(_FROM_ENVIRONMENT):
@@ -133,6 +128,27 @@ def load_settings(
     if faults:
         raise SettingsError(faults)
     return LoadedSettings(settings, origins)
+
+
+def asks_for_json_log(
+    config: Path | None = None,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> bool:
+    """Return whether ``log.json`` is on, whatever is wrong with other settings; the parameters of `load_settings`."""
+    layers = _read_layers(config, overrides, environment, [])
+    return any([value for name, value, _ in layers if name == "log.json" and isinstance(value, bool)][-1:])
+
+
+def _read_layers(
+    config: Path | None, overrides: Sequence[str], environment: Mapping[str, str] | None, faults: list[str]
+) -> list[tuple[str, Any, str]]:
+    """Return name, value and origin of every setting that is given, those of less precedence first."""
+    return [
+        *(_read_file(config, faults) if config is not None else ()),
+        *_read_environment(os.environ if environment is None else environment, faults),
+        *_read_overrides(overrides, faults),
+    ]
 
 
 def _set(tree: dict[str, Any], name: str, value: Any) -> None:

@@ -131,7 +131,8 @@ class ServiceServer:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 _RefuseBodies(application),
-                log_level="warning",
+                # Without a configuration of its own, its messages go where all others go, in the same form.
+                log_config=None,
                 access_log=False,
                 lifespan="off",
                 http="h11",

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +22,11 @@ def _restore_loggers() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     levels = {name: logging.getLogger(name).level for name in ("kafka", "numba", "uvicorn", "asyncio")}
-    yield
+    hooks = sys.excepthook, threading.excepthook, sys.unraisablehook
+    with warnings.catch_warnings():
+        yield
+    logging.captureWarnings(False)
+    sys.excepthook, threading.excepthook, sys.unraisablehook = hooks
     root.handlers[:] = handlers
     root.setLevel(level)
     for name, value in levels.items():
@@ -79,3 +88,77 @@ def test_repeated_messages_of_the_client_are_counted(capsys: pytest.CaptureFixtu
     for line in (1, 2):
         assert output.count(f"lost kafka.net:{line}") == 2
         assert f"lost kafka.net:{line} (2 more like this in 10 s)" in output
+
+
+EVERY_SOURCE_OF_TEXT = r"""
+import logging, sys, threading, warnings
+from streamlearn.logging_setup import configure_logging
+from streamlearn.settings.settings import LogSettings
+
+configure_logging(LogSettings.model_validate({"json": True}))
+logger = logging.getLogger("streamlearn.test")
+logger.warning("caf\u00e9 \ud800 \x1b[31m\x9b \u2028 %s", "\x00")
+logger.warning("%d is not a number", "x")
+logger.warning("with its stack", stack_info=True)
+warnings.warn("old", DeprecationWarning)
+
+class Unraisable:
+    def __del__(self):
+        raise ValueError("in a finalizer")
+
+del [Unraisable()][0]
+
+def fail():
+    raise ValueError("in a thread\nwith a second line")
+
+thread = threading.Thread(target=fail, name="worker-thread")
+thread.start()
+thread.join()
+
+def fail_deep(depth):
+    raise ValueError("last") if depth == 0 else fail_deep(depth - 1)
+
+fail_deep(3)
+"""
+
+
+def test_every_line_is_json_whatever_writes_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "default", "-c", EVERY_SOURCE_OF_TEXT],
+        # An encoding in which the text cannot be written as it is.
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    found = [json.loads(line) for line in done.stderr.decode("ascii").splitlines()]
+    messages = [one["message"] for one in found]
+    assert messages[0] == "caf\u00e9 \ud800 \x1b[31m\x9b \u2028 \x00"
+    assert messages[1].startswith("'%d is not a number' with ('x',) (TypeError")
+    assert "Stack (most recent call last)" in found[2]["stack"]
+    assert "DeprecationWarning: old" in messages[3]
+    assert "in a finalizer" in found[4]["error"]
+    assert messages[5] == "uncaught ValueError in thread worker-thread: in a thread\nwith a second line"
+    assert found[5]["error"].startswith("Traceback (most recent call last)")
+    assert (messages[6], found[6]["level"]) == ("uncaught ValueError: last", "critical")
+    assert "in fail_deep" in found[6]["error"]
+    assert len(found) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "expected"),
+    [
+        (["kafka.grup_id=x", "http.port=-1"], 2, "kafka.group_id"),
+        (["http.host=192.0.2.1"], 2, "http.host = 192.0.2.1"),
+    ],
+)
+def test_the_last_line_of_a_worker_that_cannot_start_is_json(arguments: list[str], status: int, expected: str) -> None:
+    settings = [part for text in ["log.json=true", *arguments] for part in ("--set", text)]
+    done = subprocess.run(
+        [sys.executable, "-m", "streamlearn", "run", *settings], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status, done.stderr
+    found = [json.loads(line) for line in done.stderr.splitlines()]
+    assert found[-1]["level"] == "critical"
+    assert any(expected in one["message"] for one in found)

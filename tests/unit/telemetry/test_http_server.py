@@ -98,6 +98,11 @@ def test_ready_only_with_a_role(server: ServiceServer, observer: MetricsObserver
     assert 'streamlearn_role{role="stand-by"} 1.0' in text
 
 
+def test_what_the_server_logs_goes_where_all_logs_go(server: ServiceServer, caplog: pytest.LogCaptureFixture) -> None:
+    assert b" 400 " in send(server.port, b"not http\r\n\r\n")
+    assert "Invalid HTTP request" in caplog.text
+
+
 def test_a_port_in_use_is_a_usage_error(server: ServiceServer, metrics: ServiceMetrics) -> None:
     with pytest.raises(UsageError, match=r"http\.port"):
         ServiceServer("127.0.0.1", server.port, metrics.registry, lambda: None, lambda: None)
