@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
+import os
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -11,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from streamlearn._version import __version__
+from streamlearn.cli.stop_signals import TERMINATED_STATUS, StopSignals
 from streamlearn.errors import SettingsError, StreamlearnError, UsageError
 
 COMMANDS = {
@@ -93,6 +98,14 @@ def main() -> None:
 
     The exit status is 2 for wrong usage (nothing was done), 1 for a failure, 130 after an interrupt.
     """
+    with contextlib.ExitStack() as stack:
+        if os.getpid() == 1:
+            # The first process of a container gets SIGTERM only if it has a handler.
+            stack.enter_context(StopSignals([signal.SIGTERM], status=TERMINATED_STATUS))
+        _run_command()
+
+
+def _run_command() -> None:
     try:
         app(standalone_mode=True)
     except UsageError as error:
@@ -102,6 +115,12 @@ def main() -> None:
 
 
 def _exit_with_error(error: Exception, status: int) -> None:
+    from streamlearn.logging_setup import logs_json
+
     for text in error.faults if isinstance(error, SettingsError) else [str(error)]:
-        typer.echo(f"streamlearn: {' '.join(text.split()) or type(error).__name__}", err=True)
+        line = " ".join(text.split()) or type(error).__name__
+        if logs_json():
+            logging.getLogger("streamlearn").critical(line)
+        else:
+            typer.echo(f"streamlearn: {line}", err=True)
     sys.exit(status)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streamlearn.cli.options import Config, Overrides
+from streamlearn.cli.stop_signals import StopSignals
 
 
 def run(
@@ -19,12 +22,29 @@ def run(
 ) -> None:
     """Predict every instance of a topic and learn from every label, exactly once, until stopped.
 
-    Ctrl-C and SIGTERM stop it cleanly: the current batch is committed and a snapshot is written.
+    Ctrl-C and SIGTERM stop it cleanly: the current batch is committed and a snapshot is written. A worker that starts
+    or restores a model has nothing to save, and ends at once.
     """
-    from streamlearn.cli.worker import serve
-    from streamlearn.logging_setup import configure_logging
-    from streamlearn.settings.loading import load_settings
+    # Before the modules of the worker, which take seconds to import.
+    with StopSignals() as signals:
+        _run(config, overrides or (), signals, stop_at_end=stop_at_end, leave=leave)
 
-    settings = load_settings(config, overrides or ()).settings
+
+def _run(
+    config: Path | None, overrides: Sequence[str], signals: StopSignals, *, stop_at_end: bool, leave: bool
+) -> None:
+    from streamlearn.errors import SettingsError
+    from streamlearn.logging_setup import configure_logging
+    from streamlearn.settings.loading import asks_for_json_log, load_settings
+    from streamlearn.settings.settings import LogSettings
+
+    try:
+        settings = load_settings(config, overrides).settings
+    except SettingsError:
+        configure_logging(LogSettings.model_validate({"json": asks_for_json_log(config, overrides)}))
+        raise
     configure_logging(settings.log)
-    serve(settings, stop_at_end=stop_at_end, leave=leave)
+
+    from streamlearn.cli.worker import serve
+
+    serve(settings, stop_at_end=stop_at_end, leave=leave, signals=signals)

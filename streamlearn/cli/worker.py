@@ -1,16 +1,16 @@
-"""The worker process: checks topics, compiles kernels, serves metrics, handles signals and runs the engine on Kafka."""
+"""The worker process: serves metrics and health, checks topics, compiles kernels and runs the engine on Kafka."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
-import signal
-import threading
-from types import FrameType
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
 
 from streamlearn._version import __version__
+from streamlearn.cli.stop_signals import StopSignals
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.metrics_observer import MetricsObserver
@@ -29,11 +29,11 @@ _logger = logging.getLogger(__name__)
 GC_THRESHOLD_OBJECTS = 100_000
 """Allocations that trigger a collection of the youngest generation while the engine runs."""
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
-
-def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False) -> None:
-    """Run a worker until SIGTERM, SIGINT or, with ``stop_at_end``, the end of the records that exist at the start.
+def serve(
+    settings: Settings, *, stop_at_end: bool = False, leave: bool = False, signals: StopSignals | None = None
+) -> None:
+    """Run a worker until a signal comes or, with ``stop_at_end``, the end of the records that exist at the start.
 
     Parameters
     ----------
@@ -43,6 +43,8 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
         Stop after the records that were on the topics at the start.
     leave:
         Leave the consumer group for good at the end.
+    signals:
+        The signals at which the worker stops.
 
     Raises
     ------
@@ -50,51 +52,63 @@ def serve(settings: Settings, *, stop_at_end: bool = False, leave: bool = False)
         When the worker cannot start or continue; what was committed is kept.
     """
     _logger.info("streamlearn %s, worker %s of group %s", __version__, settings.worker.name, settings.kafka.group_id)
-    prepare_topics(settings)
-    # Kernels are compiled before the worker joins the group: compiling would let its session time out.
-    warm_up(settings, _logger.info)
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     watchdog = Watchdog()
     metrics = ServiceMetrics(CollectorRegistry())
     sink = KafkaSink(settings)
     observer = MetricsObserver(metrics, settings, sink.publish)
-    engine = Engine(settings, KafkaSource(settings), sink, store, observer=observer, watchdog=watchdog)
-    server: ServiceServer | None = None
-    if settings.http.enabled:
-        server = ServiceServer(
-            settings.http.host,
-            settings.http.port,
-            metrics.registry,
-            watchdog.problem,
-            observer.ready,
-            observer.describe,
-            certificate_file=settings.http.certificate_file,
-            key_file=settings.http.key_file,
-            token=read_secret(settings.http.token, settings.http.token_file, "http.token"),
-        )
-        server.start()
-        _logger.info("metrics and health at %s", server.url)
+    with contextlib.ExitStack() as stack:
+        if settings.http.enabled:
+            server = _start_server(settings, metrics, watchdog, observer)
+            stack.callback(server.close)
+        observer.on_start_step(f"checking the topics on {settings.kafka.bootstrap_servers}")
+        prepare_topics(settings)
+        # Kernels are compiled before the worker joins the group: compiling would let its session time out.
+        warm_up(settings, lambda text: _report_start_step(observer, text))
+        observer.on_start_step("")
+        engine = Engine(settings, KafkaSource(settings), sink, store, observer=observer, watchdog=watchdog)
+        if signals is not None:
+            signals.hand_over(engine.stop, lambda: engine.has_nothing_to_save)
+        stack.enter_context(_rare_garbage_collection())
+        watchdog.start()
+        stack.callback(watchdog.stop)
+        engine.run(stop_at_end=stop_at_end, leave=leave)
+    _logger.info("stopped")
 
-    def request_stop(number: int, frame: FrameType | None) -> None:
-        _logger.info("%s: stopping after the current batch", signal.Signals(number).name)
-        engine.stop()
 
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.signal(number, request_stop) for number in _SIGNALS} if in_main_thread else {}
-    # A batch allocates many short-lived objects: with the default threshold of 700, collections cost a tenth of the
-    # throughput.
+def _report_start_step(observer: MetricsObserver, text: str) -> None:
+    _logger.info(text)
+    observer.on_start_step(text)
+
+
+def _start_server(
+    settings: Settings, metrics: ServiceMetrics, watchdog: Watchdog, observer: MetricsObserver
+) -> ServiceServer:
+    server = ServiceServer(
+        settings.http.host,
+        settings.http.port,
+        metrics.registry,
+        watchdog.problem,
+        observer.ready,
+        observer.describe,
+        certificate_file=settings.http.certificate_file,
+        key_file=settings.http.key_file,
+        token=read_secret(settings.http.token, settings.http.token_file, "http.token"),
+    )
+    server.start()
+    _logger.info("metrics and health at %s", server.url)
+    return server
+
+
+@contextlib.contextmanager
+def _rare_garbage_collection() -> Iterator[None]:
+    """Make garbage collection rare: a batch allocates many short-lived objects, and with the default threshold of 700
+    collections cost a tenth of the throughput."""
     thresholds = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD_OBJECTS, 50, 100)
-    watchdog.start()
     try:
-        engine.run(stop_at_end=stop_at_end, leave=leave)
+        yield
     finally:
-        watchdog.stop()
-        if server is not None:
-            server.close()
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    _logger.info("stopped")

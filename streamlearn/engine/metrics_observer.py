@@ -54,6 +54,7 @@ class MetricsObserver:
         self._monotonic = monotonic
         self._published = monotonic()
         self._group = settings.kafka.group_id
+        self._start_step = ""
         self._restored: tuple[int, float] | None = None
         self._standby: StandbyStatus | None = None
         self._last_snapshot: SnapshotStats | None = None
@@ -77,7 +78,7 @@ class MetricsObserver:
         if role in ("active", "stand-by"):
             return None
         if role in ("starting", "unassigned"):
-            return f"{role}: waiting for an assignment of group {self._group}"
+            return f"{role}: {self._start_step or f'waiting for an assignment of group {self._group}'}"
         if role == "restoring" and (restored := self._restored) is not None:
             return f"{role}: {restored[1]:.0%} of the batches, {restored[0]:,} rows"
         return role
@@ -95,6 +96,10 @@ class MetricsObserver:
             f"{self._role}, warm: at sequence {status.mark.seq}, chain {status.mark.chain}, "
             f"{status.lag_batches} batches behind"
         )
+
+    def on_start_step(self, text: str) -> None:
+        """The worker, which has not joined the group yet, does this now; empty: it joins."""
+        self._start_step = text
 
     def on_applied(self, task: Task, applied: AppliedBatch, learn_seconds: float) -> None:
         metrics = self._metrics

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,7 +18,7 @@ from streamlearn.engine.loop.record_buffer import RecordBuffer
 from streamlearn.engine.loop.retry import RetryPolicy
 from streamlearn.engine.loop.unreadable_records import skip_corrupt_record, skip_lost_offsets
 from streamlearn.engine.loop.watchdog import Watchdog
-from streamlearn.engine.loop.worker_context import WorkerContext
+from streamlearn.engine.loop.worker_context import RestoreStoppedError, WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.observer import EngineObserver, NullObserver
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
@@ -28,6 +28,8 @@ from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import Sink
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import CorruptInputError, RawRecord, Source, TopicPartition
+
+_logger = logging.getLogger(__name__)
 
 LAG_SECONDS = 1.0
 """How often the lag is reported."""
@@ -89,7 +91,7 @@ class Engine:
         )
         self._rebalancer = Rebalancer(self._worker, lineage)
         self._applier = BatchApplier(self._worker, self._rebalancer)
-        self._stopping = threading.Event()
+        self._restore_stopped = False
         self._lag_due = 0.0
 
     @property
@@ -98,8 +100,20 @@ class Engine:
         return self._worker.tasks
 
     def stop(self) -> None:
-        """End the loop after the current batch; may be called from a signal handler or another thread."""
-        self._stopping.set()
+        """End the loop after the current batch, or a restore after the batch that it replays.
+
+        May be called from a signal handler or another thread.
+        """
+        self._worker.stopping.set()
+
+    @property
+    def has_nothing_to_save(self) -> bool:
+        """Whether the end of the process loses nothing now: no applied batch, and no model for a last snapshot.
+
+        May be read from another thread.
+        """
+        worker = self._worker
+        return self._restore_stopped or not worker.tasks or worker.state.current is WorkerState.ASSIGNED
 
     def run(self, *, stop_at_end: bool = False, leave: bool = False) -> None:
         """Run until `stop`, or, with ``stop_at_end``, until every record that was there at the start is applied.
@@ -129,9 +143,10 @@ class Engine:
             interval = self._settings.snapshot.interval_seconds
             worker.writer = SnapshotWriter(worker.store, self._settings.kafka.group_id, interval)
         try:
+            worker.watchdog.beat()
             worker.source.open()
             worker.watchdog.set_unassigned(True)
-            while not self._stopping.is_set() and not (stop_at_end and self._has_reached_end()):
+            while not worker.stopping.is_set() and not (stop_at_end and self._has_reached_end()):
                 worker.watchdog.beat()
                 worker.observer.on_loop(worker.tasks)
                 self._report_lag()
@@ -141,6 +156,9 @@ class Engine:
             worker.observer.on_loop(worker.tasks)
             worker.observer.on_role("stopping", worker.tasks)
             self._take_snapshots(final=True)
+        except RestoreStoppedError:
+            self._restore_stopped = True
+            _logger.info("stopped during a restore; the next start restores the model again")
         finally:
             worker.state.change_to(WorkerState.STOPPING)
             worker.watchdog.set_unassigned(False)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from streamlearn.engine import standby
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.loop.task_factory import TaskFactory
-from streamlearn.engine.loop.worker_context import WorkerContext
+from streamlearn.engine.loop.worker_context import RestoreStoppedError, WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.task import Task
@@ -163,11 +163,13 @@ class Rebalancer:
             )
 
     def _on_progress(self, task: Task | None, rows: int, share: float) -> None:
-        """Stay in the group during a long restore, report it, and take snapshots on its way."""
+        """Stay in the group during a long restore, report it, and take snapshots on its way; end it at a stop."""
         worker = self._worker
         worker.watchdog.beat()
         worker.source.keep_alive()
         worker.observer.on_restore_progress(rows, share)
+        if worker.stopping.is_set():
+            raise RestoreStoppedError
         if task is not None and worker.writer is not None:
             worker.writer.take_during_restore(task)
 

@@ -47,7 +47,7 @@ class Watchdog:
         self._clock = clock
         self._give_up = give_up or _exit
         self._since: dict[str, float] = {}
-        self._last_beat = clock()
+        self._last_beat: float | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -91,8 +91,11 @@ class Watchdog:
         return None
 
     def problem(self) -> str | None:
-        """Return what is wrong: the loop does not run, or something takes too long; None for a healthy worker."""
-        silent = self._clock() - self._last_beat
+        """Return what is wrong: the loop does not run, or something takes too long; None for a healthy worker.
+
+        Until the first `beat` the worker starts, and is healthy.
+        """
+        silent = 0.0 if self._last_beat is None else self._clock() - self._last_beat
         if silent > self._healthy_seconds and "transaction" not in self._since:
             return f"the loop has not run for {silent:.0f} s"
         return self.overdue()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,10 @@ from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
 
 
+class RestoreStoppedError(Exception):
+    """Ends a restore because the worker is to stop."""
+
+
 @dataclass
 class WorkerContext:
     """The shared parts of one worker.
@@ -37,6 +42,8 @@ class WorkerContext:
         The tasks that it holds.
     unsettled:
         Parts of applied batches that are not known to be committed.
+    stopping:
+        Set when the worker is to stop.
     """
 
     settings: Settings
@@ -54,6 +61,7 @@ class WorkerContext:
     partitions: dict[int, tuple[TopicPartition, ...]] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
     unsettled: list[CommitPart] = field(default_factory=list)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def find_task(self, partition: TopicPartition) -> Task | None:
         """Return the task that reads a partition."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from streamlearn.engine.observer import NullObserver
 from streamlearn.engine.recovery import restore, snapshot_manifest
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
 from streamlearn.learner.drift.page_hinkley import Count
@@ -420,3 +421,57 @@ def test_a_snapshot_that_fails_in_any_way_is_counted_and_answers_go_on(
     world.change(snapshot={"interval_seconds": 1e9})
     world.run()
     assert len(snapshots(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_a_stop_ends_a_restore_between_two_batches_and_loses_nothing(tmp_path: Path, store: bool) -> None:
+    world = World(tmp_path)
+    for row in ROWS[:40]:
+        world.add(row)
+    world.run()
+    for row in ROWS[40:]:
+        world.add(row)
+    state = world.run(store=False).tasks[0].model.state_hash()
+    before = world.journal(), world.predictions(), snapshots(tmp_path)
+
+    class Stopping(NullObserver):
+        shares: ClassVar[list[float]] = []
+
+        def on_restore_progress(self, rows: int, share: float) -> None:
+            if rows:
+                self.shares.append(share)
+                assert engine.has_nothing_to_save
+                engine.stop()
+
+    engine = world.engine(store=store, observer=Stopping())
+    engine.run()
+    assert len(Stopping.shares) == 1, "the restore continues after the stop"
+    assert 0 < Stopping.shares[0] < 1
+    assert not engine.tasks
+    assert engine.has_nothing_to_save
+    assert (world.journal(), world.predictions(), snapshots(tmp_path)) == before
+    Stopping.shares.clear()
+    again = world.run(store=store)
+    assert again.tasks[0].model.state_hash() == state
+    assert (world.journal(), world.predictions()) == before[:2]
+
+
+def test_an_active_worker_has_something_to_save_until_it_has_ended(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in ROWS:
+        world.add(row)
+    found: list[bool] = []
+
+    class Noting(NullObserver):
+        def on_committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+            found.append(engine.has_nothing_to_save)
+
+        def on_snapshots(self, failures: int, last: Any) -> None:
+            found.append(engine.has_nothing_to_save)
+
+    engine = world.engine(observer=Noting())
+    assert engine.has_nothing_to_save
+    engine.run(stop_at_end=True)
+    assert found
+    assert not any(found[1:])
+    assert snapshots(tmp_path)

@@ -1,0 +1,122 @@
+"""SIGTERM and SIGINT: a stop that also takes effect while native code holds the main thread.
+
+Python calls signal handlers in the main thread, between two steps of the interpreter. While kernels are compiled or run
+or a library waits for a broker, that is seconds later. And the first process of a container, with process id 1, gets
+only those signals for which it has a handler. So the handlers are set before anything slow, the interpreter writes the
+number of each signal into a socket as it comes (`signal.set_wakeup_fd`), and a thread reads them from there.
+
+This module imports nothing slow: it is imported before everything else.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType, TracebackType
+
+_logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+GRACE_SECONDS = 1.0
+"""How long a stop may take that has nothing to save, before the process ends without it."""
+TERMINATED_STATUS = 128 + signal.SIGTERM
+"""Status with which a shell reports a process that SIGTERM has ended."""
+_POLL_SECONDS = 0.05
+
+
+class StopSignals:
+    """Ends the process at a signal: at once, or, when there is something to save, after that.
+
+    It is a context manager, in the main thread. In another thread it does nothing: Python does not allow it.
+
+    Parameters
+    ----------
+    signals:
+        The signals.
+    status:
+        Status of a process that ends without its main thread.
+    end:
+        Ends the process with a status.
+    """
+
+    def __init__(
+        self,
+        signals: Sequence[signal.Signals] = STOP_SIGNALS,
+        *,
+        status: int = 0,
+        end: Callable[[int], None] = os._exit,
+    ) -> None:
+        self._signals = signals
+        self._status = status
+        self._end = end
+        self._stop: Callable[[], None] | None = None
+        self._can_end: Callable[[], bool] = lambda: True
+        self._handlers: dict[signal.Signals, object] = {}
+        self._closed = False
+
+    def hand_over(self, stop: Callable[[], None], can_end: Callable[[], bool]) -> None:
+        """From now on call ``stop`` at a signal.
+
+        ``stop`` makes the main thread end. While ``can_end`` returns true, which says that nothing is to be saved, the
+        main thread has `GRACE_SECONDS` for it.
+        """
+        self._can_end = can_end
+        self._stop = stop
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._read, self._write = socket.socketpair()
+            self._write.setblocking(False)
+            self._thread = threading.Thread(target=self._watch, name="stop signals", daemon=True)
+            self._thread.start()
+            self._wakeup_before = signal.set_wakeup_fd(self._write.fileno(), warn_on_full_buffer=False)
+            self._handlers = {number: signal.signal(number, self._note) for number in self._signals}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._handlers:
+            return
+        self._closed = True
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        signal.set_wakeup_fd(self._wakeup_before)
+        self._write.close()
+        self._thread.join()
+        self._read.close()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal in the main thread: its number is in the socket already."""
+
+    def _watch(self) -> None:
+        """Run the thread: wait for signals, and end the process in time."""
+        deadline: float | None = None
+        while True:
+            self._read.settimeout(None if deadline is None else _POLL_SECONDS)
+            try:
+                numbers = self._read.recv(16)
+            except TimeoutError:
+                numbers = None
+            if numbers == b"":
+                return
+            # Another owner may have replaced the handler; then the signal is theirs.
+            if any(number in self._signals and signal.getsignal(number) == self._note for number in numbers or ()):
+                deadline = self._begin_to_stop(signal.Signals(numbers[-1]).name, deadline)  # type: ignore[index]
+            if deadline is not None and time.monotonic() >= deadline and self._can_end() and not self._closed:
+                _logger.info("stopped; there was nothing to save")
+                self._end(self._status)
+
+    def _begin_to_stop(self, name: str, deadline: float | None) -> float:
+        """Call what stops the main thread; return when the process may end without it."""
+        now = time.monotonic()
+        if self._stop is None:
+            return now
+        _logger.info("%s: stopping after the current batch", name)
+        self._stop()
+        return now + GRACE_SECONDS if deadline is None else deadline
