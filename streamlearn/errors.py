@@ -15,6 +15,7 @@
         ├── JournalError
         ├── OffsetLostError
         ├── OvertakenError
+        ├── RecordTooLargeError       kafka/topic_limits.py
         ├── SnapshotError
         │   └── OutOfReachError
         ├── TooManyBadRecordsError

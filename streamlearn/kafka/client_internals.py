@@ -105,6 +105,21 @@ def request_metadata(producer: KafkaProducer, topics: Iterable[str]) -> None:
         producer._sender.add_topic(topic)
 
 
+def set_batch_bytes(producer: KafkaProducer, batch_bytes: int) -> None:
+    """Set up to how many bytes, uncompressed, the batches are filled that the producer's next records begin.
+
+    Why: the public option ``batch_size`` is one for all topics, but each topic has its own largest batch; the smallest
+    of them would make many small batches for all.
+
+    Touches: ``KafkaProducer._accumulator.config``; the accumulator reads the option for each batch that it begins, in
+    the thread that sends the record.
+
+    On an update: does ``RecordAccumulator.append`` still read ``self.config["batch_size"]``, or is there an option for
+    each topic?
+    """
+    producer._accumulator.config["batch_size"] = batch_bytes
+
+
 def get_producer_id(producer: KafkaProducer) -> int:
     """Return the producer id that the coordinator has given to a transactional producer.
 

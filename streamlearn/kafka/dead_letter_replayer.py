@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,10 +13,12 @@ from streamlearn.errors import RetryableError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.client_options import connection_options
 from streamlearn.kafka.codecs import compression_options
+from streamlearn.kafka.topic_limits import LIMIT_SETTING, TOO_LARGE_ERRORS, batch_bytes_of
 from streamlearn.records.dead_letter import REPLAYED, DeadLetterRecord, original_headers
 from streamlearn.settings.settings import Settings
+from streamlearn.sink.base import OutputRecord
 
-FLUSH_SECONDS = 30.0
+FINISH_SECONDS = 30.0
 _OPTIONS: dict[str, Any] = {
     "acks": "all",
     "enable_idempotence": True,
@@ -42,7 +44,7 @@ class DeadLetterReplayer:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._sent: list[Any] = []
+        self._sent: list[tuple[OutputRecord, Any]] = []
         options = {**connection_options(settings), **_OPTIONS, **compression_options(settings.kafka)}
         self._producer = connect(settings, lambda: KafkaProducer(**options))
 
@@ -60,6 +62,7 @@ class DeadLetterReplayer:
         if key is None and value is None:
             key = b""
         headers = [*original_headers(headers), (REPLAYED, str(about.replayed + 1).encode())]
+        record = OutputRecord(about.topic, about.partition, key, value, headers)
         try:
             future = self._producer.send(about.topic, key=key, value=value, headers=headers, partition=about.partition)
         except kafka_errors.KafkaError as error:
@@ -67,7 +70,7 @@ class DeadLetterReplayer:
                 f"{letter.name} cannot be sent to {about.topic}[{about.partition}], after {len(self._sent)} others: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        self._sent.append(future)
+        self._sent.append((record, future))
 
     def finish(self) -> int:
         """Wait until all records are acknowledged, and return their number.
@@ -77,12 +80,20 @@ class DeadLetterReplayer:
         RetryableError
             When some are not.
         """
-        with contextlib.suppress(kafka_errors.KafkaTimeoutError):
-            self._producer.flush(timeout=FLUSH_SECONDS)
-        acknowledged = sum(future.is_done and not future.failed() for future in self._sent)
+        deadline = time.monotonic() + FINISH_SECONDS
+        acknowledged = 0
+        reason = ""
+        for record, future in self._sent:
+            try:
+                future.get(timeout=max(0.0, deadline - time.monotonic()))
+                acknowledged += 1
+            except TOO_LARGE_ERRORS:
+                reason = (
+                    f" (a record of {batch_bytes_of(record):,} bytes is larger than {LIMIT_SETTING} of {record.topic})"
+                )
+            except kafka_errors.KafkaError as error:
+                reason = reason or f" ({type(error).__name__}: {error})"
         if acknowledged < len(self._sent):
-            error = next((future.exception for future in self._sent if future.is_done and future.failed()), None)
-            reason = f" ({type(error).__name__}: {error})" if error else ""
             raise RetryableError(
                 f"only {acknowledged} of {len(self._sent)} records were acknowledged{reason}: check the brokers, then "
                 "replay only those that are missing, or the others are learnt twice"

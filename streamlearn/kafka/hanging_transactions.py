@@ -61,7 +61,7 @@ class HangingTransactions:
         bool | None
             Whether the last transaction was committed, where `complete_after_takeover` has to complete it; else None.
         """
-        return complete_hanging_transaction(self._connected_admin(), transactional_id, topics)
+        return complete_hanging_transaction(self.admin, transactional_id, topics)
 
     def wait_for_markers(
         self, producer_id: int, written: Mapping[ClientPartition, int], positions: Collection[ClientPartition]
@@ -166,7 +166,9 @@ class HangingTransactions:
             if admin is not None:
                 admin.close()
 
-    def _connected_admin(self) -> KafkaAdminClient:
+    @property
+    def admin(self) -> KafkaAdminClient:
+        """The client's administrator; made on first use."""
         if self._admin is None:
             self._admin = KafkaAdminClient(**self._options)
         return self._admin
@@ -179,7 +181,7 @@ class HangingTransactions:
         Where the brokers do not report it, these are all partitions, or none without ``include_unknown``.
         """
         try:
-            states = self._connected_admin().describe_producers(partitions)  # pyright: ignore[reportAttributeAccessIssue]
+            states = self.admin.describe_producers(partitions)  # pyright: ignore[reportAttributeAccessIssue]
         except (kafka_errors.TopicAuthorizationFailedError, kafka_errors.IncompatibleBrokerVersion):
             return list(partitions) if include_unknown else []
         return [

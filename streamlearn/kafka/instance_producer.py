@@ -5,21 +5,33 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.client_options import security_options
 from streamlearn.kafka.codecs import compression_options
+from streamlearn.kafka.topic_limits import (
+    LIMIT_SETTING,
+    TOO_LARGE_ERRORS,
+    batch_bytes_of,
+    largest_batch,
+    read_limits,
+)
 from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.names import check_topic_name
 from streamlearn.settings.settings import KafkaSettings
+from streamlearn.sink.base import OutputRecord
 from streamlearn.streams.base import Stream, StreamRow
 
+LARGEST_BATCH_BYTES = 256 << 10
+LARGEST_REQUEST_BYTES = 1 << 20
+ACKNOWLEDGE_SECONDS = 30.0
+FINISH_SECONDS = 60.0
 MAX_UNCHECKED = 10_000
 """Records whose acknowledgement has not been checked yet, at most."""
 
@@ -36,22 +48,48 @@ class SendResult(NamedTuple):
 
 
 class _Sender:
-    """Sends records and checks that each was acknowledged."""
+    """Sends records and checks that each was acknowledged.
 
-    def __init__(self, producer: KafkaProducer) -> None:
+    Parameters
+    ----------
+    limits:
+        The largest batch, in bytes, of each topic whose limit is known.
+    """
+
+    def __init__(self, producer: KafkaProducer, limits: Mapping[str, int]) -> None:
         self._producer = producer
-        self._futures: deque[Any] = deque()
+        self._limits = limits
+        self._sent: deque[tuple[OutputRecord, Any]] = deque()
         self._encode = msgspec.json.Encoder().encode
 
     def send(self, topic: str, key: str, record: dict[str, Any]) -> None:
-        self._futures.append(self._producer.send(topic, value=self._encode(record), key=key.encode()))
-        while len(self._futures) > MAX_UNCHECKED:
-            self._futures.popleft().get(timeout=30)
+        sent = OutputRecord(topic, 0, key.encode(), self._encode(record))
+        try:
+            self._sent.append((sent, self._producer.send(topic, value=sent.value, key=sent.key)))
+        except TOO_LARGE_ERRORS as error:
+            raise self._too_large_error(sent) from error
+        while len(self._sent) > MAX_UNCHECKED:
+            self._check_first(ACKNOWLEDGE_SECONDS)
 
     def finish(self) -> None:
-        self._producer.flush(timeout=60)
-        for future in self._futures:
-            future.get(timeout=1)
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self._sent:
+            self._check_first(max(0.1, deadline - time.monotonic()))
+
+    def _check_first(self, timeout_seconds: float) -> None:
+        record, future = self._sent.popleft()
+        try:
+            future.get(timeout=timeout_seconds)
+        except TOO_LARGE_ERRORS as error:
+            raise self._too_large_error(record) from error
+
+    def _too_large_error(self, record: OutputRecord) -> UsageError:
+        limit = self._limits.get(record.topic)
+        return UsageError(
+            f"the record with key {(record.key or b'').decode()!r} for topic {record.topic} has "
+            f"{batch_bytes_of(record):,} bytes, more than the topic takes ({LIMIT_SETTING}: "
+            f"{'unknown' if limit is None else f'{limit:,} bytes'}): raise its {LIMIT_SETTING}, or leave the row out"
+        )
 
 
 def send_stream(
@@ -83,7 +121,7 @@ def send_stream(
     ------
     UsageError
         When ``bootstrap`` is no address, a name is none that a topic can have, a topic does not exist, a row does not
-        match the stream's features, or the codec cannot be used here.
+        match the stream's features or is too large for its topic, or the codec cannot be used here.
     RetryableError
         When the brokers cannot be reached (`BootstrapError`) or do not acknowledge.
     """
@@ -98,15 +136,21 @@ def send_stream(
             except ValueError as error:
                 raise UsageError(f"{option} {name!r}: {error}") from None
     kafka = kafka or KafkaSettings()
+    options: dict[str, Any] = {
+        **security_options(kafka.security),
+        "bootstrap_servers": servers,
+        "bootstrap_timeout_ms": 5_000,
+    }
+    compression = compression_options(kafka)
     try:
+        limits = _read_limits(options, [name for name in (topic, labels_topic) if name is not None])
         producer = KafkaProducer(
-            **security_options(kafka.security),
-            **compression_options(kafka),
-            bootstrap_servers=servers,
-            bootstrap_timeout_ms=5_000,  # pyright: ignore[reportCallIssue]
+            **options,
+            **compression,
             max_block_ms=10_000,
             linger_ms=5,
-            batch_size=256 << 10,
+            batch_size=min([LARGEST_BATCH_BYTES, *map(largest_batch, limits.values())]),
+            max_request_size=max([LARGEST_REQUEST_BYTES, *limits.values()]),
             acks="all",
             allow_auto_create_topics=False,
         )
@@ -119,13 +163,23 @@ def send_stream(
                     f"topic {name} does not exist at {bootstrap}: create it, as with "
                     f"`streamlearn topics create --set topics.instances={name}`"
                 )
-        return _send_rows(stream, _Sender(producer), topic, labels_topic, label_delay, rate, limit, clock, sleep)
+        return _send_rows(
+            stream, _Sender(producer, limits), topic, labels_topic, label_delay, rate, limit, clock, sleep
+        )
     except kafka_errors.KafkaError as error:
         raise RetryableError(
             f"records were not acknowledged by {bootstrap}: {error}; check the brokers, then send them again"
         ) from error
     finally:
         producer.close(timeout=10)
+
+
+def _read_limits(options: dict[str, Any], topics: list[str]) -> dict[str, int]:
+    admin = KafkaAdminClient(**options)
+    try:
+        return read_limits(admin, topics)
+    finally:
+        admin.close()
 
 
 def _topic_exists(producer: KafkaProducer, topic: str) -> bool:

@@ -21,7 +21,7 @@ from streamlearn.kafka import client_internals
 from streamlearn.kafka.client_options import connection_options
 from streamlearn.kafka.codecs import compression_options
 from streamlearn.kafka.hanging_transactions import HangingTransactions
-from streamlearn.records.size import LONGEST_KEY_AND_VALUE_BYTES
+from streamlearn.kafka.topic_limits import TOO_LARGE_ERRORS, TopicLimits
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import Committed, TopicPartition
@@ -31,6 +31,7 @@ COMMIT_SECONDS = 6.0
 """Longest wait for the answer to a commit; the client repeats the request after 4 s."""
 CLOSE_SECONDS = 3.0
 PUBLISH_BOOTSTRAP_MS = 1_000
+PUBLISH_BATCH_BYTES = 16 << 10
 _MIN_WAIT_SECONDS = 0.1
 
 PRODUCER_OPTIONS: dict[str, Any] = {
@@ -41,12 +42,10 @@ PRODUCER_OPTIONS: dict[str, Any] = {
     # retries after this time. The default of 100 ms would be the duration of every transaction.
     "retry_backoff_ms": 5,
     "linger_ms": 1,
-    "batch_size": 512 << 10,
     "request_timeout_ms": 4_000,
     "max_block_ms": 10_000,
     "delivery_timeout_ms": 8_000,
     "transaction_timeout_ms": 10_000,
-    "max_request_size": 2 << 20,
     "allow_auto_create_topics": False,
 }
 
@@ -60,6 +59,9 @@ class KafkaSink:
         self._producer: KafkaProducer | None = None
         self._publisher: KafkaProducer | None = None
         self._partitions: dict[str, int] = {}
+        self._limits = TopicLimits(settings)
+        self._limits_have_changed = False
+        self._refusal_is_unexplained = False
         self._hanging_transactions: HangingTransactions | None = None
         # Whether the last transaction was committed, while it hangs; None when nothing hangs.
         self._last_committed: bool | None = None
@@ -78,9 +80,12 @@ class KafkaSink:
         written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         if self._last_committed is None:
             self._last_committed = hanging_transactions.complete_before_takeover(self.transactional_id, written)
+        self._limits.read(hanging_transactions.admin)
+        self._limits_have_changed = False
         producer = KafkaProducer(
             **options,
             **PRODUCER_OPTIONS,
+            max_request_size=self._limits.request_bytes(),
             **compression_options(self._settings.kafka),
             transactional_id=self.transactional_id,
         )
@@ -104,24 +109,21 @@ class KafkaSink:
             raise RetryableError("the producer is not open")
         if token is None or token.generation_id < 0 or not token.member_id:
             raise OvertakenError(f"no valid group membership to commit with: {token}")
+        if self._limits_have_changed:
+            self._limits.read(hanging_transactions.admin)
+            self._limits_have_changed = False
+        records = [self._limits.fit(record) for record in records]
         # If the last transaction hung, it would get the outcome of this one.
         hanging_transactions.wait_for_markers(
             client_internals.get_producer_id(producer), self._last_written, self._last_positions
         )
         deadline = time.monotonic() + FLUSH_SECONDS
         producer.begin_transaction()
-        futures = [
-            producer.send(
-                record.topic,
-                value=record.value,
-                key=_choose_key(record),
-                headers=list(record.headers),
-                partition=record.partition % self.partitions(record.topic),
-            )
-            for record in records
-        ]
-        producer.flush(timeout=_seconds_until(deadline))
-        _check_delivery(futures)
+        # The record that a broker refused as too large: the others of the transaction then fail with the same error.
+        refused: list[OutputRecord] = []
+        futures = self._send(producer, records, refused)
+        self._flush(producer, deadline)
+        self._check_delivery(futures, refused)
         offsets = {
             ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, committed.leader_epoch)
             for partition, committed in positions.items()
@@ -131,12 +133,65 @@ class KafkaSink:
             raise RetryableError(f"the offsets were not answered within {seconds:.1f} s")
         if not client_internals.commit_transaction(producer, int(COMMIT_SECONDS * 1000)):
             raise RetryableError(f"the commit was not answered within {COMMIT_SECONDS:.1f} s")
-        _check_delivery(futures)
+        self._check_delivery(futures, refused)
         self._last_written = {
             ClientPartition(future.value.topic, future.value.partition): future.value.offset for future in futures
         }
         self._last_positions = [ClientPartition(*partition) for partition in positions]
         return [future.value.offset for future in futures]
+
+    def _send(self, producer: KafkaProducer, records: Sequence[OutputRecord], refused: list[OutputRecord]) -> list[Any]:
+        """Send records and return their futures; those that a broker refuses as too large are added to ``refused``."""
+        futures = []
+        topic = ""
+        may_be_refused = True
+        for record in records:
+            if record.topic != topic:
+                topic = record.topic
+                client_internals.set_batch_bytes(producer, self._limits.batch_bytes(topic))
+                may_be_refused = self._refusal_is_unexplained or not self._limits.is_certain(topic)
+            try:
+                future = producer.send(
+                    topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=record.partition % self.partitions(topic),
+                )
+            except TOO_LARGE_ERRORS as error:
+                raise self._limits.note_refused_record(record) from error
+            if may_be_refused:
+                future.add_errback(_note_refusal, record, refused)
+            futures.append(future)
+        return futures
+
+    def _flush(self, producer: KafkaProducer, deadline: float) -> None:
+        """Wait until every record is acknowledged or has failed."""
+        while True:
+            try:
+                producer.flush(timeout=_seconds_until(deadline))
+            except kafka_errors.UnknownError:
+                # A broker has refused a batch as too large, and the client has sent its records in smaller ones: the
+                # topic's limit is not known, or has been lowered. The client's flush then ends early.
+                if time.monotonic() > deadline:
+                    raise
+                self._limits_have_changed = True
+                self._limits.note_refused_batch()
+            else:
+                return
+
+    def _check_delivery(self, futures: Sequence[Any], refused: Sequence[OutputRecord]) -> None:
+        """Raise when a record was not written; a flush that returns does not prove it, nor a commit that succeeds."""
+        for future in futures:
+            if not future.is_done:
+                raise RetryableError("a record was not acknowledged in time")
+            if refused and isinstance(future.exception, TOO_LARGE_ERRORS):
+                raise self._limits.note_refused_record(refused[0]) from future.exception
+            if isinstance(future.exception, TOO_LARGE_ERRORS):
+                self._refusal_is_unexplained = True
+                raise RetryableError("a broker has refused a record as too large; reading the topics' limits again")
+            if future.failed():
+                raise future.exception
 
     def publish(self, record: OutputRecord) -> None:
         # Metrics may be lost but must not delay predictions: do not wait or stop when a broker is away.
@@ -147,6 +202,7 @@ class KafkaSink:
                     **options,
                     **compression_options(self._settings.kafka),
                     linger_ms=50,
+                    batch_size=min(PUBLISH_BATCH_BYTES, self._limits.batch_bytes(record.topic)),
                     max_block_ms=1_000,
                     allow_auto_create_topics=False,
                 )
@@ -173,24 +229,9 @@ class KafkaSink:
             _close(publisher)
 
 
-def _choose_key(record: OutputRecord) -> bytes | None:
-    """Return a record's key, or None where key and value together would exceed a broker's limit.
-
-    So the key of an input, however long, cannot keep its prediction from being written.
-    """
-    key = record.key
-    if key is None or len(key) + len(record.value or b"") <= LONGEST_KEY_AND_VALUE_BYTES:
-        return key
-    return None if record.value is not None else key
-
-
-def _check_delivery(futures: Sequence[Any]) -> None:
-    """Raise when a record was not written; a flush that returns does not prove it, nor does a commit that succeeds."""
-    for future in futures:
-        if not future.is_done:
-            raise RetryableError("a record was not acknowledged in time")
-        if future.failed():
-            raise future.exception
+def _note_refusal(record: OutputRecord, refused: list[OutputRecord], error: Exception) -> None:
+    if isinstance(error, TOO_LARGE_ERRORS):
+        refused.append(record)
 
 
 def _seconds_until(deadline: float) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,6 +44,54 @@ class DeadLetter(BaseModel):
                 if name.startswith(HEADER_PREFIX)
             }
         )
+
+
+_OWN_HEADERS = frozenset(f"{HEADER_PREFIX}{name}" for name in DeadLetter.model_fields)
+_POINTER = f"{HEADER_PREFIX}pointer"
+_LONGEST_COUNT_BYTES = 20
+
+
+def leave_out_original(
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, bytes]],
+    room: int,
+    *,
+    without_value: bool = False,
+) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+    """Return key, value and headers of a dead letter without as much of the original record as does not fit.
+
+    The value is left out first, then the key and the original's headers. The header ``pointer`` then says that the
+    original record has them. The client refuses to write a record without key and value: the key is empty then.
+
+    Parameters
+    ----------
+    headers:
+        Those of the original record, followed by ours.
+    room:
+        Maximum bytes of the original's key, value and headers together.
+    without_value:
+        Leave the value out in any case.
+    """
+    kept = list(headers)
+    own = {name: content for name, content in headers if name in _OWN_HEADERS}
+    size = len(key or b"") + _size(kept) - _size(own.items())
+    if without_value or size + len(value or b"") > room:
+        value = None
+        pointer = b"the value is in the record named by topic, partition and offset"
+        if size > room:
+            key = None
+            # The number of replays is the one header of ours that a producer may have written, at any length.
+            kept = [(name, part) for name, part in own.items() if name != REPLAYED or len(part) <= _LONGEST_COUNT_BYTES]
+            pointer = b"key, value and headers are in the record named by topic, partition and offset"
+        kept = [*(header for header in kept if header[0] != _POINTER), (_POINTER, pointer)]
+    if key is None and value is None:
+        key = b""
+    return key, value, kept
+
+
+def _size(headers: Iterable[tuple[str, bytes]]) -> int:
+    return sum(len(name.encode()) + len(content) for name, content in headers)
 
 
 class DeadLetterRecord(NamedTuple):

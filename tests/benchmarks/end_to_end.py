@@ -34,6 +34,7 @@ from streamlearn.engine.observer import NullObserver
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
 from streamlearn.kafka.source import KafkaSource
+from streamlearn.kafka.topic_limits import LARGEST_BATCH_BYTES
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.settings import Settings
 from streamlearn.source import base
@@ -96,7 +97,13 @@ def run_echo(bootstrap: str, instances: str, count: int) -> float:
         max_partition_fetch_bytes=8 << 20,
         max_poll_records=BATCH,
     )
-    producer = KafkaProducer(bootstrap_servers=bootstrap, **PRODUCER_OPTIONS, transactional_id=output)
+    producer = KafkaProducer(
+        bootstrap_servers=bootstrap,
+        **PRODUCER_OPTIONS,
+        batch_size=LARGEST_BATCH_BYTES,
+        max_request_size=4 * LARGEST_BATCH_BYTES,
+        transactional_id=output,
+    )
     producer.init_transactions()
     consumer.partitions_for_topic(instances)
     first, done, last = None, 0, 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from streamlearn._version import __version__
 from streamlearn.errors import RecordError
-from streamlearn.records.dead_letter import HEADER_PREFIX, REPLAYED
+from streamlearn.records.dead_letter import HEADER_PREFIX, REPLAYED, leave_out_original
 from streamlearn.records.size import LONGEST_VALUE_BYTES
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import RawRecord
@@ -13,10 +13,8 @@ from streamlearn.source.base import RawRecord
 def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputRecord:
     """Return the dead letter of a record: its key, value and headers unchanged, followed by headers with the reason.
 
-    A value that is too large to be written again, or that cannot be read, is left out: the header ``pointer`` then says
-    that topic, partition and offset name the original. The same holds for a key and headers that are too large even
-    without the value. The client refuses to write a record without key and value, or a header without a value: the key
-    or the header's value is empty then.
+    What is too large to be written again, or cannot be read, is left out (`leave_out_original`); a sink leaves out more
+    where the topic takes less. The client refuses a header without a value: its value is empty then.
     """
     added = {
         "topic": record.topic,
@@ -28,18 +26,11 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
         "text": error.text,
         "version": __version__,
     }
-    key, value = record.key, record.value
     headers = [(name, content or b"") for name, content in record.headers]
-    size_without_value = len(key or b"") + sum(len(name) + len(content) for name, content in headers)
-    if error.code == "corrupt_record" or size_without_value + len(value or b"") > LONGEST_VALUE_BYTES:
-        value = None
-        added["pointer"] = "the value is in the record named by topic, partition and offset"
-        if size_without_value > LONGEST_VALUE_BYTES:
-            key, headers = None, [(name, content) for name, content in headers if name == REPLAYED]
-            added["pointer"] = "key, value and headers are in the record named by topic, partition and offset"
-    if key is None and value is None:
-        key = b""
     headers += [(f"{HEADER_PREFIX}{name}", text.encode()) for name, text in added.items()]
+    key, value, headers = leave_out_original(
+        record.key, record.value, headers, LONGEST_VALUE_BYTES, without_value=error.code == "corrupt_record"
+    )
     return OutputRecord(topic, record.partition, key, value, headers)
 
 

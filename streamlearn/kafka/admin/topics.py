@@ -13,7 +13,9 @@ from kafka.admin import ConfigResource
 
 from streamlearn.errors import TopicError
 from streamlearn.kafka.admin.reachability import connect
+from streamlearn.kafka.admin.record_sizes import OUTPUT_BYTES, journal_record_bytes
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.kafka.topic_limits import DEFAULT_LIMIT_BYTES, LIMIT_SETTING
 from streamlearn.settings.settings import Settings
 
 INPUT, OUTPUT, JOURNAL = "input", "output", "journal"
@@ -151,6 +153,7 @@ class TopicAdmin:
                 problems.extend(self._find_access_problems(topic, existing[topic.name]))
         problems.extend(self._find_partition_problems(existing))
         problems.extend(self._find_short_retentions(existing))
+        problems.extend(self._find_small_limits(existing))
         names = [topic.name for topic in self.required]
         problems.extend(
             f"{name} is named by several of {', '.join(t.setting for t in self.required if t.name == name)}: "
@@ -221,6 +224,22 @@ class TopicAdmin:
             if topic.role != OUTPUT
             and topic.name in existing
             and (kept := _retention_ms(existing[topic.name].configs)) < interval_ms
+        ]
+
+    def _find_small_limits(self, existing: Mapping[str, TopicDescription]) -> list[str]:
+        inputs = {
+            topic.name: existing[topic.name].partitions
+            for topic in self.required
+            if topic.role == INPUT and topic.name in existing
+        }
+        least = {OUTPUT: OUTPUT_BYTES, JOURNAL: journal_record_bytes(self._settings, inputs)}
+        return [
+            f"topic {topic.name} ({topic.setting}) takes records of up to {limit:,} bytes ({LIMIT_SETTING}), what is "
+            f"written there may have {least[topic.role]:,}: raise its {LIMIT_SETTING}"
+            for topic in self.required
+            if topic.role in least
+            and topic.name in existing
+            and (limit := int(existing[topic.name].configs.get(LIMIT_SETTING, DEFAULT_LIMIT_BYTES))) < least[topic.role]
         ]
 
     def create(

@@ -111,6 +111,22 @@ def test_metadata_of_several_topics_are_asked_for(producer: KafkaProducer) -> No
     assert parameters(Sender.add_topic) == ["self", "topic"]
 
 
+def test_each_batch_has_the_size_that_is_set_when_it_begins(
+    producer: KafkaProducer, transaction: TransactionManager
+) -> None:
+    accumulator = producer._accumulator
+    for partition, size in ((0, 300), (1, 3_000)):
+        client_internals.set_batch_bytes(producer, size)
+        for _ in range(20):
+            accumulator.append(TopicPartition("instances", partition), 0, None, b"v" * 100, [])
+    batches = {partition.partition: queue for partition, queue in accumulator._batches.items()}
+    assert {number: len(queue) for number, queue in batches.items()} == {0: 10, 1: 1}
+    assert all(batch.records.size_in_bytes() <= 300 for batch in batches[0])
+    # One record may be larger than a batch.
+    assert accumulator.append(TopicPartition("instances", 0), 0, None, b"v" * 9_000, [])[2]
+    accumulator.abort_incomplete_batches()
+
+
 def test_a_transactional_producer_has_an_id(producer: KafkaProducer, transaction: TransactionManager) -> None:
     assert client_internals.get_producer_id(producer) == 17
 
