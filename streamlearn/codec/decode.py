@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from streamlearn.errors import RecordError
+from streamlearn.records.truth_value import label_value
 from streamlearn.settings.settings import LimitSettings
 
 Value = float | bool | str | None
@@ -30,6 +31,7 @@ _MAX_FIELDS_SHOWN = 10
 """Names of fields that an error message shows."""
 _MAX_DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
+_TRUTH_HINT = "; y is a list of the names of the true labels, or an object of label names to true, false or null"
 
 
 class _AllNames:
@@ -59,16 +61,22 @@ class DecodedLabel(msgspec.Struct, gc=False):
     y: Truth
 
 
+_RawTruth = list[str] | dict[str, bool | int | float | None]
+"""A truth as written: the value of a label may also be 0, 1 or null."""
+
+
 class _AnyIdInstance(DecodedInstance, gc=False):
     """An instance as written: the id may also be an integer, which decoding turns into text."""
 
     id: str | int | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
+    y: _RawTruth | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class _AnyIdLabel(DecodedLabel, gc=False, kw_only=True):
     """A label as written: the id may also be an integer."""
 
     id: str | int  # pyright: ignore[reportIncompatibleVariableOverride]
+    y: _RawTruth  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class _NumericInstance(_AnyIdInstance, gc=False):
@@ -126,7 +134,7 @@ def decode_instance(
     if instance.id is not None:
         instance.id = _id_text(instance.id, limits)
     if instance.y is not None:
-        instance.y = _check_truth(instance.y, limits)
+        instance.y = _known_truth(instance.y, limits)  # pyright: ignore[reportAttributeAccessIssue]
     return instance
 
 
@@ -148,7 +156,7 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     Raises
     ------
     RecordError
-        As `decode_instance`; an empty object in ``y`` names no label and is ``wrong_type``.
+        As `decode_instance`; an object in ``y`` without a known label is ``wrong_type``.
     """
     data = _check_size(value, limits).removeprefix(_BYTE_ORDER_MARK)
     try:
@@ -158,8 +166,12 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
     label.id = _id_text(label.id, limits)
     if len(data) > limits.label_bytes:
         _check_names(label.y, "y", limits.label_bytes, "limits.label_bytes")
-    if _check_truth(label.y, limits) is None:
-        raise RecordError("wrong_type", "y is {}: an empty object names no label; [] is the empty truth")
+    truth = _known_truth(label.y, limits)
+    if truth is None:
+        raise RecordError(
+            "wrong_type", f"y is {_shorten(json.dumps(label.y))}: it has no known label; [] is the empty truth"
+        )
+    label.y = truth  # pyright: ignore[reportAttributeAccessIssue]
     return label
 
 
@@ -222,14 +234,37 @@ def _id_text(identity: str | int, limits: LimitSettings) -> str:
     return text
 
 
-def _check_truth(truth: Truth, limits: LimitSettings) -> Truth | None:
-    """Return the truth, which must not have too many labels; None for an empty object."""
+def _known_truth(truth: _RawTruth, limits: LimitSettings) -> Truth | None:
+    """Return the truth without unknown labels; None for an object without a known label.
+
+    Raises
+    ------
+    RecordError
+        ``too_many_labels``, or ``wrong_type`` for a label's value other than a boolean, 0, 1 or null.
+    """
     if len(truth) > limits.labels_per_record:
         raise RecordError(
             "too_many_labels",
             f"y has {len(truth)} labels, limits.labels_per_record is {limits.labels_per_record}",
         )
-    return None if isinstance(truth, dict) and not truth else truth
+    if isinstance(truth, list):
+        return truth
+    known: dict[str, bool] = {}
+    for name, value in truth.items():
+        if value is True or value is False:
+            known[name] = value
+            continue
+        try:
+            sign = label_value(value)
+        except ValueError:
+            raise RecordError(
+                "wrong_type",
+                f"y: the label {_shorten(name)} is {_shorten(str(value))}; "
+                "write true or 1, false or 0, or null for unknown",
+            ) from None
+        if sign is not None:
+            known[name] = sign
+    return known or None
 
 
 def _record_error(error: Exception, data: bytes) -> RecordError:
@@ -261,7 +296,8 @@ def _record_error(error: Exception, data: bytes) -> RecordError:
         )
     if "missing required field" in message:
         return RecordError("missing_field", f"{message}{_list_fields(text)}")
-    return RecordError("wrong_type", f"{message}{_offending_value(text, message)}")
+    hint = _TRUTH_HINT if "`$.y" in message else ""
+    return RecordError("wrong_type", f"{message}{_offending_value(text, message)}{hint}")
 
 
 def _list_fields(text: str) -> str:
@@ -310,7 +346,7 @@ def _offending_value(text: str, message: str) -> str:
             if step:
                 value = value[int(step)] if isinstance(value, list) else value[step]
         if entry:
-            valid_types = bool if within == ".y" else (float, int, str, type(None))
+            valid_types = (float, int, type(None)) if within == ".y" else (float, int, str, type(None))
             name, value = next((name, item) for name, item in value.items() if not isinstance(item, valid_types))
             name = f"{_shorten(name)} is "
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, RecursionError):

@@ -32,7 +32,13 @@ SCALAR = st.one_of(
 )
 ANY = st.recursive(SCALAR, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3))
 X = st.dictionaries(TEXT, SCALAR, max_size=4) | st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4)
-Y = st.lists(TEXT, max_size=3) | st.dictionaries(TEXT, st.booleans(), max_size=3) | st.none()
+LABEL_VALUE = st.sampled_from([True, False, 1, 0, 1.0, 0.0, None, 2, 0.2, "1"])
+Y = (
+    st.lists(TEXT, max_size=3)
+    | st.dictionaries(TEXT, st.booleans(), max_size=3)
+    | st.dictionaries(TEXT, LABEL_VALUE, max_size=3)
+    | st.none()
+)
 RECORD = st.fixed_dictionaries(
     {}, optional={"id": TEXT | st.integers(0, 99) | ANY, "x": X | ANY, "y": Y | ANY, "ts": ANY}
 )

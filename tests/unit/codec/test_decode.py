@@ -52,7 +52,12 @@ def test_missing_and_empty_truths(text: str, truth: object) -> None:
         (b"[]", "wrong_type", "object"),
         (b'{"x": "seven"}', "wrong_type", '"seven"'),
         (b'{"x": {}, "y": ["n", 3]}', "wrong_type", "$.y[1]"),
-        (b'{"x": {}, "y": {"m": true, "n": 1}}', "wrong_type", "n is 1"),
+        (b'{"x": {}, "y": {"m": true, "n": 2}}', "wrong_type", "y: the label n is 2; write true or 1"),
+        (b'{"x": {}, "y": {"m": true, "n": 0.2}}', "wrong_type", "y: the label n is 0.2; write true or 1"),
+        (b'{"x": {}, "y": {"m": true, "n": "0"}}', "wrong_type", 'n is "0"; y is a list of the names'),
+        (b'{"x": {}, "y": {"m": [1]}}', "wrong_type", "m is [1]; y is a list of the names"),
+        (b'{"x": {}, "y": [1, 0]}', "wrong_type", "$.y[0]`: 1; y is a list of the names"),
+        (b'{"x": {}, "y": "sport"}', "wrong_type", '"sport"; y is a list of the names'),
         (b'{"x": {"a": 1, "b[0]": {"c": 2}}}', "wrong_type", 'b[0] is {"c": 2}'),
         (b'{"x": {}, "y": ["\\ud800"]}', "not_json", "half a surrogate pair"),
         (b'{"x": {"\\udfff": 1}}', "not_json", "half a surrogate pair"),
@@ -134,6 +139,17 @@ def test_names_at_the_limit_are_kept() -> None:
 def test_labels() -> None:
     assert decode_label(b'{"id": 3, "y": []}', LIMITS).id == "3"
     assert decode_label(b'{"id": "a", "y": {"n": true}}', LIMITS).y == {"n": True}
+
+
+def test_labels_may_be_0_1_or_null_for_unknown() -> None:
+    mixed = b'{"x": {}, "id": "a", "y": {"p": 1, "q": 0}}'
+    assert decode_instance(mixed, LIMITS).y == decode_label(mixed, LIMITS).y == {"p": True, "q": False}
+    for name in ("p", "q"):
+        assert decode_label(mixed, LIMITS).y[name] is (name == "p")
+    assert decode_label(b'{"id": "a", "y": {"p": true, "q": null}}', LIMITS).y == {"p": True}
+    assert decode_instance(b'{"x": {}, "y": {"p": null}}', LIMITS).y is None
+    with pytest.raises(RecordError, match=r'y is {"p": null}: it has no known label; \[\] is the empty truth'):
+        decode_label(b'{"id": "a", "y": {"p": null}}', LIMITS)
 
 
 def test_cached_names_do_not_let_a_long_name_pass(monkeypatch: pytest.MonkeyPatch) -> None:
