@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamlearn.snapshot.format import write_snapshot
-from streamlearn.state.arrays import pack_names
+from streamlearn.state.arrays import pack_texts
 
 PATH = Path(__file__).parent / "data" / "snapshot-v1.npz"
 MANIFEST: dict[str, Any] = {
@@ -33,7 +33,7 @@ def arrays() -> dict[str, np.ndarray]:
     """Return one array of each kind that a snapshot may hold."""
     kinds = ("?", "<i1", "<i2", "<i4", "<i8", "<u1", "<u2", "<u4", "<u8", "<f2", "<f4", "<f8")
     made = {f"kinds.{kind.strip('<?') or 'b1'}": (np.arange(6) % 2).astype(kind).reshape(2, 3) for kind in kinds}
-    names, offsets = pack_names(["news", "größe", ""])
+    names, offsets = pack_texts(["news", "größe", ""])
     special = np.array([1 / 3, -0.0, np.inf, -np.inf, np.nan, 5e-324])
     return {
         **made,

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamlearn.model.model_event import ModelEvent
+from streamlearn.state.names import Name
 from streamlearn.streams.synthetic import GeneratedStream
 
 EVENT_LINES = 8
@@ -34,7 +35,7 @@ class Progress(NamedTuple):
 
     done: int
     window: dict[str, float | None]
-    clusters: list[list[str]]
+    clusters: Sequence[Sequence[Name]]
     events: Sequence[ModelEvent]
 
 
@@ -75,8 +76,8 @@ def _event_text(event: ModelEvent) -> str:
     return text if event.action == "none" else f"{text}; {event.action}"
 
 
-def _clusters_text(clusters: Sequence[Sequence[str]]) -> str:
-    return "  ".join("{" + " ".join(name.removeprefix("label_") for name in names) + "}" for names in clusters)
+def _clusters_text(clusters: Sequence[Sequence[Name]]) -> str:
+    return "  ".join("{" + " ".join(str(name).removeprefix("label_") for name in names) + "}" for names in clusters)
 
 
 def _value_text(value: float | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import pack_names, unpack_names
+from streamlearn.state.names import Name, name_bytes, pack_names, sorted_names, unpack_names
 
 UNSEEN_COLUMN = -1
 """Column of a feature that has none yet; it occurs only in instances that are encoded without being observed."""
@@ -22,48 +22,48 @@ class Columns:
     maximum:
         Columns at most. New names beyond it are dropped and counted; columns are never reassigned.
     hashed:
-        Use the CRC-32 of the name's UTF-8 bytes modulo ``maximum`` instead of a table; names that collide share a
-        column.
+        Use the CRC-32 of the name's bytes (`name_bytes`) modulo ``maximum`` instead of a table; names that collide
+        share a column.
     """
 
     def __init__(self, maximum: int, *, hashed: bool = False) -> None:
         self.maximum = maximum
         self.hashed = hashed
-        self.names: list[str] = []
+        self.names: list[Name] = []
         self._name_bytes = 0
-        self._column_of: dict[str, int] = {}
+        self._column_of: dict[Name, int] = {}
 
     @property
     def count(self) -> int:
         """Columns in use; all of them when hashed."""
         return self.maximum if self.hashed else len(self.names)
 
-    def find(self, name: str) -> int:
+    def find(self, name: Name) -> int:
         """Return the column of a name, or ``UNSEEN_COLUMN``."""
         if self.hashed:
-            return zlib.crc32(_utf8(name)) % self.maximum
+            return zlib.crc32(name_bytes(name)) % self.maximum
         return self._column_of.get(name, UNSEEN_COLUMN)
 
-    def admit(self, names: Iterable[str]) -> dict[str, int]:
-        """Assign columns to new names in code-point order; return those that fit, with their columns."""
-        admitted: dict[str, int] = {}
-        for name in sorted(names):
+    def admit(self, names: Iterable[Name]) -> dict[Name, int]:
+        """Assign columns to new names in the order of names; return those that fit, with their columns."""
+        admitted: dict[Name, int] = {}
+        for name in sorted_names(names):
             if len(self.names) >= self.maximum:
                 break
             column = len(self.names)
             self.names.append(name)
-            self._name_bytes += len(_utf8(name))
+            self._name_bytes += len(name_bytes(name))
             self._column_of[name] = column
             admitted[name] = column
         return admitted
 
-    def declare(self, names: Sequence[str]) -> None:
+    def declare(self, names: Sequence[Name]) -> None:
         """Assign columns to names in the given order, before any instance."""
         for name in names:
             if name not in self._column_of and len(self.names) < self.maximum:
                 self._column_of[name] = len(self.names)
                 self.names.append(name)
-                self._name_bytes += len(_utf8(name))
+                self._name_bytes += len(name_bytes(name))
 
     @property
     def free(self) -> int:
@@ -97,7 +97,3 @@ class Columns:
         self.names = names
         self._name_bytes = packed.size
         self._column_of = {name: column for column, name in enumerate(names)}
-
-
-def _utf8(name: str) -> bytes:
-    return name.encode("utf-8", "surrogatepass")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from streamlearn.errors import SnapshotError
-from streamlearn.state.arrays import pack_names, unpack_names
+from streamlearn.state.names import Name, pack_names, sorted_names, unpack_names
 
-Truth = Mapping[str, bool] | Collection[str]
+Truth = Mapping[Any, bool] | Collection[Name]
+"""Labels with booleans, or the names of the true labels."""
 
 
-class RiverTruth(dict[str, bool]):
+class RiverTruth(dict[Name, bool]):
     """A truth in river's form, labels with booleans.
 
     It is complete if it contains all labels that are known at its row; otherwise the missing labels are unknown.
@@ -90,20 +91,20 @@ class LabelTable:
     """
 
     def __init__(
-        self, maximum: int, *, minimum_support: int = 1, retire_after: int = 0, declared: Sequence[str] = ()
+        self, maximum: int, *, minimum_support: int = 1, retire_after: int = 0, declared: Sequence[Name] = ()
     ) -> None:
         self.maximum = maximum
         self.minimum_support = minimum_support
         self.retire_after = retire_after
         self.rows = 0
         self.vacant: list[int] = []
-        self.names: list[str] = []
+        self.names: list[Name] = []
         self.generations: list[int] = []
         self.supports: list[int] = []
         self._last_true: list[int] = []
         self._next_retirement = 0  # row before which no label is due to retire
-        self._slot_of: dict[str, int] = {}
-        self._resolved: dict[tuple[str, ...], ResolvedTruth] = {}
+        self._slot_of: dict[Name, int] = {}
+        self._resolved: dict[tuple[Name, ...], ResolvedTruth] = {}
         for name in dict.fromkeys(declared):
             if len(self.names) < maximum:
                 self._append(name)
@@ -126,7 +127,7 @@ class LabelTable:
         vacant = set(self.vacant)
         return [slot for slot in range(len(self.names)) if slot not in vacant]
 
-    def _append(self, name: str) -> int:
+    def _append(self, name: Name) -> int:
         slot = len(self.names)
         self.names.append(name)
         self.generations.append(0)
@@ -135,7 +136,7 @@ class LabelTable:
         self._slot_of[name] = slot
         return slot
 
-    def find(self, name: str) -> int | None:
+    def find(self, name: Name) -> int | None:
         """Return the slot of a name, or None."""
         return self._slot_of.get(name)
 
@@ -182,7 +183,7 @@ class LabelTable:
         )
 
     def resolve(self, truth: Truth, *, join: bool = True) -> ResolvedTruth:
-        """Map names to slots; unknown names join in code-point order.
+        """Map names to slots; unknown names join in the order of names.
 
         With ``join`` false unknown names are left out and nothing changes.
         """
@@ -197,7 +198,7 @@ class LabelTable:
         refused = 0
         if join:
             self.rows += 1
-        missing = sorted(name for name in signs if name not in slot_of)
+        missing = sorted_names(name for name in signs if name not in slot_of)
         if missing:
             if join:
                 for name in missing:
@@ -235,7 +236,7 @@ class LabelTable:
         was_complete, complete = not isinstance(before, Mapping), not isinstance(after, Mapping)
         old, new = _signs(before), _signs(after)
         unknown = 0 if was_complete else None
-        changed = sorted(name for name, sign in new.items() if old.get(name, unknown) != sign)
+        changed = sorted_names(name for name, sign in new.items() if old.get(name, unknown) != sign)
         joined: list[int] = []
         replaced: list[int] = []
         refused = 0
@@ -262,7 +263,7 @@ class LabelTable:
             refused,
         )
 
-    def _join(self, name: str, present: Mapping[str, int], replaced: list[int]) -> int | None:
+    def _join(self, name: Name, present: Mapping[Name, int], replaced: list[int]) -> int | None:
         if self.vacant:
             slot = self.vacant.pop(0)
         elif len(self.names) < self.maximum:
@@ -281,7 +282,7 @@ class LabelTable:
         replaced.append(slot)
         return slot
 
-    def _least_supported(self, present: Mapping[str, int]) -> int | None:
+    def _least_supported(self, present: Mapping[Name, int]) -> int | None:
         leaving = None
         for slot in range(self.declared, len(self.names)):
             if self.supports[slot] >= self.minimum_support or self.names[slot] in present:
@@ -356,7 +357,7 @@ class LabelTable:
         self._resolved.clear()
 
 
-def _signs(truth: Truth) -> dict[str, int]:
+def _signs(truth: Truth) -> dict[Name, int]:
     """Return the sign, 1 or 0, of each name in a truth."""
     if isinstance(truth, Mapping):
         return {name: int(bool(sign)) for name, sign in truth.items()}

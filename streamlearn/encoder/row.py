@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,11 @@ from streamlearn.encoder.scaling import Refused, Scaling, encode_rows
 from streamlearn.encoder.text import TextFields
 from streamlearn.state.array_names import EncoderPart, join_parts
 from streamlearn.state.lazy_arrays import split_parts
+from streamlearn.state.names import Name, sorted_names
 
 Value = float | int | bool | str | None
-Features = Mapping[str, Value] | Sequence[Value]
+Features = Mapping[Any, Value] | Sequence[Value]
+"""Names to values, or the values of a vector."""
 
 SHAPE_CACHE_SIZE = 512
 """Shapes of instances that are cached."""
@@ -94,7 +96,7 @@ class Encoder:
     """
 
     def __init__(
-        self, maximum: int, *, hashed: bool = False, declared: Sequence[str] = (), text: TextFields | None = None
+        self, maximum: int, *, hashed: bool = False, declared: Sequence[Name] = (), text: TextFields | None = None
     ) -> None:
         self._text = text or TextFields()
         self.columns = Columns(maximum, hashed=hashed)
@@ -102,7 +104,7 @@ class Encoder:
         if not hashed:
             self.columns.declare(declared)
         self._declared = tuple(declared)
-        self._shapes: dict[tuple[str, ...] | int, _Shape] = {}
+        self._shapes: dict[tuple[Name, ...] | int, _Shape] = {}
         self.scaling.grow(self.columns.count)
 
     @property
@@ -177,7 +179,7 @@ class Encoder:
     def _append(self, instance: Features, columns: array, values: array, observe: bool) -> int:
         """Append one instance's columns, ascending, and raw values; return the number of entries without a column."""
         if isinstance(instance, Mapping):
-            key: tuple[str, ...] | int = tuple(instance)
+            key: tuple[Name, ...] | int = tuple(instance)
             numbers: Sequence[Value] = list(instance.values())
         else:
             key = len(instance)
@@ -185,14 +187,14 @@ class Encoder:
         names = key if isinstance(key, tuple) else self._vector_names(key)
         return self._append_by_name(key, names, numbers, columns, values, observe)
 
-    def _vector_names(self, length: int) -> tuple[str, ...]:
+    def _vector_names(self, length: int) -> tuple[Name, ...]:
         declared = self._declared[:length]
         return declared + tuple(str(position) for position in range(len(declared), length))
 
     def _append_by_name(
         self,
-        key: tuple[str, ...] | int,
-        names: tuple[str, ...],
+        key: tuple[Name, ...] | int,
+        names: tuple[Name, ...],
         numbers: Sequence[Value],
         columns: array,
         values: array,
@@ -200,8 +202,8 @@ class Encoder:
     ) -> int:
         """Look up every name; cache the shape if all values are numbers and no two share a column."""
         entries: list[tuple[int, float, int]] = []
-        new: dict[str, tuple[float, int]] = {}
-        texts: list[tuple[str, str]] = []
+        new: dict[Name, tuple[float, int]] = {}
+        texts: list[tuple[Name, str]] = []
         numeric = True
         for position, value in enumerate(numbers):
             name = names[position]
@@ -210,7 +212,7 @@ class Encoder:
                 if name in self._text.fields:
                     texts.append((name, value))
                     continue
-                name = f"{name}={value}"
+                name = f"{name}={value}" if isinstance(name, str) else (name, "=", value)
                 number = 1.0
             elif value is None:
                 numeric = False
@@ -237,7 +239,7 @@ class Encoder:
                 entries.extend((column, *new[name]) for name, column in admitted.items())
                 full = len(new) - len(admitted)
             else:
-                fitting = sorted(new)[: self.columns.free]
+                fitting = sorted_names(new)[: self.columns.free]
                 full = len(new) - len(fitting)
                 unseen = [new[name][0] for name in fitting]
                 self._extend(sorted(entries), columns, values)

@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
+from streamlearn.state.names import Name
+
 Value = float | int | bool | str | None
 
 COLUMN_PREFIX = "text#"
@@ -50,7 +52,7 @@ class TextFields:
 
     def __init__(
         self,
-        fields: Iterable[str] = (),
+        fields: Iterable[Name] = (),
         *,
         columns: int = 1 << 15,
         words_per_field: int = 1_000,
@@ -71,7 +73,7 @@ class TextFields:
         """Return the largest size of the cache in bytes: pairs of two longest words, four bytes per character."""
         return NGRAM_CACHE_SIZE * (4 * (2 * word_length + 1) + 320)
 
-    def bag_of_words(self, texts: Iterable[tuple[str, str]]) -> dict[str, float]:
+    def bag_of_words(self, texts: Iterable[tuple[Name, str]]) -> dict[str, float]:
         """Return the numbers of an instance's texts by column name.
 
         Parameters

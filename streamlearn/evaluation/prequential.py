@@ -127,10 +127,9 @@ class _ModelRunner:
         self.alarms += [
             first + event.op for event in result.events if event.kind == "drift" and event.direction == "worse"
         ]
-        return [
-            RowPrediction(first + op, result.labels(op), result.scores(op), result.seen(op), result.learned(op))
-            for op in range(len(rows))
-        ]
+        # The names in streams are texts.
+        answers: Iterator[tuple[list[Any], dict[Any, float], int, int]] = result.answers(range(len(rows)))
+        return [RowPrediction(first + op, *answer) for op, answer in enumerate(answers)]
 
     def sizes(self) -> tuple[int, int]:
         return self._model.feature_count, len(self._model.label_names)

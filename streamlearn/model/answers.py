@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from streamlearn.state.names import Name
+
 
 class SegmentAnswers(NamedTuple):
     """The answers of a segment of rows, with the ``generations`` that slots had then.
@@ -15,7 +17,7 @@ class SegmentAnswers(NamedTuple):
     ``recent_starts``, ``recent_columns`` and ``recent_values`` are as in `learner.operations.Answers`.
     """
 
-    names: list[str]
+    names: list[Name]
     generations: list[int]
     starts: list[int]
     scores: list[float]

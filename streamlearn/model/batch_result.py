@@ -10,6 +10,7 @@ from streamlearn.model.answers import BatchAnswers
 from streamlearn.model.batch_rows import BatchRows
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stored_instance import StoredInstance
+from streamlearn.state.names import Name
 
 
 class MicroBatchResult:
@@ -40,13 +41,13 @@ class MicroBatchResult:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def answer(self, op: int) -> tuple[list[str], dict[str, float]]:
+    def answer(self, op: int) -> tuple[list[Name], dict[Name, float]]:
         """Return the answer's label set, the most probable first, and probabilities, six decimals: those of its labels,
         then those of the best others."""
         ((labels, scores, _, _),) = self.answers([op])
         return labels, scores
 
-    def answers(self, ops: Iterable[int]) -> Iterator[tuple[list[str], dict[str, float], int, int]]:
+    def answers(self, ops: Iterable[int]) -> Iterator[tuple[list[Name], dict[Name, float], int, int]]:
         """Yield `answer`, `seen` and `learned` of each of these operations."""
         answer_of = self._answers.of
         for op in ops:
@@ -57,11 +58,11 @@ class MicroBatchResult:
             scores = dict(zip(names, answered.scores[first:last], strict=True))
             yield names[: answered.chosen[row]], scores, self._seen[op], answered.learned[row]
 
-    def labels(self, op: int) -> list[str]:
+    def labels(self, op: int) -> list[Name]:
         """Return the answer's label set, the most probable first."""
         return self.answer(op)[0]
 
-    def scores(self, op: int) -> dict[str, float]:
+    def scores(self, op: int) -> dict[Name, float]:
         """Return the probabilities of `answer`."""
         return self.answer(op)[1]
 

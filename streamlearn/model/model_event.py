@@ -6,21 +6,22 @@ from typing import NamedTuple
 
 from streamlearn.encoder.labels import LabelTable
 from streamlearn.learner.event_buffer import LearnerEvent
+from streamlearn.state.names import Name
 
 
 class ModelEvent(NamedTuple):
     """Something that happened to the model at an operation.
 
-    ``op`` is the operation's number in its batch, ``row`` the zero-based learnt row. ``name`` is a label's, or that of
-    a cluster's lowest slot, or empty for the whole model. ``before`` and ``after`` are means of the signal (nats per
-    row for code length).
+    ``op`` is the operation's number in its batch, ``row`` the zero-based learnt row. ``name`` is a label's, that of
+    a cluster's lowest slot with the number of its others as a text, or empty for the whole model. ``before`` and
+    ``after`` are means of the signal (nats per row for code length).
     """
 
     op: int
     row: int
     kind: str
     scope: str
-    name: str
+    name: Name
     signal: str
     direction: str
     before: float
@@ -32,10 +33,12 @@ class ModelEvent(NamedTuple):
 
 def name_event(event: LearnerEvent, op: int, labels: LabelTable) -> ModelEvent:
     """Return a learner's event, which happened at an operation, with the names of labels."""
-    name = ""
+    name: Name = ""
     if event.scope != "model" and event.slot < labels.count:
         others = event.size - 1
-        name = (labels.names[event.slot] or "a retired label") + (f" and {others} more" if others else "")
+        name = "a retired label" if event.slot in labels.vacant else labels.names[event.slot]
+        if others:
+            name = f"{name} and {others} more"
     return ModelEvent(
         op=op,
         row=event.row,
@@ -52,7 +55,7 @@ def name_event(event: LearnerEvent, op: int, labels: LabelTable) -> ModelEvent:
     )
 
 
-def label_event(op: int, row: int, name: str, before: float, after: float, rows: int) -> ModelEvent:
+def label_event(op: int, row: int, name: Name, before: float, after: float, rows: int) -> ModelEvent:
     """Return the event of a label that joins or retires; the signal is the share of rows in which it is true.
 
     ``before`` and ``after`` are that share over the last ``rows`` learnt rows, ``row`` the last of them.

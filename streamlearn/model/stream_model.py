@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from streamlearn.settings.settings import DriftSettings, Settings
 from streamlearn.state.array_names import ModelPart, join_parts
 from streamlearn.state.arrays import state_hash
 from streamlearn.state.lazy_arrays import split_parts
+from streamlearn.state.names import Name
 
 
 class StreamModel:
@@ -37,6 +38,8 @@ class StreamModel:
         Label names that exist from row 0, in addition to ``labels.declared``.
     features:
         Feature names that get the first columns, in this order.
+    texts:
+        Names of features whose strings are texts, in addition to ``encoder.text_fields``.
     detectors:
         Empty drift detectors that replace those of the settings.
 
@@ -50,16 +53,18 @@ class StreamModel:
         self,
         settings: Settings,
         *,
-        labels: Sequence[str] = (),
-        features: Sequence[str] = (),
+        labels: Sequence[Name] = (),
+        features: Sequence[Name] = (),
+        texts: Collection[Name] = (),
         detectors: DriftDetectors | None = None,
     ) -> None:
         self.settings = settings
         self.rule = Rule.parse(settings.learner.rule)
         declared = list(dict.fromkeys([*settings.labels.declared, *labels]))
-        self._maximum = self.check_memory(settings, len(features), len(declared))
+        self._maximum = self.check_memory(settings, len(features), len(declared), texts=bool(texts))
         maximum_features, maximum_labels = self._maximum
-        text = text_fields(settings)
+        self._texts = frozenset(texts)
+        text = text_fields(settings, texts)
         self.encoder = Encoder(maximum_features, hashed=settings.features.hashed, declared=features, text=text)
         self.labels = LabelTable(
             maximum_labels,
@@ -83,7 +88,7 @@ class StreamModel:
         return self.learner.learned
 
     @property
-    def label_names(self) -> list[str]:
+    def label_names(self) -> list[Name]:
         """Names of the labels known, in slot order."""
         table = self.labels
         return [table.names[slot] for slot in table.known_slots()] if table.vacant else table.names
@@ -98,9 +103,9 @@ class StreamModel:
         """Top-level clusters of labels."""
         return self.learner.cluster_count
 
-    def clusters(self) -> list[list[str]]:
+    def clusters(self) -> list[list[Name]]:
         """Return the top-level clusters as lists of label names."""
-        groups: dict[int, list[str]] = {}
+        groups: dict[int, list[Name]] = {}
         cluster_of = self.learner.cluster_of.tolist()
         for slot in self.labels.known_slots():
             name, cluster = self.labels.names[slot], cluster_of[slot]
@@ -122,7 +127,7 @@ class StreamModel:
         """Return an instance in less memory, where its shape is known, to wait in a batch; nothing changes."""
         return self.encoder.pack(x)
 
-    def probabilities(self, x: Features) -> dict[str, float]:
+    def probabilities(self, x: Features) -> dict[Name, float]:
         """Return every label's probability for an instance; nothing changes."""
         encoded = self.encoder.encode([x], observe=False)
         entries = Entries(encoded.columns, encoded.values, encoded.rarity_weighted, encoded.bins)
@@ -139,7 +144,7 @@ class StreamModel:
         dropped = dict(encoded.dropped)
         if runner.refused:
             dropped["labels_full"] = runner.refused
-        for reason, count in dropped.items():
+        for reason, count in () if batch.frozen else dropped.items():
             self.dropped[reason] = self.dropped.get(reason, 0) + count
         seen = []
         for kind in batch.kinds:
@@ -178,11 +183,13 @@ class StreamModel:
 
     def memory_bound_bytes(self) -> int:
         """Return the largest size in bytes that the state may grow to."""
-        return _memory_bound(self.settings, *self._maximum)
+        return _memory_bound(self.settings, *self._maximum, bool(self._texts))
 
     @staticmethod
-    def check_memory(settings: Settings, features: int = 0, labels: int = 0) -> tuple[int, int]:
+    def check_memory(settings: Settings, features: int = 0, labels: int = 0, *, texts: bool = False) -> tuple[int, int]:
         """Return the most features and labels that a model of these settings may have, with this many declared.
+
+        ``texts`` says that the model has text fields that the settings do not name.
 
         Raises
         ------
@@ -191,7 +198,7 @@ class StreamModel:
         """
         labels = max(settings.labels.maximum, labels)
         features = max(settings.features.maximum, features)
-        bound = _memory_bound(settings, features, labels)
+        bound = _memory_bound(settings, features, labels, texts)
         if bound > settings.limits.memory_bytes:
             raise UsageError(
                 f"the model may grow to {bound:,} bytes with features.maximum = {features:,} and "
@@ -201,18 +208,18 @@ class StreamModel:
         return features, labels
 
 
-def _memory_bound(settings: Settings, features: int, labels: int) -> int:
+def _memory_bound(settings: Settings, features: int, labels: int, texts: bool) -> int:
     bound = learner_bytes_bound(settings, features, labels) + 64 * features + 256 * (features + labels)
-    if settings.encoder.text_fields:
+    if texts or settings.encoder.text_fields:
         bound += TextFields.bytes_bound(settings.encoder.text_word_length)
     return bound
 
 
-def text_fields(settings: Settings) -> TextFields:
-    """Return the text fields of the settings."""
+def text_fields(settings: Settings, more: Collection[Name] = ()) -> TextFields:
+    """Return the text fields of the settings, and ``more`` of them."""
     chosen = settings.encoder
     return TextFields(
-        chosen.text_fields,
+        {*chosen.text_fields, *more},
         columns=min(chosen.text_columns, settings.features.maximum),
         words_per_field=chosen.text_words,
         word_length=chosen.text_word_length,

@@ -96,21 +96,21 @@ def copy_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return copies
 
 
-def pack_names(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def pack_texts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Pack texts into one byte array.
 
     Returns
     -------
     uint8[bytes]
-        All names in UTF-8, one after the other.
-    int64[names + 1]
-        Where each name starts; the last entry is the number of bytes.
+        All texts in UTF-8, one after the other.
+    int64[texts + 1]
+        Where each text starts; the last entry is the number of bytes.
     """
-    return pack_bytes([name.encode("utf-8", "surrogatepass") for name in names])
+    return pack_bytes([text.encode("utf-8", "surrogatepass") for text in texts])
 
 
-def unpack_names(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
-    """Return the names that `pack_names` packed.
+def unpack_texts(packed: np.ndarray, offsets: np.ndarray) -> list[str]:
+    """Return the texts that `pack_texts` packed.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.format import read_snapshot, verify_snapshot, write_snapshot
-from streamlearn.state.arrays import copy_arrays, pack_names, state_hash, unpack_names
+from streamlearn.state.arrays import copy_arrays, pack_texts, state_hash, unpack_texts
 
 DTYPES = st.sampled_from(["<f4", "<f8", ">f8", "<f2", "<i8", "<i4", ">i4", "i1", "u1", "<u8", "?"]).map(np.dtype)
 NAMES = st.from_regex(r"[a-z0-9_]{1,8}(/[a-z0-9_.]{1,8})?", fullmatch=True).filter(lambda name: "/." not in name)
@@ -52,7 +52,7 @@ def test_a_copy_has_the_same_hash(arrays):
 
 @given(st.lists(st.text(st.characters(exclude_categories=())), max_size=20))
 def test_names_round_trip(names):
-    assert unpack_names(*pack_names(names)) == names
+    assert unpack_texts(*pack_texts(names)) == names
 
 
 SAMPLE = write(

@@ -7,6 +7,7 @@ before its transaction is committed (`engine.commit`).
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from streamlearn.codec.decode import DecodedLabel, Truth, decode_instance, decode_label
@@ -282,6 +283,8 @@ class Batch:
         rule, preset = self._settings.learner.rule, self._settings.learner.preset
         lineage = self._task.lineage
         outputs: list[OutputRecord] = []
+        # The names in records are texts.
+        answers: Iterator[tuple[list[Any], dict[Any, float], int, int]]
         answers = result.answers(operation for operation, _, _ in self._instances)
         for (_, identity, record), (labels, scores, seen, learned) in zip(self._instances, answers, strict=True):
             topic, partition, offset, _, key, _, _ = record

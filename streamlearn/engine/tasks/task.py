@@ -14,7 +14,7 @@ import numpy as np
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.journalled_settings import journalled_settings_of
 from streamlearn.engine.waiting.pending_instances import Pending
-from streamlearn.errors import RecordError
+from streamlearn.errors import RecordError, SnapshotError
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
@@ -111,4 +111,10 @@ class Task:
         """Replace the state with that of named arrays; raises `SnapshotError` when they do not fit."""
         parts = split_parts(arrays)
         self.model.load_arrays(parts[TaskPart.MODEL])
+        for name in (*self.model.encoder.columns.names, *self.model.label_names):
+            if not isinstance(name, str):
+                raise SnapshotError(
+                    f"the name {name!r} is not a text: records carry texts only, so a group cannot start from a "
+                    "classifier that was trained with other names"
+                )
         self.pending.load_arrays(parts[TaskPart.WAITING])

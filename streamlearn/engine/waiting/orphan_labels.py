@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamlearn.source.base import RawRecord
-from streamlearn.state.arrays import pack_bytes, pack_names, unpack_bytes, unpack_names
+from streamlearn.state.arrays import pack_bytes, pack_texts, unpack_bytes, unpack_texts
 
 _ORPHAN_BYTES = 500
 """Approximate memory of an orphan beyond the bytes of its record."""
@@ -101,8 +101,8 @@ class Orphans:
         orphans = list(self._waiting.values())
         records = [orphan.record for orphan in orphans]
         arrays: dict[str, np.ndarray] = {}
-        arrays["orphans"], arrays["orphan_offsets"] = pack_names([orphan.identity for orphan in orphans])
-        arrays["orphan_topics"], arrays["orphan_topic_offsets"] = pack_names([record.topic for record in records])
+        arrays["orphans"], arrays["orphan_offsets"] = pack_texts([orphan.identity for orphan in orphans])
+        arrays["orphan_topics"], arrays["orphan_topic_offsets"] = pack_texts([record.topic for record in records])
         arrays["orphan_places"] = np.array(
             [[r.partition, r.offset, r.timestamp_ms, o.since_ms] for r, o in zip(records, orphans, strict=True)],
             np.int64,
@@ -115,7 +115,7 @@ class Orphans:
         for name, values in packed.items():
             arrays[f"{name}s"], arrays[f"{name}_offsets"] = pack_bytes(values)
         names = [name for record in records for name, _ in record.headers]
-        arrays["orphan_header_names"], arrays["orphan_header_name_offsets"] = pack_names(names)
+        arrays["orphan_header_names"], arrays["orphan_header_name_offsets"] = pack_texts(names)
         arrays["orphan_header_counts"] = np.array([len(record.headers) for record in records], np.int64)
         return arrays
 
@@ -123,12 +123,12 @@ class Orphans:
         """Replace the orphans by those of arrays; raises `ValueError`, `KeyError` or `IndexError` when the arrays do
         not fit each other."""
         self._waiting, self._numbers_by_id, self._next, self.bytes = OrderedDict(), {}, 0, 0
-        header_names = unpack_names(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
+        header_names = unpack_texts(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
         header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
         headers = iter(zip(header_names, header_values, strict=True))
         for identity, topic, numbers, value, key, count in zip(
-            unpack_names(arrays["orphans"], arrays["orphan_offsets"]),
-            unpack_names(arrays["orphan_topics"], arrays["orphan_topic_offsets"]),
+            unpack_texts(arrays["orphans"], arrays["orphan_offsets"]),
+            unpack_texts(arrays["orphan_topics"], arrays["orphan_topic_offsets"]),
             arrays["orphan_places"].tolist(),
             unpack_bytes(arrays["orphan_values"], arrays["orphan_value_offsets"]),
             unpack_bytes(arrays["orphan_keys"], arrays["orphan_key_offsets"]),

@@ -21,7 +21,7 @@ from streamlearn.engine.waiting.truth_updates import decode_truth, encode_truth
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.settings import LabelSettings
 from streamlearn.source.base import RawRecord
-from streamlearn.state.arrays import iter_packed_bytes, pack_names, unpack_names
+from streamlearn.state.arrays import iter_packed_bytes, pack_texts, unpack_texts
 from streamlearn.state.growth import capacity, grow
 
 _ENTRY_BYTES = 200
@@ -317,14 +317,14 @@ class Pending:
         positions = np.empty(len(self._names), np.int64)  # of each number in the queue of instances
         positions[entries] = np.arange(entries.size)
         arrays: dict[str, np.ndarray] = {}
-        arrays["ids"], arrays["id_offsets"] = pack_names([self._names[number] for number in entries.tolist()])
+        arrays["ids"], arrays["id_offsets"] = pack_texts([self._names[number] for number in entries.tolist()])
         arrays["timestamps"] = self._timestamps_array[entries]
         arrays["instances"], arrays["instance_offsets"] = self.instances.pack(entries)
         arrays["truths"], arrays["truth_offsets"] = self.truths.pack(entries)
         arrays["learnt_rows"] = self._rows_array[entries]
         arrays["assumed"] = self._assumed_array[entries]
         arrays["settled"] = positions[self._truth_queues.numbers(_COMPLETE_TRUTHS)]
-        arrays["marks"], arrays["mark_offsets"] = pack_names([self._names[number] for number in tombstones.tolist()])
+        arrays["marks"], arrays["mark_offsets"] = pack_texts([self._names[number] for number in tombstones.tolist()])
         arrays["mark_states"] = np.stack([self._states_array[tombstones], self._timestamps_array[tombstones]], axis=1)
         arrays["clock"] = np.array([self.watermark_ms, self.evicted], np.int64)
         return arrays | self.orphans.arrays()
@@ -339,8 +339,8 @@ class Pending:
 
     def _load(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._clear()
-        identities = unpack_names(arrays["ids"], arrays["id_offsets"])
-        tombstones = unpack_names(arrays["marks"], arrays["mark_offsets"])
+        identities = unpack_texts(arrays["ids"], arrays["id_offsets"])
+        tombstones = unpack_texts(arrays["marks"], arrays["mark_offsets"])
         self._reserve(len(identities) + len(tombstones))
         entries, complete = [], set()
         for identity, timestamp_ms, instance, truth, row, assumed in zip(

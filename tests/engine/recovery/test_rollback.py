@@ -20,7 +20,7 @@ from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
-from streamlearn.state.arrays import unpack_names
+from streamlearn.state.arrays import unpack_texts
 from tests.engine.recovery.test_restore import change_kernel_hash
 from tests.engine.world import GROUP, JOURNAL, START_NS, Crash, Faults, FaultySink, World, rows
 from tests.snapshot_faults import copy_renamed, damage, snapshots
@@ -224,7 +224,7 @@ def test_pending_instances_and_orphans_are_rolled_back_with_the_model(tmp_path: 
     assert first.forgotten == 2
     roll_back_to(world, "1")
     task = world.run().tasks[0]
-    assert unpack_names(*(task.pending.arrays()[name] for name in ("ids", "id_offsets"))) == ["early", "twice"]
+    assert unpack_texts(*(task.pending.arrays()[name] for name in ("ids", "id_offsets"))) == ["early", "twice"]
     assert task.pending.waiting == 2, "the truth that was learnt since is forgotten, and the instance waits again"
     truth("early", "sport", 3)
     truth("twice", "news", 4)

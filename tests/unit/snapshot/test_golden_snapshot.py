@@ -11,7 +11,7 @@ import pytest
 
 from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.format import FORMAT_VERSION, read_snapshot, verify_snapshot, write_snapshot
-from streamlearn.state.arrays import state_hash, unpack_names
+from streamlearn.state.arrays import state_hash, unpack_texts
 from tests.golden_snapshot import MANIFEST, PATH, arrays
 
 
@@ -21,7 +21,7 @@ def test_golden_file_is_read_and_every_byte_is_right() -> None:
     assert {name: manifest[name] for name in MANIFEST} == MANIFEST
     assert manifest["version"] == 1
     assert state_hash(read) == state_hash(arrays())
-    assert unpack_names(read["model.names"], read["model.name_offsets"]) == ["news", "größe", ""]
+    assert unpack_texts(read["model.names"], read["model.name_offsets"]) == ["news", "größe", ""]
 
 
 def test_numpy_opens_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamlearn.state.arrays import copy_arrays, pack_names, state_hash, unpack_names
+from streamlearn.state.arrays import copy_arrays, pack_texts, state_hash, unpack_texts
 
 
 def example() -> dict[str, np.ndarray]:
@@ -78,15 +78,15 @@ def test_copies_share_no_memory():
 
 @pytest.mark.parametrize("names", [[], [""], ["a", "", "größe", "日本", "\0", "\ud800"], ["x" * 1000]])
 def test_packed_names_are_unpacked(names):
-    packed, offsets = pack_names(names)
+    packed, offsets = pack_texts(names)
     assert packed.dtype == np.uint8
     assert offsets.dtype == np.int64
     assert offsets.size == len(names) + 1
-    assert unpack_names(packed, offsets) == names
+    assert unpack_texts(packed, offsets) == names
 
 
 @pytest.mark.parametrize("offsets", [[], [0, 2], [1, 3], [0, 3, 2, 3], [0, 4]])
 def test_offsets_that_do_not_fit_are_refused(offsets):
     packed = np.frombuffer(b"abc", dtype=np.uint8)
     with pytest.raises(ValueError, match="offsets"):
-        unpack_names(packed, np.array(offsets, dtype=np.int64))
+        unpack_texts(packed, np.array(offsets, dtype=np.int64))
