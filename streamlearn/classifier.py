@@ -6,26 +6,38 @@ import copy
 import io
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from river import base
 
-from streamlearn.encoder.labels import RiverTruth, Truth
-from streamlearn.encoder.row import Features
+from streamlearn.arguments.instances import as_instance
+from streamlearn.arguments.names import as_names, shown
+from streamlearn.arguments.parameters import SETTING_OF, as_settings, with_parameter_names
+from streamlearn.arguments.rows import as_instances, as_truths
+from streamlearn.arguments.truths import as_truth
+from streamlearn.encoder.row import Features, Packed
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
 from streamlearn.settings.rule import Rule
-from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.format import read_snapshot, write_snapshot
+from streamlearn.state.names import Name, name_from_json, sorted_names
 
 _NAME_LISTS = ("labels", "text_fields")
 """Parameters that are lists of names."""
+
+LabelValue = bool | float | None
+"""Value of a label in a truth: True or 1, False or 0; None or NaN for unknown. numpy's scalars are numbers too."""
+
+LabelTruth = Mapping[Any, LabelValue] | Collection[Name]
+"""The truth of one instance: a mapping of label names to values, or a set, list or tuple of the true labels' names."""
+
+_NONE_LEFT = object()
 
 
 class LabelHierarchyClassifier(base.MultiLabelClassifier):
@@ -88,14 +100,14 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self,
         preset: str = "default",
         rule: str = "balanced",
-        labels: Sequence[str] | None = None,
+        labels: Sequence[Name] | None = None,
         seed: int = 0,
         scores_top: int = 5,
         minimum_count: int = 1,
         maximum_labels: int = 1024,
         maximum_features: int = 65_536,
         memory_bytes: int = 4 << 30,
-        text_fields: Sequence[str] | None = None,
+        text_fields: Collection[Name] | None = None,
         retire_after_instances: int = 0,
         drift_detector: str | base.DriftDetector = "adwin",
         drift_significance: float = 0.01,
@@ -124,48 +136,31 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         # Held while the model is read or changed: kernels run without the interpreter's lock, and write to scratch
         # arrays of the model even when they predict. Not held while a caller's iterator is read, since that may wait.
         self._lock = threading.RLock()
-        detector = self.drift_detector
-        drift_settings: dict[str, Any] = {
-            "significance": self.drift_significance,
-            "cooldown_rows": self.drift_cooldown_rows,
-        }
+        parameters: dict[str, Any] = {name: getattr(self, name) for name in SETTING_OF}
+        detector = parameters.pop("drift_detector")
         self._river_detectors: RiverDetectors | None = None
         if isinstance(detector, base.DriftDetector):
             self._river_detectors = RiverDetectors(detector, self.drift_cooldown_rows)
         elif isinstance(detector, str):
-            drift_settings["detector"] = detector
+            parameters["drift_detector"] = detector
         else:
             raise UsageError(
-                f"drift_detector is {detector!r}: it must be adwin, page_hinkley, none, or a drift detector of river "
-                "for numbers (river.base.DriftDetector)"
+                f"drift_detector is {shown(detector)}: it must be adwin, page_hinkley, none, or a drift detector of "
+                "river for numbers (river.base.DriftDetector)"
             )
         self._events: list[ModelEvent] = []
-        self._model = StreamModel(
-            Settings.model_validate(
-                {
-                    "learner": {
-                        "preset": self.preset,
-                        "rule": self.rule,
-                        "partition": self.partition,
-                        "seed": self.seed,
-                        "scores_top": self.scores_top,
-                    },
-                    "labels": {
-                        "declared": list(self.labels or ()),
-                        "min_count": self.minimum_count,
-                        "retire_after_instances": self.retire_after_instances,
-                        "maximum": self.maximum_labels,
-                    },
-                    "features": {"maximum": self.maximum_features},
-                    "encoder": {"text_fields": self.text_fields or ()},
-                    "limits": {"memory_bytes": self.memory_bytes},
-                    "drift": drift_settings,
-                }
-            ),
-            detectors=self._river_detectors,
-        )
+        self._settings = as_settings(parameters)
+        self._declared = _names("labels", self.labels, ordered=True)
+        self._texts = _names("text_fields", self.text_fields, ordered=False)
+        try:
+            self._model = self._new_model(self._river_detectors)
+        except UsageError as error:
+            raise UsageError(with_parameter_names(str(error))) from None
 
-    def learn_one(self, x: Features, y: Mapping[str, bool] | Collection[str]) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def _new_model(self, detectors: RiverDetectors | None) -> StreamModel:
+        return StreamModel(self._settings, labels=self._declared, texts=self._texts, detectors=detectors)
+
+    def learn_one(self, x: Features, y: LabelTruth) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learn one instance.
 
         Parameters
@@ -173,39 +168,51 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         x:
             Feature names to numbers, booleans or strings; None and values that are not finite are left out.
         y:
-            A set or list of label names is a complete truth: all other labels are false. A mapping of names to booleans
-            is complete if it has every label known so far, as in river's streams; else labels that it does not have are
-            unknown.
+            A set, list or tuple of label names is a complete truth: all other labels are false. A mapping of names to
+            True or 1 and False or 0 is complete if it has every label known so far, as in river's streams; else labels
+            that it does not have are unknown, as are those whose value is None or NaN.
+
+        Raises
+        ------
+        UsageError
+            When a name or value is of another kind; nothing is learnt.
         """
         batch = self._model.new_batch()
-        batch.predict_and_learn(self._model.pack(x), _truth(y))
+        batch.predict_and_learn(self._pack(x, "x"), as_truth(y, "y"))
         with self._lock:
             self._events = self._model.apply(batch).events
 
-    def learn_many(self, X: Iterable[Features], Y: Iterable[Mapping[str, bool] | Collection[str]]) -> None:
+    def learn_many(self, X: Iterable[Features], Y: Iterable[LabelTruth]) -> None:
         """Learn instances in order; the result is bit for bit the same as that of `learn_one` on each.
 
         Raises
         ------
-        ValueError
-            When ``X`` and ``Y`` have different lengths.
+        UsageError
+            When ``X`` and ``Y`` have different lengths, or one of them has a wrong entry; nothing is learnt.
         """
         batch = self._model.new_batch()
-        for x, y in zip(X, Y, strict=True):
-            batch.predict_and_learn(self._model.pack(x), _truth(y))
+        rows, truths = iter(as_instances(X, "X")), iter(as_truths(Y, "Y"))
+        for number, x in enumerate(rows):
+            y = next(truths, _NONE_LEFT)
+            if y is _NONE_LEFT:
+                raise UsageError(f"X has more entries than Y, which has {number}: pass one truth for each instance")
+            batch.predict_and_learn(self._pack(x, f"X[{number}]"), as_truth(y, f"Y[{number}]"))
+        if next(truths, _NONE_LEFT) is not _NONE_LEFT:
+            raise UsageError(f"Y has more entries than X, which has {len(batch)}: pass one instance for each truth")
         with self._lock:
             self._events = self._model.apply(batch).events
 
-    def predict_one(self, x: Features) -> dict[str, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def predict_one(self, x: Features) -> dict[Name, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether it is predicted; empty before any label is known."""
         with self._lock:
             predicted = set(self.predict(x).labels)
             return {name: name in predicted for name in self._model.label_names}
 
-    def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def predict_proba_one(self, x: Features) -> dict[Name, dict[bool, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label the probabilities of False and True."""
+        instance = as_instance(x, "x")
         with self._lock:
-            probabilities = self._model.probabilities(x)
+            probabilities = self._model.probabilities(instance)
         return {name: {False: 1.0 - p, True: p} for name, p in probabilities.items()}
 
     def predict(self, x: Features, rule: str | None = None) -> LabelSetPrediction:
@@ -214,19 +221,26 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         Raises
         ------
         UsageError
-            When there is no such rule.
+            When there is no such rule, or a name or value of ``x`` is of another kind.
         """
-        return self.predict_many([x], rule)[0]
+        return self._predict([self._pack(x, "x")], rule)[0]
 
     def predict_many(self, X: Iterable[Features], rule: str | None = None) -> list[LabelSetPrediction]:
         """Return the predictions for several instances; the same as `predict` on each."""
+        return self._predict([self._pack(x, f"X[{number}]") for number, x in enumerate(as_instances(X, "X"))], rule)
+
+    def _predict(self, instances: list[Features | Packed], rule: str | None) -> list[LabelSetPrediction]:
         decision = None if rule is None else Rule.parse(rule)
         batch = self._model.new_batch(frozen=True)
-        for x in X:
-            batch.predict(self._model.pack(x), decision)
+        for instance in instances:
+            batch.predict(instance, decision)
         with self._lock:
             result = self._model.apply(batch)
         return [LabelSetPrediction(result.labels(op), result.scores(op)) for op in range(len(result))]
+
+    def _pack(self, x: Any, where: str) -> Features | Packed:
+        """Return an instance, checked, to wait in a batch; nothing changes."""
+        return self._model.pack(as_instance(x, where))
 
     @property
     def learned(self) -> int:
@@ -235,7 +249,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             return self._model.learned
 
     @property
-    def label_names(self) -> list[str]:
+    def label_names(self) -> list[Name]:
         """Names of the known labels, in the order of `predict_one`."""
         with self._lock:
             return list(self._model.label_names)
@@ -251,7 +265,17 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             return list(self._events)
 
     @property
-    def clusters(self) -> list[list[str]]:
+    def dropped(self) -> dict[str, int]:
+        """How many values, words and labels of learnt instances were left out since this object was made, by reason.
+
+        ``features_full`` and ``labels_full`` are beyond ``maximum_features`` and ``maximum_labels``, ``nan`` and
+        ``infinite`` are values that are not finite, ``word_too_long`` and ``text_words_full`` are words of texts.
+        """
+        with self._lock:
+            return dict(self._model.dropped)
+
+    @property
+    def clusters(self) -> list[list[Name]]:
         """The top-level clusters of the labels, as lists of names."""
         with self._lock:
             return self._model.clusters()
@@ -266,12 +290,12 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
         It takes as much memory as the model. Other calls wait while the state is copied.
         """
-        settings, detectors = self._model.settings, None
+        detectors = None
         if self._river_detectors is not None:
-            detectors = RiverDetectors(self._river_detectors.prototype, settings.drift.cooldown_rows)
+            detectors = RiverDetectors(self._river_detectors.prototype, self._settings.drift.cooldown_rows)
         own = {"_lock": threading.RLock(), "_events": [], "_river_detectors": detectors}
         frozen = object.__new__(type(self))
-        vars(frozen).update(vars(self), **own, _model=StreamModel(settings, detectors=detectors))
+        vars(frozen).update(vars(self), **own, _model=self._new_model(detectors))
         with self._lock:
             frozen._model.load_arrays(self._model.arrays())
         return LabelSetPredictor(frozen)
@@ -348,7 +372,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         parameters = dict(self._get_params())
         for name in _NAME_LISTS:
             value = parameters[name]
-            parameters[name] = value if value is None or isinstance(value, str) else list(value)
+            parameters[name] = None if value is None else list(_names(name, value, ordered=False))
+        for name, value in parameters.items():
+            if isinstance(value, np.generic):
+                parameters[name] = value.item()
         if self._river_detectors is not None:
             parameters["drift_detector"] = None
         return {"classifier": parameters}
@@ -367,8 +394,18 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         yield {"preset": "paper", "partition": "random"}
 
 
-def _truth(y: Mapping[str, bool] | Collection[str]) -> Truth:
-    return RiverTruth(y) if isinstance(y, Mapping) else y
+def _names(parameter: str, names: Any, *, ordered: bool) -> tuple[Name, ...]:
+    """Return the names that a parameter lists; a set has no order, so ``ordered`` refuses it."""
+    if names is None:
+        return ()
+    if isinstance(names, (list, tuple)):
+        return as_names(names, parameter)
+    if isinstance(names, Set) and not ordered:
+        return tuple(sorted_names(as_names(names, parameter)))
+    raise UsageError(
+        f"{parameter} is {shown(names)} of type {type(names).__name__}: pass a list of names"
+        + (", whose order is that of the labels" if ordered else "")
+    )
 
 
 def _read(file: BinaryIO, origin: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -379,5 +416,5 @@ def _read(file: BinaryIO, origin: str) -> tuple[dict[str, Any], dict[str, np.nda
         raise SnapshotError(f"{origin} is a snapshot of a service, not of a classifier: use it with `streamlearn run`")
     for name in _NAME_LISTS:
         if isinstance(parameters.get(name), list):
-            parameters[name] = tuple(parameters[name])
+            parameters[name] = tuple(map(name_from_json, parameters[name]))
     return parameters, arrays

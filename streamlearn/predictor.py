@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from streamlearn.encoder.row import Features
+from streamlearn.state.names import Name
 
 
 class LabelSetPrediction(NamedTuple):
@@ -15,8 +16,8 @@ class LabelSetPrediction(NamedTuple):
     ``labels`` has the most probable label first; ``scores`` has the probabilities of these labels and the best others.
     """
 
-    labels: list[str]
-    scores: dict[str, float]
+    labels: list[Name]
+    scores: dict[Name, float]
 
 
 class _Model(Protocol):
@@ -26,18 +27,18 @@ class _Model(Protocol):
     def learned(self) -> int: ...
 
     @property
-    def label_names(self) -> list[str]: ...
+    def label_names(self) -> list[Name]: ...
 
     @property
-    def clusters(self) -> list[list[str]]: ...
+    def clusters(self) -> list[list[Name]]: ...
 
     def predict(self, x: Features, rule: str | None = None) -> LabelSetPrediction: ...
 
     def predict_many(self, X: Iterable[Features], rule: str | None = None) -> list[LabelSetPrediction]: ...
 
-    def predict_one(self, x: Features) -> dict[str, bool]: ...
+    def predict_one(self, x: Features) -> dict[Name, bool]: ...
 
-    def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]: ...
+    def predict_proba_one(self, x: Features) -> dict[Name, dict[bool, float]]: ...
 
     def state_hash(self) -> str: ...
 
@@ -77,12 +78,12 @@ class LabelSetPredictor:
         return self._model.learned
 
     @property
-    def label_names(self) -> list[str]:
+    def label_names(self) -> list[Name]:
         """Names of the known labels, in the order of `predict_one`."""
         return self._model.label_names
 
     @property
-    def clusters(self) -> list[list[str]]:
+    def clusters(self) -> list[list[Name]]:
         """The top-level clusters of the labels, as lists of names."""
         return self._model.clusters
 
@@ -94,11 +95,11 @@ class LabelSetPredictor:
         """Return the predictions for several instances; the same as `predict` on each."""
         return self._model.predict_many(X, rule)
 
-    def predict_one(self, x: Features) -> dict[str, bool]:
+    def predict_one(self, x: Features) -> dict[Name, bool]:
         """Return for every known label whether it is predicted; empty if no label is known."""
         return self._model.predict_one(x)
 
-    def predict_proba_one(self, x: Features) -> dict[str, dict[bool, float]]:
+    def predict_proba_one(self, x: Features) -> dict[Name, dict[bool, float]]:
         """Return for every known label the probabilities of False and True."""
         return self._model.predict_proba_one(x)
 

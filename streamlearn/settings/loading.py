@@ -306,5 +306,5 @@ def _fault_texts(fault: Any, name: str, origins: Mapping[str, str]) -> list[str]
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not name:
         return message.split("\n")
-    value = f" (value {fault['input']!r})" if "learner.rule" not in message else ""
+    value = f" (value {fault['input']!r})" if "is not a rule" not in message else ""
     return [f"{name} from {origins[name]}: {message}{value}"]

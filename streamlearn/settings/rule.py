@@ -34,6 +34,8 @@ class Rule:
         >>> Rule.parse("top_k:3")
         Rule(kind='top_k', count=3, threshold=0.5)
         """
+        if not isinstance(text, str):
+            raise UsageError(f"{text!r} is not a rule; a rule is a text, one of {', '.join(RULES)}")
         kind, colon, value = text.partition(":")
         if kind in SIMPLE_KINDS and not colon:
             return cls(kind)
@@ -47,8 +49,7 @@ class Rule:
             if 0.0 <= threshold <= 1.0:
                 return cls(kind, threshold=threshold)
         raise UsageError(
-            f"learner.rule: {text!r} is not a rule; choose one of {', '.join(RULES)} "
-            "(K is a whole number from 1, P a probability)"
+            f"{text!r} is not a rule; choose one of {', '.join(RULES)} (K is a whole number from 1, P a probability)"
         )
 
     def __str__(self) -> str:

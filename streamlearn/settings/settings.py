@@ -342,7 +342,10 @@ class Settings(Section):
 
     def _unused_drift_settings(self) -> Iterator[str]:
         if self.learner.preset == "paper" and self.drift != DriftSettings():
-            yield "learner.preset = paper has its own drift detectors: leave section drift at its defaults"
+            yield (
+                "learner.preset = paper has its own drift detectors: leave drift.detector, drift.significance and "
+                "drift.cooldown_rows at their defaults"
+            )
 
     @property
     def journal_topic(self) -> str:

@@ -37,8 +37,9 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "kafka": {"records", "settings", "source", "sink", "streams"},
         "model": {"kernels", "settings", "state", "encoder", "learner"},
         "check": {"settings", "snapshot", "kafka"},
-        "predictor": {"encoder"},
-        "classifier": {"settings", "snapshot", "encoder", "learner", "model", "predictor"},
+        "arguments": {"records", "settings", "state", "encoder"},
+        "predictor": {"state", "encoder"},
+        "classifier": {"settings", "state", "snapshot", "encoder", "learner", "model", "arguments", "predictor"},
         "evaluation": {"settings", "encoder", "learner", "streams", "model"},
         "telemetry": {"settings", "model"},
         "engine": {
@@ -58,6 +59,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "records",
             "settings",
             "source",
+            "state",
             "codec",
             "logging_setup",
             "sink",
@@ -180,8 +182,8 @@ TABLES: dict[str, dict[str, set[str]]] = {
 
 SINGLE_MODULES = {
     ("learner", "state"): {"array_loading", "array_names", "growth", "lazy_arrays"},
-    ("encoder", "state"): {"array_names", "arrays", "growth", "lazy_arrays"},
-    ("model", "state"): {"array_names", "arrays", "growth", "lazy_arrays"},
+    ("encoder", "state"): {"array_names", "growth", "lazy_arrays", "names"},
+    ("model", "state"): {"array_names", "arrays", "growth", "lazy_arrays", "names"},
     ("kafka", "source"): {"base"},
     ("kafka", "sink"): {"base"},
     ("sink", "source"): {"base", "memory_log"},

@@ -1,0 +1,67 @@
+"""Names of features and labels as callers pass them."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+
+from streamlearn.errors import UsageError
+from streamlearn.state.names import Name
+
+MAXIMUM_DEPTH = 8
+"""Levels of tuples in a name."""
+
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = _shown.maxlong = 60
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, shortened."""
+    return _shown.repr(value)
+
+
+def as_name(name: object, where: str) -> Name:
+    """Return a name as str, int or tuple of these; numpy's scalars and subclasses become plain values.
+
+    ``where`` says in errors where the name stands.
+
+    Raises
+    ------
+    UsageError
+        When it is anything else, or an integer of more than 64 bits.
+    """
+    return _as_name(name, where, name, 0)
+
+
+def _as_name(part: object, where: str, whole: object, depth: int) -> Name:
+    if type(part) is str:
+        return part
+    if isinstance(part, str):
+        return str.__str__(part)
+    if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+        number = int(part)
+        if -(1 << 63) <= number < 1 << 64:
+            return number
+        raise UsageError(f"{where}: the name {shown(whole)} has an integer of more than 64 bits")
+    if isinstance(part, tuple) and depth < MAXIMUM_DEPTH:
+        return tuple(_as_name(entry, where, whole, depth + 1) for entry in part)
+    if isinstance(part, tuple):
+        raise UsageError(f"{where}: the name {shown(whole)} has tuples in more than {MAXIMUM_DEPTH} levels")
+    of = "" if part is whole else f" with {shown(part)}"
+    raise UsageError(
+        f"{where}: the name {shown(whole)}{of} is of type {type(part).__name__}; "
+        "a name is a str, an int or a tuple of these"
+    )
+
+
+def as_names(names: Collection[Any], where: str) -> tuple[Name, ...]:
+    """Return names as `as_name` does; the same texts at little cost."""
+    if {*map(type, names)} <= _TEXT:
+        return tuple(names)
+    return tuple(as_name(name, where) for name in names)
+
+
+_TEXT = {str}
