@@ -18,7 +18,7 @@ from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.task import Task
 from streamlearn.engine.tasks.task_scope import tasks_of
-from streamlearn.errors import TopicError
+from streamlearn.errors import StopError, TopicError
 from streamlearn.source.base import AssignmentChange, TopicPartition
 
 _logger = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class Rebalancer:
             return
         worker.observer.on_role("restoring", worker.tasks)
         started = time.monotonic()
+        self._check_whole_topics()
         self._check_journal_partitions(owned)
         # Step 2.
         worker.open_sink()
@@ -151,6 +152,21 @@ class Rebalancer:
         part = self._worker.find_unsettled(task.number)
         expected = [task.mark] if part is None else [part.before, part.after]
         return mark in expected or (mark is None and expected[0].seq == 0)
+
+    def _check_whole_topics(self) -> None:
+        """Refuse a part of the partitions where one model needs them all."""
+        settings = self._worker.settings
+        if settings.engine.scope != "topic":
+            return
+        for topic in (settings.topics.instances, settings.topics.labels):
+            count = self._worker.source.partitions(topic) if topic else 0
+            assigned = sum(partition.topic == topic for partition in self._assigned)
+            if assigned < count:
+                raise StopError(
+                    f"group {settings.kafka.group_id} gives this worker {assigned} of the {count} partitions of "
+                    f"{topic}, but engine.scope = topic needs all of them: a member that is no worker, or has other "
+                    "settings, has joined the group; stop it, or set another kafka.group_id"
+                )
 
     def _check_journal_partitions(self, owned: Mapping[int, tuple[TopicPartition, ...]]) -> None:
         settings = self._worker.settings

@@ -101,3 +101,15 @@ def test_a_worker_whose_clock_is_behind_journals_no_time_before_the_watermark(tm
     world.add(rows(61)[60])
     world.run()
     assert world.journal()[-1]["now"] >= before * 1_000_000
+
+
+def test_a_part_of_the_partitions_is_refused_where_one_model_needs_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The brokers share them out when a member of the group does not use the workers' assignor."""
+    world = make_world(tmp_path)
+    engine = world.engine()
+    monkeypatch.setattr(world.source, "partitions", lambda topic: 2)
+    with pytest.raises(StopError, match="gives this worker 1 of the 2 partitions of instances"):
+        engine.run()
+    assert world.predictions() == []
