@@ -13,6 +13,7 @@
     └── StopError                     the operator: the engine cannot go on (exit status 1)
         ├── CorruptInputError         source/base.py
         ├── JournalError
+        ├── NameTakenError            another worker has taken the name (exit status 3)
         ├── OffsetLostError
         ├── OvertakenError
         ├── RecordTooLargeError       kafka/topic_limits.py
@@ -77,6 +78,10 @@ class StopError(StreamlearnError):
 
 class JournalError(StopError):
     """The journal is missing, broken, or disagrees with what was committed."""
+
+
+class NameTakenError(StopError):
+    """Another worker has joined the group under this one's name; a restart would take the name back from it."""
 
 
 class OffsetLostError(StopError):

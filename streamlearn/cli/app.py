@@ -16,7 +16,7 @@ from typer.main import get_command
 
 from streamlearn._version import __version__
 from streamlearn.cli.stop_signals import TERMINATED_STATUS, StopSignals
-from streamlearn.errors import SettingsError, StreamlearnError, UsageError
+from streamlearn.errors import NameTakenError, SettingsError, StreamlearnError, UsageError
 
 COMMANDS = {
     "demo": "Watch the engine predict, learn and detect drift on a built-in stream; no broker is needed.",
@@ -35,6 +35,8 @@ COMMANDS = {
 
 USAGE_STATUS = 2
 FAILURE_STATUS = 1
+NAME_TAKEN_STATUS = 3
+"""A supervisor must not restart the worker: it would take the name back from the one that has it now."""
 INTERRUPTED_STATUS = 130
 
 
@@ -96,7 +98,8 @@ def _global_options(
 def main() -> None:
     """Run the command line; an error is one line on standard error, and one for each fault of the settings.
 
-    The exit status is 2 for wrong usage (nothing was done), 1 for a failure, 130 after an interrupt.
+    The exit status is 2 for wrong usage (nothing was done), 1 for a failure, 3 for a worker whose name another one has
+    taken, 130 after an interrupt.
     """
     with contextlib.ExitStack() as stack:
         if os.getpid() == 1:
@@ -110,6 +113,8 @@ def _run_command() -> None:
         app(standalone_mode=True)
     except UsageError as error:
         _exit_with_error(error, USAGE_STATUS)
+    except NameTakenError as error:
+        _exit_with_error(error, NAME_TAKEN_STATUS)
     except (StreamlearnError, OSError) as error:
         _exit_with_error(error, FAILURE_STATUS)
 

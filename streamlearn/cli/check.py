@@ -14,15 +14,18 @@ def check(
     """Connect as a worker would and report everything that is wrong.
 
     Prints one line per fault and exits with status 2 if there is any. Checks each broker's address, TLS, user and
-    password; topics with their partitions and retention; the permissions of this user; clocks; the snapshot location;
-    the packages for compressed records. Nothing is changed.
+    password; topics with their partitions and retention; the permissions of this user; the members of the group;
+    clocks; the snapshot location; the packages for compressed records. Nothing is changed. A warning about a worker of
+    the same name on another machine does not change the status.
     """
-    from streamlearn.check.faults import find_faults
+    from streamlearn.check.faults import find_faults, find_warnings
     from streamlearn.settings.loading import load_settings
 
-    faults = find_faults(load_settings(config, overrides or ()).settings)
-    for fault in faults:
-        typer.echo(" ".join(fault.split()), err=True)
+    settings = load_settings(config, overrides or ()).settings
+    faults = find_faults(settings)
+    warnings = [f"warning: {text}" for text in find_warnings(settings)]
+    for line in [*faults, *warnings]:
+        typer.echo(" ".join(line.split()), err=True)
     if faults:
         raise typer.Exit(2)
     typer.echo("a worker can run")

@@ -14,6 +14,7 @@ from streamlearn.cli.stop_signals import StopSignals
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.metrics_observer import MetricsObserver
+from streamlearn.kafka.admin.group_checks import check_group
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
@@ -63,6 +64,7 @@ def serve(
             stack.callback(server.close)
         observer.on_start_step(f"checking the topics on {settings.kafka.bootstrap_servers}")
         prepare_topics(settings)
+        check_group(settings)
         # Kernels are compiled before the worker joins the group: compiling would let its session time out.
         warm_up(settings, lambda text: _report_start_step(observer, text))
         observer.on_start_step("")

@@ -1,9 +1,9 @@
-"""Partition assignor that gives every partition to one member: the active worker of scope ``topic``.
+"""Partition assignors of the workers; each member sends `MemberData` when it joins.
 
-The member that holds the partitions keeps them, because moving a model costs a restore. When it joins, each member
-sends as user data the generation of the group in which it was last given partitions; the member with the latest one
-still holds them. When no member has one, as at the beginning or after the active worker left, the first by name is
-chosen, static members before others.
+`OneMemberAssignor` gives every partition to one member: the active worker of scope ``topic``. The member that holds the
+partitions keeps them, because moving a model costs a restore. When it joins, each member sends the generation of the
+group in which it was last given partitions; the member with the latest one still holds them. When no member has one, as
+at the beginning or after the active worker left, the first by name is chosen, static members before others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from kafka.coordinator.assignors.abstract import (
     ConsumerProtocolAssignment,  # pyright: ignore[reportAttributeAccessIssue]
     ConsumerProtocolSubscription,  # pyright: ignore[reportAttributeAccessIssue]
 )
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+
+from streamlearn.kafka.member_data import NO_GENERATION, MemberData
 
 
 class OneMemberAssignor(AbstractPartitionAssignor):
@@ -23,15 +26,15 @@ class OneMemberAssignor(AbstractPartitionAssignor):
     name = "streamlearn-one-member"  # pyright: ignore[reportAssignmentType,reportIncompatibleMethodOverride]
     version = 0
 
-    def __init__(self) -> None:
-        self._owner_generation: int | None = None
+    def __init__(self, host: str = "") -> None:
+        self._data = MemberData(host)
 
     def assign(self, cluster: Any, members: Any) -> dict[str, ConsumerProtocolAssignment]:
         """Return every member's partitions: all for one, none for the others."""
         owner = min(
             members,
             key=lambda member: (
-                -_parse_generation(member.metadata.user_data),
+                -MemberData.decode(member.metadata.user_data).generation,
                 member.group_instance_id is None,
                 member.group_instance_id or member.member_id,
             ),
@@ -46,15 +49,20 @@ class OneMemberAssignor(AbstractPartitionAssignor):
         }
 
     def metadata(self, topics: Any) -> ConsumerProtocolSubscription:
-        """Return the subscription that a member sends when it joins, with its generation as user data."""
-        user_data = b"" if self._owner_generation is None else str(self._owner_generation).encode()
-        return ConsumerProtocolSubscription(self.version, sorted(topics), user_data)
+        """Return the subscription that a member sends when it joins."""
+        return ConsumerProtocolSubscription(self.version, sorted(topics), self._data.encode())
 
     def on_assignment(self, assignment: Any, generation: int) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Remember the generation in which this member was given the partitions; forget it when it was given none."""
-        self._owner_generation = generation if assignment.partitions() else None
+        self._data = MemberData(self._data.host, generation if assignment.partitions() else NO_GENERATION)
 
 
-def _parse_generation(user_data: bytes | None) -> int:
-    """Return the generation in which a member was last given partitions; -1 when it sends none."""
-    return int(user_data) if user_data and user_data.isdigit() else -1
+class RangeAssignor(RangePartitionAssignor):
+    """Gives each member a range of the partitions of every topic: the workers of scope ``partition``."""
+
+    def __init__(self, host: str = "") -> None:
+        self._data = MemberData(host)
+
+    def metadata(self, topics: Any) -> ConsumerProtocolSubscription:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return the subscription that a member sends when it joins."""
+        return ConsumerProtocolSubscription(self.version, sorted(topics), self._data.encode())

@@ -21,6 +21,7 @@ from streamlearn.kafka import client_internals
 from streamlearn.kafka.client_options import connection_options
 from streamlearn.kafka.codecs import compression_options
 from streamlearn.kafka.hanging_transactions import HangingTransactions
+from streamlearn.kafka.name_taken import name_taken_error
 from streamlearn.kafka.topic_limits import TOO_LARGE_ERRORS, TopicLimits
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
@@ -129,7 +130,11 @@ class KafkaSink:
             for partition, committed in positions.items()
         }
         seconds = _seconds_until(deadline)
-        if not client_internals.send_offsets(producer, offsets, token, int(seconds * 1000)):
+        try:
+            is_answered = client_internals.send_offsets(producer, offsets, token, int(seconds * 1000))
+        except kafka_errors.FencedInstanceIdError as error:
+            raise name_taken_error(self._settings) from error
+        if not is_answered:
             raise RetryableError(f"the offsets were not answered within {seconds:.1f} s")
         if not client_internals.commit_transaction(producer, int(COMMIT_SECONDS * 1000)):
             raise RetryableError(f"the commit was not answered within {COMMIT_SECONDS:.1f} s")

@@ -16,12 +16,20 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer
 from kafka import errors as kafka_errors
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.structs import TopicPartition as ClientPartition
 
-from streamlearn.errors import OffsetLostError, RetryableError, StopError, TopicError
+from streamlearn.errors import (
+    NameTakenError,
+    OffsetLostError,
+    RetryableError,
+    StopError,
+    StreamlearnError,
+    TopicError,
+)
 from streamlearn.kafka import client_internals
-from streamlearn.kafka.assignor import OneMemberAssignor
+from streamlearn.kafka.admin.consumer_group import describe_group
+from streamlearn.kafka.admin.reachability import describe_this_machine
+from streamlearn.kafka.assignor import OneMemberAssignor, RangeAssignor
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.kafka.consumer_options import (
     CALL_TIMEOUT_MS,
@@ -33,6 +41,7 @@ from streamlearn.kafka.consumer_options import (
     to_raw_record,
 )
 from streamlearn.kafka.leader_epochs import UNKNOWN, LeaderEpochs
+from streamlearn.kafka.name_taken import name_taken_error
 from streamlearn.kafka.range_reader import KafkaRangeReader
 from streamlearn.kafka.stalled_partitions import StalledPartitionDetector
 from streamlearn.settings.settings import Settings
@@ -100,6 +109,7 @@ class KafkaSource:
         self._last_poll = 0.0
         self._last_record = 0.0
         self._no_heartbeats_since: float | None = None
+        self._is_fenced = False
         self._epochs = LeaderEpochs()
         self._unsought: set[TopicPartition] = set()
         self._stalled = StalledPartitionDetector(lambda partition: fetch_position_and_end(self.consumer, partition))
@@ -130,6 +140,7 @@ class KafkaSource:
 
     def _join(self) -> None:
         kafka, scope = self._settings.kafka, self._settings.engine.scope
+        assignor = OneMemberAssignor if scope == "topic" else RangeAssignor
         self._consumer = KafkaConsumer(
             **connection_options(self._settings),
             **READ_OPTIONS,
@@ -139,7 +150,7 @@ class KafkaSource:
             heartbeat_interval_ms=min(HEARTBEAT_MS, kafka.session_timeout_ms // 3),
             max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
             max_poll_records=MAX_POLL_RECORDS,
-            partition_assignment_strategy=(OneMemberAssignor() if scope == "topic" else RangePartitionAssignor,),  # pyright: ignore[reportArgumentType]
+            partition_assignment_strategy=(assignor(describe_this_machine(self._settings)),),  # pyright: ignore[reportArgumentType]
         )
         version = self._consumer.config["api_version"]
         if version < MIN_BROKER_VERSION:
@@ -221,11 +232,9 @@ class KafkaSource:
         elif time.monotonic() > self._no_heartbeats_since + FENCED_SECONDS:
             raise self._fenced_error()
 
-    def _fenced_error(self) -> StopError:
-        return StopError(
-            f"another worker called {self._settings.worker.name} has joined group {self._settings.kafka.group_id}: "
-            "give each worker its own worker.name"
-        )
+    def _fenced_error(self) -> NameTakenError:
+        self._is_fenced = True
+        return name_taken_error(self._settings)
 
     def check_reachable(self) -> None:
         try:
@@ -321,14 +330,7 @@ class KafkaSource:
         return KafkaRangeReader(self._settings, partition, start)
 
     def members(self) -> list[str]:
-        return [
-            f"{member['group_instance_id'] or member['client_id']} ({member['client_host'].lstrip('/')})"
-            for member in self._describe_members()
-        ]
-
-    def _describe_members(self) -> list[dict[str, Any]]:
-        group = self._settings.kafka.group_id
-        return self.admin.describe_groups([group])[group]["members"]  # pyright: ignore[reportAttributeAccessIssue]
+        return describe_group(self._settings).describe_members()
 
     def observer(self) -> KafkaSource:
         # It subscribes to nothing, so it joins nothing; it needs the group's name to read the committed offsets.
@@ -340,12 +342,13 @@ class KafkaSource:
     def close(self, *, leave: bool) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            is_member = bool(consumer.subscription())
+            member_id = consumer.group_metadata().member_id if consumer.subscription() else ""  # pyright: ignore[reportAttributeAccessIssue]
             with contextlib.suppress(kafka_errors.KafkaError):
                 consumer.close(autocommit=False, timeout_ms=5_000)
-            with contextlib.suppress(kafka_errors.KafkaError):
-                if is_member and (leave or self._has_standby()):
-                    self._leave_group()
+            with contextlib.suppress(kafka_errors.KafkaError, StreamlearnError):
+                # The name of a fenced worker is that of another member.
+                if member_id and not self._is_fenced and (leave or self._has_standby()):
+                    self._leave_group(member_id)
         admin, self._admin = self._admin, None
         if admin is not None:
             with contextlib.suppress(kafka_errors.KafkaError):
@@ -353,15 +356,17 @@ class KafkaSource:
 
     def _has_standby(self) -> bool:
         """Return whether another worker could take over at once if this one left the group."""
-        return self._settings.engine.scope == "topic" and len(self._describe_members()) > 1
+        return self._settings.engine.scope == "topic" and len(describe_group(self._settings).members) > 1
 
-    def _leave_group(self) -> None:
-        """Remove this static member from the group; otherwise its name stays reserved for the session timeout."""
+    def _leave_group(self, member_id: str) -> None:
+        """Remove this static member from the group; otherwise its name stays reserved for the session timeout.
+
+        With its own id, which is not that of a member that has just joined under the same name.
+        """
         from kafka.admin import MemberToRemove  # pyright: ignore[reportAttributeAccessIssue]
 
-        self.admin.remove_group_members(  # pyright: ignore[reportAttributeAccessIssue]
-            self._settings.kafka.group_id, [MemberToRemove(group_instance_id=self._settings.worker.name)]
-        )
+        member = MemberToRemove(member_id=member_id, group_instance_id=self._settings.worker.name)
+        self.admin.remove_group_members(self._settings.kafka.group_id, [member])  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _truncated_input_error(error: kafka_errors.LogTruncationError) -> TruncatedInputError:  # pyright: ignore[reportAttributeAccessIssue]

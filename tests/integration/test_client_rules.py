@@ -13,11 +13,11 @@ from kafka.producer.transaction_manager import AddPartitionsToTxnHandler
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.engine.commit import read_mark
-from streamlearn.errors import OvertakenError, RetryableError
+from streamlearn.errors import NameTakenError, OvertakenError, RetryableError
 from streamlearn.kafka import source as source_module
 from streamlearn.kafka.sink import PRODUCER_OPTIONS, KafkaSink
 from streamlearn.kafka.source import KafkaSource
-from streamlearn.settings.settings import Settings
+from streamlearn.settings.settings import EngineSettings, Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.source.base import AssignmentChange, Committed, TopicPartition
 from tests.integration.reference import settings_of
@@ -117,6 +117,35 @@ def test_a_first_join_survives_short_polls(two: tuple[Settings, Settings]) -> No
             assert time.monotonic() < deadline, "the join stalled"
             member.poll(0.005)
         member.source.close(leave=True)
+
+
+def test_a_worker_whose_name_was_taken_commits_nothing_and_removes_nobody_from_the_group(
+    service: Service, two: tuple[Settings, Settings]
+) -> None:
+    """A member is removed by its name, which is then the newcomer's."""
+    topic = [settings.model_copy(update={"engine": EngineSettings(scope="topic")}) for settings in two]
+    first, standby = Member(topic[0]), Member(topic[1])
+    until(lambda: len(first.owned) == 2 and bool(standby.changes), first, standby)
+    second = Member(topic[0])
+    until(lambda: len(second.owned) == 2, second, standby)
+    sink = KafkaSink(topic[0])
+    sink.open()
+    with pytest.raises(NameTakenError, match=r"another worker called w0 on .* \(127\.0\.0\.1\) has joined"):
+        sink.commit([], {first.owned[0]: Committed(1, MARK)}, first.token)
+    sink.close()
+    # It does not know yet that its name was taken.
+    first.source.close(leave=True)
+    names = second.source.members()
+    assert [name.split()[0] for name in names] == ["w0", "w1"]
+    third = Member(topic[0])
+    until(lambda: len(third.owned) == 2, third, standby)
+    with pytest.raises(NameTakenError):
+        until(lambda: False, second, standby)
+    second.source.close(leave=True)
+    assert third.source.members() == names
+    for member in (third, standby):
+        member.source.close(leave=True)
+    assert third.source.members() == []
 
 
 class _Halves:

@@ -44,7 +44,7 @@ def test_a_rollback_is_refused_beside_workers_survives_kills_and_equals_one_run_
     assert workers.wait(workers.start(str(oldest), "--yes", *settings, command=COMMAND)) == 1
     live.close()
     assert f"streamlearn: workers of group {service.name} live: kafka-python" in workers.log()
-    assert "(127.0.0.1). Stop all of them" in workers.log()
+    assert " on 127.0.0.1. Stop all of them" in workers.log()
     assert workers.wait(workers.start(str(oldest), *settings, command=COMMAND)) == 0
     assert workers.log().endswith("nothing was changed; --yes rolls back\n")
     assert mark(service) == newest

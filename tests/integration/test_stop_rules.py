@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import uuid
 from pathlib import Path
 
 import pytest
 
+from streamlearn.check.faults import find_warnings
+from streamlearn.cli.app import NAME_TAKEN_STATUS
 from tests.integration.brokers import start_brokers
+from tests.integration.reference import settings_of
 from tests.integration.service import Service
 
 ROW = b'{"id": "%d", "x": {"a": 1}, "y": ["news"]}'
@@ -43,9 +49,27 @@ def test_a_second_worker_with_the_same_name_ends_the_first(service: Service) -> 
     service.produce_raw("instances", [ROW % number for number in range(20)])
     first = service.start()
     service.wait("answers", lambda: len(service.read("predictions")) == 20)
-    second = service.start()
-    assert first.wait(timeout=90) == 1
-    assert "another worker called w0 has joined group" in service.log_of("w0")
-    service.produce_raw("instances", [ROW % number for number in range(20, 25)])
-    service.wait("answers of the second", lambda: len(service.read("predictions")) == 25)
-    assert second.poll() is None
+    assert find_warnings(settings_of(service, labels=False)) == []
+    # A process on another machine.
+    node = textwrap.dedent("""
+        import socket, sys
+        socket.gethostname = lambda: "node-b"
+        from streamlearn.cli.app import main
+        main()
+    """)
+    second = subprocess.Popen([sys.executable, "-c", node, "run", *service.settings()])
+    try:
+        assert first.wait(timeout=90) == NAME_TAKEN_STATUS
+        assert "streamlearn: another worker called w0 on node-b (127.0.0.1) has joined group" in service.log_of("w0")
+        service.produce_raw("instances", [ROW % number for number in range(20, 25)])
+        service.wait("answers of the second", lambda: len(service.read("predictions")) == 25)
+        assert second.poll() is None
+        checked = service.command("check", *service.settings())
+        assert checked.stdout == "a worker can run\n"
+        held = (
+            f"warning: worker.name = w0 is held by a member of group {service.name} on node-b (127.0.0.1), and this is "
+        )
+        assert checked.stderr.startswith(held)
+    finally:
+        second.kill()
+        second.wait()

@@ -26,7 +26,7 @@ from streamlearn.source.base import CorruptInputError, Source, TopicPartition
 
 _logger = logging.getLogger(__name__)
 
-JOIN_SECONDS = 60.0
+JOIN_SECONDS = 30.0
 """Longest wait for the group to assign the partitions."""
 JOIN_POLL_SECONDS = 0.1
 MEMBERS_POLL_SECONDS = 0.2
@@ -129,8 +129,8 @@ def _join_group(source: Source, partitions: Sequence[TopicPartition]) -> Any:
             if change.kind == "assigned" and set(partitions) <= set(change.partitions):
                 return change.token
     raise StopError(
-        f"the group did not assign its partitions within {JOIN_SECONDS:.0f} s: a worker has joined, or the brokers are "
-        "slow. Nothing was changed"
+        f"the group did not assign its partitions within {JOIN_SECONDS:g} s: another member has joined, or the brokers "
+        f"are slow; members now: {', '.join(source.members()) or 'none'}. Nothing was changed"
     )
 
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 from kafka.protocol.admin import DescribeGroupsRequest
 from kafka.protocol.producer.transaction import InitProducerIdRequest
 
-from streamlearn.kafka.admin.broker_connection import BrokerConnection, BrokerUnreachableError, open_connection
-from streamlearn.kafka.admin.reachability import find_usable_broker
+from streamlearn.kafka.admin.broker_connection import BrokerConnection
+from streamlearn.kafka.admin.coordinator import GROUP, TRANSACTION, ask_coordinator
 from streamlearn.settings.settings import Settings
 
-COORDINATOR_SECONDS = 10.0
-RETRY_SECONDS = 0.1
-
-# Key types of FindCoordinator.
-_GROUP, _TRANSACTION = 0, 1
 # Code of the ACL operation READ.
 _READ = 3
 # Error codes of the Kafka protocol.
-_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR = 14, 15, 16
 _GROUP_AUTHORIZATION_FAILED, _TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 30, 53
 _UNUSED_PRODUCER_ID = 1 << 61
 """A producer id that no broker has given out: a request that carries it is refused after the user was authorized."""
@@ -38,15 +29,16 @@ def find_access_faults(settings: Settings) -> list[str]:
     """
     group, transactional_id = settings.kafka.group_id, settings.transactional_id
     faults = []
-    if _ask_coordinator(settings, group, _GROUP, _authorize_read) == _GROUP_AUTHORIZATION_FAILED:
+    code, _ = ask_coordinator(settings, group, GROUP, _authorize_read)
+    if code == _GROUP_AUTHORIZATION_FAILED:
         faults.append(f"group {group} (kafka.group_id) may not be joined: grant this user READ on it")
-    code = _ask_coordinator(settings, transactional_id, _TRANSACTION, _authorize_write)
+    code, _ = ask_coordinator(settings, transactional_id, TRANSACTION, _authorize_write)
     if code == _TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
         faults.append(f"transactional id {transactional_id} may not be used: grant this user WRITE on it")
     return faults
 
 
-def _authorize_read(connection: BrokerConnection, group: str) -> int:
+def _authorize_read(connection: BrokerConnection, group: str) -> tuple[int, None]:
     """Return the error code of a user who wants to join a group."""
     request = DescribeGroupsRequest(
         groups=[group], include_authorized_operations=True, version=connection.version_of(DescribeGroupsRequest)
@@ -54,14 +46,14 @@ def _authorize_read(connection: BrokerConnection, group: str) -> int:
     (response,) = connection.send(request).groups
     operations = response.authorized_operations
     is_allowed = operations is None or _READ in operations
-    return response.error_code or (0 if is_allowed else _GROUP_AUTHORIZATION_FAILED)
+    return response.error_code or (0 if is_allowed else _GROUP_AUTHORIZATION_FAILED), None
 
 
-def _authorize_write(connection: BrokerConnection, transactional_id: str) -> int:
+def _authorize_write(connection: BrokerConnection, transactional_id: str) -> tuple[int, None]:
     """Return the error code of a user who wants to write with a transactional id."""
     version = connection.version_of(InitProducerIdRequest)
     if version < _PRODUCER_ID_VERSION:
-        return 0
+        return 0, None
     # With an unused producer id the request cannot take the transactional id over from the worker that uses it.
     request = InitProducerIdRequest(
         transactional_id=transactional_id,
@@ -70,25 +62,4 @@ def _authorize_write(connection: BrokerConnection, transactional_id: str) -> int
         producer_epoch=0,
         version=version,
     )
-    return connection.send(request).error_code
-
-
-def _ask_coordinator(
-    settings: Settings, key: str, key_type: int, authorize: Callable[[BrokerConnection, str], int]
-) -> int:
-    """Return the error code that the coordinator of a key gives; wait for one that is about to be ready."""
-    deadline = time.monotonic() + COORDINATOR_SECONDS
-    while True:
-        first = find_usable_broker(settings)
-        with open_connection(settings, first.host, first.port) as connection:
-            code, broker = connection.coordinator(key, key_type)
-        if code == 0:
-            with open_connection(settings, broker.host, broker.port, f"coordinator of {key}") as connection:
-                code = authorize(connection, key)
-        if code not in (_LOADING, _NOT_AVAILABLE, _NOT_COORDINATOR):
-            return code
-        if time.monotonic() > deadline:
-            raise BrokerUnreachableError(
-                f"no coordinator of {key} within {COORDINATOR_SECONDS:.0f} s: check the brokers, then try again"
-            )
-        time.sleep(RETRY_SECONDS)
+    return connection.send(request).error_code, None

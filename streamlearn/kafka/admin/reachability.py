@@ -16,6 +16,7 @@ from streamlearn.kafka.admin.broker_connection import (
     open_connection,
 )
 from streamlearn.kafka.client_options import security_options
+from streamlearn.kafka.member_data import describe_machine
 from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.settings import Settings
 
@@ -32,6 +33,11 @@ def parse_address(address: str) -> tuple[str, int]:
     if not colon or address.endswith("]"):
         return address.strip("[]"), DEFAULT_PORT
     return host.strip("[]"), int(port)
+
+
+def describe_this_machine(settings: Settings) -> str:
+    """Return how a worker on this machine is called in the group: by the machine's name and address."""
+    return describe_machine(*parse_address(parse_broker_addresses(settings.kafka.bootstrap_servers)[0]))
 
 
 def find_connection_faults(settings: Settings) -> list[str]:

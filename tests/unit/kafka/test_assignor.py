@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from streamlearn.kafka.assignor import OneMemberAssignor
+from streamlearn.kafka.assignor import OneMemberAssignor, RangeAssignor
+from streamlearn.kafka.member_data import MemberData
 
 
 class _Cluster:
@@ -67,3 +68,21 @@ def test_user_data_of_another_program_is_ignored() -> None:
     holder = _Member("id-w1", "w1", group.assignors["w1"].metadata({"instances"}))
     given = group.assignors["w1"].assign(_Cluster(), [foreign, holder])
     assert [member for member, share in given.items() if share.partitions()] == ["id-w1"]
+
+
+def test_a_member_of_an_earlier_release_keeps_its_partitions() -> None:
+    """It sends the digits of its generation only."""
+    new, old = OneMemberAssignor("node-a"), OneMemberAssignor("node-b")
+    subscription = old.metadata({"instances"})
+    subscription.user_data = b"7"
+    members = [_Member("id-w0", "w0", new.metadata({"instances"})), _Member("id-w1", "w1", subscription)]
+    given = new.assign(_Cluster(), members)
+    assert {name: len(assignment.partitions()) for name, assignment in given.items()} == {"id-w0": 0, "id-w1": 3}
+
+
+def test_members_that_share_the_partitions_announce_their_machine_too() -> None:
+    assignors = {name: RangeAssignor(f"node-{name}") for name in ("w0", "w1")}
+    members = [_Member(f"id-{n}", n, a.metadata({"labels", "instances"})) for n, a in assignors.items()]
+    assert [MemberData.decode(member.metadata.user_data).host for member in members] == ["node-w0", "node-w1"]
+    given = assignors["w1"].assign(_Cluster(), members)
+    assert {name: len(assignment.partitions()) for name, assignment in given.items()} == {"id-w0": 4, "id-w1": 2}
