@@ -11,10 +11,11 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 from typer.main import get_command
 
 from streamlearn._version import __version__
+from streamlearn.cli.group import Group, new_group
 from streamlearn.cli.stop_signals import TERMINATED_STATUS, StopSignals
 from streamlearn.errors import NameTakenError, SettingsError, StreamlearnError, UsageError
 
@@ -40,12 +41,12 @@ NAME_TAKEN_STATUS = 3
 INTERRUPTED_STATUS = 130
 
 
-class _LazyGroup(TyperGroup):
+class _LazyGroup(Group):
     """Command group that lists its commands without importing them, and imports the one that is called."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.commands = {name: TyperCommand(name, help=text) for name, text in COMMANDS.items()}
+        self.commands = {name: TyperCommand(name, help=text, rich_markup_mode=None) for name, text in COMMANDS.items()}
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -64,19 +65,17 @@ def load_command(name: str) -> Any:
     module = importlib.import_module(f"streamlearn.cli.{name.replace('-', '_')}")
     app = getattr(module, "app", None)
     if app is None:
-        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
         app.command(name)(getattr(module, name))
     command = get_command(app)
     command.name = name
     return command
 
 
-app = typer.Typer(
-    cls=_LazyGroup,
-    help="Streaming multi-label learning on Kafka: predict immediately, learn from every record, exactly once.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = new_group(
+    "streamlearn",
+    "Streaming multi-label learning on Kafka: predict immediately, learn from every record, exactly once.",
+    _LazyGroup,
 )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from streamlearn.cli.options import Overrides
+from streamlearn.cli.options import STREAM_HELP, Labels, Overrides
 
 if TYPE_CHECKING:
     from streamlearn.evaluation.prequential import Report
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def compare(
     streams: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[STREAM]...", help="A file .arff[.gz] or .jsonl[.gz], or synthetic:NAME."),
+        typer.Argument(metavar="[STREAM]...", help=STREAM_HELP.replace(" - for JSON Lines from standard input,", "")),
     ] = None,
     learners: Annotated[
         list[str] | None,
@@ -78,10 +78,7 @@ def compare(
         int | None,
         typer.Option("--seed", min=0, help="Seed of learners and generators (default 0).", show_default=False),
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option("--labels", help="Which ARFF attributes are labels, as for evaluate.", show_default=False),
-    ] = None,
+    labels: Labels = None,
     overrides: Overrides = None,
 ) -> None:
     """Rank learners over streams: means, mean ranks, Friedman test and Nemenyi critical difference.
@@ -92,9 +89,9 @@ def compare(
     """
     import json
 
-    from rich.console import Console
+    from rich.text import Text
 
-    from streamlearn.cli.output import open_for_writing
+    from streamlearn.cli.output import describe_labels, open_for_writing
     from streamlearn.errors import LearnerError, UsageError
     from streamlearn.evaluation.comparison_table import print_rankings
     from streamlearn.evaluation.prequential import evaluate_stream
@@ -109,11 +106,16 @@ def compare(
         select_streams,
     )
     from streamlearn.streams import open_stream
+    from streamlearn.terminal import console
 
     if bool(streams) != bool(learners):
         raise UsageError("compare: give both streams and learners (STREAM... --learner NAME), or only --results")
     if "-" in (streams or ()):
         raise UsageError("compare: standard input can be read only once; write it to a file first")
+    unused = {"--limit": limit, "--window": window, "--seed": seed, "--labels": labels, "--set": overrides}
+    for option, value in unused.items():
+        if value is not None and not streams:
+            raise UsageError(f"compare: {option} is for streams that are run, and none is given; leave it out")
     if published and limit is not None:
         raise UsageError("compare: published results are for whole streams; leave out --limit")
     if report_file is not None:
@@ -130,7 +132,7 @@ def compare(
         for spec in dict.fromkeys(streams or ())
     ]
     done = {(report.stream, learner_name(report), report.seed) for report in reports}
-    console = Console(stderr=True)
+    err_console = console(stderr=True)
     lines = open_for_writing(json_file) if json_file is not None else None
 
     def write(report: Report) -> None:
@@ -142,14 +144,15 @@ def compare(
         for report in reports:
             write(report)
         for stream in opened:
+            typer.echo(describe_labels(stream), err=True)
             for learner, settings, name in runs:
                 if (stream.name, name, settings.learner.seed) in done:
                     typer.echo(f"{stream.name}, {name}: taken from --results", err=True)
                     continue
-                with console.status(f"{stream.name}, {name}: compiling") as status:
+                with err_console.status(Text(f"{stream.name}, {name}: compiling")) as status:
 
                     def show_progress(count: int, _: Any, text: str = f"{stream.name}, {name}") -> None:
-                        status.update(f"{text}: {count:,} instances")
+                        status.update(Text(f"{text}: {count:,} instances"))
 
                     try:
                         report = evaluate_stream(

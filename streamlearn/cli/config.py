@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from streamlearn.cli.group import new_group
 from streamlearn.cli.options import AsJson, Config, Overrides
 
-app = typer.Typer(name="config", help="Show and check the settings of a run.", no_args_is_help=True)
+app = new_group("config", "Show and check the settings of a run.")
 
 
 @app.command("show")
@@ -26,20 +27,21 @@ def show(
     if as_json:
         typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=list))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from streamlearn.terminal import console, printable
 
     table = Table(box=None, pad_edge=False)
     for column in ("setting", "value", "from", "unit", "meaning"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(row.name, row.value_text(), row.origin, row.unit, row.meaning)
-    Console().print(table)
+        table.add_row(row.name, printable(row.value_text()), printable(row.origin), row.unit, row.meaning)
+    console().print(table)
 
 
 @app.command("check")
 def check(config: Config = None, overrides: Overrides = None) -> None:
-    """Check the settings; print one line and exit with status 2 if one is wrong."""
+    """Check the settings; print one line per fault and exit with status 2 if there is any."""
     from streamlearn.settings.loading import load_settings
 
     load_settings(config, overrides or ())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
 from streamlearn.cli.time_options import format_time, parse_time_option
 from streamlearn.errors import UsageError
@@ -18,13 +19,7 @@ if TYPE_CHECKING:
     from streamlearn.records.dead_letter import DeadLetterRecord
     from streamlearn.settings.settings import Settings
 
-app = typer.Typer(
-    name="dead-letters",
-    help="List, show, export and replay records that could not be used.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = new_group("dead-letters", "List, show, export and replay records that could not be used.")
 
 Reasons = Annotated[
     list[str] | None,

@@ -12,7 +12,7 @@ from types import FrameType
 import msgspec
 import typer
 from prometheus_client import CollectorRegistry
-from rich.console import Console
+from rich.text import Text
 
 from streamlearn.cli.demo_summary import summary_table
 from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
@@ -31,6 +31,7 @@ from streamlearn.streams.base import StreamRow
 from streamlearn.streams.synthetic import generator
 from streamlearn.telemetry.http_server import ServiceServer
 from streamlearn.telemetry.metrics import ServiceMetrics
+from streamlearn.terminal import console
 
 GROUP = "streamlearn-demo"
 BATCH_INSTANCES = 200
@@ -94,28 +95,28 @@ def run_demo(instances: int, seed: int, out: Path | None) -> None:
         With status 130, when it was interrupted.
     """
     folder = _output_folder(out)
-    console = Console(highlight=False)
+    out_console = console(highlight=False)
     settings = Settings(
         kafka=KafkaSettings(group_id=GROUP),
         engine=EngineSettings(batch_instances=BATCH_INSTANCES),
         measures=MeasureSettings(window=WINDOW, interval_seconds=METRICS_INTERVAL_SECONDS),
     )
-    live = console.is_terminal and not console.is_dumb_terminal
+    live = out_console.is_terminal and not out_console.is_dumb_terminal
     if live:
-        with console.status("kernels") as status:
-            warm_up(settings, status.update)
+        with out_console.status(Text("kernels")) as status:
+            warm_up(settings, lambda text: status.update(Text(text)))
     else:
-        warm_up(settings, lambda text: console.print(text, markup=False))
+        warm_up(settings, lambda text: out_console.print(text))
     stream = generator("drifting", seed=seed, instances=instances)
     rows = list(stream)
-    view = (LiveView if live else PlainView)(console, stream)
+    view = (LiveView if live else PlainView)(out_console, stream)
     answers, interrupted = _run_engine(settings, rows, folder, view)
-    console.print(summary_table(stream, rows, answers))
+    out_console.print(summary_table(stream, rows, answers))
     topics = settings.topics
     names = ", ".join(f"{topic}.jsonl" for topic in (topics.predictions, topics.events, topics.metrics))
-    console.print(f"{len(answers):,} predictions; {names} are in {folder}", markup=False, soft_wrap=True)
+    out_console.print(f"{len(answers):,} predictions; {names} are in {folder}", soft_wrap=True)
     if interrupted:
-        console.print(f"interrupted after {len(answers):,} of {instances:,} instances; what was written is kept")
+        out_console.print(f"interrupted after {len(answers):,} of {instances:,} instances; what was written is kept")
         raise typer.Exit(INTERRUPTED_STATUS)
 
 

@@ -7,16 +7,13 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import Overrides
+from streamlearn.cli.options import RULE_HELP, STREAM_HELP, Labels, Overrides
 
 
 def evaluate(
     streams: Annotated[
         list[str],
-        typer.Argument(
-            metavar="STREAM...",
-            help="A file .arff[.gz] or .jsonl[.gz], - for JSON Lines from standard input, or synthetic:NAME.",
-        ),
+        typer.Argument(metavar="STREAM...", help=STREAM_HELP),
     ],
     learner: Annotated[
         str,
@@ -24,7 +21,8 @@ def evaluate(
             "--learner",
             help="streamlearn, or a baseline with its published parameters: br:knn br:nb br:amr br:ht br:hat br:efdt "
             "br:sgt br:mt br:arf br:amf br:abalr br:abolr (binary relevance over river), isoupt (river), vw:oaa vw:plt "
-            "(Vowpal Wabbit, extra vw), majority (most frequent label set), last (label set of the previous row).",
+            "(Vowpal Wabbit, extra streamlearn[vw]), majority (most frequent label set), last (label set of the "
+            "previous row).",
         ),
     ] = "streamlearn",
     preset: Annotated[
@@ -37,12 +35,7 @@ def evaluate(
     ] = None,
     rule: Annotated[
         str | None,
-        typer.Option(
-            "--rule",
-            help="Decision rule: balanced (default), subset, f1, hamming, macro, top_k:K or threshold:P. Sets "
-            "learner.rule.",
-            show_default=False,
-        ),
+        typer.Option("--rule", help=RULE_HELP, show_default=False),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Maximum number of instances per stream.", show_default=False)
@@ -65,14 +58,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            "--labels",
-            help="Which ARFF attributes are labels: a count (negative: the last ones), names, or an XML file.",
-            show_default=False,
-        ),
-    ] = None,
+    labels: Labels = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write results as JSON Lines, one object per stream.", show_default=False),
@@ -95,17 +81,22 @@ def evaluate(
     import json
     from contextlib import ExitStack
 
-    from rich.console import Console
+    from rich.text import Text
 
-    from streamlearn.cli.output import open_for_writing
+    from streamlearn.cli.output import describe_labels, open_for_writing
     from streamlearn.codec.encode import encode_prediction
+    from streamlearn.errors import UsageError
     from streamlearn.evaluation.baselines import STREAMLEARN, check_learner
     from streamlearn.evaluation.prequential import RowPrediction, evaluate_stream
     from streamlearn.evaluation.report_table import print_reports
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import StreamRow, open_stream
+    from streamlearn.terminal import console
 
     check_learner(learner)
+    for option, value in (("--preset", preset), ("--rule", rule)):
+        if value is not None and learner != STREAMLEARN:
+            raise UsageError(f"{option} {value}: {learner} has none; leave it out, it is for --learner {STREAMLEARN}")
     options = {"learner.preset": preset, "learner.rule": rule, "learner.seed": seed, "measures.window": window}
     flags = [f"{key}={value}" for key, value in options.items() if value is not None]
     settings = load_settings(None, [*(overrides or ()), *flags]).settings
@@ -116,7 +107,7 @@ def evaluate(
         (spec, open_stream(spec, labels=labels, seed=learner_settings.seed, instances=limit, text_fields=text_fields))
         for spec in streams
     ]
-    console = Console(stderr=True)
+    err_console = console(stderr=True)
     reports = []
     with ExitStack() as stack:
         lines = stack.enter_context(open_for_writing(json_file)) if json_file is not None else None
@@ -144,12 +135,13 @@ def evaluate(
                         + b"\n"
                     )
 
-            with console.status(f"{stream.name}: compiling") as status:
+            typer.echo(describe_labels(stream), err=True)
+            with err_console.status(Text(f"{stream.name}: compiling")) as status:
 
                 def show_progress(count: int, measures: dict[str, float | None], name: str = stream.name) -> None:
                     accuracy = measures["subset_accuracy"]
                     window_text = "" if accuracy is None else f", subset accuracy {accuracy:.3f} in the last window"
-                    status.update(f"{name}: {count:,} instances{window_text}")
+                    status.update(Text(f"{name}: {count:,} instances{window_text}"))
 
                 report = evaluate_stream(
                     stream, settings, learner=learner, limit=limit, on_progress=show_progress, on_prediction=write

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and texts of their help."""
 
 from __future__ import annotations
 
@@ -7,9 +7,28 @@ from typing import Annotated
 
 import typer
 
+from streamlearn.settings.rule import DEFAULT_RULE, RULES
+from streamlearn.streams.opening import FILES
+
+STREAM_HELP = f"A file {FILES}, - for JSON Lines from standard input, or synthetic:NAME."
+RULE_HELP = (
+    f"Decision rule: {', '.join(RULES)} (K is a whole number from 1, P a probability). Sets learner.rule, which is "
+    f"{DEFAULT_RULE} by default."
+)
+
 Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TOML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override a setting: section.key=value; may be repeated.", show_default=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        "--labels",
+        help="Which attributes of ARFF files are labels: a count (negative: the last ones), names separated by commas, "
+        "or an XML file. By default the XML file of the same name, where -train or -test may be left out, else -C in "
+        "the relation's name.",
+        show_default=False,
+    ),
+]

@@ -6,13 +6,11 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import Config, Overrides
+from streamlearn.cli.options import STREAM_HELP, Config, Labels, Overrides
 
 
 def produce(
-    stream: Annotated[
-        str, typer.Argument(metavar="STREAM", help="A file .arff[.gz] or .jsonl[.gz], -, or synthetic:NAME.")
-    ],
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help=STREAM_HELP)],
     topic: Annotated[str, typer.Option("--topic", help="Topic for the instances.")],
     bootstrap: Annotated[
         str | None,
@@ -35,22 +33,27 @@ def produce(
         ),
     ] = None,
     label_delay: Annotated[
-        int, typer.Option("--label-delay", min=0, help="Number of instances by which labels lag behind.")
-    ] = 0,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Maximum number of instances.", show_default=False)
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the generator, for a built-in stream.")] = 0,
-    labels: Annotated[
-        str | None,
+        int | None,
         typer.Option(
-            "--labels",
-            help="Which ARFF attributes are labels: a count (negative: the last ones), names, or an XML file.",
+            "--label-delay",
+            min=0,
+            help="Number of instances by which labels lag behind (default 0), with --labels-topic.",
             show_default=False,
         ),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of instances.", show_default=False)
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", min=0, help="Seed of the generator (default 0), for a built-in stream.", show_default=False
+        ),
+    ] = None,
+    labels: Labels = None,
 ) -> None:
     """Write the instances of a stream to a topic, keyed by id; a missing id becomes the row number, from 0."""
+    from streamlearn.cli.output import describe_labels
     from streamlearn.codec.decode import EVERY_FIELD
     from streamlearn.errors import UsageError
     from streamlearn.kafka.admin.reachability import check_handshake, diagnose_connection
@@ -59,6 +62,10 @@ def produce(
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import open_stream
 
+    if label_delay is not None and labels_topic is None:
+        raise UsageError(f"--label-delay {label_delay}: instances carry their labels; give --labels-topic too")
+    if seed is not None and not stream.startswith("synthetic:"):
+        raise UsageError(f"--seed {seed}: {stream} is not a built-in stream; leave it out")
     advice = "start it, or set kafka.bootstrap_servers"
     if bootstrap is not None:
         advice = "start it, or give another address with --bootstrap"
@@ -68,7 +75,7 @@ def produce(
             raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
         overrides = [*(overrides or ()), f"kafka.bootstrap_servers={bootstrap}"]
     settings = load_settings(config, overrides or ()).settings
-    opened = open_stream(stream, labels=labels, seed=seed, instances=limit, text_fields=EVERY_FIELD)
+    opened = open_stream(stream, labels=labels, seed=seed or 0, instances=limit, text_fields=EVERY_FIELD)
     check_handshake(settings)
     try:
         sent = send_stream(
@@ -76,13 +83,14 @@ def produce(
             bootstrap=settings.kafka.bootstrap_servers,
             topic=topic,
             labels_topic=labels_topic,
-            label_delay=label_delay,
+            label_delay=label_delay or 0,
             rate=rate,
             limit=limit,
             kafka=settings.kafka,
         )
     except BootstrapError as error:
         raise diagnose_connection(settings, advice) from error
+    typer.echo(describe_labels(opened), err=True)
     typer.echo(
         f"wrote {sent.instances:,} instances to {topic}"
         + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamlearn.cli.group import new_group
 from streamlearn.cli.options import AsJson, Config, Overrides
 from streamlearn.cli.time_options import format_time, parse_time_option
 
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
     from streamlearn.settings.settings import Settings
     from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 
-app = typer.Typer(
-    name="snapshot",
-    help="List, inspect and verify snapshots of a service or a classifier, and roll a model back to one.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+app = new_group(
+    "snapshot", "List, inspect and verify snapshots of a service or a classifier, and roll a model back to one."
 )
 
 Location = Annotated[

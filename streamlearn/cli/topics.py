@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
 
-app = typer.Typer(name="topics", help="Create and check the topics that a configuration needs.", no_args_is_help=True)
+app = new_group("topics", "Create and check the topics that a configuration needs.")
 
 
 @app.command("create")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streamlearn.evaluation.ranking import SIGNIFICANCE, Ranking
 from streamlearn.evaluation.report_table import MIN_WIDTH
+from streamlearn.terminal import console, printable
 
 
 def print_rankings(rankings: Sequence[Ranking], streams: int) -> None:
     """Print the table of means and mean ranks, followed by the significance tests, on standard output."""
-    console = Console(width=max(Console().width, MIN_WIDTH))
-    console.print(ranking_table(rankings))
-    console.print()
+    out = console(least_width=MIN_WIDTH)
+    out.print(ranking_table(rankings))
+    out.print()
     for ranking in rankings:
-        console.print(verdict(ranking, streams), highlight=False, soft_wrap=True)
+        out.print(verdict(ranking, streams), highlight=False, soft_wrap=True)
 
 
 def ranking_table(rankings: Sequence[Ranking]) -> Table:
@@ -27,15 +28,15 @@ def ranking_table(rankings: Sequence[Ranking]) -> Table:
     for ranking in rankings:
         table.add_column(ranking.measure.title, justify="right")
     for learner in overall_order(rankings):
-        cells = []
+        cells: list[str | Text] = []
         for ranking in rankings:
             if learner not in ranking.learners:
                 cells.append("-")
                 continue
             index = ranking.learners.index(learner)
             style = "bold" if index == 0 else "none"
-            cells.append(f"[{style}]{ranking.means[index]:.4f} ({ranking.ranks[index]:.2f})[/]")
-        table.add_row(learner, *cells)
+            cells.append(Text(f"{ranking.means[index]:.4f} ({ranking.ranks[index]:.2f})", style))
+        table.add_row(printable(learner), *cells)
     return table
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.table import Table
 
 from streamlearn.evaluation.prequential import Report
+from streamlearn.terminal import console, printable
 
 _COLUMNS = {
     "subset_accuracy": "subset",
@@ -28,7 +28,7 @@ MIN_WIDTH = 136
 def print_reports(reports: Sequence[Report]) -> None:
     """Print the table of reports on standard output; nothing without reports."""
     if reports:
-        Console(width=max(Console().width, MIN_WIDTH)).print(report_table(reports))
+        console(least_width=MIN_WIDTH).print(report_table(reports))
 
 
 def report_table(reports: Sequence[Report]) -> Table:
@@ -39,7 +39,7 @@ def report_table(reports: Sequence[Report]) -> Table:
         table.add_column(name, justify="right")
     for report in reports:
         table.add_row(
-            report.stream,
+            printable(report.stream),
             f"{report.instances:,}",
             f"{report.features:,}",
             f"{report.labels:,}",

@@ -8,6 +8,7 @@ from streamlearn.errors import UsageError
 
 SIMPLE_KINDS = ("balanced", "subset", "f1", "hamming", "macro")
 RULES = (*SIMPLE_KINDS, "top_k:K", "threshold:P")
+DEFAULT_RULE = "balanced"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.fields import NO_SECRET, Names, Section, refuse, setting
 from streamlearn.settings.names import are_one_to_kafka, check_group_name, check_topic_name, journal_topic_of
 from streamlearn.settings.presets import ALIASES
-from streamlearn.settings.rule import Rule
+from streamlearn.settings.rule import DEFAULT_RULE, RULES, SIMPLE_KINDS, Rule
 from streamlearn.settings.security import SecuritySettings
 
 
@@ -158,9 +158,9 @@ class LearnerSettings(Section):
         "cluster (whole), one per label (singletons), or random ones of the same sizes",
     )
     rule: str = setting(
-        "balanced",
-        "Decision rule that turns scores into a label set: balanced, subset, f1, hamming, macro (each for the measure "
-        "of its name), top_k:K, threshold:P",
+        DEFAULT_RULE,
+        f"Decision rule that turns scores into a label set: {', '.join(SIMPLE_KINDS)} (each for the measure of its "
+        f"name), {', '.join(RULES[len(SIMPLE_KINDS) :])}",
     )
     seed: int = setting(0, "Seed of all random numbers", ge=0)
     scores_top: int = setting(

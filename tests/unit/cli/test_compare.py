@@ -159,6 +159,8 @@ def test_published_results_are_used_for_the_compared_streams(tmp_path: Path) -> 
         (["synthetic:stationary", "--learner", "lost"], "did you mean 'last'"),
         (["synthetic:stationary", "--learner", "last", "--limit", "40"], "no two learners"),
         ([], "no two learners"),
+        (["--results", "r.jsonl", "--labels", "2"], "--labels is for streams that are run"),
+        (["--results", "r.jsonl", "--window", "20"], "--window is for streams that are run"),
         (["synthetic:stationary", "--learner", "last", "--limit", "9", "--published", "a.csv"], "whole streams"),
     ],
 )

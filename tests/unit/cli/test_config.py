@@ -50,6 +50,11 @@ def test_show_prints_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert lines["engine.frozen"][1:4] == ["true", "--set", "engine.frozen"]
 
 
+def test_show_prints_values_as_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(monkeypatch, "show", "--set", "snapshot.location=[red]a:100:\x1b") == 0
+    assert "[red]a:100:\\x1b " in capsys.readouterr().out
+
+
 def test_check_accepts_valid_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, "check") == 0
     assert "valid" in capsys.readouterr().out
