@@ -115,6 +115,8 @@ class MetricsObserver:
             metrics.count_event(event.kind)
         for reason, count in applied.dropped.items():
             metrics.count_dropped(reason, count)
+        for fault, count in applied.stamps.items():
+            metrics.timestamps[fault].inc(count)
         metrics.learn_seconds.observe(learn_seconds)
 
     def on_committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:

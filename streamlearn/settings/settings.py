@@ -224,6 +224,13 @@ class LabelSettings(Section):
         "seconds",
         ge=0,
     )
+    clock_tolerance_seconds: float = setting(
+        60.0,
+        "One record stamped further ahead of the others than this does not move event time, from which ages are "
+        "counted; several in a row do",
+        "seconds",
+        ge=0,
+    )
     orphan_seconds: float = setting(3_600.0, "Maximum time that a label waits for its instance", "seconds", ge=0)
     orphan_count: int = setting(10_000, "Maximum labels that wait for their instances", "labels", ge=0)
     orphan_bytes: int = setting(64 << 20, "Maximum memory for labels that wait for their instances", "bytes", ge=0)

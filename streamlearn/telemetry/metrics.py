@@ -48,6 +48,7 @@ DROPPED = (
     "labels_full",
     "other",
 )
+TIMESTAMP_FAULTS = ("ahead", "missing")
 BOUNDED = (
     "labels",
     "features",
@@ -99,6 +100,12 @@ class ServiceMetrics:
             f"{PREFIX}_refused_again_total", "Replayed dead letters that were refused again.", registry=registry
         )
         self.dropped = counters("dropped_values_total", "Values that were left out, by reason.", "reason", DROPPED)
+        self.timestamps = counters(
+            "timestamps_total",
+            "Records stamped further ahead of event time than labels.clock_tolerance_seconds, or without a timestamp.",
+            "fault",
+            TIMESTAMP_FAULTS,
+        )
         self.batch_seconds = histogram("batch", "Time from applying the first record of a batch to its commit.")
         self.learn_seconds = histogram("learn", "Time to predict and learn a batch.")
         self.commit_seconds = histogram("commit", "Time to commit a batch.")

@@ -48,6 +48,7 @@ class AppliedBatch(NamedTuple):
     replayed: int  # dead letters of records that had been sent again from the dead-letter topic
     events: list[Any]
     dropped: dict[str, int]  # values that were left out, by reason
+    stamps: dict[str, int]  # records whose timestamp is `ahead` of event time, or `missing`
 
 
 class Batch:
@@ -67,6 +68,7 @@ class Batch:
     def __init__(self, task: Task, now_ns: int) -> None:
         self._task = task
         self._now = now_ns
+        self._now_ms = now_ns // 1_000_000
         self._settings = task.settings
         self._limits = task.settings.limits
         self._labels_topic = task.settings.topics.labels
@@ -85,6 +87,8 @@ class Batch:
         self._bad: list[bool] = []
         self._dead: list[tuple[RawRecord, RecordError]] = []
         self._dropped: dict[str, int] = {}
+        clock = task.pending.clock
+        self._stamps_before = clock.ahead, clock.missing
         self._crc = 0
         self._spans: dict[tuple[str, int], list[int]] = {}  # number of records and end offset, by partition
 
@@ -111,13 +115,13 @@ class Batch:
         span[0] += 1
         span[1] = record.offset + 1
         self._crc = zlib.crc32(record.value or b"", self._crc)
-        self._task.pending.advance_watermark(record.timestamp_ms, self._now)
+        stamp_ms = self._task.pending.observe(record.timestamp_ms, self._now_ms)
         is_label = record.topic == self._labels_topic
         try:
             if is_label:
                 self._add_label(record, self.decode_label(record) if label is None else label)
             else:
-                self._add_instance(record)
+                self._add_instance(record, stamp_ms)
         except RecordError as error:
             self._dead.append((record, error))
             self._verdicts.append((_LABEL if is_label else _INSTANCE) + error.code.encode())
@@ -126,8 +130,8 @@ class Batch:
             self._verdicts.append(_LABEL if is_label else _INSTANCE)
             self._bad.append(False)
 
-    def _add_instance(self, record: RawRecord) -> None:
-        """Predict an instance, learn its inline truth, and keep it for labels that come later."""
+    def _add_instance(self, record: RawRecord, stamp_ms: int) -> None:
+        """Predict an instance, learn its inline truth, and keep it for labels that come later, under its time."""
         instance = decode_instance(record.value, self._limits, self._dropped, self._text_fields)
         identity = instance.id if instance.id is not None else f"{record.partition}-{record.offset}"
         pending = self._task.pending if self._labels_topic else None
@@ -139,7 +143,7 @@ class Batch:
         self._instances.append((operation, identity, record))
         if pending is None:
             return
-        entry = pending.add(identity, record.timestamp_ms, instance.y)
+        entry = pending.add(identity, stamp_ms, instance.y)
         self._answered_here[entry.number] = entry, operation
         if instance.y is not None:
             self._note_learned(entry, operation)
@@ -303,6 +307,7 @@ class Batch:
 
     def _summarize(self, result: MicroBatchResult, outputs: list[OutputRecord]) -> AppliedBatch:
         frozen = self._settings.engine.frozen
+        clock, (ahead, missing) = self._task.pending.clock, self._stamps_before
         return AppliedBatch(
             records=self._records,
             bad=self._bad,
@@ -315,4 +320,5 @@ class Batch:
             replayed=sum(was_replayed(record) for record, _ in self._dead),
             events=result.events,
             dropped=result.dropped | self._dropped,
+            stamps={"ahead": clock.ahead - ahead, "missing": clock.missing - missing},
         )

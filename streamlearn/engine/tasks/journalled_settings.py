@@ -23,6 +23,7 @@ _CHANGEABLE = {
         "min_count",
         "retire_after_instances",
         "negative_after_seconds",
+        "clock_tolerance_seconds",
         "orphan_seconds",
         "orphan_count",
         "orphan_bytes",
@@ -48,9 +49,13 @@ def journalled_settings_of(settings: Settings) -> dict[str, Any]:
 
 
 def with_journalled_settings(settings: Settings, journalled: Mapping[str, Any]) -> Settings:
-    """Return the settings with their journalled part replaced."""
+    """Return the settings with their journalled part replaced.
+
+    A setting that the journal lacks, because the release that wrote it did not have it, gets its default: what a replay
+    computes must not depend on the settings of the run.
+    """
     tree = settings.model_dump(by_alias=True)
-    for name, value in journalled.items():
+    for name, value in {**journalled_settings_of(Settings()), **journalled}.items():
         section, _, key = name.partition(".")
         tree[section][key] = value
     return Settings.model_validate(tree)

@@ -89,6 +89,11 @@ class Orphans:
         self.bytes -= orphan.size
         return orphan
 
+    def set_back(self, watermark_ms: int) -> None:
+        """Follow event time back: no label has come after it."""
+        for number, orphan in self._waiting.items():
+            self._waiting[number] = orphan._replace(since_ms=min(orphan.since_ms, watermark_ms))
+
     def sweep(self, watermark_ms: int) -> list[RawRecord]:
         """Remove and return the labels beyond the largest age."""
         expired = []

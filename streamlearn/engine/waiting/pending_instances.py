@@ -1,9 +1,9 @@
 """Pending instances: answered instances that wait for their truth, or may still be corrected.
 
-They are bounded by count, bytes and age. At a bound, instances with a complete truth leave first, then the oldest. The
-id of an instance that has left stays as a tombstone for one more age, so that its labels are not taken for those of an
-unknown instance. Ages are in event time: the watermark (the largest applied timestamp, never above the journalled
-clock) minus the instance's timestamp.
+They are bounded by count, bytes and age. At a bound of count or bytes, instances with a complete truth leave first,
+then those that came first. The id of an instance that has left stays as a tombstone for one more age, so that its labels
+are not taken for those of an unknown instance. Ages are in event time (`event_clock`): its distance to the instance's
+timestamp. Instances become too old, and their missing labels negative, in the order of their timestamps.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from enum import IntEnum
 import numpy as np
 
 from streamlearn.codec.decode import Truth
+from streamlearn.engine.waiting.event_clock import EventClock
 from streamlearn.engine.waiting.linked_queues import NONE, LinkedQueues
 from streamlearn.engine.waiting.orphan_labels import Orphans
 from streamlearn.engine.waiting.packed_bytes import PackedBytes
+from streamlearn.engine.waiting.time_order import find_before
 from streamlearn.engine.waiting.truth_updates import decode_truth, encode_truth
 from streamlearn.errors import SnapshotError
 from streamlearn.settings.settings import LabelSettings
@@ -44,17 +46,9 @@ class _ArrivalQueue(IntEnum):
     TOMBSTONES = 1  # in the order in which the instances left
 
 
-class _TruthQueue(IntEnum):
-    """Queues of instances."""
-
-    OPEN = 0  # in order of arrival
-    COMPLETE = 1  # in the order in which the truths became complete
-
-
 # Bound to plain integers: before Python 3.12, reading members of an enum takes a third of the time per record here.
 _FREE, _LEARNT, _EXPIRED, _OPEN, _COMPLETE = map(int, InstanceState)
 _INSTANCES, _TOMBSTONES = map(int, _ArrivalQueue)
-_OPEN_TRUTHS, _COMPLETE_TRUTHS = map(int, _TruthQueue)
 _LEFT = (_LEARNT, _EXPIRED)
 _FIRST_CAPACITY = 1_024
 
@@ -116,8 +110,8 @@ class Pending:
         Instances without any truth.
     evicted:
         Instances that left with unknown labels since the model began.
-    watermark_ms:
-        Event time, in milliseconds since the epoch.
+    clock:
+        Event time.
     orphans:
         Labels whose instance has not been seen.
     instances, truths:
@@ -128,10 +122,10 @@ class Pending:
 
     def __init__(self, labels: LabelSettings) -> None:
         self.orphans = Orphans()
-        self.set_bounds(labels)
+        self.clock = EventClock()
         self.evicted = 0
-        self.watermark_ms = 0
         self._clear()
+        self.set_bounds(labels)
 
     def _clear(self) -> None:
         self._number_by_id: dict[str, int] = {}
@@ -141,8 +135,10 @@ class Pending:
         self.instances = PackedBytes()
         self.truths = PackedBytes()
         self._arrivals = LinkedQueues(len(_ArrivalQueue))
-        self._truth_queues = LinkedQueues(len(_TruthQueue))
+        self._complete_truths = LinkedQueues(1)  # instances in the order in which their truths became complete
         self._timestamps_array = np.zeros(0, np.int64)
+        self._places_array = np.zeros(0, np.int64)  # in the order of arrival or, for tombstones, of leaving
+        self._next_place = 0
         self._rows_array = np.zeros(0, np.int64)
         self._assumed_array = np.zeros(0, np.uint8)
         self._states_array = np.zeros(0, np.uint8)
@@ -154,13 +150,15 @@ class Pending:
         """Make room for ``count`` instances and tombstones."""
         size = capacity(count, len(self._names))
         self._timestamps_array = grow(self._timestamps_array, size)
+        self._places_array = grow(self._places_array, size)
         self._rows_array = grow(self._rows_array, size)
         self._assumed_array = grow(self._assumed_array, size)
         self._states_array = grow(self._states_array, size)
         # Single values are read and written several times as fast through a memoryview.
         self._timestamps, self.rows = self._timestamps_array.data, self._rows_array.data
+        self._places = self._places_array.data
         self.assumed, self._states = self._assumed_array.data, self._states_array.data
-        for each in (self.instances, self.truths, self._arrivals, self._truth_queues):
+        for each in (self.instances, self.truths, self._arrivals, self._complete_truths):
             each.reserve(size)
         self._free.extend(range(size - 1, len(self._names) - 1, -1))
         self._names.extend([""] * (size - len(self._names)))
@@ -170,8 +168,9 @@ class Pending:
         self._count = labels.pending_count
         self._bytes_limit = labels.pending_bytes
         self._age_ms = int(labels.pending_seconds * 1000)
-        self._negative_after_ms = int(labels.negative_after_seconds * 1000)
         self.orphans.set_bounds(labels.orphan_count, labels.orphan_bytes, labels.orphan_seconds)
+        self.clock.set_tolerance(int(labels.clock_tolerance_seconds * 1000))
+        self._negative_after_ms = int(labels.negative_after_seconds * 1000)
 
     def __len__(self) -> int:
         return self._arrivals.size(_INSTANCES)
@@ -181,9 +180,18 @@ class Pending:
         """Number of instances, tombstones and orphans."""
         return len(self._number_by_id) + len(self.orphans)
 
-    def advance_watermark(self, timestamp_ms: int, now_ns: int) -> None:
-        """Move event time forward to a record's timestamp, but not beyond the clock."""
-        self.watermark_ms = max(self.watermark_ms, min(timestamp_ms, now_ns // 1_000_000))
+    @property
+    def watermark_ms(self) -> int:
+        """Event time, in milliseconds since the epoch; negative before the first record."""
+        return self.clock.time_ms
+
+    def observe(self, timestamp_ms: int, now_ms: int) -> int:
+        """Move event time by a record; return the time to take for that of the record, as `EventClock.observe`."""
+        before = self.clock.time_ms
+        stamp = self.clock.observe(timestamp_ms, now_ms)
+        if self.clock.time_ms < before:
+            self.orphans.set_back(self.clock.time_ms)
+        return stamp
 
     def get(self, identity: str) -> PendingEntry | None:
         """Return the pending instance of an id."""
@@ -214,7 +222,8 @@ class Pending:
         self.assumed[number] = False
         self._states[number] = _OPEN
         self._arrivals.append(_INSTANCES, number)
-        self._truth_queues.append(_OPEN_TRUTHS, number)
+        self._places[number] = self._next_place
+        self._next_place += 1
         self.bytes += _ENTRY_BYTES
         self.waiting += 1
         entry = PendingEntry(self, number)
@@ -240,8 +249,7 @@ class Pending:
             self._complete(number)
 
     def _complete(self, number: int) -> None:
-        self._truth_queues.remove(_OPEN_TRUTHS, number)
-        self._truth_queues.append(_COMPLETE_TRUTHS, number)
+        self._complete_truths.append(0, number)
         self._states[number] = _COMPLETE
 
     def find_overdue(self) -> list[tuple[PendingEntry, Truth | None]]:
@@ -249,12 +257,11 @@ class Pending:
         if not self._negative_after_ms:
             return []
         limit = self.watermark_ms - self._negative_after_ms
-        found = []
-        for number in self._truth_queues.iterate(_OPEN_TRUTHS):
-            if self._timestamps[number] > limit:
-                break
-            found.append((PendingEntry(self, number), decode_truth(self.truths.get(number))))
-        return found
+        numbers = self._find_before(limit + 1, self._states_array == _OPEN)
+        return [(PendingEntry(self, number), decode_truth(self.truths.get(number))) for number in numbers]
+
+    def _find_before(self, end_ms: int, is_wanted: np.ndarray) -> list[int]:
+        return find_before(end_ms, self._timestamps_array, is_wanted, self._places_array)
 
     def _remove(self, number: int) -> None:
         """Remove an instance or tombstone whose id was removed."""
@@ -273,8 +280,8 @@ class Pending:
         self.bytes -= _ENTRY_BYTES + known + self.instances.length(number)
         self.waiting -= 0 if known else 1
         self._arrivals.remove(_INSTANCES, number)
-        is_open = self._states[number] == _OPEN
-        self._truth_queues.remove(_OPEN_TRUTHS if is_open else _COMPLETE_TRUTHS, number)
+        if self._states[number] == _COMPLETE:
+            self._complete_truths.remove(0, number)
         self.instances.clear(number)
         self.truths.clear(number)
 
@@ -284,26 +291,29 @@ class Pending:
         self.evicted += 1 if self._states[number] == _OPEN else 0
         self._clear_instance(number)
         self._arrivals.append(_TOMBSTONES, number)
+        self._places[number] = self._next_place
+        self._next_place += 1
         self._states[number] = _LEARNT if known else _EXPIRED
+
+    def _forget(self, number: int) -> None:
+        """Remove a tombstone."""
+        del self._number_by_id[self._names[number]]
+        self._remove(number)
 
     def sweep(self) -> list[RawRecord]:
         """Apply the bounds at the end of a batch; return the orphans that have expired."""
         limit = self.watermark_ms - self._age_ms
-        while len(self):
-            over = len(self) > self._count or self.bytes > self._bytes_limit
-            number = self._arrivals.first(_INSTANCES)
-            if self._timestamps[number] >= limit:
-                if not over:
-                    break
-                complete = self._truth_queues.first(_COMPLETE_TRUTHS)
-                number = number if complete == NONE else complete
+        for number in self._find_before(limit, self._states_array >= _OPEN):
             self._bury(number)
-        while count := self._arrivals.size(_TOMBSTONES):
-            number = self._arrivals.first(_TOMBSTONES)
-            if count <= self._count and self._timestamps[number] >= limit - self._age_ms:
-                break
-            del self._number_by_id[self._names[number]]
-            self._remove(number)
+        while len(self) > self._count or (self.bytes > self._bytes_limit and len(self)):
+            complete = self._complete_truths.first(0)
+            self._bury(self._arrivals.first(_INSTANCES) if complete == NONE else complete)
+        for number in self._find_before(
+            limit - self._age_ms, (self._states_array > _FREE) & (self._states_array < _OPEN)
+        ):
+            self._forget(number)
+        while self._arrivals.size(_TOMBSTONES) > self._count:
+            self._forget(self._arrivals.first(_TOMBSTONES))
         self._free.extend(self._freed_in_batch)
         self._freed_in_batch.clear()
         self.instances.compact()
@@ -323,10 +333,11 @@ class Pending:
         arrays["truths"], arrays["truth_offsets"] = self.truths.pack(entries)
         arrays["learnt_rows"] = self._rows_array[entries]
         arrays["assumed"] = self._assumed_array[entries]
-        arrays["settled"] = positions[self._truth_queues.numbers(_COMPLETE_TRUTHS)]
+        arrays["settled"] = positions[self._complete_truths.numbers(0)]
         arrays["marks"], arrays["mark_offsets"] = pack_texts([self._names[number] for number in tombstones.tolist()])
         arrays["mark_states"] = np.stack([self._states_array[tombstones], self._timestamps_array[tombstones]], axis=1)
-        arrays["clock"] = np.array([self.watermark_ms, self.evicted], np.int64)
+        event_time, *rest = self.clock.state()
+        arrays["clock"] = np.array([event_time, self.evicted, *rest], np.int64)
         return arrays | self.orphans.arrays()
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -374,7 +385,9 @@ class Pending:
             number = self.add(identity, timestamp_ms).number
             self._bury(number)
             self._states[number] = state
-        self.watermark_ms, self.evicted = arrays["clock"].tolist()
+        event_time, self.evicted, *rest = arrays["clock"].tolist()
+        # A snapshot of release 0.1 has event time alone, which is 0 before the first record.
+        self.clock.load([event_time, *rest] if rest or event_time else ())
         if len(self._number_by_id) != len(identities) + len(tombstones):
             raise ValueError("an id occurs twice")
 

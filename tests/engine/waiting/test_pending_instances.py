@@ -147,7 +147,10 @@ def test_an_instance_replaced_in_its_own_batch_leaves_nothing_to_others(tmp_path
         for moment, identity in enumerate(["thrice", "thrice", "thrice", "other"], 2):
             instance(world, identity, at=moment)
             label(world, identity, {"sport": True}, at=moment)
-        states.append(state_of(world))
+        state, arrays, counted = state_of(world)
+        clock = np.frombuffer(arrays.pop("clock"), np.int64)
+        # When event time last moved is a time of the journal, which has another number of batches.
+        states.append((state, arrays, counted, [clock[0], clock[1], *clock[3:]]))
     assert states[0] == states[1]
 
 
@@ -190,14 +193,14 @@ def test_a_store_loaded_from_its_arrays_behaves_like_the_original() -> None:
     for number in range(6):
         entry = stores[0].add(f"id{number}", 10 * number, [None, {"x": True}, ["x"]][number % 3])
         stores[0].store_instance(entry, result.packed(number))
-        stores[0].advance_watermark(10 * number, START_NS)
+        stores[0].observe(10 * number, START_NS // 1_000_000)
     stores[0].sweep()
     set_truth(stores[0], "id4", ["y"])
     set_truth(stores[0], "id0", [])
     stores[1].load_arrays(stores[0].arrays())
     for store in stores:
         store.store_instance(store.add("id7", 100), result.packed(0))
-        store.advance_watermark(100, START_NS)
+        store.observe(100, START_NS // 1_000_000)
         store.sweep()
     first, second = (store.arrays() for store in stores)
     assert {name: array.tobytes() for name, array in first.items()} == {n: a.tobytes() for n, a in second.items()}
