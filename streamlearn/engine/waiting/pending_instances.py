@@ -1,9 +1,9 @@
 """Pending instances: answered instances that wait for their truth, or may still be corrected.
 
 They are bounded by count, bytes and age. At a bound of count or bytes, instances with a complete truth leave first,
-then those that came first. The id of an instance that has left stays as a tombstone for one more age, so that its labels
-are not taken for those of an unknown instance. Ages are in event time (`event_clock`): its distance to the instance's
-timestamp. Instances become too old, and their missing labels negative, in the order of their timestamps.
+then those that came first. The id of an instance that has left stays as a tombstone for one more age, so that its
+labels are not taken for those of an unknown instance. Ages are in event time (`event_clock`): its distance to the
+instance's timestamp. Instances become too old, and their missing labels negative, in the order of their timestamps.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A few wrong or missing timestamps harm nothing but their own records, live and in a backlog, and are replayed alike."""
+"""Wrong or missing timestamps of a few records harm no others, live and in a backlog, and are replayed alike."""
 
 from __future__ import annotations
 

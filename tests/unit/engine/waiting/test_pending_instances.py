@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import given
@@ -58,7 +59,7 @@ class Naive:
 def ids(store: Pending, names: str, offsets: str) -> list[str]:
     arrays = store.arrays()
     data, ends = arrays[names].tobytes(), arrays[offsets].tolist()
-    return [data[start:end].decode() for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [data[start:end].decode() for start, end in itertools.pairwise(ends)]
 
 
 @given(
