@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from river import base
@@ -18,8 +18,10 @@ from streamlearn.arguments.names import as_names, shown
 from streamlearn.arguments.parameters import SETTING_OF, as_settings, with_parameter_names
 from streamlearn.arguments.rows import as_instances, as_truths
 from streamlearn.arguments.truths import as_truth
+from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features, Packed
-from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.errors import BrokenModelError, SnapshotError, UsageError
+from streamlearn.interrupts import HeldInterrupt
 from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
@@ -38,6 +40,9 @@ LabelTruth = Mapping[Any, LabelValue] | Collection[Name]
 """The truth of one instance: a mapping of label names to values, or a set, list or tuple of the true labels' names."""
 
 _NONE_LEFT = object()
+
+_INTERRUPTIBLE_ROWS = 1_000
+"""Rows after which `learn_many` notices Ctrl-C; any other number gives the same bits."""
 
 
 class LabelHierarchyClassifier(base.MultiLabelClassifier):
@@ -176,11 +181,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         ------
         UsageError
             When a name or value is of another kind; nothing is learnt.
+        DetectorError
+            When a drift detector of river fails; the instance is learnt.
         """
-        batch = self._model.new_batch()
-        batch.predict_and_learn(self._pack(x, "x"), as_truth(y, "y"))
-        with self._lock:
-            self._events = self._model.apply(batch).events
+        self._learn([(self._pack(x, "x"), as_truth(y, "y"))])
 
     def learn_many(self, X: Iterable[Features], Y: Iterable[LabelTruth]) -> None:
         """Learn instances in order; the result is bit for bit the same as that of `learn_one` on each.
@@ -189,18 +193,40 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         ------
         UsageError
             When ``X`` and ``Y`` have different lengths, or one of them has a wrong entry; nothing is learnt.
+        KeyboardInterrupt
+            When Ctrl-C is pressed in the main thread: at most 1,000 rows later, when `learned` says how many were
+            learnt.
         """
-        batch = self._model.new_batch()
-        rows, truths = iter(as_instances(X, "X")), iter(as_truths(Y, "Y"))
-        for number, x in enumerate(rows):
+        rows: list[tuple[Features | Packed, Truth]] = []
+        instances, truths = iter(as_instances(X, "X")), iter(as_truths(Y, "Y"))
+        for number, x in enumerate(instances):
             y = next(truths, _NONE_LEFT)
             if y is _NONE_LEFT:
                 raise UsageError(f"X has more entries than Y, which has {number}: pass one truth for each instance")
-            batch.predict_and_learn(self._pack(x, f"X[{number}]"), as_truth(y, f"Y[{number}]"))
+            rows.append((self._pack(x, f"X[{number}]"), as_truth(y, f"Y[{number}]")))
         if next(truths, _NONE_LEFT) is not _NONE_LEFT:
-            raise UsageError(f"Y has more entries than X, which has {len(batch)}: pass one instance for each truth")
-        with self._lock:
-            self._events = self._model.apply(batch).events
+            raise UsageError(f"Y has more entries than X, which has {len(rows)}: pass one instance for each truth")
+        self._learn(rows)
+
+    def _learn(self, rows: Sequence[tuple[Features | Packed, Truth]]) -> None:
+        """Learn rows that have been checked."""
+        with self._lock, HeldInterrupt() as interrupt:
+            self._events = []
+            for first in range(0, len(rows), _INTERRUPTIBLE_ROWS):
+                batch = self._model.new_batch()
+                for instance, truth in rows[first : first + _INTERRUPTIBLE_ROWS]:
+                    batch.predict_and_learn(instance, truth)
+                try:
+                    events = self._model.apply(batch).events
+                except BaseException as error:
+                    # Some arrays have learnt the row and others have not.
+                    self._model = cast(StreamModel, _BrokenModel(error))
+                    raise
+                self._events += [event._replace(op=first + event.op) for event in events] if first else events
+                if interrupt.pending:
+                    break
+        if self._river_detectors is not None:
+            self._river_detectors.raise_failure()
 
     def predict_one(self, x: Features) -> dict[Name, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether it is predicted; empty before any label is known."""
@@ -392,6 +418,19 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         yield {"rule": "hamming", "labels": ("a", "b"), "text_fields": ("title",)}
         yield {"drift_detector": drift.PageHinkley(), "drift_cooldown_rows": 10}
         yield {"preset": "paper", "partition": "random"}
+
+
+class _BrokenModel:
+    """In place of a model that an error left in the middle of a row: every use of it is refused."""
+
+    def __init__(self, cause: BaseException) -> None:
+        self._cause = repr(cause)
+
+    def __getattr__(self, name: str) -> Any:
+        raise BrokenModelError(
+            f"learning ended in the middle of a row with {self._cause}, so this classifier cannot be used: "
+            "load the file that was saved last"
+        )
 
 
 def _names(parameter: str, names: Any, *, ordered: bool) -> tuple[Name, ...]:

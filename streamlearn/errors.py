@@ -9,6 +9,8 @@
     │   ├── BootstrapError            kafka/instance_producer.py
     │   ├── BrokerDisconnectedError   kafka/admin/broker_connection.py
     │   └── BrokerUnreachableError    kafka/admin/broker_connection.py
+    ├── BrokenModelError              the caller: an error ended learning in the middle of a row
+    ├── DetectorError                 the caller: a drift detector of river failed
     ├── LearnerError                  the evaluation: another library's learner failed, and has no result on the stream
     └── StopError                     the operator: the engine cannot go on (exit status 1)
         ├── CorruptInputError         source/base.py
@@ -66,6 +68,14 @@ class RecordError(StreamlearnError):
 
 class RetryableError(StreamlearnError):
     """The work may succeed when it is tried again: the broker is away, or an outcome is not known yet."""
+
+
+class BrokenModelError(StreamlearnError):
+    """The model cannot be used, since an error such as `MemoryError` ended learning in the middle of a row."""
+
+
+class DetectorError(StreamlearnError):
+    """A drift detector of river raised an error; what was to be learnt is learnt."""
 
 
 class LearnerError(StreamlearnError):

@@ -21,7 +21,7 @@ from tests.contract.serial import Note, differing
 
 PRESETS = ("default", "fast", "paper")
 SHORT_SECONDS, LONG_SECONDS = 2.0, 30.0
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 240.0
 SHORT_QUESTIONS = 50
 LEAST_ROWS, LEAST_NOTES = 50, 200
 

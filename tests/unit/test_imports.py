@@ -21,6 +21,7 @@ FREE = {"errors", "_version"}
 
 TABLES: dict[str, dict[str, set[str]]] = {
     "": {
+        "interrupts": set(),
         "kernels": set(),
         "records": set(),
         "settings": set(),
@@ -40,7 +41,17 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "check": {"settings", "snapshot", "kafka"},
         "arguments": {"records", "settings", "state", "encoder"},
         "predictor": {"state", "encoder"},
-        "classifier": {"settings", "state", "snapshot", "encoder", "learner", "model", "arguments", "predictor"},
+        "classifier": {
+            "interrupts",
+            "settings",
+            "state",
+            "snapshot",
+            "encoder",
+            "learner",
+            "model",
+            "arguments",
+            "predictor",
+        },
         "evaluation": {"settings", "encoder", "learner", "streams", "terminal", "model"},
         "telemetry": {"settings", "model"},
         "engine": {

@@ -11,6 +11,7 @@ from collections import deque
 
 from river import base
 
+from streamlearn.errors import DetectorError, UsageError
 from streamlearn.learner.drift.cluster_loss import ClusterLossScratch, note_alarm
 from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.event_buffer import EventBuffer
@@ -29,6 +30,11 @@ class RiverDetectors(DriftDetectors):
     cooldown_rows
         As in `DriftDetectors`.
 
+    Raises
+    ------
+    UsageError
+        When the detector cannot be copied.
+
     Attributes
     ----------
     prototype
@@ -41,10 +47,26 @@ class RiverDetectors(DriftDetectors):
         super().__init__("river", cooldown_rows=cooldown_rows)
         self.prototype = detector
         self.copies: list[Copy] = []
+        self._failure: Exception | None = None
+        try:
+            detector.clone()
+        except Exception as error:
+            raise UsageError(
+                f"drift_detector {type(detector).__name__} cannot be copied, as river's clone() does: {error!r}"
+            ) from error
 
     def change(self, detector: str, significance: float, cooldown_rows: int) -> None:
         """Change the cooldown from the next row on; the detectors stay."""
         super().change("river", significance, cooldown_rows)
+
+    def raise_failure(self) -> None:
+        """Raise `DetectorError` for the first error that a copy raised since the last call."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise DetectorError(
+                f"drift_detector {type(self.prototype).__name__} raised {failure!r}: the instances of this call are "
+                "learnt, and the cluster goes on with a new copy of the detector"
+            ) from failure
 
     def resize(self, clusters: int) -> None:
         """Change the number of clusters; remaining ones keep their detectors, new ones get a new copy."""
@@ -58,7 +80,16 @@ class RiverDetectors(DriftDetectors):
     ) -> None:
         """Update the detector of each cluster with its loss in ``scratch``, and raise the events."""
         for cluster, copy in enumerate(self.copies):
-            if not scratch.known[cluster] or not copy.update(float(scratch.loss[cluster])):
+            if not scratch.known[cluster]:
+                continue
+            try:
+                alarm = copy.update(float(scratch.loss[cluster]))
+            except Exception as error:
+                # The row is half learnt, so the error is kept until the call has learnt all rows.
+                self._failure = self._failure or error
+                self.copies[cluster] = Copy(self.prototype.clone())
+                continue
+            if not alarm:
                 continue
             before, after, rows = copy.means()
             copy.reset()
