@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from numba.core import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
@@ -64,7 +65,10 @@ def kernel(function: F) -> F:
 
 @contextlib.contextmanager
 def _rare_garbage_collection() -> Iterator[None]:
-    """Make garbage collection rare: the compiler creates many objects, few of them in cycles."""
+    """Make garbage collection rare: the compiler creates many objects, few of them in cycles.
+
+    The threshold is that of the process: without the compiler's lock, another thread would restore the changed one.
+    """
     first, *others = gc.get_threshold()
     if first:
         gc.set_threshold(max(first, _COLLECT_AFTER_OBJECTS), *others)
@@ -78,7 +82,9 @@ class _Dispatcher(CPUDispatcher):
     _cache: Any
 
     def typeof_pyval(self, val: Any) -> types.Type:
-        return state_type.type_of(val)
+        # numba gives a type its number without a lock: threads could get two types, of which one has no machine code.
+        with global_compiler_lock:
+            return state_type.type_of(val)
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         # Otherwise numba compiles a kernel again for each integer literal that a caller passes.
@@ -90,7 +96,9 @@ class _Dispatcher(CPUDispatcher):
         lock = getattr(self._cache, "lock_signature", None)
         if lock is None or tuple(normalize_signature(sig)[0]) in self.overloads:
             return super().compile(sig)
-        with lock(sig, self.targetctx), _rare_garbage_collection():
+        # The compiler's lock first, which one thread of the process holds. A thread that took it after the lock of a
+        # signature could wait, through threads of another process, for one that waits for that signature.
+        with global_compiler_lock, lock(sig, self.targetctx), _rare_garbage_collection():
             return super().compile(sig)
 
 
@@ -126,7 +134,7 @@ class KernelDispatcher(_Dispatcher):
 def compile_inner(function: Callable[..., Any], *arguments: Any) -> None:
     """Compile a kernel, without calling it, for calls from other kernels with arguments of these types."""
     if isinstance(function, KernelDispatcher):
-        function.inner.compile(tuple(state_type.type_of(each) for each in arguments))
+        function.inner.compile(tuple(map(function.typeof_pyval, arguments)))
 
 
 def cache_statistics() -> CacheStatistics:

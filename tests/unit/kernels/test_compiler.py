@@ -8,12 +8,17 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections import namedtuple
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from streamlearn.kernels import cache as kernel_cache
+from streamlearn.kernels.compiler import kernel
 from tests.unit.kernels.workers import finish, finish_together, read_until, release
 
 FILES = {
@@ -81,6 +86,30 @@ hits = sum(total.stats.cache_hits.values()) if hasattr(total, "stats") else 0
 print(json.dumps({"results": results, "loaded": now.loaded, "compiled": now.compiled, "hits": hits,
                   "kernel": kernel_hash()}))
 """
+THREADS = """
+import gc, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from streamlearn.kernels.compiler import compile_inner
+from streamlearn.learner.inner import scaled
+
+sys.setswitchinterval(1e-5)
+threshold = gc.get_threshold()
+together = threading.Barrier(8)
+
+def start(number):
+    together.wait()
+    if number % 4 == 0:
+        compile_inner(scaled, 1.0)
+    warm()
+
+def start_threads():
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(start, range(8)))
+    assert gc.get_threshold() == threshold, gc.get_threshold()
+"""
+THREADED_WORKER = WORKER.replace('print("imported"', THREADS + '\nprint("imported"').replace(
+    "else:\n    warm()", "else:\n    start_threads()"
+)
 SIGNATURES = 4  # scaled, total, and first_count for each of the two states
 RESULTS = [6.0, 1.0, 7.0]
 
@@ -153,6 +182,38 @@ def test_workers_started_together_on_an_empty_cache_agree(package, mode, rounds,
         again, _ = package.run(mode)
         assert again["results"] == RESULTS
         assert again["compiled"] == 0
+
+
+def test_threads_started_together_on_an_empty_cache_agree(package):
+    found = finish_together([package.start(program=THREADED_WORKER) for _ in range(2)])
+    for one in found:
+        assert sorted(one["results"]) == sorted(8 * RESULTS)
+        assert one["compiled"] + one["loaded"] == SIGNATURES, "no signature is compiled or loaded twice"
+    again, _ = package.run(program=THREADED_WORKER)
+    assert (sorted(again["results"]), again["compiled"]) == (sorted(8 * RESULTS), 0)
+
+
+def test_threads_get_one_type_of_a_state_that_no_kernel_has_seen():
+    @kernel
+    def first(state):
+        return state.values[0]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            together = threading.Barrier(8)
+
+            def type_of(state):
+                together.wait()
+                return first.typeof_pyval(state)
+
+            for number in range(300):
+                state = namedtuple(f"State{number}", ["values", "counts"])(np.zeros(1), np.zeros((1, 1), np.int64))
+                kinds = list(pool.map(type_of, [state] * 8))
+                assert len(set(map(id, kinds))) == 1
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_a_second_start_compiles_nothing(package):
