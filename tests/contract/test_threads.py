@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
+import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
@@ -166,6 +169,8 @@ def use_by_eight_threads(shared: Shared, seconds: float) -> None:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("seconds", [SHORT_SECONDS, pytest.param(LONG_SECONDS, marks=pytest.mark.slow)])
 def test_every_answer_of_eight_threads_is_that_of_one_thread(preset: str, seconds: float, tmp_path: Path) -> None:
+    # The threads do not wait for a compiler.
+    learn_and_answer(LabelHierarchyClassifier(preset=preset), some_rows(0, 3))
     shared = Shared(LabelHierarchyClassifier(preset=preset), tmp_path)
     use_by_eight_threads(shared, seconds)
     assert {note.question for note in shared.notes} >= {"predict_many", "state_hash"}
@@ -192,7 +197,7 @@ def test_classifiers_share_nothing() -> None:
         ]
 
     titles = ["late goal", "new law", "Goal by law", "a vote"]
-    streams = [some_rows(seed, 60) for seed in range(8)]
+    streams = [some_rows(seed, 40) for seed in range(8)]
     for seed, rows in enumerate(streams):
         if seed < 6:
             streams[seed] = [({**x, "title": titles[(seed + row) % 4]}, y) for row, (x, y) in enumerate(rows)]
@@ -200,6 +205,42 @@ def test_classifiers_share_nothing() -> None:
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(learn_and_answer, new_models(), streams))
     assert together == one_by_one
+
+
+FIRST_CALLS = """
+import sys, threading
+from concurrent.futures import ThreadPoolExecutor
+
+sys.setswitchinterval(1e-5)
+together = threading.Barrier(6)
+
+def first_call(number):
+    together.wait()
+    from streamlearn import LabelHierarchyClassifier
+    from tests.contract.test_threads import PRESETS, some_rows
+
+    model = LabelHierarchyClassifier(preset=PRESETS[number % 3])
+    for x, y in some_rows(0, 30):
+        model.predict_one(x)
+        model.learn_one(x, y)
+    return model.state_hash()
+
+with ThreadPoolExecutor(6) as pool:
+    print(*pool.map(first_call, range(6)))
+"""
+
+
+@pytest.mark.parametrize("cache", ["full", pytest.param("empty", marks=pytest.mark.slow)])
+def test_threads_import_and_load_or_compile_at_the_same_time(cache: str, tmp_path: Path) -> None:
+    expected = [learn_and_answer(LabelHierarchyClassifier(preset=preset), some_rows(0, 30))[1] for preset in PRESETS]
+    environment = dict(os.environ)
+    if cache == "empty":
+        environment["STREAMLEARN_CACHE_DIR"] = str(tmp_path)
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", FIRST_CALLS]
+    run = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == expected * 2
 
 
 @pytest.mark.parametrize("method", ["learn_many", "predict_many"])
