@@ -8,7 +8,9 @@ import sys
 import threading
 import time
 from types import TracebackType
+from typing import Any
 
+from streamlearn.printable import printable
 from streamlearn.settings.settings import LogSettings
 
 CLIENT_INTERVAL_SECONDS = 10.0
@@ -42,6 +44,25 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields)
 
 
+class TextFormatter(logging.Formatter):
+    """Formats a record as one line of text, and its traceback as more, with control characters escaped.
+
+    So nothing in a message can move a terminal's cursor or look like another record.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_FORMAT)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (the name of the base class)
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(super().formatException(ei), keep="\n")
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return printable(super().formatStack(stack_info), keep="\n")
+
+
 class ClientRateLimitFilter(logging.Filter):
     """Passes one message per `CLIENT_INTERVAL_SECONDS` from each line of code of the Kafka client, and counts the rest.
 
@@ -73,7 +94,7 @@ def configure_logging(settings: LogSettings) -> None:
     Warnings and uncaught errors, of every thread, are logged too: Python prints them as text otherwise.
     """
     handler = logging.StreamHandler(sys.stderr)
-    formatter = JsonFormatter() if settings.json_lines else logging.Formatter(_FORMAT)
+    formatter = JsonFormatter() if settings.json_lines else TextFormatter()
     handler.setFormatter(formatter)
     handler.addFilter(ClientRateLimitFilter())
     root = logging.getLogger()
@@ -85,6 +106,11 @@ def configure_logging(settings: LogSettings) -> None:
     sys.excepthook = _log_uncaught
     threading.excepthook = _log_uncaught_in_thread
     sys.unraisablehook = _log_unraisable
+
+
+def is_configured() -> bool:
+    """Return whether `configure_logging` was called: uncaught errors are logged then."""
+    return sys.excepthook is _log_uncaught
 
 
 def logs_json() -> bool:

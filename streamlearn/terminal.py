@@ -14,8 +14,3 @@ def console(*, stderr: bool = False, least_width: int = 0, highlight: bool = Tru
     if made.width < least_width:
         made.width = least_width
     return made
-
-
-def printable(text: str) -> str:
-    """Return a text with its control characters escaped, so that a terminal cannot take them for commands."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)

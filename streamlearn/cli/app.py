@@ -16,6 +16,7 @@ from typer.main import get_command
 
 from streamlearn._version import __version__
 from streamlearn.cli.group import Group, new_group
+from streamlearn.cli.output import echo, echo_traceback
 from streamlearn.cli.stop_signals import TERMINATED_STATUS, StopSignals
 from streamlearn.errors import NameTakenError, SettingsError, StreamlearnError, UsageError
 
@@ -52,7 +53,7 @@ class _LazyGroup(Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("streamlearn: interrupted", err=True)
+            echo("streamlearn: interrupted", err=True)
             sys.exit(INTERRUPTED_STATUS)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -81,7 +82,7 @@ app = new_group(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"streamlearn {__version__}")
+        echo(f"streamlearn {__version__}")
         raise typer.Exit
 
 
@@ -116,6 +117,13 @@ def _run_command() -> None:
         _exit_with_error(error, NAME_TAKEN_STATUS)
     except (StreamlearnError, OSError) as error:
         _exit_with_error(error, FAILURE_STATUS)
+    except Exception as error:
+        from streamlearn.logging_setup import is_configured
+
+        if is_configured():
+            raise
+        echo_traceback(error)
+        sys.exit(FAILURE_STATUS)
 
 
 def _exit_with_error(error: Exception, status: int) -> None:
@@ -126,5 +134,5 @@ def _exit_with_error(error: Exception, status: int) -> None:
         if logs_json():
             logging.getLogger("streamlearn").critical(line)
         else:
-            typer.echo(f"streamlearn: {line}", err=True)
+            echo(f"streamlearn: {line}", err=True)
     sys.exit(status)

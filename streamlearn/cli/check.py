@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from streamlearn.cli.options import Config, Overrides
+from streamlearn.cli.output import echo
 
 
 def check(
@@ -25,7 +26,7 @@ def check(
     faults = find_faults(settings)
     warnings = [f"warning: {text}" for text in find_warnings(settings)]
     for line in [*faults, *warnings]:
-        typer.echo(" ".join(line.split()), err=True)
+        echo(" ".join(line.split()), err=True)
     if faults:
         raise typer.Exit(2)
-    typer.echo("a worker can run")
+    echo("a worker can run")

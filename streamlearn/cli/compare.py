@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from streamlearn.cli.options import STREAM_HELP, Labels, Overrides
+from streamlearn.cli.output import echo, rich_text
 
 if TYPE_CHECKING:
     from streamlearn.evaluation.prequential import Report
@@ -89,8 +90,6 @@ def compare(
     """
     import json
 
-    from rich.text import Text
-
     from streamlearn.cli.output import describe_labels, open_for_writing
     from streamlearn.errors import LearnerError, UsageError
     from streamlearn.evaluation.comparison_table import print_rankings
@@ -144,24 +143,24 @@ def compare(
         for report in reports:
             write(report)
         for stream in opened:
-            typer.echo(describe_labels(stream), err=True)
+            echo(describe_labels(stream), err=True)
             for learner, settings, name in runs:
                 if (stream.name, name, settings.learner.seed) in done:
-                    typer.echo(f"{stream.name}, {name}: taken from --results", err=True)
+                    echo(f"{stream.name}, {name}: taken from --results", err=True)
                     continue
-                with err_console.status(Text(f"{stream.name}, {name}: compiling")) as status:
+                with err_console.status(rich_text(f"{stream.name}, {name}: compiling")) as status:
 
                     def show_progress(count: int, _: Any, text: str = f"{stream.name}, {name}") -> None:
-                        status.update(Text(f"{text}: {count:,} instances"))
+                        status.update(rich_text(f"{text}: {count:,} instances"))
 
                     try:
                         report = evaluate_stream(
                             stream, settings, learner=learner, limit=limit, on_progress=show_progress
                         )
                     except LearnerError as error:
-                        typer.echo(f"{stream.name}: no result: {error}", err=True)
+                        echo(f"{stream.name}: no result: {error}", err=True)
                         continue
-                typer.echo(f"{stream.name}, {name}: {report.seconds:.1f} s", err=True)
+                echo(f"{stream.name}, {name}: {report.seconds:.1f} s", err=True)
                 reports.append(report)
                 write(report)
     finally:

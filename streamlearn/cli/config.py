@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import AsJson, Config, Overrides
+from streamlearn.cli.output import echo, echo_json
+from streamlearn.printable import printable
 
 app = new_group("config", "Show and check the settings of a run.")
 
@@ -17,19 +17,17 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print every setting: value, origin, unit, meaning."""
-    import json
-
     from streamlearn.settings.loading import load_settings
     from streamlearn.settings.reference import describe_settings
 
     loaded = load_settings(config, overrides or ())
     rows = describe_settings(loaded)
     if as_json:
-        typer.echo(json.dumps([row._asdict() for row in rows], indent=2, default=list))
+        echo_json([row._asdict() for row in rows])
         return
     from rich.table import Table
 
-    from streamlearn.terminal import console, printable
+    from streamlearn.terminal import console
 
     table = Table(box=None, pad_edge=False)
     for column in ("setting", "value", "from", "unit", "meaning"):
@@ -45,4 +43,4 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
     from streamlearn.settings.loading import load_settings
 
     load_settings(config, overrides or ())
-    typer.echo("the settings are valid")
+    echo("the settings are valid")

@@ -10,6 +10,7 @@ import typer
 
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
+from streamlearn.cli.output import echo
 from streamlearn.cli.time_options import format_time, parse_time_option
 from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
@@ -61,7 +62,7 @@ def list_letters(
     try:
         for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
             counts[letter.about.reason] += 1
-            typer.echo(_as_json(letter, with_record=False) if as_json else _as_line(letter))
+            echo(_as_json(letter, with_record=False) if as_json else _as_line(letter))
     finally:
         reader.close()
     if not as_json:
@@ -85,17 +86,17 @@ def show(
     finally:
         reader.close()
     about = letter.about
-    typer.echo(f"refused    {format_time(letter.timestamp_ms)} by release {about.version}: {about.reason}")
-    typer.echo(f"because    {about.text}")
-    typer.echo(f"record     {about.topic}[{about.partition}]@{about.offset} of {format_time(about.timestamp)}")
-    typer.echo(f"replayed   {about.replayed} times")
+    echo(f"refused    {format_time(letter.timestamp_ms)} by release {about.version}: {about.reason}")
+    echo(f"because    {about.text}")
+    echo(f"record     {about.topic}[{about.partition}]@{about.offset} of {format_time(about.timestamp)}")
+    echo(f"replayed   {about.replayed} times")
     if original is None:
-        typer.echo("value      not in the letter, and the original record is no longer in its topic or cannot be read")
+        echo("value      not in the letter, and the original record is no longer in its topic or cannot be read")
         return
-    typer.echo(f"key        {_decode(original.key)}")
+    echo(f"key        {_decode(original.key)}")
     for header, value in original_headers(original.headers):
-        typer.echo(f"header     {header} = {_decode(value)}")
-    typer.echo(f"value      {_decode(original.value)}")
+        echo(f"header     {header} = {_decode(value)}")
+    echo(f"value      {_decode(original.value)}")
 
 
 @app.command()
@@ -121,7 +122,7 @@ def export(
         raise UsageError(f"{file} exists: give another file, or remove it") from None
     finally:
         reader.close()
-    typer.echo(f"wrote {count:,} dead letters to {file}")
+    echo(f"wrote {count:,} dead letters to {file}")
 
 
 @app.command()
@@ -182,8 +183,8 @@ def replay(
                 client.close()
     _echo_counts(counts, reader.foreign)
     for reason, count in sorted(skipped.items()):
-        typer.echo(f"left out: {count:,} {reason}")
-    typer.echo("sent" if yes else "nothing was sent; --yes sends them")
+        echo(f"left out: {count:,} {reason}")
+    echo("sent" if yes else "nothing was sent; --yes sends them")
 
 
 def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
@@ -245,7 +246,7 @@ def _as_json(letter: DeadLetterRecord, *, with_record: bool) -> str:
 
 def _echo_counts(counts: Counter[str], foreign: int) -> None:
     for reason, count in sorted(counts.items()):
-        typer.echo(f"{count:>10,} {reason}")
-    typer.echo(f"{sum(counts.values()):>10,} in all")
+        echo(f"{count:>10,} {reason}")
+    echo(f"{sum(counts.values()):>10,} in all")
     if foreign:
-        typer.echo(f"{foreign:>10,} records of the topic are not dead letters of streamlearn")
+        echo(f"{foreign:>10,} records of the topic are not dead letters of streamlearn")

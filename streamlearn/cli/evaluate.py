@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streamlearn.cli.options import RULE_HELP, STREAM_HELP, Labels, Overrides
+from streamlearn.cli.output import echo, rich_text
 
 
 def evaluate(
@@ -81,8 +82,6 @@ def evaluate(
     import json
     from contextlib import ExitStack
 
-    from rich.text import Text
-
     from streamlearn.cli.output import describe_labels, open_for_writing
     from streamlearn.codec.encode import encode_prediction
     from streamlearn.errors import UsageError
@@ -135,20 +134,20 @@ def evaluate(
                         + b"\n"
                     )
 
-            typer.echo(describe_labels(stream), err=True)
-            with err_console.status(Text(f"{stream.name}: compiling")) as status:
+            echo(describe_labels(stream), err=True)
+            with err_console.status(rich_text(f"{stream.name}: compiling")) as status:
 
                 def show_progress(count: int, measures: dict[str, float | None], name: str = stream.name) -> None:
                     accuracy = measures["subset_accuracy"]
                     window_text = "" if accuracy is None else f", subset accuracy {accuracy:.3f} in the last window"
-                    status.update(Text(f"{name}: {count:,} instances{window_text}"))
+                    status.update(rich_text(f"{name}: {count:,} instances{window_text}"))
 
                 report = evaluate_stream(
                     stream, settings, learner=learner, limit=limit, on_progress=show_progress, on_prediction=write
                 )
             reports.append(report)
             for remark in report.remarks:
-                typer.echo(f"{stream.name}, {learner}: {remark}", err=True)
+                echo(f"{stream.name}, {learner}: {remark}", err=True)
             if lines is not None:
                 lines.write(json.dumps(report.as_json()).encode() + b"\n")
                 lines.flush()

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from streamlearn.cli.output import echo
+
 
 def generate(
     name: Annotated[
@@ -38,4 +40,4 @@ def generate(
         for row in stream:
             file.write(encode({"id": row.id, "x": row.x, "y": row.y}) + b"\n")
     known = ", ".join(f"{drift.what} at row {drift.row}" for drift in stream.drifts) or "none"
-    typer.echo(f"{instances} instances of {name}, seed {seed}; drift: {known}", err=True)
+    echo(f"{instances} instances of {name}, seed {seed}; drift: {known}", err=True)

@@ -1,16 +1,46 @@
-"""Output files of commands, and lines about streams."""
+"""Output of commands: text for the terminal, lines about streams, and files."""
 
 from __future__ import annotations
 
 import gzip
+import json
+import traceback
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import typer
 
 from streamlearn.errors import UsageError
-from streamlearn.streams import Stream
-from streamlearn.terminal import printable
+from streamlearn.printable import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from streamlearn.streams import Stream
 
 LABELS_SHOWN = 10
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Print one line on standard output or standard error, with control characters escaped."""
+    typer.echo(printable(text), err=err)
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON, indented, on standard output, with control characters escaped."""
+    typer.echo(printable(json.dumps(value, indent=2, ensure_ascii=False, default=list), keep="\n"))
+
+
+def echo_traceback(error: BaseException) -> None:
+    """Print the traceback of an error on standard error, with control characters escaped."""
+    typer.echo(printable("".join(traceback.format_exception(error)), keep="\n"), err=True, nl=False)
+
+
+def rich_text(text: str) -> Text:
+    """Return a text for Rich: control characters are escaped, and nothing in it is markup."""
+    from rich.text import Text
+
+    return Text(printable(text))
 
 
 def open_for_writing(path: Path) -> BinaryIO:
@@ -36,4 +66,4 @@ def describe_labels(stream: Stream) -> str:
         text = f"{stream.name}: {count} from {stream.labels_from}: {names}{more}"
     else:
         text = f"{stream.name}: labels from {stream.labels_from}, as they occur"
-    return printable(text + (f"; texts: {', '.join(stream.texts)}" if stream.texts else ""))
+    return text + (f"; texts: {', '.join(stream.texts)}" if stream.texts else "")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from streamlearn.cli.options import STREAM_HELP, Config, Labels, Overrides
+from streamlearn.cli.output import echo
 
 
 def produce(
@@ -90,8 +91,8 @@ def produce(
         )
     except BootstrapError as error:
         raise diagnose_connection(settings, advice) from error
-    typer.echo(describe_labels(opened), err=True)
-    typer.echo(
+    echo(describe_labels(opened), err=True)
+    echo(
         f"wrote {sent.instances:,} instances to {topic}"
         + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")
     )

@@ -10,7 +10,9 @@ import typer
 
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import AsJson, Config, Overrides
+from streamlearn.cli.output import echo, echo_json
 from streamlearn.cli.time_options import format_time, parse_time_option
+from streamlearn.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,10 +46,10 @@ def list_snapshots(
     entries = store.list()
     times = [_time_taken(store, entry) for entry in entries]
     if as_json:
-        _echo_json([{**entry._asdict(), "taken": taken} for entry, taken in zip(entries, times, strict=True)])
+        echo_json([{**entry._asdict(), "taken": taken} for entry, taken in zip(entries, times, strict=True)])
         return
     if not entries:
-        typer.echo(f"no snapshots at {store.location}")
+        echo(f"no snapshots at {store.location}")
         return
     _echo_table(
         ("GROUP", "LINEAGE", "TASK", "SEQUENCE", "TAKEN", "BYTES", "PATH"),
@@ -71,7 +73,7 @@ def inspect(target: Target = None, config: Config = None, overrides: Overrides =
         store = _store(target, config, overrides)
         manifests.extend((entry.path, store.read_manifest(entry)) for entry in _newest_per_task(_list_entries(store)))
     if as_json:
-        _echo_json([{"path": path, **manifest} for path, manifest in manifests])
+        echo_json([{"path": path, **manifest} for path, manifest in manifests])
         return
     for path, manifest in manifests:
         _echo_manifest(path, manifest)
@@ -108,7 +110,7 @@ def verify(
             _echo_ok(path, check())
         except SnapshotError as error:
             broken += 1
-            typer.echo(f"broken  {error}", err=True)
+            echo(f"broken  {error}", err=True)
     _exit_if_broken(broken, len(checks))
 
 
@@ -127,18 +129,18 @@ def _verify_against_journal(target: str | None, config: Path | None, overrides: 
                 _echo_ok(entry.path, manifest, verifier.verify(entry))
             except (JournalError, SnapshotError) as error:
                 broken += 1
-                typer.echo(f"broken  {error}", err=True)
+                echo(f"broken  {error}", err=True)
         _exit_if_broken(broken, len(verifier.entries))
 
 
 def _echo_ok(path: str, manifest: Mapping[str, Any], proof: str = "") -> None:
     arrays = manifest["arrays"]
-    typer.echo(f"ok      {path}: {len(arrays)} arrays, {_total_bytes(arrays):,} bytes{'; ' if proof else ''}{proof}")
+    echo(f"ok      {path}: {len(arrays)} arrays, {_total_bytes(arrays):,} bytes{'; ' if proof else ''}{proof}")
 
 
 def _exit_if_broken(broken: int, count: int) -> None:
     if broken:
-        typer.echo(f"{broken} of {count} broken; a restore skips these and uses an older one", err=True)
+        echo(f"{broken} of {count} broken; a restore skips these and uses an older one", err=True)
         raise typer.Exit(1)
 
 
@@ -245,11 +247,11 @@ def _apply_to_file(target: str, read: Any) -> dict[str, Any]:
 
 def _echo_manifest(path: str, manifest: Mapping[str, Any]) -> None:
     arrays = manifest["arrays"]
-    typer.echo(path)
+    echo(path)
     for key, value in manifest.items():
         if key != "arrays":
-            typer.echo(f"  {key:<15} {value if isinstance(value, str | int) else _compact(value)}")
-    typer.echo(f"  {'arrays':<15} {len(arrays)}, {_total_bytes(arrays):,} bytes")
+            echo(f"  {key:<15} {value if isinstance(value, str | int) else _compact(value)}")
+    echo(f"  {'arrays':<15} {len(arrays)}, {_total_bytes(arrays):,} bytes")
     _echo_table(
         ("  ARRAY", "TYPE", "SHAPE", "BYTES"),
         [
@@ -272,19 +274,14 @@ def _total_bytes(arrays: Sequence[Mapping[str, Any]]) -> int:
 
 def _echo_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]], right: tuple[int, ...] = ()) -> None:
     """Print columns at their full width, without line breaks, so that paths can be copied from any terminal."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-    for row in (head, *rows):
+    lines = [[printable(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for row in lines:
         cells = [
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        typer.echo("  ".join(cells).rstrip())
-
-
-def _echo_json(value: Any) -> None:
-    import json
-
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        echo("  ".join(cells).rstrip())
 
 
 def _compact(value: Any) -> str:

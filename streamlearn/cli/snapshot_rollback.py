@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-import typer
-
+from streamlearn.cli.output import echo
 from streamlearn.cli.time_options import format_time
 from streamlearn.engine.recovery.rollback import roll_back
 from streamlearn.engine.recovery.rollback_plan import RollbackPlan, SnapshotChoice, plan_rollback
@@ -55,19 +54,19 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
         if not do:
             members = source.members()
             if members:
-                typer.echo(f"running workers: {', '.join(sorted(members))}; --yes refuses while there are any")
-            typer.echo("nothing was changed; --yes rolls back")
+                echo(f"running workers: {', '.join(sorted(members))}; --yes refuses while there are any")
+            echo("nothing was changed; --yes rolls back")
             return
         wait_seconds = settings.kafka.session_timeout_ms / 1000 + EXPIRY_MARGIN_SECONDS
         mark = roll_back(settings, source, KafkaSink(settings), plan, wait_seconds=wait_seconds)
-    typer.echo(f"rolled back: task {plan.task} is at {mark}; start the workers")
+    echo(f"rolled back: task {plan.task} is at {mark}; start the workers")
 
 
 def _echo_plan(plan: RollbackPlan) -> None:
     taken = f"taken {format_time(plan.taken_ns // 1_000_000)}" if plan.taken_ns else "taken at an unknown time"
-    typer.echo(f"task {plan.task} is at {plan.before}")
-    typer.echo(f"back to {plan.entry.path}, {taken}, {plan.learned:,} rows learnt")
+    echo(f"task {plan.task} is at {plan.before}")
+    echo(f"back to {plan.entry.path}, {taken}, {plan.learned:,} rows learnt")
     if plan.forgotten is None:
-        typer.echo("another rollback happened since: this snapshot belongs to the history that it abandoned")
+        echo("another rollback happened since: this snapshot belongs to the history that it abandoned")
     else:
-        typer.echo(f"the model forgets what it learnt from {plan.forgotten:,} records since then")
+        echo(f"the model forgets what it learnt from {plan.forgotten:,} records since then")

@@ -6,6 +6,7 @@ import typer
 
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
+from streamlearn.cli.output import echo
 
 app = new_group("topics", "Create and check the topics that a configuration needs.")
 
@@ -21,7 +22,7 @@ def create(config: Config = None, overrides: Overrides = None) -> None:
         created = topics.create(topics.describe())
     finally:
         topics.close()
-    typer.echo(f"created: {', '.join(created)}" if created else "no topic is missing")
+    echo(f"created: {', '.join(created)}" if created else "no topic is missing")
 
 
 @app.command("check")
@@ -36,7 +37,7 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
     finally:
         topics.close()
     for problem in problems:
-        typer.echo(problem, err=True)
+        echo(problem, err=True)
     if problems:
         raise typer.Exit(2)
-    typer.echo("the topics are correct")
+    echo("the topics are correct")

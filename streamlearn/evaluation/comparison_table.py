@@ -9,7 +9,8 @@ from rich.text import Text
 
 from streamlearn.evaluation.ranking import SIGNIFICANCE, Ranking
 from streamlearn.evaluation.report_table import MIN_WIDTH
-from streamlearn.terminal import console, printable
+from streamlearn.printable import printable
+from streamlearn.terminal import console
 
 
 def print_rankings(rankings: Sequence[Ranking], streams: int) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from streamlearn.evaluation.prequential import Report
-from streamlearn.terminal import console, printable
+from streamlearn.printable import printable
+from streamlearn.terminal import console
 
 _COLUMNS = {
     "subset_accuracy": "subset",

@@ -15,6 +15,7 @@ from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.records.dead_letter import DeadLetter, DeadLetterRecord
+from streamlearn.settings.names import check_topic_name
 from streamlearn.settings.settings import Settings
 
 MAX_SILENCE_SECONDS = 30.0
@@ -73,7 +74,7 @@ class DeadLetterReader:
         self.foreign = 0
         self._consumer = connect(settings, lambda: KafkaConsumer(**connection_options(settings), **_OPTIONS))
         with convert_client_errors(settings, self._topic):
-            exists = bool(self._partitions())
+            exists = bool(self._partitions(self._topic))
         if not exists:
             self._consumer.close()
             raise UsageError(
@@ -89,7 +90,7 @@ class DeadLetterReader:
         """Yield the letters that match, partition after partition; count records of other programs in ``foreign``."""
         self.foreign = 0
         with convert_client_errors(self._settings, self._topic):
-            for number in sorted(self._partitions()):
+            for number in sorted(self._partitions(self._topic)):
                 for record in self._read_records(ClientPartition(self._topic, number), None):
                     letter = _parse_letter(record)
                     if letter is None:
@@ -106,7 +107,7 @@ class DeadLetterReader:
             When there is none.
         """
         with convert_client_errors(self._settings, self._topic):
-            if partition in self._partitions():
+            if partition in self._partitions(self._topic):
                 for record in self._read_records(ClientPartition(self._topic, partition), offset):
                     letter = _parse_letter(record)
                     if letter is not None:
@@ -121,15 +122,22 @@ class DeadLetterReader:
         None when the log no longer has it, or cannot read it.
         """
         about = letter.about
+        try:
+            check_topic_name(about.topic)
+        except ValueError:
+            # Any program may have written the letter.
+            return None
         partition = ClientPartition(about.topic, about.partition)
         with convert_client_errors(self._settings, about.topic):
+            if about.partition not in self._partitions(about.topic):
+                return None
             try:
                 return next(self._read_records(partition, about.offset), None)
             except (kafka_errors.CorruptRecordError, kafka_errors.UnknownTopicOrPartitionError):
                 return None
 
-    def _partitions(self) -> set[int]:
-        return self._consumer.partitions_for_topic(self._topic) or set()
+    def _partitions(self, topic: str) -> set[int]:
+        return self._consumer.partitions_for_topic(topic) or set()
 
     def _read_records(self, partition: ClientPartition, only: int | None) -> Iterator[Any]:
         """Yield the records of a partition up to its current end, or the one at an offset if it exists."""

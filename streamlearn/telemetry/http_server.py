@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from streamlearn.errors import UsageError
+from streamlearn.printable import printable
 from streamlearn.settings.certificates import load_certificate
 
 STOP_SECONDS = 10.0
@@ -112,8 +113,8 @@ class ServiceServer:
             def respond(request: Request) -> Response:
                 problem = check()
                 if problem is None:
-                    return PlainTextResponse(ok_text() if is_authorized(request) else "ok")
-                return PlainTextResponse(problem if is_authorized(request) else "not ok", status_code=503)
+                    return PlainTextResponse(printable(ok_text()) if is_authorized(request) else "ok")
+                return PlainTextResponse(printable(problem) if is_authorized(request) else "not ok", status_code=503)
 
             return respond
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64decode
 from pathlib import Path
 
 from kafka import KafkaProducer
 
+from streamlearn.kafka.dead_letter_reader import DeadLetterReader
+from streamlearn.records.dead_letter import DeadLetter, DeadLetterRecord
+from tests.integration.reference import settings_of
 from tests.integration.service import Service
+from tests.integration.test_topics import create
 
 LARGE = b'{"id": "large", "x": {"a": "' + b"a" * 950_000 + b'"}}'
 
@@ -69,3 +74,54 @@ def test_dead_letters_are_listed_shown_exported_and_replayed_once(service: Servi
     again = dead_letters(service, "replay", "--reason", "not_json", "--since", "2020-01-01T00:00+00:00")
     assert "left out: 1 refused after a replay; --again sends them once more" in again
     assert "1 in all" in again
+
+
+def test_originals_that_are_in_no_topic_are_not_found_at_once(service: Service) -> None:
+    create(service, instances={}, dead_letters={})
+    about = DeadLetter(
+        topic=service.topic("instances"), partition=0, offset=0, timestamp=0, reason="not_json", text="", version="1"
+    )
+    start = time.monotonic()
+    reader = DeadLetterReader(settings_of(service, labels=False))
+    for changed in ({}, {"partition": 7}, {"partition": 1 << 40}, {"topic": "absent"}, {"topic": "no name\n"}):
+        letter = DeadLetterRecord(0, 0, 0, None, None, [], about.model_copy(update=changed))
+        assert reader.original(letter) is None
+    reader.close()
+    assert time.monotonic() - start < 20, "the client waits for 30 s for the offsets of a partition that is not there"
+
+
+def test_control_characters_of_records_do_not_reach_the_terminal(service: Service) -> None:
+    harmful = "\x1b]0;t\x07\x9b31m\u202e\nforged"
+    escaped = "\\u001b]0;t\\u0007\\u009b31m\\u202e\\nforged"
+    service.make_topics(labels=True)
+    producer = KafkaProducer(bootstrap_servers=service.broker)
+    values = [
+        f"{{{harmful}".encode(),
+        json.dumps({"id": "1", "x": {harmful: []}}, ensure_ascii=False).encode(),
+        json.dumps({"id": "1", "x": {}, "y": [harmful * 200]}, ensure_ascii=False).encode(),
+    ]
+    for value in values:
+        producer.send(
+            service.topic("instances"), key=harmful.encode(), value=value, headers=[(harmful, harmful.encode())]
+        )
+    # A letter that another program has forged: its reason, and a topic that no broker has.
+    fields = {"topic": f"a b{harmful}", "partition": "0", "offset": "0", "timestamp": "0", "pointer": "1"}
+    fields |= {"reason": harmful, "text": harmful, "version": harmful}
+    forged = [(f"streamlearn.{name}", text.encode()) for name, text in fields.items()]
+    producer.send(service.topic("dead_letters"), key=b"", headers=forged).get(timeout=30)
+    producer.close(timeout=30)
+    run(service)
+    names = []
+    for line in dead_letters(service, "list", "--json").splitlines():
+        assert all(character.isprintable() for character in line)
+        names.append(json.loads(line)["letter"])
+    listed = dead_letters(service, "list")
+    assert len(names) == 4
+    assert escaped in listed
+    forged_letter, refused = (dead_letters(service, "show", name) for name in names[:2])
+    for shown in (listed, forged_letter, refused):
+        assert all(character.isprintable() or character == "\n" for character in shown)
+        assert not any(line.startswith("forged") for line in shown.splitlines())
+    assert f"because    {escaped}" in forged_letter.splitlines()
+    assert "no longer in its topic or cannot be read" in forged_letter
+    assert {f"key        {escaped}", f"header     {escaped} = {escaped}"} <= set(refused.splitlines())

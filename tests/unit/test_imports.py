@@ -23,12 +23,13 @@ TABLES: dict[str, dict[str, set[str]]] = {
     "": {
         "interrupts": set(),
         "kernels": set(),
+        "printable": set(),
         "records": set(),
         "settings": set(),
         "source": set(),
         "state": set(),
         "codec": {"records", "settings"},
-        "logging_setup": {"settings"},
+        "logging_setup": {"printable", "settings"},
         "numerics": {"kernels"},
         "sink": {"source"},
         "snapshot": {"state"},
@@ -52,8 +53,8 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "arguments",
             "predictor",
         },
-        "evaluation": {"settings", "encoder", "learner", "streams", "terminal", "model"},
-        "telemetry": {"settings", "model"},
+        "evaluation": {"printable", "settings", "encoder", "learner", "streams", "terminal", "model"},
+        "telemetry": {"printable", "settings", "model"},
         "engine": {
             "kernels",
             "records",
@@ -68,6 +69,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "telemetry",
         },
         "cli": {
+            "printable",
             "records",
             "settings",
             "source",

@@ -90,6 +90,22 @@ def test_repeated_messages_of_the_client_are_counted(capsys: pytest.CaptureFixtu
         assert f"lost kafka.net:{line} (2 more like this in 10 s)" in output
 
 
+def test_text_logs_have_one_line_for_a_message_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    _configure()
+    logger = logging.getLogger("streamlearn.test")
+    logger.warning("bad record %s", "\x1b[2J\x9b\u202e\n2026-01-01 CRITICAL forged")
+    try:
+        raise ValueError("gone\x1b[2J")
+    except ValueError:
+        logger.exception("failed")
+    output = capsys.readouterr().err
+    first, second, *trace = output.splitlines()
+    assert first.endswith("bad record \\u001b[2J\\u009b\\u202e\\n2026-01-01 CRITICAL forged")
+    assert second.endswith("ERROR   streamlearn.test: failed")
+    assert (trace[0], trace[-1]) == ("Traceback (most recent call last):", "ValueError: gone\\u001b[2J")
+    assert all(character.isprintable() or character == "\n" for character in output)
+
+
 EVERY_SOURCE_OF_TEXT = r"""
 import logging, sys, threading, warnings
 from streamlearn.logging_setup import configure_logging

@@ -9,7 +9,7 @@ import pytest
 from rich.table import Table
 
 from streamlearn import terminal
-from streamlearn.terminal import console, printable
+from streamlearn.terminal import console
 
 PACKAGE = Path(terminal.__file__).parent
 
@@ -23,11 +23,6 @@ def test_text_and_cells_are_printed_as_they_are(capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     for text in ("streamlearn[vw] :100: [/]", "[red]name", "a[bold]b[/bold]"):
         assert text in printed
-
-
-def test_control_characters_are_escaped() -> None:
-    assert printable("a\x1b[31mb\n") == "a\\x1b[31mb\\n"
-    assert printable("größe [x]") == "größe [x]"
 
 
 def test_every_console_is_made_here() -> None:

@@ -52,7 +52,7 @@ def test_show_prints_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 def test_show_prints_values_as_they_are(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(monkeypatch, "show", "--set", "snapshot.location=[red]a:100:\x1b") == 0
-    assert "[red]a:100:\\x1b " in capsys.readouterr().out
+    assert "[red]a:100:\\u001b" in capsys.readouterr().out
 
 
 def test_check_accepts_valid_settings(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

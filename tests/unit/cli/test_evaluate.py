@@ -37,7 +37,7 @@ def test_names_cannot_command_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "s.arff"
     path.write_text("@relation r\n@attribute 'l\x1b[2J' {0,1}\n@attribute n numeric\n@data\n1,2\n")
     done = run(str(path), "--labels", "1", "--learner", "last")
-    assert "s: 1 label from --labels 1: l\\x1b[2J\n" in done.stderr
+    assert "s: 1 label from --labels 1: l\\u001b[2J\n" in done.stderr
     assert "\x1b" not in done.output
 
 

@@ -1,0 +1,58 @@
+"""Untrusted text is printed without control characters, wherever it reaches a terminal or a log."""
+
+from __future__ import annotations
+
+import ast
+import json
+import unicodedata
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import streamlearn
+from streamlearn.printable import printable
+
+PACKAGE = Path(streamlearn.__file__).parent
+HARMFUL = "\x00\x07\x08\x1b[2J\x7f\x9b\u061c\u200e\u202e\u2028\u2029\u2066\ufeff\U000e0041\ud800"
+WRITERS = {
+    "cli/output.py": "escapes what it prints",
+    "kernels/parallel_compile.py": "its child processes read it",
+    "settings/reference.py": "writes docs/settings.md",
+}
+"""Modules that write to a standard stream, and why they may."""
+CALLS = {"print", "typer.echo", "typer.secho", "click.echo", "sys.stdout.write", "sys.stderr.write"}
+
+
+@given(st.text() | st.text(alphabet=HARMFUL + "a\n\t\r"))
+def test_nothing_is_left_that_a_terminal_acts_on(text: str) -> None:
+    shown = printable(text)
+    categories = {unicodedata.category(character) for character in shown if character not in "\u200c\u200d"}
+    assert not categories & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert shown.encode().isascii() or not text.isascii()
+    if text.isprintable():
+        assert shown == text
+    assert printable(shown) == shown
+
+
+@given(st.recursive(st.text(alphabet=HARMFUL + 'a"\\\n\U0001f600'), lambda value: st.lists(value, max_size=3)))
+def test_json_stays_the_same_json(value: object) -> None:
+    for indent in (None, 2):
+        shown = printable(json.dumps(value, ensure_ascii=False, indent=indent), keep="\n")
+        assert json.loads(shown) == value
+
+
+def test_what_languages_need_is_kept() -> None:
+    text = "caf\u00e9 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f468\u200d\U0001f469 \u00a0\u3000"
+    assert printable(text) == text
+    assert printable("a\nb\tc", keep="\n") == "a\nb\\tc"
+
+
+def test_only_the_listed_modules_write_to_a_terminal() -> None:
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)} & CALLS
+        if calls:
+            found[path.relative_to(PACKAGE).as_posix()] = calls
+    assert found.keys() == WRITERS.keys(), found
