@@ -89,6 +89,8 @@ def compare(
     for it. Published results are used only for the streams that are compared.
     """
     import json
+    import shlex
+    import sys
 
     from streamlearn.cli.output import describe_labels, open_for_writing
     from streamlearn.errors import LearnerError, UsageError
@@ -177,7 +179,8 @@ def compare(
         raise UsageError("compare: no two learners have a stream in common")
     print_rankings(table, len({result.stream for result in compared}))
     if report_file is not None:
-        page = html_report(Comparison(compared, table, reports)).encode()
+        command = shlex.join(["streamlearn", *sys.argv[1:]])
+        page = html_report(Comparison(compared, table, reports, command)).encode()
         with open_for_writing(report_file) as file:
             file.write(page)
 

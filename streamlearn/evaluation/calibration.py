@@ -12,7 +12,7 @@ equation 2; 15 bins as Guo et al., *On calibration of modern neural networks* (I
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -54,6 +54,14 @@ class Calibration:
     def pairs(self) -> int:
         """Number of pairs so far."""
         return int(self._pairs.sum())
+
+    def bins(self) -> list[dict[str, Any]]:
+        """Return the bins with pairs, by probability: ``pairs``, mean ``probability``, and share that is ``true``."""
+        return [
+            {"pairs": int(pairs), "probability": float(probability / pairs), "true": float(true / pairs)}
+            for pairs, true, probability in zip(self._pairs, self._true, self._probabilities, strict=True)
+            if pairs
+        ]
 
     def values(self) -> dict[str, float | None]:
         """Return both measures by name; None without pairs."""

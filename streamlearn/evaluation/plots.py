@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -29,10 +29,20 @@ STYLE: dict[Any, Any] = {
 }
 WIDTH = 8.5
 COLOURS = 10
+LEAST_WINDOWS = 20
+"""A curve with fewer windows is drawn by the shorter spans of `streamlearn.evaluation.curve`."""
+
+
+def curve_points(report: Report, measure: str) -> list[tuple[int, float]]:
+    """Return the points of a curve: the last row of each window or, on a short stream, of each shorter span."""
+    spans: Sequence[Mapping[str, Any]] = report.windows
+    if len(report.windows) < LEAST_WINDOWS and len(report.curve) > len(report.windows):
+        spans = report.curve
+    return [(span["to"], value) for span in spans if (value := span["measures"].get(measure)) is not None]
 
 
 def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift], order: Sequence[str]) -> str:
-    """Return the prequential curves of one stream, with one point per window at its last row.
+    """Return the prequential curves of one stream, with the points of `curve_points`.
 
     Known drifts are shaded from their first row until they are complete. Rows at which streamlearn raised a drift alarm
     are marks along the lower edge, in the colour of its curve. ``order`` lists all learners and fixes their colours.
@@ -42,11 +52,7 @@ def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift],
         axes = figure.add_subplot()
         for report in reports:
             name = learner_name(report)
-            points = [
-                (window["to"], value)
-                for window in report.windows
-                if (value := window["measures"][measure.name]) is not None
-            ]
+            points = curve_points(report, measure.name)
             index = order.index(name)
             colour, style = f"C{index % COLOURS}", ("-", "--", ":")[index // COLOURS % 3]
             axes.plot(
@@ -73,9 +79,27 @@ def curves(reports: Sequence[Report], measure: Measure, drifts: Sequence[Drift],
                 ha="left", va="bottom", rotation=12,
             )  # fmt: skip
         axes.set_xlabel("instances")
-        axes.set_ylabel(f"{measure.title}, by window")
+        axes.set_ylabel(measure.title)
         axes.set_xlim(left=0)
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+        return _svg(figure)
+
+
+def reliability_diagram(reports: Sequence[Report], order: Sequence[str]) -> str:
+    """Return the calibration of one stream's learners: in each bin of probabilities, the share of true labels."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / 2, 3.2), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot([0, 1], [0, 1], color="0.6", lw=0.8)
+        for report in reports:
+            name = learner_name(report)
+            axes.plot(
+                [each["probability"] for each in report.calibration], [each["true"] for each in report.calibration],
+                marker=".", lw=1.2, color=f"C{order.index(name) % COLOURS}", label=name,
+            )  # fmt: skip
+        axes.set_xlabel("mean probability of a bin")
+        axes.set_ylabel("share of true labels")
+        axes.legend(fontsize=7, frameon=False)
         return _svg(figure)
 
 

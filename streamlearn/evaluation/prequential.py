@@ -14,14 +14,22 @@ from streamlearn.errors import LearnerError, UsageError
 from streamlearn.evaluation.baselines.base import BaselineSetup
 from streamlearn.evaluation.baselines.catalogue import STREAMLEARN, baseline
 from streamlearn.evaluation.calibration import CalibrationWatcher
+from streamlearn.evaluation.curve import Curve
 from streamlearn.model.measures import Measures
 from streamlearn.model.stream_model import StreamModel, text_fields
 from streamlearn.model.warm_up import warm_up
+from streamlearn.settings.changed import changed_settings
 from streamlearn.settings.rule import Rule
 from streamlearn.settings.settings import Settings
 from streamlearn.streams.base import Features, Stream, StreamRow
 
 BATCH_ROWS = 500
+NAMES_KEPT = 100
+"""Label names in a report at most."""
+
+MODEL_SECTIONS = ("learner", "drift", "labels", "features", "encoder", "limits", "measures")
+"""Sections of the settings that an evaluation depends on."""
+
 MIN_COLUMNS = 1_024
 """Smallest feature bound that is derived from the declared columns of a stream."""
 
@@ -44,6 +52,9 @@ class Report(NamedTuple):
 
     ``remarks`` say what a baseline could not do with the rows of the stream; without any, the object has no such key.
     ``alarms`` are the rows at which streamlearn raised a drift alarm of direction ``worse``; the object lacks them.
+    ``settings`` are those of the model that differ from the defaults. ``labels_from`` says where the stream has its
+    labels from, and ``label_names`` are the first `NAMES_KEPT` of them. ``curve`` has the measures of equal spans of
+    rows, in more detail than ``windows`` on a short stream. ``calibration`` has the bins of the calibration error.
     """
 
     stream: str
@@ -59,6 +70,11 @@ class Report(NamedTuple):
     windows: list[dict[str, Any]]
     remarks: Sequence[str] = ()
     alarms: Sequence[int] = ()
+    settings: Mapping[str, Any] = {}
+    labels_from: str = ""
+    label_names: Sequence[str] = ()
+    curve: Sequence[Mapping[str, Any]] = ()
+    calibration: Sequence[Mapping[str, Any]] = ()
 
     @property
     def instances_per_second(self) -> float:
@@ -70,12 +86,16 @@ class Report(NamedTuple):
         values = self._asdict()
         values["seconds"] = round(self.seconds, 6)
         del values["alarms"]
-        measures, windows, remarks = (values.pop(name) for name in ("measures", "windows", "remarks"))
+        measures, windows, remarks, curve, calibration = (
+            values.pop(name) for name in ("measures", "windows", "remarks", "curve", "calibration")
+        )
         return {
             **values,
             "instances_per_second": round(self.instances_per_second, 1),
             "measures": measures,
             "windows": windows,
+            "curve": list(curve),
+            "calibration": list(calibration),
             **({"remarks": list(remarks)} if remarks else {}),
         }
 
@@ -94,6 +114,10 @@ class _Runner(Protocol):
 
     def sizes(self) -> tuple[int, int]:
         """Return the number of features and of labels seen so far."""
+        ...
+
+    def label_names(self) -> Sequence[Any]:
+        """Return the names of the labels known."""
         ...
 
     def remarks(self) -> list[str]:
@@ -133,6 +157,9 @@ class _ModelRunner:
 
     def sizes(self) -> tuple[int, int]:
         return self._model.feature_count, len(self._model.label_names)
+
+    def label_names(self) -> Sequence[Any]:
+        return self._model.label_names
 
     def remarks(self) -> list[str]:
         return []
@@ -206,6 +233,9 @@ class _BaselineRunner:
     def sizes(self) -> tuple[int, int]:
         return len(self._features), self._labels.count
 
+    def label_names(self) -> Sequence[Any]:
+        return self._labels.names
+
     def remarks(self) -> list[str]:
         return self._learner.remarks()
 
@@ -247,18 +277,23 @@ def evaluate_stream(
     LearnerError
         When another library's learner fails on a row.
     """
-    settings = _fit_feature_bound(_encode_texts(settings, stream), stream)
+    settings = _encode_texts(settings, stream)
+    changed = changed_settings(settings, MODEL_SECTIONS)
+    settings = _fit_feature_bound(settings, stream)
     runner: _Runner = (
         _ModelRunner(settings, stream) if learner == STREAMLEARN else _BaselineRunner(learner, settings, stream)
     )
     window = settings.measures.window
     windows: list[dict[str, Any]] = []
+    curve = Curve()
     count = 0
-    for rows in _batches(stream, limit, window):
+    for rows in _batches(stream, limit, window, curve):
         for prediction, row in zip(runner.run(rows, count), rows, strict=True):
             if on_prediction is not None:
                 on_prediction(prediction, row)
         count += len(rows)
+        if curve.rows_left(count - len(rows)) == len(rows):
+            curve.add(count, runner.measures, runner.calibration.whole)
         if count % window == 0:
             measures = runner.measures.window_at_end() | runner.calibration.window()
             windows.append({"from": count - window, "to": count, "measures": measures})
@@ -267,6 +302,7 @@ def evaluate_stream(
     if count % window:
         measures = runner.measures.window_current() | runner.calibration.window()
         windows.append({"from": count - count % window, "to": count, "measures": measures})
+    curve.end(count, runner.measures, runner.calibration.whole)
     features, labels = runner.sizes()
     if stream.features:
         features = len(stream.features)
@@ -284,6 +320,11 @@ def evaluate_stream(
         windows,
         runner.remarks(),
         runner.alarms,
+        changed,
+        stream.labels_from,
+        [str(name) for name in runner.label_names()[:NAMES_KEPT]],
+        curve.spans(),
+        runner.calibration.whole.bins(),
     )
 
 
@@ -330,12 +371,12 @@ def _fit_feature_bound(settings: Settings, stream: Stream) -> Settings:
     return settings.model_copy(update={"features": features})
 
 
-def _batches(stream: Stream, limit: int | None, window: int) -> Iterator[list[StreamRow]]:
-    """Yield rows in batches that do not cross the end of a window."""
+def _batches(stream: Stream, limit: int | None, window: int, curve: Curve) -> Iterator[list[StreamRow]]:
+    """Yield rows in batches that do not cross the end of a window or of a span of the curve."""
     rows = itertools.islice(iter(stream), limit)
     count = 0
     while True:
-        size = min(BATCH_ROWS, window - count % window)
+        size = min(BATCH_ROWS, window - count % window, curve.rows_left(count))
         batch = list(itertools.islice(rows, size))
         if not batch:
             return

@@ -10,11 +10,16 @@ from streamlearn._version import __version__
 from streamlearn.errors import UsageError
 from streamlearn.evaluation.comparison_table import overall_order, verdict
 from streamlearn.evaluation.prequential import Report
-from streamlearn.evaluation.ranking import MEASURES, Ranking
+from streamlearn.evaluation.ranking import MEASURES, Measure, Ranking
 from streamlearn.evaluation.results import Result, learner_name
 from streamlearn.streams.synthetic import GENERATORS, Drift, generator
 
 CURVES = ("subset_accuracy", "example_f1")
+PROBABILITY_MEASURES = (
+    Measure("log_loss", "log loss", False),
+    Measure("calibration_error", "expected calibration error", False),
+)
+"""Measures of probabilities, which are shown but not ranked, since few learners give probabilities."""
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1a1a1a }
@@ -26,11 +31,12 @@ td.best { font-weight: 600 } figure { margin: 1rem 0 } svg { max-width: 100%; he
 
 
 class Comparison(NamedTuple):
-    """A comparison: results, their rankings, and the reports of our own runs, which have curves."""
+    """A comparison: results, their rankings, the reports of our own runs, which have curves, and the command."""
 
     results: Sequence[Result]
     rankings: Sequence[Ranking]
     reports: Sequence[Report]
+    command: str = ""
 
 
 def check_plots() -> None:
@@ -42,7 +48,11 @@ def check_plots() -> None:
 
 
 def html_report(comparison: Comparison) -> str:
-    """Return the page: ranks with critical-difference diagrams, all values, and curves of every stream."""
+    """Return the page.
+
+    It has the command, ranks with critical-difference diagrams, all values, the settings of each learner, and for every
+    stream its labels, curves and calibration.
+    """
     from streamlearn.evaluation import plots
 
     streams = list(dict.fromkeys(result.stream for result in comparison.results))
@@ -54,7 +64,7 @@ def html_report(comparison: Comparison) -> str:
             f"<figure>{plots.critical_difference_diagram(ranking)}</figure>",
         ]
     parts.append("<h2>Every stream</h2>")
-    for measure in MEASURES:
+    for measure in (*MEASURES, *PROBABILITY_MEASURES):
         values = {
             (result.stream, result.learner): result.measures[measure.name]
             for result in comparison.results
@@ -64,24 +74,50 @@ def html_report(comparison: Comparison) -> str:
             best = max if measure.higher_is_better else min
             parts.append(f"<h3>{escape(measure.title)}</h3>{_value_table(values, streams, learners, best)}")
     if comparison.reports:
+        parts.append(_settings_table(comparison.reports))
         parts.append(
-            "<h2>Prequential curves</h2><p class=note>One point per window, at its last row. Grey: a known drift, "
-            "from its first row until it is complete. Marks along the lower edge: drift alarms of streamlearn.</p>"
+            "<h2>Prequential curves</h2><p class=note>A point has the value over the rows since the point before. "
+            "Grey: a known drift, from its first row until it is complete. Marks along the lower edge: drift alarms of "
+            "streamlearn.</p>"
         )
-    by_measure = {measure.name: measure for measure in MEASURES}
+    by_measure = {measure.name: measure for measure in (*MEASURES, *PROBABILITY_MEASURES)}
     order = list(dict.fromkeys(learner_name(report) for report in comparison.reports))
     for stream in dict.fromkeys(report.stream for report in comparison.reports):
         own = [report for report in comparison.reports if report.stream == stream]
         parts.append(f"<h3>{escape(stream)}</h3><p class=note>{escape(_stream_note(own))}</p>")
-        parts += [
-            f"<figure>{plots.curves(own, by_measure[name], known_drifts(own[0]), order)}</figure>" for name in CURVES
-        ]
+        with_probabilities = [report for report in own if report.calibration]
+        figures = [plots.curves(own, by_measure[name], known_drifts(own[0]), order) for name in CURVES]
+        if with_probabilities:
+            figures.append(plots.curves(with_probabilities, by_measure["log_loss"], known_drifts(own[0]), order))
+            figures.append(plots.reliability_diagram(with_probabilities, order))
+        parts += [f"<figure>{figure}</figure>" for figure in figures]
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8><meta name=viewport "
         'content="width=device-width, initial-scale=1"><title>Comparison of stream learners</title>'
         f"<style>{_STYLE}</style></head><body><h1>Comparison of stream learners</h1>"
         f"<p>{len(learners)} learners on {len(streams)} streams, prequential: each instance is predicted, scored, "
-        f"then learnt. Written by streamlearn {escape(__version__)}.</p>{''.join(parts)}</body></html>\n"
+        f"then learnt. Written by streamlearn {escape(__version__)}.</p>{_command_line(comparison.command)}"
+        f"{''.join(parts)}</body></html>\n"
+    )
+
+
+def _command_line(command: str) -> str:
+    return f"<pre class=scroll>{escape(command)}</pre>" if command else ""
+
+
+def _settings_table(reports: Sequence[Report]) -> str:
+    """Return the settings that differ from the defaults, of each learner."""
+    rows = {
+        (learner_name(report), report.seed, name, str(value)): ""
+        for report in reports
+        for name, value in (report.settings or {"": "all defaults"}).items()
+    }
+    cells = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in sorted(rows, key=str)
+    )
+    return (
+        "<h2>Settings</h2><p class=note>Those that differ from the defaults.</p><div class=scroll><table>"
+        f"<tr><th>learner</th><th>seed</th><th>setting</th><th>value</th></tr>{cells}</table></div>"
     )
 
 
@@ -137,6 +173,9 @@ def _value_table(
 def _stream_note(reports: Sequence[Report]) -> str:
     first = reports[0]
     text = f"{first.instances:,} instances, {first.labels:,} labels, seed {first.seed}."
+    if first.labels_from:
+        more = ", ..." if first.labels > len(first.label_names) else ""
+        text += f" Labels from {first.labels_from}: {', '.join(first.label_names)}{more}."
     rates = ", ".join(f"{learner_name(report)} {report.instances_per_second:,.0f}" for report in reports)
     remarks = "".join(f" {learner_name(report)}: {remark}" for report in reports for remark in report.remarks)
     return f"{text} Instances per second: {rates}.{remarks}"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from streamlearn.errors import UsageError
 from streamlearn.evaluation.baselines.catalogue import STREAMLEARN
 from streamlearn.evaluation.calibration import NAMES as PROBABILITY_MEASURES
+from streamlearn.evaluation.curve import NAMES as CURVE_MEASURES
 from streamlearn.evaluation.prequential import Report
 from streamlearn.model.measures import NAMES as LABEL_SET_MEASURES
 
@@ -167,7 +168,21 @@ def _parse_report(value: Any) -> Report:
         windows=windows,
         remarks=[str(remark) for remark in value.get("remarks", ())],
         alarms=[int(row) for row in value.get("alarms", ())],
+        settings=dict(value.get("settings", {})),
+        labels_from=str(value.get("labels_from", "")),
+        label_names=[str(name) for name in value.get("label_names", ())],
+        curve=[_parse_span(span) for span in value.get("curve", ())],
+        calibration=[
+            {"pairs": int(each["pairs"]), "probability": float(each["probability"]), "true": float(each["true"])}
+            for each in value.get("calibration", ())
+        ],
     )
+
+
+def _parse_span(span: Any) -> dict[str, Any]:
+    values = {name: span["measures"][name] for name in CURVE_MEASURES}
+    measures = {name: None if value is None else float(value) for name, value in values.items()}
+    return {"from": int(span["from"]), "to": int(span["to"]), "measures": measures}
 
 
 def _parse_measures(values: Any) -> dict[str, float | None]:

@@ -33,7 +33,8 @@ def test_the_output_files_have_the_documented_format(tmp_path: Path) -> None:
     assert [set(record) for record in objects] == 2 * [
         {
             "stream", "learner", "preset", "rule", "seed", "instances", "features", "labels", "seconds",
-            "instances_per_second", "measures", "windows",
+            "instances_per_second", "measures", "windows", "curve", "calibration", "settings", "labels_from",
+            "label_names",
         }
     ]  # fmt: skip
     first = objects[0]
@@ -42,6 +43,8 @@ def test_the_output_files_have_the_documented_format(tmp_path: Path) -> None:
     )  # fmt: skip
     assert set(first["measures"]) == MEASURES
     assert [(window["from"], window["to"]) for window in first["windows"]] == [(0, 500), (500, 1000), (1000, 1250)]
+    assert first["settings"] == {"measures.window": 500}
+    assert (first["labels_from"], len(first["label_names"])) == ("the generator", first["labels"])
     whole = first["measures"]["subset_accuracy"]
     weighted = sum(
         (window["to"] - window["from"]) * window["measures"]["subset_accuracy"] for window in first["windows"]
@@ -70,6 +73,28 @@ def test_the_batch_size_changes_no_measure(monkeypatch: pytest.MonkeyPatch) -> N
     apart = evaluate_stream(stream, Settings())
     assert apart.measures == together.measures
     assert apart.windows == together.windows
+
+
+@pytest.mark.parametrize(("instances", "spans"), [(35, 4), (194, 20), (601, 61), (610, 31), (1_300, 33)])
+def test_the_curve_has_many_points_on_a_short_stream(instances: int, spans: int) -> None:
+    report = evaluate_stream(generator("drifting", seed=1, instances=instances), Settings())
+    assert len(report.curve) == spans
+    assert report.curve[0]["from"] == 0
+    assert report.curve[-1]["to"] == instances
+    for name in ("subset_accuracy", "hamming_loss", "example_f1", "example_jaccard"):
+        total = sum((span["to"] - span["from"]) * span["measures"][name] for span in report.curve)
+        assert total / instances == pytest.approx(report.measures[name])
+    assert all(span["measures"]["log_loss"] > 0.0 for span in report.curve[1:])
+    pairs = sum(each["pairs"] for each in report.calibration)
+    error = sum(each["pairs"] * abs(each["true"] - each["probability"]) for each in report.calibration) / pairs
+    assert error == pytest.approx(report.measures["calibration_error"])
+
+
+def test_a_baseline_has_a_curve_without_probabilities() -> None:
+    report = evaluate_stream(generator("drifting", seed=1, instances=100), Settings(), learner="last")
+    assert [span["to"] for span in report.curve] == [*range(10, 101, 10)]
+    assert all(span["measures"]["log_loss"] is None for span in report.curve)
+    assert report.calibration == []
 
 
 def test_the_learner_beats_the_naive_baselines() -> None:

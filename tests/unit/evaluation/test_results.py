@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.errors import UsageError
+from streamlearn.evaluation.curve import NAMES as CURVE_MEASURES
 from streamlearn.evaluation.ranking import MEASURES
 from streamlearn.evaluation.results import (
     OWN_RULES,
@@ -49,10 +50,18 @@ def test_published_tables_in_both_forms(tmp_path: Path) -> None:
 
 def test_reports_are_read_as_written(tmp_path: Path) -> None:
     file = tmp_path / "r.jsonl"
-    written = report()._replace(remarks=["It rained."])
+    span = {"from": 0, "to": 10, "measures": dict.fromkeys(CURVE_MEASURES, 0.5) | {"log_loss": None}}
+    written = report()._replace(
+        remarks=["It rained."],
+        settings={"learner.seed": 3},
+        labels_from="s.xml",
+        label_names=["a", "b"],
+        curve=[span],
+        calibration=[{"pairs": 4, "probability": 0.25, "true": 0.5}],
+    )
     file.write_text(json.dumps(written.as_json() | {"alarms": [4]}) + "\n\n")
     assert read_reports(file) == [written._replace(alarms=[4])]
-    file.write_text(json.dumps(written.as_json()).replace('"log_loss": 0.25, "calibration_error": null', '"more": 1'))
+    file.write_text(json.dumps(report().as_json()).replace('"log_loss": 0.25, "calibration_error": null', '"more": 1'))
     assert "log_loss" not in file.read_text()
     assert read_reports(file)[0].measures["log_loss"] is None
     file.write_text('{"stream": "s"}\n')
