@@ -7,6 +7,7 @@ from streamlearn.errors import StreamlearnError
 from streamlearn.kafka.admin.access import find_access_faults
 from streamlearn.kafka.admin.broker_clock import find_clock_faults
 from streamlearn.kafka.admin.group_checks import find_group_faults, find_name_warnings
+from streamlearn.kafka.admin.key_placement import find_key_faults
 from streamlearn.kafka.admin.reachability import find_connection_faults
 from streamlearn.kafka.admin.topics import find_topic_faults
 from streamlearn.kafka.codecs import find_codec_faults
@@ -26,7 +27,7 @@ def find_faults(settings: Settings) -> list[str]:
         if not connection_faults:
             topic_faults, topics = find_topic_faults(settings)
             faults.extend([*topic_faults, *find_access_faults(settings), *find_group_faults(settings)])
-            faults.extend(find_clock_faults(settings, topics))
+            faults.extend([*find_clock_faults(settings, topics), *find_key_faults(settings, topics)])
     except StreamlearnError as error:
         faults.append(str(error))
     faults.extend(find_storage_faults(settings))

@@ -16,6 +16,7 @@ from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.kafka.admin.group_checks import check_group
 from streamlearn.kafka.admin.topics import prepare_topics
+from streamlearn.kafka.partitioners import PARTITIONERS
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.model.warm_up import warm_up
@@ -57,7 +58,7 @@ def serve(
     watchdog = Watchdog()
     metrics = ServiceMetrics(CollectorRegistry())
     sink = KafkaSink(settings)
-    observer = MetricsObserver(metrics, settings, sink.publish)
+    observer = MetricsObserver(metrics, settings, sink.publish, partitioners=PARTITIONERS)
     with contextlib.ExitStack() as stack:
         if settings.http.enabled:
             server = _start_server(settings, metrics, watchdog, observer)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from streamlearn.codec.encode import encode_metrics
+from streamlearn.codec.encode import encode_event, encode_metrics
+from streamlearn.engine.misplaced_labels import MisplacedLabels, Misplacement, Partitioners
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.batch import AppliedBatch
+from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.engine.tasks.task import Task
 from streamlearn.records.metrics import Metrics
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.telemetry.metrics import ServiceMetrics
+
+_logger = logging.getLogger(__name__)
+
+MISPLACED_SECONDS = 600.0
+"""Least time between two warnings that the labels of a task lie in other partitions than their instances."""
 
 
 class MetricsObserver:
@@ -27,9 +35,11 @@ class MetricsObserver:
     metrics:
         The metrics.
     settings:
-        ``topics.metrics`` and ``measures.interval_seconds`` are read.
+        ``topics.metrics``, ``measures.interval_seconds``, and what `MisplacedLabels` needs, are read.
     publish:
         Writes a record outside transactions.
+    partitioners:
+        The partitioners by which producers may have placed keys; by default none is known.
     clock:
         Nanoseconds since the epoch.
     monotonic:
@@ -42,6 +52,7 @@ class MetricsObserver:
         settings: Settings,
         publish: Callable[[OutputRecord], None],
         *,
+        partitioners: Partitioners | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -53,6 +64,10 @@ class MetricsObserver:
         self._clock = clock
         self._monotonic = monotonic
         self._published = monotonic()
+        self._topics = settings.topics
+        self._misplaced_labels = MisplacedLabels(settings, partitioners or {}, monotonic)
+        self._misplaced_shares: dict[int, float] = {}
+        self._warned: dict[int, float] = {}
         self._group = settings.kafka.group_id
         self._start_step = ""
         self._restored: tuple[int, float] | None = None
@@ -118,6 +133,21 @@ class MetricsObserver:
         for fault, count in applied.stamps.items():
             metrics.timestamps[fault].inc(count)
         metrics.learn_seconds.observe(learn_seconds)
+        self._report_misplaced_labels(task, self._misplaced_labels.note(task, applied))
+
+    def _report_misplaced_labels(self, task: Task, found: Misplacement | None) -> None:
+        """Set the metric; from time to time write a line to the log, and an event."""
+        self._misplaced_shares[task.number] = found.share if found else 0.0
+        self._metrics.misplaced_label_share.set(max(self._misplaced_shares.values()))
+        moment = self._monotonic()
+        if found is None or moment < self._warned.get(task.number, -math.inf) + MISPLACED_SECONDS:
+            return
+        self._warned[task.number] = moment
+        _logger.warning("%s", found.describe(self._topics.instances))
+        event = found.event(task.model.learned)
+        self._metrics.count_event(event.kind)
+        record = encode_event(event_record(event, self._clock(), found.example))
+        self._publish(OutputRecord(self._topics.events, found.task, None, record))
 
     def on_committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
         metrics = self._metrics
@@ -185,6 +215,9 @@ class MetricsObserver:
             # The first interval begins when the worker becomes active.
             self._published = self._monotonic()
         self._set_role(role)
+        self._misplaced_labels.keep(tasks)
+        self._misplaced_shares.clear()
+        self._metrics.misplaced_label_share.set(0)
         self._standby = None
         self._metrics.set_stand_by(warm=False, lag_batches=0)
         self._metrics.set_marks([(task.mark.seq, task.mark.chain) for task in tasks.values()])

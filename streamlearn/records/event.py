@@ -19,16 +19,19 @@ class EventPoint(BaseModel):
 
 
 class Event(BaseModel):
-    """A drift alarm, a change of the partition or of the label space, or a rollback to an earlier snapshot."""
+    """A drift alarm, a change of the partition or of the label space, a rollback to an earlier snapshot, or labels that
+    lie in other partitions than their instances."""
 
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = 1
-    kind: Literal["drift", "partition", "label", "tree", "features", "rollback"]
+    kind: Literal["drift", "partition", "label", "tree", "features", "rollback", "partitioner"]
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
-    name: str = Field(description="The cluster or label; empty for the model")
-    signal: Literal["loss", "excess_loss", "code_length", "dissimilarity", "label_sets", "rate", "sequence"]
+    name: str = Field(description="The cluster or label; the partitioners; empty for the model")
+    signal: Literal[
+        "loss", "excess_loss", "code_length", "dissimilarity", "label_sets", "rate", "sequence", "misplaced_labels"
+    ]
     direction: Literal["worse", "better", "none"]
     before: float = Field(description="The signal before; of a loss, its mean")
     after: float = Field(description="The signal after")

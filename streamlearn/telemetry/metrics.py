@@ -18,7 +18,7 @@ from streamlearn.model.measures import NAMES
 
 PREFIX = "streamlearn"
 OUTCOMES = ("predicted", "learned", "corrected", "assumed_negative", "dead_letter")
-EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "other")
+EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "partitioner", "other")
 REASONS = (
     "not_utf8",
     "not_json",
@@ -123,6 +123,9 @@ class ServiceMetrics:
         self.evicted = gauge("evicted_instances", "Instances dropped before all their labels were known.")
         self.orphans = gauge("orphan_labels", "Labels that wait for their instance.")
         self.orphan_bytes = gauge("orphan_bytes", "Bytes of the labels in orphan_labels.")
+        self.misplaced_label_share = gauge(
+            "misplaced_label_share", "Share of the last labels that wait in another partition than their instances."
+        )
         self.bounds = gauges("bound", "Upper bound of the gauge of this name, per model.", "of", BOUNDED)
         self.sequence = gauge("sequence", "Batches applied since the start of the model; the sum over several models.")
         self.chain = gauge(

@@ -14,12 +14,15 @@ from prometheus_client import CollectorRegistry
 from streamlearn.engine.journal.records import Mark
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.metrics_observer import MetricsObserver
+from streamlearn.engine.misplaced_labels import MisplacedLabels, Misplacement
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.engine.tasks.task import Task
 from streamlearn.model.model_event import ModelEvent
+from streamlearn.records.event import Event
 from streamlearn.records.metrics import Metrics
+from streamlearn.records.prediction import SourcePoint
 from streamlearn.sink.base import OutputRecord
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import AssignmentChange, RawRecord, TopicPartition
@@ -397,8 +400,40 @@ def test_events_are_counted_by_kind(tmp_path: Path, kind: str, counted_as: str) 
     world = World(tmp_path)
     counted = Counted(world)
     event = ModelEvent(0, 5, kind, "model", "", "loss", "worse", 0.1, 0.2, 30, 2, "none")
-    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, [event, event], {"a new reason": 4}, {})
+    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [event, event], {"a new reason": 4}, {})
     task = Task(world.settings, 0, [TopicPartition("instances", 0)], LINEAGE)
     counted.observer.on_applied(task, applied, 0.01)
     assert counted.value("events_total", kind=counted_as) == 2
     assert counted.value("dropped_values_total", reason="other") == 4
+
+
+def test_misplaced_labels_are_a_metric_and_from_time_to_time_a_line_and_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, moments = World(tmp_path), [0.0]
+    counted = Counted(world, lambda: moments[-1])
+    found = [Misplacement(3, 30, 40, "murmur2", "crc32", RawRecord("labels", 3, 17, 0, b"key", b"{}"))]
+    monkeypatch.setattr(MisplacedLabels, "note", lambda *arguments: found[0] if found else None)
+    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [], {}, {})
+    tasks = [Task(world.settings, number, [TopicPartition("instances", number)], LINEAGE) for number in (3, 4)]
+    for moment in (1.0, 2.0, 300.0, 602.0):
+        moments.append(moment)
+        counted.observer.on_applied(tasks[0], applied, 0.01)
+    assert counted.value("misplaced_label_share") == 0.75
+    assert counted.value("events_total", kind="partitioner") == 2
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "30 of the last 40 labels of labels[3] wait for instances of other partitions, such as the "
+    )
+    assert "offset 17: " in lines[0]
+    assert "(instances is partitioned by murmur2, labels by crc32)" in lines[0]
+    events = [Event.model_validate_json(record.value or b"") for record in counted.published]
+    assert [(event.kind, event.after, event.n) for event in events] == [("partitioner", 0.75, 40)] * 2
+    assert events[0].source == SourcePoint(topic="labels", partition=3, offset=17)
+    assert {record.topic for record in counted.published} == {world.settings.topics.events}
+    found.clear()
+    counted.observer.on_applied(tasks[1], applied, 0.01)
+    assert counted.value("misplaced_label_share") == 0.75, "that of the other partition"
+    counted.observer.on_applied(tasks[0], applied, 0.01)
+    assert counted.value("misplaced_label_share") == 0

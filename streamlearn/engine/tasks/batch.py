@@ -46,6 +46,8 @@ class AppliedBatch(NamedTuple):
     assumed: int  # instances whose missing labels were taken as negative
     dead: list[RecordError]  # of each dead letter
     replayed: int  # dead letters of records that had been sent again from the dead-letter topic
+    orphans: set[tuple[int, int]]  # partition and offset of the labels that began to wait for their instance
+    adopted: set[tuple[int, int]]  # the same of those whose instance has come
     events: list[Any]
     dropped: dict[str, int]  # values that were left out, by reason
     stamps: dict[str, int]  # records whose timestamp is `ahead` of event time, or `missing`
@@ -86,6 +88,8 @@ class Batch:
         self._verdicts: list[bytes] = []
         self._bad: list[bool] = []
         self._dead: list[tuple[RawRecord, RecordError]] = []
+        self._orphans: set[tuple[int, int]] = set()
+        self._adopted: set[tuple[int, int]] = set()
         self._dropped: dict[str, int] = {}
         clock = task.pending.clock
         self._stamps_before = clock.ahead, clock.missing
@@ -148,6 +152,7 @@ class Batch:
         if instance.y is not None:
             self._note_learned(entry, operation)
         for orphan in pending.orphans.adopt(identity):
+            self._adopted.add((orphan.partition, orphan.offset))
             try:
                 # Decoded a second time: `limits` may have changed since the orphan came, and one from a snapshot was
                 # never decoded in this process.
@@ -167,6 +172,7 @@ class Batch:
                 is_expired = tombstone == _EXPIRED
                 what = "no longer waits" if is_expired else "was learnt, and may no longer be corrected"
                 raise RecordError("label_expired", f"{label.id!r} {what}: its time or its room was over")
+            self._orphans.add((record.partition, record.offset))
             for leaving in pending.orphans.add(label.id, record, pending.watermark_ms):
                 reason = "duplicate_label" if leaving is record else "unknown_instance"
                 self._dead.append((leaving, RecordError(reason, f"no room or no use for a label of {label.id!r}")))
@@ -318,6 +324,8 @@ class Batch:
             assumed=self._assumed,
             dead=[error for _, error in self._dead],
             replayed=sum(was_replayed(record) for record, _ in self._dead),
+            orphans=self._orphans - self._adopted,
+            adopted=self._adopted,
             events=result.events,
             dropped=result.dropped | self._dropped,
             stamps={"ahead": clock.ahead - ahead, "missing": clock.missing - missing},
