@@ -19,7 +19,9 @@ def generate(
             "gradual or recurring."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Output file, .jsonl or .jsonl.gz; - for standard output.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Output file, .jsonl or .jsonl.gz (.bz2, .xz); - for standard output.")
+    ],
     instances: Annotated[int, typer.Option("--instances", min=0, help="Number of instances.")] = 12_000,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of the generator; equal seeds give equal streams.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import traceback
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from streamlearn.errors import UsageError
 from streamlearn.printable import printable
+from streamlearn.streams.compression import ENDINGS, compression_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -44,7 +44,7 @@ def rich_text(text: str) -> Text:
 
 
 def open_for_writing(path: Path) -> BinaryIO:
-    """Open a file for writing bytes and truncate it; a name that ends in ``.gz`` gives a gzip file.
+    """Open a file for writing bytes and truncate it; the end of the name says how it is compressed.
 
     Raises
     ------
@@ -52,7 +52,8 @@ def open_for_writing(path: Path) -> BinaryIO:
         When the file cannot be written.
     """
     try:
-        return cast(BinaryIO, gzip.open(path, "wb")) if path.name.endswith(".gz") else path.open("wb")
+        opener = ENDINGS.get(compression_of(path.name))
+        return cast(BinaryIO, opener(path, "wb")) if opener else path.open("wb")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
 

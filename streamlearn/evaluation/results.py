@@ -15,6 +15,7 @@ from streamlearn.evaluation.calibration import NAMES as PROBABILITY_MEASURES
 from streamlearn.evaluation.curve import NAMES as CURVE_MEASURES
 from streamlearn.evaluation.prequential import Report
 from streamlearn.model.measures import NAMES as LABEL_SET_MEASURES
+from streamlearn.streams.compression import UNREADABLE, open_bytes
 
 PUBLISHED_MEASURES = {
     "subset_acc": "subset_accuracy",
@@ -122,7 +123,7 @@ def combine_own_rules(results: Iterable[Result]) -> list[Result]:
 
 
 def read_reports(path: Path) -> list[Report]:
-    """Return the reports in a file of ``evaluate --json`` or ``compare --json``.
+    """Return the reports in a file of ``evaluate --json`` or ``compare --json``, which may be compressed.
 
     Raises
     ------
@@ -131,8 +132,9 @@ def read_reports(path: Path) -> list[Report]:
     """
     reports = []
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        with open_bytes(path) as file:
+            lines = file.read().decode("utf-8-sig").splitlines()
+    except (*UNREADABLE, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     for number, line in enumerate(lines, 1):
         if line.strip():

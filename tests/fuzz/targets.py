@@ -149,6 +149,8 @@ TARGETS: dict[str, Target] = {
         _stream_reader("stream.arff", _arff, {}),
         [
             _ARFF,
+            b"@relation 'r: -C 1'\n@attribute l {0,1} {1}\n@attribute t string\n@attribute d date 'dd.MM.yyyy'\n"
+            b"@attribute n {a, % one\n 'b c'}\n@data 1 'a, b' 01.02.2003 a,\n{1 'x\\n', 3 'b c'} , {1} % two\n",
             b"@relation 'r: -C 2'\n@attribute l1 {0,1}\n@attribute l2 {0,1}\n@attribute a real\n@data\n0,1,-1e-3\n",
         ],
     ),

@@ -180,7 +180,7 @@ def test_both_read_the_same_of_a_generated_corpus(weka: list[str], tmp_path: Pat
         faults += [f"{fault}\n{name}: {files[name]!r}" for fault in unexplained]
     assert not faults, f"{len(faults)} differences, the first are:\n" + "\n".join(faults[:10])
     assert outcomes["both read valid"] > 0.8 * valid, outcomes
-    assert outcomes["both read damaged"] > 0.2 * damaged, outcomes
+    assert outcomes["both read damaged"] > 0.1 * damaged, outcomes
     assert min(outcomes[key] for key in ("both refuse", "only WEKA reads", "only ours reads")) > 0, outcomes
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamlearn.cli.output import open_for_writing
 from streamlearn.errors import UsageError
 from streamlearn.evaluation.curve import NAMES as CURVE_MEASURES
 from streamlearn.evaluation.ranking import MEASURES
@@ -20,6 +21,7 @@ from streamlearn.evaluation.results import (
     results_from_reports,
     select_streams,
 )
+from streamlearn.streams.compression import ENDINGS
 from tests.unit.evaluation.reports import report
 
 
@@ -46,6 +48,19 @@ def test_published_tables_in_both_forms(tmp_path: Path) -> None:
     (tmp_path / "bad_hamming.csv").write_text("Dataset,A\nYeast,20.5\n")
     with pytest.raises(UsageError, match=r"line 2: 20\.5 is not between 0 and 1, in column A"):
         read_published(str(tmp_path / "bad_hamming.csv"))
+
+
+@pytest.mark.parametrize("ending", ["", *ENDINGS])
+def test_results_are_written_and_read_compressed_by_the_end_of_the_name(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"R.JSONL{ending.upper()}"
+    with open_for_writing(path) as file:
+        file.write(json.dumps(report().as_json()).encode() + b"\n")
+    assert [each.as_json() for each in read_reports(path)] == [report().as_json() | {"label_names": []}]
+    assert path.read_bytes().startswith(b"{") == (not ending)
+    if ending:
+        path.write_bytes(path.read_bytes()[:-9])
+        with pytest.raises(UsageError, match="R\\.JSONL"):
+            read_reports(path)
 
 
 def test_reports_are_read_as_written(tmp_path: Path) -> None:
