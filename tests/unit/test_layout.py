@@ -21,6 +21,7 @@ WITHOUT_A_MODULE = {
     "test_guarantees.py": "docs/guarantees.md",
     "test_imports.py": "imports between all modules",
     "test_layout.py": "files of the repository",
+    "test_module_state.py": "objects at the level of modules and classes, in all parts of a model",
     "test_reasons.py": "reasons in code, metrics and documentation",
     "cli/test_broker_away.py": "every command that needs a broker, while none runs",
     "evaluation/test_measures_of_real_runs.py": "reports of the command evaluate, compared with scikit-learn",
