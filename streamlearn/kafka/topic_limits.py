@@ -70,13 +70,7 @@ class TopicLimits:
         self._room: dict[str, int] = {}
 
     def read(self, admin: KafkaAdminClient) -> None:
-        """Read the limits of the topics; those that this user may not read are unknown.
-
-        Raises
-        ------
-        kafka.errors.KafkaError
-            When no broker answers.
-        """
+        """Read the limits of the topics; those that cannot be read are unknown."""
         known = read_limits(admin, list(self._settings_of))
         self._refused = {
             topic: size for topic, size in self._refused.items() if known.get(topic) == self._known.get(topic)
@@ -160,9 +154,15 @@ class TopicLimits:
 
 
 def read_limits(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
-    """Return the largest batch, in bytes, that each topic takes, without topics whose settings may not be read."""
+    """Return the largest batch, in bytes, that each topic takes, without topics whose settings cannot be read.
+
+    A broker that does not answer is met again by what follows, which needs it.
+    """
     resources: Any = [ConfigResource("TOPIC", topic, {LIMIT_SETTING: None}) for topic in topics]  # pyright: ignore[reportArgumentType]
-    described = admin.describe_configs(resources, config_filter="all")  # pyright: ignore[reportCallIssue]
+    try:
+        described = admin.describe_configs(resources, config_filter="all")  # pyright: ignore[reportCallIssue]
+    except kafka_errors.KafkaError:
+        return {}
     return {
         topic: int(configs[LIMIT_SETTING]["value"])
         for by_name in described.values()
