@@ -8,7 +8,8 @@
     ├── RetryableError                the engine: try again
     │   ├── BootstrapError            kafka/instance_producer.py
     │   ├── BrokerDisconnectedError   kafka/admin/broker_connection.py
-    │   └── BrokerUnreachableError    kafka/admin/broker_connection.py
+    │   ├── BrokerUnreachableError    kafka/admin/broker_connection.py
+    │   └── FencedError
     ├── BrokenModelError              the caller: an error ended learning in the middle of a row
     ├── DetectorError                 the caller: a drift detector of river failed
     ├── LearnerError                  the evaluation: another library's learner failed, and has no result on the stream
@@ -68,6 +69,10 @@ class RecordError(StreamlearnError):
 
 class RetryableError(StreamlearnError):
     """The work may succeed when it is tried again: the broker is away, or an outcome is not known yet."""
+
+
+class FencedError(RetryableError):
+    """Another producer has taken over the transactional id."""
 
 
 class BrokenModelError(StreamlearnError):

@@ -31,6 +31,26 @@ class CorruptRecord(NamedTuple):
 # Consumer
 
 
+def poll(consumer: KafkaConsumer, timeout_ms: int, max_records: int) -> Mapping[TopicPartition, list[Any]]:
+    """Poll records; after an error, the next poll fetches again.
+
+    Why: when a record cannot be unpacked, because its checksum or its codec is wrong, the client raises once. Polled
+    again at the same position, it asks the iterator that has failed for more records, for ever, and never returns.
+
+    Touches: ``KafkaConsumer._fetcher._next_partition_records``, the fetched records of one partition that are being
+    unpacked, and its ``drain``.
+
+    On an update: does a second ``poll`` after a ``CorruptRecordError`` raise again?
+    """
+    try:
+        return consumer.poll(timeout_ms=timeout_ms, max_records=max_records)
+    except BaseException:
+        unpacking = consumer._fetcher._next_partition_records
+        if unpacking is not None:
+            unpacking.drain()
+        raise
+
+
 def set_fetch_wait(consumer: KafkaConsumer, wait_ms: int) -> None:
     """Set how long brokers may wait for records before they answer the consumer's next fetch requests.
 
@@ -57,6 +77,48 @@ def seek_with_leader_epoch(consumer: KafkaConsumer, partition: TopicPartition, o
     On an update: does the public ``seek`` accept an ``OffsetAndMetadata`` (as in the Java client)?
     """
     consumer._subscription.seek(partition, OffsetAndMetadata(offset, "", leader_epoch))
+
+
+def local_position(consumer: KafkaConsumer, partition: TopicPartition) -> int | None:
+    """Return the next offset that the consumer will give of a partition; None while it has none, or is not assigned.
+
+    Why: `KafkaConsumer.position` may wait for brokers, and raises what they answer, or that they do not: it looks up
+    committed offsets and validates leader epochs on the way.
+
+    Touches: ``KafkaConsumer._subscription.assignment``, as ``position`` does at its end.
+
+    On an update: is there a public call that only reads?
+    """
+    state = consumer._subscription.assignment.get(partition)
+    position = None if state is None else state.position
+    return None if position is None else position.offset
+
+
+def last_answer(consumer: KafkaConsumer) -> float | None:
+    """Return when a broker last answered the consumer, in seconds of the monotonic clock; None without a connection.
+
+    Why: a poll that gives no records looks the same whether brokers answer or are away, and records that a poll gives
+    may have been fetched long before.
+
+    Touches: ``KafkaConsumer._manager._conns`` and the ``transport.last_read`` of those that are connected.
+
+    On an update: is there a public metric of the last response?
+    """
+    connections = list(consumer._manager._conns.values())
+    transports = [conn.transport for conn in connections if conn.connected]
+    return max((transport.last_read for transport in transports if transport is not None), default=None)
+
+
+def find_coordinator(consumer: KafkaConsumer, timeout_ms: int) -> bool:
+    """Return whether the coordinator of the consumer's group is known, after a request when it is not.
+
+    Why: without the coordinator a member can neither join nor commit, and ``poll`` returns nothing as when it is idle.
+
+    Touches: ``KafkaConsumer._coordinator.ensure_coordinator_ready``.
+
+    On an update: does ``poll`` raise when there is no coordinator?
+    """
+    return consumer._coordinator.ensure_coordinator_ready(timeout_ms=timeout_ms)
 
 
 def heartbeats_have_stopped(consumer: KafkaConsumer) -> bool:
@@ -176,6 +238,18 @@ def commit_transaction(producer: KafkaProducer, timeout_ms: int) -> bool:
     On an update: does the public method take a timeout?
     """
     return _wait_for(producer, producer._transaction_manager.begin_commit(), timeout_ms)
+
+
+def abort_transaction(producer: KafkaProducer, timeout_ms: int) -> bool:
+    """Abort the open transaction; return whether the coordinator has answered in time.
+
+    Why: `KafkaProducer.abort_transaction` waits without a limit.
+
+    Touches: ``KafkaProducer._transaction_manager.begin_abort``, and what `send_offsets` touches.
+
+    On an update: does the public method take a timeout?
+    """
+    return _wait_for(producer, producer._transaction_manager.begin_abort(), timeout_ms)
 
 
 def _wait_for(producer: KafkaProducer, result: Any, timeout_ms: int) -> bool:

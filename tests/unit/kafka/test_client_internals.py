@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka import errors as kafka_errors
 from kafka.consumer.fetcher import Fetcher
 from kafka.coordinator.base import BaseCoordinator, MemberState
+from kafka.net.connection import KafkaConnection
 from kafka.net.manager import KafkaConnectionManager
+from kafka.net.transport import KafkaTCPTransport
 from kafka.producer.sender import Sender
 from kafka.producer.transaction_manager import (
     ProducerIdAndEpoch,
@@ -80,6 +84,53 @@ def test_a_position_takes_a_leader_epoch(consumer: KafkaConsumer) -> None:
         consumer.seek(PARTITION, OffsetAndMetadata(5, "", 7))
 
 
+def test_a_poll_after_a_record_that_cannot_be_unpacked_returns(consumer: KafkaConsumer) -> None:
+    """The public call raises once; at the same position the next one never returns."""
+    lone = KafkaConsumer(**NOWHERE, group_id=None, auto_offset_reset="none")
+    lone.assign([PARTITION])
+    lone.seek(PARTITION, 41)
+    for _ in range(2):
+        lone._fetcher._next_partition_records = Fetcher.PartitionRecords(41, PARTITION, corrupt_records())
+        with pytest.raises(kafka_errors.CorruptRecordError):
+            client_internals.poll(lone, 0, 10)
+        polled: list[Any] = []
+        thread = threading.Thread(target=lambda: polled.append(client_internals.poll(lone, 0, 10)), daemon=True)  # noqa: B023
+        thread.start()
+        thread.join(10)
+        assert polled == [{}], "the poll does not return"
+        lone.seek(PARTITION, 41)
+    lone.close(autocommit=False, timeout_ms=100)
+
+
+def test_a_position_is_read_without_brokers(consumer: KafkaConsumer) -> None:
+    consumer.assign([PARTITION])
+    assert client_internals.local_position(consumer, PARTITION) is None
+    consumer.seek(PARTITION, 5)
+    assert client_internals.local_position(consumer, PARTITION) == 5
+    assert client_internals.local_position(consumer, TopicPartition("instances", 4)) is None
+    assert "self._subscription.assignment[partition].position" in inspect.getsource(KafkaConsumer.position)
+
+
+def test_the_last_answer_is_the_last_read_of_a_connection(
+    consumer: KafkaConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert client_internals.last_answer(consumer) is None
+
+    def connection(*, connected: bool, last_read: float) -> Any:
+        return SimpleNamespace(connected=connected, transport=SimpleNamespace(last_read=last_read))
+
+    open_, closed = connection(connected=True, last_read=7.5), connection(connected=False, last_read=9.0)
+    monkeypatch.setattr(consumer._manager, "_conns", {1: open_, 2: closed})
+    assert client_internals.last_answer(consumer) == 7.5
+    assert "self.last_read = time.monotonic()" in inspect.getsource(KafkaTCPTransport)
+    assert "self.connected = True" in inspect.getsource(KafkaConnection)
+
+
+def test_a_coordinator_is_looked_for_within_a_time(consumer: KafkaConsumer) -> None:
+    assert client_internals.find_coordinator(consumer, 20) is False
+    assert parameters(BaseCoordinator.ensure_coordinator_ready) == ["self", "timeout_ms"]
+
+
 def test_a_stable_member_without_heartbeats_is_noticed(consumer: KafkaConsumer) -> None:
     coordinator = consumer._coordinator
     assert not client_internals.heartbeats_have_stopped(consumer), "it has not joined"
@@ -92,13 +143,18 @@ def test_a_stable_member_without_heartbeats_is_noticed(consumer: KafkaConsumer) 
     assert "_disable_heartbeat" in inspect.getsource(BaseCoordinator._do_heartbeat).partition("FencedInstanceId")[2]
 
 
-def test_a_corrupt_record_error_names_partition_and_offset() -> None:
+def corrupt_records() -> MemoryRecords:
+    """Return fetched records whose first batch, at offset 41, fails its checksum."""
     builder = DefaultRecordBatchBuilder(2, 0, False, -1, -1, -1, 1 << 16)
     builder.append(0, timestamp=0, key=None, value=b"a value", headers=[])
     batch = bytearray(builder.build())
     batch[0:8] = (41).to_bytes(8, "big")
     batch[-2] ^= 1
-    records = Fetcher.PartitionRecords(0, PARTITION, MemoryRecords(bytes(batch)), check_crcs=True)
+    return MemoryRecords(bytes(batch))
+
+
+def test_a_corrupt_record_error_names_partition_and_offset() -> None:
+    records = Fetcher.PartitionRecords(0, PARTITION, corrupt_records(), check_crcs=True)
     with pytest.raises(kafka_errors.CorruptRecordError) as raised:
         records.take(1)
     assert client_internals.parse_corrupt_record(str(raised.value)) == (*PARTITION, 41)
@@ -153,6 +209,15 @@ def test_a_commit_is_waited_for_within_a_time(producer: KafkaProducer, transacti
     assert transaction._current_state is TransactionState.COMMITTING_TRANSACTION
     assert parameters(TransactionManager.begin_commit) == ["self"]
     assert "timeout_ms" not in parameters(KafkaProducer.commit_transaction), "use the public call"
+
+
+def test_an_abort_is_waited_for_within_a_time(producer: KafkaProducer, transaction: TransactionManager) -> None:
+    transaction._partitions_in_transaction.add(PARTITION)
+    transaction._transaction_started = True
+    assert not client_internals.abort_transaction(producer, 20)
+    assert transaction._current_state is TransactionState.ABORTING_TRANSACTION
+    assert parameters(TransactionManager.begin_abort) == ["self"]
+    assert "timeout_ms" not in parameters(KafkaProducer.abort_transaction), "use the public call"
 
 
 def test_a_result_tells_whether_it_came_and_raises_what_went_wrong() -> None:
