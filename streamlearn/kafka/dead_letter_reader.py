@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,12 +14,16 @@ from pydantic import ValidationError
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.admin.reachability import connect
+from streamlearn.kafka.client_errors import raises_no_client_errors
+from streamlearn.kafka.client_internals import local_position, poll
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.kafka.consumer_options import CALL_TIMEOUT_MS, MAX_POLL_RECORDS
 from streamlearn.records.dead_letter import DeadLetter, DeadLetterRecord
 from streamlearn.settings.names import check_topic_name
 from streamlearn.settings.settings import Settings
 
 MAX_SILENCE_SECONDS = 30.0
+POLL_MS = 200
 _OPTIONS: dict[str, Any] = {
     "metrics_enabled": False,
     "enable_auto_commit": False,
@@ -54,6 +59,7 @@ class DeadLetterFilter(NamedTuple):
         )
 
 
+@raises_no_client_errors
 class DeadLetterReader:
     """Reads the dead letters that are committed now.
 
@@ -72,11 +78,12 @@ class DeadLetterReader:
         self._settings = settings
         self._topic = settings.topics.dead_letters
         self.foreign = 0
-        self._consumer = connect(settings, lambda: KafkaConsumer(**connection_options(settings), **_OPTIONS))
+        options = {**connection_options(settings), **_OPTIONS}
+        self._consumer = connect(settings, lambda: KafkaConsumer(**options))
         with convert_client_errors(settings, self._topic):
             exists = bool(self._partitions(self._topic))
         if not exists:
-            self._consumer.close()
+            self.close()
             raise UsageError(
                 f"{self._topic} (topics.dead_letters) does not exist at {settings.kafka.bootstrap_servers}: correct "
                 "the setting, or create the topic with `streamlearn topics create`"
@@ -84,7 +91,8 @@ class DeadLetterReader:
 
     def close(self) -> None:
         """Disconnect."""
-        self._consumer.close()
+        with contextlib.suppress(kafka_errors.KafkaError):
+            self._consumer.close(autocommit=False, timeout_ms=5_000)
 
     def read(self, filter_: DeadLetterFilter) -> Iterator[DeadLetterRecord]:
         """Yield the letters that match, partition after partition; count records of other programs in ``foreign``."""
@@ -143,22 +151,27 @@ class DeadLetterReader:
         """Yield the records of a partition up to its current end, or the one at an offset if it exists."""
         consumer = self._consumer
         consumer.assign([partition])
-        start = consumer.beginning_offsets([partition])[partition]
-        end = consumer.end_offsets([partition])[partition]
+        try:
+            start = consumer.beginning_offsets([partition], timeout_ms=CALL_TIMEOUT_MS)[partition]  # pyright: ignore[reportCallIssue]
+            end = consumer.end_offsets([partition], timeout_ms=CALL_TIMEOUT_MS)[partition]  # pyright: ignore[reportCallIssue]
+        except KeyError:
+            raise RetryableError(
+                f"{partition.topic}[{partition.partition}] has no known leader: check the brokers, then try again"
+            ) from None
         if only is not None:
             if not start <= only < end:
                 return
             start, end = only, only + 1
         consumer.seek(partition, start)
         last_record = time.monotonic()
-        while (consumer.position(partition) or 0) < end:
-            polled = consumer.poll(timeout_ms=200).get(partition, ())
+        while (local_position(consumer, partition) or 0) < end:
+            polled = poll(consumer, POLL_MS, MAX_POLL_RECORDS).get(partition, ())
             if polled:
                 last_record = time.monotonic()
             elif time.monotonic() - last_record > MAX_SILENCE_SECONDS:
                 raise RetryableError(
                     f"{partition.topic}[{partition.partition}] returned nothing for {MAX_SILENCE_SECONDS:.0f} s at "
-                    f"offset {consumer.position(partition)}, although it goes up to {end}: check the brokers"
+                    f"offset {local_position(consumer, partition)}, although it goes up to {end}: check the brokers"
                 )
             for record in polled:
                 if record.offset >= end:

@@ -28,11 +28,20 @@ from kafka.structs import ConsumerGroupMetadata  # pyright: ignore[reportAttribu
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import RetryableError
-from streamlearn.kafka.client_internals import add_partition_to_transaction, get_producer_id
+from streamlearn.kafka.client_calls import ClientCalls
+from streamlearn.kafka.client_internals import (
+    abort_transaction,
+    add_partition_to_transaction,
+    commit_transaction,
+    get_producer_id,
+    send_offsets,
+)
 from streamlearn.kafka.transaction_markers import complete_hanging_transaction
 
 MARKER_SECONDS = 8.0
 RETRY_SECONDS = 0.005
+REQUEST_TIMEOUT_MS = 5_000
+"""Longest wait for the answer to one request."""
 
 
 class HangingTransactions:
@@ -44,10 +53,13 @@ class HangingTransactions:
         The client's options for connecting to the brokers.
     group:
         The group whose offsets the transactions commit.
+    calls:
+        Limits the time of the client's calls.
     """
 
-    def __init__(self, options: Mapping[str, Any], group: str) -> None:
-        self._options = options
+    def __init__(self, options: Mapping[str, Any], group: str, calls: ClientCalls) -> None:
+        self._options = {**options, "request_timeout_ms": REQUEST_TIMEOUT_MS}
+        self._calls = calls
         self._group = group
         self._consumer: KafkaConsumer | None = None
         self._admin: KafkaAdminClient | None = None
@@ -85,15 +97,17 @@ class HangingTransactions:
         if not written and not positions:
             return
         if self._consumer is None:
-            self._consumer = KafkaConsumer(
-                **self._options,
-                metrics_enabled=False,
-                group_id=self._group,
-                enable_auto_commit=False,
-                isolation_level="read_committed",
-                allow_auto_create_topics=False,
-                retry_backoff_ms=5,
-            )
+            with self._calls.call("KafkaConsumer"):
+                consumer = KafkaConsumer(
+                    **self._options,
+                    metrics_enabled=False,
+                    group_id=self._group,
+                    enable_auto_commit=False,
+                    isolation_level="read_committed",
+                    allow_auto_create_topics=False,
+                    retry_backoff_ms=5,
+                )
+            self._consumer = self._calls.limit(consumer)
         deadline = time.monotonic() + MARKER_SECONDS
         timeout_ms = int(MARKER_SECONDS * 1000)
         for position in list(positions)[:1]:
@@ -140,15 +154,21 @@ class HangingTransactions:
         RetryableError
             When a transaction still hangs.
         """
-        partitions = [ClientPartition(topic, n) for topic in topics for n in sorted(producer.partitions_for(topic))]
+        partitions = []
+        for topic in topics:
+            with self._calls.call("KafkaProducer.partitions_for"):
+                numbers = producer.partitions_for(topic)
+            partitions += [ClientPartition(topic, number) for number in sorted(numbers)]
+        timeout_ms = int(MARKER_SECONDS * 1000)
+        end = commit_transaction if committed else abort_transaction
         producer.begin_transaction()
         for partition in partitions:
             add_partition_to_transaction(producer, partition)
-        producer.send_offsets_to_transaction({}, ConsumerGroupMetadata(self._group))
-        if committed:
-            producer.commit_transaction()
-        else:
-            producer.abort_transaction()
+        with self._calls.call("send_offsets_to_transaction"):
+            is_sent = send_offsets(producer, {}, ConsumerGroupMetadata(self._group), timeout_ms)
+        with self._calls.call(end.__name__):
+            if not (is_sent and end(producer, timeout_ms)):
+                raise RetryableError(f"an empty transaction was not answered within {MARKER_SECONDS:.0f} s")
         deadline = time.monotonic() + MARKER_SECONDS
         while missing := self._find_open(get_producer_id(producer), partitions, include_unknown=False):
             if time.monotonic() > deadline:
@@ -170,7 +190,8 @@ class HangingTransactions:
     def admin(self) -> KafkaAdminClient:
         """The client's administrator; made on first use."""
         if self._admin is None:
-            self._admin = KafkaAdminClient(**self._options)
+            with self._calls.call("KafkaAdminClient"):
+                self._admin = self._calls.limit(KafkaAdminClient(**self._options))
         return self._admin
 
     def _find_open(

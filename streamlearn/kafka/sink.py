@@ -18,10 +18,13 @@ from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import OvertakenError, RetryableError
 from streamlearn.kafka import client_internals
+from streamlearn.kafka.client_calls import ClientCalls
+from streamlearn.kafka.client_errors import raises_no_client_errors
 from streamlearn.kafka.client_options import connection_options
 from streamlearn.kafka.codecs import compression_options
 from streamlearn.kafka.hanging_transactions import HangingTransactions
 from streamlearn.kafka.name_taken import name_taken_error
+from streamlearn.kafka.plain_producer import PlainProducer
 from streamlearn.kafka.topic_limits import TOO_LARGE_ERRORS, TopicLimits
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
@@ -51,14 +54,35 @@ PRODUCER_OPTIONS: dict[str, Any] = {
 }
 
 
-class KafkaSink:
-    """Writes outputs and positions in transactions, under `Settings.transactional_id`."""
+PUBLISHER_OPTIONS: dict[str, Any] = {
+    "metrics_enabled": False,
+    "bootstrap_timeout_ms": PUBLISH_BOOTSTRAP_MS,
+    "linger_ms": 50,
+    "max_block_ms": 1_000,
+    "request_timeout_ms": 4_000,
+    "delivery_timeout_ms": 8_000,
+    "allow_auto_create_topics": False,
+}
 
-    def __init__(self, settings: Settings) -> None:
+
+@raises_no_client_errors
+class KafkaSink:
+    """Writes outputs and positions in transactions, under `Settings.transactional_id`.
+
+    Parameters
+    ----------
+    settings:
+        The settings.
+    calls:
+        Limits the time of the client's calls; by default nothing looks at it.
+    """
+
+    def __init__(self, settings: Settings, *, calls: ClientCalls | None = None) -> None:
         self._settings = settings
+        self._calls = calls or ClientCalls()
         self.transactional_id = settings.transactional_id
         self._producer: KafkaProducer | None = None
-        self._publisher: KafkaProducer | None = None
+        self._publisher = PlainProducer(self._create_publisher, self._calls)
         self._partitions: dict[str, int] = {}
         self._limits = TopicLimits(settings)
         self._limits_have_changed = False
@@ -76,29 +100,31 @@ class KafkaSink:
     def open(self) -> None:
         options = connection_options(self._settings)
         group = self._settings.kafka.group_id
-        hanging_transactions = self._hanging_transactions = HangingTransactions(options, group)
+        hanging_transactions = self._hanging_transactions = HangingTransactions(options, group, self._calls)
         topics = self._settings.topics
         written = (topics.predictions, topics.events, topics.dead_letters, self._settings.journal_topic)
         if self._last_committed is None:
             self._last_committed = hanging_transactions.complete_before_takeover(self.transactional_id, written)
         self._limits.read(hanging_transactions.admin)
         self._limits_have_changed = False
-        producer = KafkaProducer(
-            **options,
-            **PRODUCER_OPTIONS,
-            max_request_size=self._limits.request_bytes(),
-            **compression_options(self._settings.kafka),
-            transactional_id=self.transactional_id,
-        )
+        with self._calls.call("KafkaProducer"):
+            producer = KafkaProducer(
+                **options,
+                **PRODUCER_OPTIONS,
+                max_request_size=self._limits.request_bytes(),
+                **compression_options(self._settings.kafka),
+                transactional_id=self.transactional_id,
+            )
         try:
             client_internals.request_metadata(producer, written)
-            producer.init_transactions()
+            with self._calls.call("KafkaProducer.init_transactions"):
+                producer.init_transactions()
             if self._last_committed is not None:
                 hanging_transactions.complete_after_takeover(producer, self._last_committed, written)
                 self._last_committed = None
             self._last_written, self._last_positions = {}, []
         except BaseException:
-            _close(producer)
+            self._close_producer(producer)
             raise
         self._producer = producer
 
@@ -118,12 +144,17 @@ class KafkaSink:
         hanging_transactions.wait_for_markers(
             client_internals.get_producer_id(producer), self._last_written, self._last_positions
         )
+        for topic in {record.topic for record in records}:
+            self.partitions(topic)
         deadline = time.monotonic() + FLUSH_SECONDS
-        producer.begin_transaction()
         # The record that a broker refused as too large: the others of the transaction then fail with the same error.
         refused: list[OutputRecord] = []
-        futures = self._send(producer, records, refused)
-        self._flush(producer, deadline)
+        # One limit for all calls of `send`: there is one for every record.
+        with self._calls.call("KafkaProducer.send"):
+            producer.begin_transaction()
+            futures = self._send(producer, records, refused)
+        with self._calls.call("KafkaProducer.flush"):
+            self._flush(producer, deadline)
         self._check_delivery(futures, refused)
         offsets = {
             ClientPartition(*partition): OffsetAndMetadata(committed.offset, committed.metadata, committed.leader_epoch)
@@ -131,12 +162,15 @@ class KafkaSink:
         }
         seconds = _seconds_until(deadline)
         try:
-            is_answered = client_internals.send_offsets(producer, offsets, token, int(seconds * 1000))
+            with self._calls.call("send_offsets_to_transaction"):
+                is_answered = client_internals.send_offsets(producer, offsets, token, int(seconds * 1000))
         except kafka_errors.FencedInstanceIdError as error:
             raise name_taken_error(self._settings) from error
         if not is_answered:
             raise RetryableError(f"the offsets were not answered within {seconds:.1f} s")
-        if not client_internals.commit_transaction(producer, int(COMMIT_SECONDS * 1000)):
+        with self._calls.call("commit_transaction"):
+            is_committed = client_internals.commit_transaction(producer, int(COMMIT_SECONDS * 1000))
+        if not is_committed:
             raise RetryableError(f"the commit was not answered within {COMMIT_SECONDS:.1f} s")
         self._check_delivery(futures, refused)
         self._last_written = {
@@ -199,39 +233,39 @@ class KafkaSink:
                 raise future.exception
 
     def publish(self, record: OutputRecord) -> None:
-        # Metrics may be lost but must not delay predictions: do not wait or stop when a broker is away.
-        with contextlib.suppress(kafka_errors.KafkaError):
-            if self._publisher is None:
-                options = {**connection_options(self._settings), "bootstrap_timeout_ms": PUBLISH_BOOTSTRAP_MS}
-                self._publisher = KafkaProducer(
-                    **options,
-                    **compression_options(self._settings.kafka),
-                    linger_ms=50,
-                    batch_size=min(PUBLISH_BATCH_BYTES, self._limits.batch_bytes(record.topic)),
-                    max_block_ms=1_000,
-                    allow_auto_create_topics=False,
-                )
-            self._publisher.send(
-                record.topic, value=record.value, key=record.key, headers=list(record.headers), partition=None
-            )
+        try:
+            self._publisher.check()
+        finally:
+            # A failure of an earlier record is no reason to lose this one.
+            self._publisher.send(record.topic, key=record.key, value=record.value, headers=record.headers)
+
+    def _create_publisher(self) -> KafkaProducer:
+        options = {**connection_options(self._settings), **compression_options(self._settings.kafka)}
+        batch_bytes = min(PUBLISH_BATCH_BYTES, self._limits.batch_bytes(self._settings.topics.metrics))
+        return KafkaProducer(**{**options, **PUBLISHER_OPTIONS}, batch_size=batch_bytes)
 
     def partitions(self, topic: str) -> int:
         count = self._partitions.get(topic)
         if count is None:
             assert self._producer is not None
-            count = self._partitions[topic] = len(self._producer.partitions_for(topic))
+            with self._calls.call("KafkaProducer.partitions_for"):
+                count = self._partitions[topic] = len(self._producer.partitions_for(topic))
         return count
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            _close(producer)
+            self._close_producer(producer)
         hanging_transactions, self._hanging_transactions = self._hanging_transactions, None
         if hanging_transactions is not None:
             hanging_transactions.close()
-        publisher, self._publisher = self._publisher, None
-        if publisher is not None:
-            _close(publisher)
+        self._publisher.close()
+
+    def _close_producer(self, producer: KafkaProducer) -> None:
+        # Closing waits for a flush that may not succeed; it then raises and leaves its thread running, which ends with
+        # the process.
+        with contextlib.suppress(kafka_errors.KafkaError, AssertionError), self._calls.call("KafkaProducer.close"):
+            producer.close(timeout=CLOSE_SECONDS)
 
 
 def _note_refusal(record: OutputRecord, refused: list[OutputRecord], error: Exception) -> None:
@@ -241,10 +275,3 @@ def _note_refusal(record: OutputRecord, refused: list[OutputRecord], error: Exce
 
 def _seconds_until(deadline: float) -> float:
     return max(_MIN_WAIT_SECONDS, deadline - time.monotonic())
-
-
-def _close(producer: KafkaProducer) -> None:
-    # Closing waits for a flush that may not succeed; it then raises and leaves its thread running, which ends with the
-    # process.
-    with contextlib.suppress(kafka_errors.KafkaError, AssertionError):
-        producer.close(timeout=CLOSE_SECONDS)

@@ -41,7 +41,13 @@ class Sink(Protocol):
         ...
 
     def publish(self, record: OutputRecord) -> None:
-        """Write a record outside of transactions, without waiting; used for the metrics topic."""
+        """Write a record outside of transactions, without waiting; used for the metrics topic.
+
+        Raises
+        ------
+        RetryableError, StopError
+            When this record, or an earlier one, could not be written; the next one may be.
+        """
         ...
 
     def partitions(self, topic: str) -> int:
