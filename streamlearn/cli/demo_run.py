@@ -80,7 +80,7 @@ class _DemoObserver(NullObserver):
     def on_role(self, role: str, tasks: Mapping[int, Task]) -> None:
         self._metrics.on_role(role, tasks)
 
-    def on_lag(self, records: int, seconds: float) -> None:
+    def on_lag(self, records: int | None, seconds: float | None) -> None:
         self._metrics.on_lag(records, seconds)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_event, encode_metrics
+from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.misplaced_labels import MisplacedLabels, Misplacement, Partitioners
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.engine.tasks.event_records import event_record
 from streamlearn.engine.tasks.task import Task
+from streamlearn.errors import RetryableError, StopError
 from streamlearn.records.metrics import Metrics
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
@@ -35,11 +36,14 @@ class MetricsObserver:
     metrics:
         The metrics.
     settings:
-        ``topics.metrics``, ``measures.interval_seconds``, and what `MisplacedLabels` needs, are read.
+        ``topics.metrics``, ``measures.interval_seconds``, ``kafka.unready_after_seconds``, and what `MisplacedLabels`
+        needs, are read.
     publish:
         Writes a record outside transactions.
     partitioners:
         The partitioners by which producers may have placed keys; by default none is known.
+    answered_at:
+        Returns when a broker last answered, as `Source.answered_at`; by default brokers always do.
     clock:
         Nanoseconds since the epoch.
     monotonic:
@@ -55,6 +59,7 @@ class MetricsObserver:
         partitioners: Partitioners | None = None,
         clock: Callable[[], int] = time.time_ns,
         monotonic: Callable[[], float] = time.monotonic,
+        answered_at: Callable[[], float | None] | None = None,
     ) -> None:
         self._metrics = metrics
         self._topic = settings.topics.metrics
@@ -84,12 +89,22 @@ class MetricsObserver:
             "model_bytes": limits.memory_bytes,
         }.items():
             metrics.bounds[name].set(bound)
-        self._set_lag_unknown()
+        self._answered_at = answered_at or monotonic
+        self._unready_seconds = settings.kafka.unready_after_seconds
+        self._bootstrap_servers = settings.kafka.bootstrap_servers
+        metrics.outage.start(monotonic, self._answered_at)
         self._set_role("starting")
 
     def ready(self) -> str | None:
-        """Return None when the worker is active or stands by, else what it is doing, and how far it is."""
+        """Return None when the worker is active or stands by, and brokers answer.
+
+        Otherwise return what it is doing, how far it is, or what it waits for.
+        """
         role = self._role
+        answered_at = self._answered_at()
+        silent = 0.0 if answered_at is None else self._monotonic() - answered_at
+        if silent > self._unready_seconds:
+            return f"{role}: waiting for a broker of {self._bootstrap_servers}, none has answered for {silent:.0f} s"
         if role in ("active", "stand-by"):
             return None
         if role in ("starting", "unassigned"):
@@ -147,10 +162,11 @@ class MetricsObserver:
         event = found.event(task.model.learned)
         self._metrics.count_event(event.kind)
         record = encode_event(event_record(event, self._clock(), found.example))
-        self._publish(OutputRecord(self._topics.events, found.task, None, record))
+        self._write(OutputRecord(self._topics.events, found.task, None, record))
 
     def on_committed(self, tasks: Mapping[int, Task], batch_seconds: float, commit_seconds: float) -> None:
         metrics = self._metrics
+        metrics.outage.note_commit()
         metrics.batch_seconds.observe(batch_seconds)
         metrics.commit_seconds.observe(commit_seconds)
         self._set_sizes(tasks)
@@ -177,7 +193,19 @@ class MetricsObserver:
         self._set_measures(tasks)
         if self._topic:
             for task in tasks.values():
-                self._publish(self._record(task))
+                if not self._write(self._record(task)):
+                    # The next interval tries again.
+                    break
+
+    def _write(self, record: OutputRecord) -> bool:
+        """Publish a record, and return whether it could be; it must neither stop nor delay predictions."""
+        try:
+            self._publish(record)
+        except (RetryableError, StopError, OSError) as error:
+            self.on_failure("publish", error)
+            _logger.warning("a record was not written to %s: %s", record.topic, error)
+            return False
+        return True
 
     def _set_measures(self, tasks: Mapping[int, Task]) -> None:
         """Set what is too expensive to compute for every batch."""
@@ -228,7 +256,7 @@ class MetricsObserver:
     def _set_role(self, role: str) -> None:
         """Change the role; what only an active worker knows is unknown, and a restore has no progress yet."""
         if role != "active":
-            self._set_lag_unknown()
+            self.on_lag(None, None)
         self._role = role
         self._restored = None
         self._metrics.set_role(role)
@@ -250,12 +278,17 @@ class MetricsObserver:
         self._metrics.restored_rows.set(rows)
         self._metrics.restored_share.set(share)
 
-    def on_lag(self, records: float, seconds: float) -> None:
-        self._metrics.lag_records.set(records)
-        self._metrics.lag_seconds.set(seconds)
+    def on_lag(self, records: int | None, seconds: float | None) -> None:
+        self._metrics.outage.set_lag(records, seconds)
 
-    def _set_lag_unknown(self) -> None:
-        self.on_lag(math.nan, math.nan)
+    def on_failure(self, what: Attempt, error: Exception) -> None:
+        self._metrics.failures[what].inc()
+
+    def on_retry(self, what: Attempt) -> None:
+        self._metrics.retries[what].inc()
+
+    def on_aborted(self) -> None:
+        self._metrics.aborted_transactions.inc()
 
     def on_snapshots(self, failures: int, last: SnapshotStats | None) -> None:
         self._metrics.snapshot_failures.set(failures)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.batch import AppliedBatch
@@ -12,7 +13,7 @@ from streamlearn.engine.tasks.task import Task
 
 
 class EngineObserver(Protocol):
-    """Called by the engine, from its thread."""
+    """Called by the engine, from its thread; `on_failure` also from that of a stand-by."""
 
     def on_applied(self, task: Task, applied: AppliedBatch, learn_seconds: float) -> None:
         """A batch was applied; it is not committed yet."""
@@ -42,8 +43,23 @@ class EngineObserver(Protocol):
         """A restore has replayed ``rows`` rows, and this share, from 0 to 1, of its batches."""
         ...
 
-    def on_lag(self, records: int, seconds: float) -> None:
-        """So many committed input records are not applied yet; the last applied one is so old."""
+    def on_lag(self, records: int | None, seconds: float | None) -> None:
+        """So many committed input records are not applied yet; the last applied one is so old.
+
+        None when that is not known: no broker answers, or the worker is not active.
+        """
+        ...
+
+    def on_failure(self, what: Attempt, error: Exception) -> None:
+        """Brokers were asked for something, and it failed."""
+        ...
+
+    def on_retry(self, what: Attempt) -> None:
+        """Something that failed is tried again."""
+        ...
+
+    def on_aborted(self) -> None:
+        """A transaction of this worker turned out not to be committed."""
         ...
 
     def on_snapshots(self, failures: int, last: SnapshotStats | None) -> None:
@@ -66,6 +82,12 @@ class NullObserver:
 
     def on_restore_progress(self, rows: int, share: float) -> None: ...
 
-    def on_lag(self, records: int, seconds: float) -> None: ...
+    def on_lag(self, records: int | None, seconds: float | None) -> None: ...
+
+    def on_failure(self, what: Attempt, error: Exception) -> None: ...
+
+    def on_retry(self, what: Attempt) -> None: ...
+
+    def on_aborted(self) -> None: ...
 
     def on_snapshots(self, failures: int, last: SnapshotStats | None) -> None: ...

@@ -35,6 +35,9 @@ class KafkaSettings(Section):
     compression: Literal["none", "zstd", "lz4", "gzip", "snappy"] = setting(
         "none", "Compression of the records that we write; records of any codec are read"
     )
+    unready_after_seconds: float = setting(
+        10.0, "A worker is not ready (/readyz answers 503) when no broker has answered for this time", "seconds", gt=0
+    )
     security: SecuritySettings = SecuritySettings()
 
     @field_validator("group_id")

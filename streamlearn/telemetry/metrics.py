@@ -15,6 +15,7 @@ from prometheus_client import values as client_values
 
 from streamlearn._version import __version__
 from streamlearn.model.measures import NAMES
+from streamlearn.telemetry.outage_metrics import OutageMetrics
 
 PREFIX = "streamlearn"
 OUTCOMES = ("predicted", "learned", "corrected", "assumed_negative", "dead_letter")
@@ -59,6 +60,8 @@ BOUNDED = (
     "model_bytes",
 )
 ROLES = ("starting", "unassigned", "restoring", "active", "stand-by", "stopping")
+ATTEMPTS = ("open", "poll", "ask", "take_over", "keep_alive", "commit", "settle", "lag", "publish", "stand_by")
+"""What a worker asks brokers for."""
 _CHAIN_DIGITS = 12
 """Hexadecimal digits of the chain that a gauge, a float64, holds exactly."""
 _BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -109,10 +112,14 @@ class ServiceMetrics:
         self.batch_seconds = histogram("batch", "Time from applying the first record of a batch to its commit.")
         self.learn_seconds = histogram("learn", "Time to predict and learn a batch.")
         self.commit_seconds = histogram("commit", "Time to commit a batch.")
-        self.lag_records = gauge("lag_records", "Offsets not applied yet; NaN for a worker that is not active.")
-        self.lag_seconds = gauge(
-            "lag_seconds", "Age of the last applied record while there is lag; NaN for a worker that is not active."
+        self.failures = counters("failures_total", "Failures of what brokers were asked for.", "of", ATTEMPTS)
+        self.retries = counters("retries_total", "Repetitions of what brokers were asked for.", "of", ATTEMPTS)
+        self.aborted_transactions = Counter(
+            f"{PREFIX}_aborted_transactions_total",
+            "Transactions of this worker that were not committed.",
+            registry=registry,
         )
+        self.outage = OutageMetrics(PREFIX, registry)
         self.labels = gauge("labels", "Known labels.")
         self.features = gauge("features", "Known features.")
         self.clusters = gauge("clusters", "Top-level clusters of labels.")
@@ -134,7 +141,6 @@ class ServiceMetrics:
         self.stand_by_warm = gauge(
             "stand_by_warm", "1 while the worker is a standby that follows the active worker's model."
         )
-        self.stand_by_lag = gauge("stand_by_lag_batches", "Committed batches that the standby has not applied yet.")
         self.restored_rows = gauge("restored_rows", "Rows replayed by the last restore.")
         self.restored_share = gauge("restored_share", "Share of the batches to replay that the restore has applied.")
         self.snapshot_bytes = gauge("snapshot_bytes", "Bytes of the last written snapshot.")
@@ -182,7 +188,7 @@ class ServiceMetrics:
     def set_stand_by(self, *, warm: bool, lag_batches: int) -> None:
         """Set whether a standby follows the active worker, and how far behind it is."""
         self.stand_by_warm.set(warm)
-        self.stand_by_lag.set(lag_batches)
+        self.outage.set_stand_by_lag(lag_batches if warm else None)
 
     def set_role(self, role: str) -> None:
         """Set the worker's role."""

@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.journal.records import Mark
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.metrics_observer import MetricsObserver
@@ -19,6 +20,7 @@ from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.engine.tasks.task import Task
+from streamlearn.errors import RetryableError, StopError
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.records.event import Event
 from streamlearn.records.metrics import Metrics
@@ -27,7 +29,7 @@ from streamlearn.sink.base import OutputRecord
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import AssignmentChange, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
-from streamlearn.telemetry.metrics import ROLES, ServiceMetrics
+from streamlearn.telemetry.metrics import ATTEMPTS, ROLES, ServiceMetrics
 from tests.engine.world import GROUP, LABELS, LINEAGE, Faults, FaultySink, World, rows
 
 CLOCK_NS = 1_700_000_000_123_456_789
@@ -283,7 +285,7 @@ def test_a_worker_that_loses_its_partitions_says_so_and_shows_no_stale_gauge(
         # A warm stand-by holds a model, and shows its sequence and chain.
         names = SHOWN[:-2] if shown is after and standby == "warm" else SHOWN
         assert {name: shown[name] for name in names} == dict.fromkeys(names, 0)
-        assert math.isnan(shown["lag"])
+        assert shown["lag"] is None
         assert math.isnan(shown["accuracy"])
 
 
@@ -337,7 +339,7 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     observer = counted.observer
     assert observer.ready() == "starting: waiting for an assignment of group group"
     assert counted.value("role", role="starting") == 1
-    assert math.isnan(counted.value("lag_records")), "no lag is known before the worker is active"
+    assert counted.value("lag_records") is None, "no lag is known before the worker is active"
     observer.on_role("restoring", {})
     assert observer.ready() == "restoring"
     assert counted.value("role", role="restoring") == 1
@@ -356,10 +358,10 @@ def test_roles_lag_and_failures_are_set(tmp_path: Path) -> None:
     assert (counted.value("restored_share"), counted.value("snapshot_bytes")) == (0.25, 1_000)
     assert (counted.value("snapshot_seconds"), counted.value("snapshot_pause_seconds_count")) == (2.0, 1)
     observer.on_role("stand-by", {})
-    assert math.isnan(counted.value("lag_records"))
+    assert counted.value("lag_records") is None
     observer.on_lag(17, 2.5)
     observer.on_standby(StandbyStatus("restoring"))
-    assert math.isnan(counted.value("lag_seconds"))
+    assert counted.value("lag_seconds") is None
     observer.on_role("restoring", {})
     assert observer.ready() == "restoring"
     observer.on_restore_progress(1_234, 0.25)
@@ -392,7 +394,7 @@ def test_a_stand_by_describes_its_status(tmp_path: Path) -> None:
     assert observer.describe() == "stand-by, cold: the disk is gone"
     assert (counted.value("stand_by_warm"), counted.value("sequence")) == (0, 0)
     observer.on_role("active", {})
-    assert (observer.describe(), counted.value("stand_by_lag_batches")) == ("active", 0)
+    assert (observer.describe(), counted.value("stand_by_lag_batches")) == ("active", None)
 
 
 @pytest.mark.parametrize(("kind", "counted_as"), [("drift", "drift"), ("tree", "tree"), ("a new kind", "other")])
@@ -437,3 +439,87 @@ def test_misplaced_labels_are_a_metric_and_from_time_to_time_a_line_and_an_event
     assert counted.value("misplaced_label_share") == 0.75, "that of the other partition"
     counted.observer.on_applied(tasks[0], applied, 0.01)
     assert counted.value("misplaced_label_share") == 0
+
+
+class Outage:
+    """The clock of a worker whose brokers stop answering."""
+
+    def __init__(self) -> None:
+        self.now = 50.0
+        self.answered: float | None = None
+
+    def observe(self, world: World) -> Counted:
+        counted = Counted(world)
+        counted.registry = CollectorRegistry()
+        counted.metrics = ServiceMetrics(counted.registry)
+        counted.observer = MetricsObserver(
+            counted.metrics,
+            world.settings,
+            counted.published.append,
+            monotonic=lambda: self.now,
+            answered_at=lambda: self.answered,
+        )
+        return counted
+
+
+def test_a_worker_without_brokers_is_not_ready_and_knows_no_lag(tmp_path: Path) -> None:
+    outage = Outage()
+    counted = outage.observe(World(tmp_path, kafka={"unready_after_seconds": 4.0, "bootstrap_servers": "kafka:9092"}))
+    observer = counted.observer
+    assert counted.value("broker_silent_seconds") is None
+    outage.answered = outage.now
+    for role in ("active", "stand-by"):
+        outage.answered = outage.now
+        observer.on_role(role, {})
+        observer.on_lag(17, 2.5)
+        outage.now += 4
+        assert (observer.ready(), counted.value("lag_records")) == (None, 17)
+        outage.now += 11
+        assert observer.ready() == f"{role}: waiting for a broker of kafka:9092, none has answered for 15 s"
+        assert counted.value("broker_silent_seconds") == 15
+        assert counted.value("lag_records") is None
+    outage.answered = outage.now
+    assert observer.ready() is None
+
+
+def test_failures_retries_and_aborted_transactions_are_counted(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for row in rows(90):
+        world.add(row)
+    counted = Counted(world)
+    run(world, counted, Faults("before commit", 2, lambda: RetryableError("the broker is away")))
+    assert counted.value("failures_total", of="commit") == 1
+    assert counted.value("retries_total", of="commit") == 1
+    assert counted.value("aborted_transactions_total") == 1
+    run_again = Counted(world)
+    for row in rows(200)[90:]:
+        world.add(row)
+    run(world, run_again, Faults("after commit", 2, lambda: RetryableError("the answer was lost")))
+    assert run_again.value("failures_total", of="commit") == 1
+    assert run_again.value("aborted_transactions_total") == 0, "it was committed"
+    assert run_again.value("commit_age_seconds") == 0
+    assert set(ATTEMPTS) == set(get_args(Attempt))
+
+
+def test_measures_that_cannot_be_written_are_tried_again_and_stop_nothing(tmp_path: Path) -> None:
+    world = World(tmp_path, topics={"metrics": "metrics"})
+    for row in rows(40):
+        world.add(row)
+    engine = world.run()
+    moments = [0.0]
+    written: list[OutputRecord] = []
+
+    def publish(record: OutputRecord) -> None:
+        written.append(record)
+        if len(written) == 1:
+            raise StopError("the record is larger than max.message.bytes")
+
+    counted = Counted(world)
+    counted.observer = MetricsObserver(counted.metrics, world.settings, publish, monotonic=lambda: moments[0])
+    counted.registry = counted.metrics.registry
+    counted.observer.on_role("active", engine.tasks)
+    for _ in range(2):
+        moments[0] += world.settings.measures.interval_seconds
+        counted.observer.on_loop(engine.tasks)
+    assert len(written) == 2
+    assert counted.value("failures_total", of="publish") == 1

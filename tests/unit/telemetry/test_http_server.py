@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.errors import UsageError
+from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
 from streamlearn.telemetry.http_server import MAX_CONNECTIONS, MAX_HEADER_BYTES, ServiceServer
@@ -49,8 +50,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def watchdog(clock: Clock) -> Watchdog:
-    return Watchdog(clock=clock)
+def calls(clock: Clock) -> ClientCalls:
+    return ClientCalls(clock)
+
+
+@pytest.fixture
+def watchdog(clock: Clock, calls: ClientCalls) -> Watchdog:
+    return Watchdog(calls=calls, clock=clock)
 
 
 @pytest.fixture
@@ -78,12 +84,20 @@ def test_healthy_while_the_loop_turns(server: ServiceServer, watchdog: Watchdog,
     assert "31 s" in text
 
 
-def test_unhealthy_during_an_overdue_transaction(server: ServiceServer, watchdog: Watchdog, clock: Clock) -> None:
-    with watchdog.transaction():
+def test_unhealthy_during_an_overdue_call_and_healthy_while_calls_end(
+    server: ServiceServer, calls: ClientCalls, clock: Clock
+) -> None:
+    with calls.call("KafkaProducer.flush"):
         clock.now += 26
         status, text = get(server.url + "/healthz")
     assert status == 503
-    assert "transaction" in text
+    assert "KafkaProducer.flush for 26 s" in text
+    for _ in range(4):
+        # The loop waits for brokers: its calls fail one after the other.
+        clock.now += 20
+        assert get(server.url + "/healthz") == (200, "ok")
+        with calls.call("KafkaConsumer"):
+            clock.now += 10
 
 
 def test_ready_only_with_a_role(server: ServiceServer, observer: MetricsObserver) -> None:
