@@ -16,6 +16,7 @@ from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.kafka.admin.group_checks import check_group
 from streamlearn.kafka.admin.topics import prepare_topics
+from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.partitioners import PARTITIONERS
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
@@ -55,10 +56,13 @@ def serve(
     """
     _logger.info("streamlearn %s, worker %s of group %s", __version__, settings.worker.name, settings.kafka.group_id)
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
-    watchdog = Watchdog()
+    calls = ClientCalls()
+    watchdog = Watchdog(calls=calls)
     metrics = ServiceMetrics(CollectorRegistry())
-    sink = KafkaSink(settings)
-    observer = MetricsObserver(metrics, settings, sink.publish, partitioners=PARTITIONERS)
+    source, sink = KafkaSource(settings, calls=calls), KafkaSink(settings, calls=calls)
+    observer = MetricsObserver(
+        metrics, settings, sink.publish, partitioners=PARTITIONERS, answered_at=source.answered_at
+    )
     with contextlib.ExitStack() as stack:
         if settings.http.enabled:
             server = _start_server(settings, metrics, watchdog, observer)
@@ -69,7 +73,7 @@ def serve(
         # Kernels are compiled before the worker joins the group: compiling would let its session time out.
         warm_up(settings, lambda text: _report_start_step(observer, text))
         observer.on_start_step("")
-        engine = Engine(settings, KafkaSource(settings), sink, store, observer=observer, watchdog=watchdog)
+        engine = Engine(settings, source, sink, store, observer=observer, watchdog=watchdog)
         if signals is not None:
             signals.hand_over(engine.stop, lambda: engine.has_nothing_to_save)
         stack.enter_context(_rare_garbage_collection())

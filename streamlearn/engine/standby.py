@@ -12,9 +12,10 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry, decode_entry
@@ -22,7 +23,7 @@ from streamlearn.engine.recovery.replay import Replay
 from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.tasks.task import Task
 from streamlearn.engine.tasks.task_scope import tasks_of
-from streamlearn.errors import SnapshotError
+from streamlearn.errors import RetryableError, SnapshotError
 from streamlearn.kernels.cache import kernel_hash
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
@@ -38,6 +39,8 @@ PROGRESS_SECONDS = 1.0
 """How often a takeover that waits reports."""
 NO_MODEL_SECONDS = 1.0
 """How often the committed offsets are read while there is no model."""
+READ_AGAIN_SECONDS = 1.0
+"""Pause after brokers did not answer."""
 RETRY_SECONDS = 10.0
 """Pause after a failure."""
 STUCK_SECONDS = 60.0
@@ -81,16 +84,25 @@ class Standby:
         Used once, to open the thread's own connection (`Source.observer`).
     store:
         Snapshots to restore from; None when there is no store.
+    on_failure:
+        Called from the thread when it failed, and is to try again.
     task:
         The model at a committed mark, of a worker that has just lost the active role; None to restore it.
     """
 
     def __init__(
-        self, settings: Settings, source: Source, store: SnapshotStore | None, task: Task | None = None
+        self,
+        settings: Settings,
+        source: Source,
+        store: SnapshotStore | None,
+        task: Task | None = None,
+        *,
+        on_failure: Callable[[Attempt, Exception], None] = lambda what, error: None,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
+        self._on_failure = on_failure
         self._task = task
         self._status = StandbyStatus("restoring")
         self._rows = 0
@@ -155,7 +167,16 @@ class Standby:
                         self._follow(connection.source)
                 except _EndedError:
                     return
+                except RetryableError as error:
+                    # It comes from reading, not from applying: the model is whole, and goes on from there.
+                    self._on_failure("stand_by", error)
+                    _logger.warning("the stand-by cannot read: %s; trying again", error)
+                    if self._task is None:
+                        self._report_failure(error)
+                    if self._takeover_requested.wait(READ_AGAIN_SECONDS):
+                        return
                 except Exception as error:  # neither the active worker nor a cold takeover depends on the stand-by
+                    self._on_failure("stand_by", error)
                     self._report_failure(error)
                     if self._takeover_requested.is_set():
                         return

@@ -8,6 +8,7 @@ from typing import Any
 from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition as ClientPartition
 
+from streamlearn.kafka.client_internals import local_position
 from streamlearn.source.base import RawRecord, TopicPartition
 
 MAX_POLL_RECORDS = 5_000
@@ -42,11 +43,12 @@ def to_raw_record(record: Any) -> RawRecord:
 def fetch_position_and_end(consumer: Any, partition: TopicPartition) -> tuple[int, int] | None:
     """Return the next offset to read of a partition and its last stable offset; None when one of them is unknown.
 
-    The leader is asked for the end only when the high watermark lies beyond the position.
+    The leader is asked for the end only when the high watermark lies beyond the position; the client's error is raised
+    when it does not answer.
     """
     client = ClientPartition(*partition)
-    with contextlib.suppress(kafka_errors.KafkaError, KeyError, *UNASSIGNED_ERRORS):
-        highwater, position = consumer.highwater(client), consumer.position(client, timeout_ms=LOOKUP_TIMEOUT_MS)
+    with contextlib.suppress(KeyError, *UNASSIGNED_ERRORS):
+        highwater, position = consumer.highwater(client), local_position(consumer, client)
         if highwater is not None and position is not None:
             if position >= highwater:
                 return position, position

@@ -10,10 +10,11 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import OffsetLostError, RetryableError, StopError
-from streamlearn.kafka.client_internals import parse_corrupt_record
+from streamlearn.kafka.client_calls import ClientCalls
+from streamlearn.kafka.client_errors import raises_no_client_errors
+from streamlearn.kafka.client_internals import local_position, parse_corrupt_record, poll
 from streamlearn.kafka.client_options import connection_options
 from streamlearn.kafka.consumer_options import (
-    CALL_TIMEOUT_MS,
     MAX_POLL_RECORDS,
     READ_OPTIONS,
     fetch_position_and_end,
@@ -28,15 +29,20 @@ POLL_SECONDS = 0.2
 RANGE_FETCH_WAIT_MS = 500
 
 
+@raises_no_client_errors
 class KafkaRangeReader:
     """Reads one partition's committed records with a consumer of its own, outside the group."""
 
-    def __init__(self, settings: Settings, partition: TopicPartition, start: int) -> None:
+    def __init__(
+        self, settings: Settings, partition: TopicPartition, start: int, *, calls: ClientCalls | None = None
+    ) -> None:
+        calls = calls or ClientCalls()
         self._partition = partition
         self._client_partition = ClientPartition(*partition)
         self._name = f"{partition.topic}[{partition.partition}]"
         options = {**connection_options(settings), **READ_OPTIONS, "fetch_max_wait_ms": RANGE_FETCH_WAIT_MS}
-        self._consumer = KafkaConsumer(**options, group_id=None, max_poll_records=MAX_POLL_RECORDS)
+        with calls.call("KafkaConsumer"):
+            self._consumer = calls.limit(KafkaConsumer(**options, group_id=None))
         self._consumer.assign([self._client_partition])
         self._consumer.seek(self._client_partition, start)
         self._start = start
@@ -69,7 +75,7 @@ class KafkaRangeReader:
 
     def _poll(self, timeout_seconds: float) -> list[RawRecord]:
         try:
-            polled = self._consumer.poll(timeout_ms=int(timeout_seconds * 1000))
+            polled = poll(self._consumer, int(timeout_seconds * 1000), MAX_POLL_RECORDS)
         except kafka_errors.OffsetOutOfRangeError as error:
             raise OffsetLostError(
                 f"{self._name} no longer has the records from offset {self._position()} on: {error}"
@@ -88,7 +94,7 @@ class KafkaRangeReader:
         )
 
     def _position(self) -> int:
-        position = self._consumer.position(self._client_partition, timeout_ms=CALL_TIMEOUT_MS)
+        position = local_position(self._consumer, self._client_partition)
         return self._start if position is None else position
 
     def close(self) -> None:

@@ -8,9 +8,10 @@ The group's metadata is taken inside the listener: outside it may already be tha
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer
@@ -30,6 +31,8 @@ from streamlearn.kafka import client_internals
 from streamlearn.kafka.admin.consumer_group import describe_group
 from streamlearn.kafka.admin.reachability import describe_this_machine
 from streamlearn.kafka.assignor import OneMemberAssignor, RangeAssignor
+from streamlearn.kafka.client_calls import ClientCalls
+from streamlearn.kafka.client_errors import raises_no_client_errors
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.kafka.consumer_options import (
     CALL_TIMEOUT_MS,
@@ -55,11 +58,17 @@ from streamlearn.source.base import (
     TruncatedInputError,
 )
 
+_logger = logging.getLogger(__name__)
+
 MIN_BROKER_VERSION = (2, 5)
 MAX_POLL_INTERVAL_MS = 120_000
 KEEP_ALIVE_SECONDS = 10.0
 """Longest time without a poll while the worker does other work, such as a restore."""
+KEEP_ALIVE_POLL_SECONDS = 0.1
 REACH_TIMEOUT_MS = 5_000
+END_TIMEOUT_MS = 1_000
+"""Longest wait for the ends of the log while the worker has work to do."""
+ADMIN_TIMEOUT_MS = 10_000
 FENCED_SECONDS = 1.0
 """A stable member that has sent no heartbeats for this long was fenced. During a join they stop for a moment too."""
 HEARTBEAT_MS = 500
@@ -88,6 +97,7 @@ class _ChangeRecorder(ConsumerRebalanceListener):
         self._source.record_change("assigned", assigned, membership)
 
 
+@raises_no_client_errors
 class KafkaSource:
     """Reads the instances and labels topics as a member of the group.
 
@@ -97,13 +107,19 @@ class KafkaSource:
         The settings.
     consumer:
         A consumer that is a member of no group, for an observer, which is not opened; by default `open` makes one.
+    calls:
+        Limits the time of the client's calls; by default nothing looks at it.
     """
 
-    def __init__(self, settings: Settings, consumer: KafkaConsumer | None = None) -> None:
+    def __init__(
+        self, settings: Settings, consumer: KafkaConsumer | None = None, *, calls: ClientCalls | None = None
+    ) -> None:
         self._settings = settings
+        self._calls = calls or ClientCalls()
         topics = settings.topics
         self._topics = [topic for topic in (topics.instances, topics.labels) if topic]
-        self._consumer = consumer
+        self._consumer = None if consumer is None else self._calls.limit(consumer)
+        self._answered_at: float | None = None
         self._admin: KafkaAdminClient | None = None
         self._changes: deque[AssignmentChange] = deque()
         self._last_poll = 0.0
@@ -124,7 +140,9 @@ class KafkaSource:
     def admin(self) -> KafkaAdminClient:
         """The client's administrator; made on first use."""
         if self._admin is None:
-            self._admin = KafkaAdminClient(**connection_options(self._settings))
+            options = {**connection_options(self._settings), "request_timeout_ms": ADMIN_TIMEOUT_MS}
+            with self._calls.call("KafkaAdminClient"):
+                self._admin = self._calls.limit(KafkaAdminClient(**options))
         return self._admin
 
     def record_change(self, kind: Any, partitions: Any, token: Any) -> None:
@@ -136,12 +154,19 @@ class KafkaSource:
 
     def open(self) -> None:
         with convert_client_errors(self._settings, f"group {self._settings.kafka.group_id}"):
-            self._join()
+            with self._calls.call("KafkaConsumer"):
+                consumer = self._calls.limit(self._create_member())
+            try:
+                self._join(consumer)
+            except BaseException:
+                _close_consumer(consumer)
+                raise
+        self._consumer = consumer
 
-    def _join(self) -> None:
+    def _create_member(self) -> KafkaConsumer:
         kafka, scope = self._settings.kafka, self._settings.engine.scope
         assignor = OneMemberAssignor if scope == "topic" else RangeAssignor
-        self._consumer = KafkaConsumer(
+        return KafkaConsumer(
             **connection_options(self._settings),
             **READ_OPTIONS,
             group_id=kafka.group_id,
@@ -152,42 +177,22 @@ class KafkaSource:
             max_poll_records=MAX_POLL_RECORDS,
             partition_assignment_strategy=(assignor(describe_this_machine(self._settings)),),  # pyright: ignore[reportArgumentType]
         )
-        version = self._consumer.config["api_version"]
+
+    def _join(self, consumer: KafkaConsumer) -> None:
+        version = consumer.config["api_version"]
         if version < MIN_BROKER_VERSION:
             raise StopError(
                 f"the brokers are of version {'.'.join(map(str, version))}: exactly once needs "
                 f"{'.'.join(map(str, MIN_BROKER_VERSION))} or newer, which refuses a commit of a worker that is no "
                 "longer a member of the group; upgrade the brokers"
             )
-        self._consumer.subscribe(self._topics, listener=_ChangeRecorder(self))
+        consumer.subscribe(self._topics, listener=_ChangeRecorder(self))
         # Without the topics' metadata before the first poll, a join can stall for ever.
         for topic in self._topics:
-            self._consumer.partitions_for_topic(topic)
+            consumer.partitions_for_topic(topic)
 
     def poll(self, timeout_seconds: float, limit: int) -> Mapping[TopicPartition, list[RawRecord]]:
-        self._last_poll = time.monotonic()
-        try:
-            polled = self.consumer.poll(timeout_ms=int(timeout_seconds * 1000), max_records=limit)
-        except kafka_errors.NoOffsetForPartitionError:
-            # A group without offsets: the assignment has just come, and the engine seeks before the next poll.
-            return {}
-        except kafka_errors.CorruptRecordError as error:
-            corrupt = client_internals.parse_corrupt_record(str(error))
-            if corrupt is None:
-                raise StopError(f"a record fails its checksum: {error}") from error
-            partition = TopicPartition(corrupt.topic, corrupt.partition)
-            position = self.consumer.position(ClientPartition(*partition), timeout_ms=CALL_TIMEOUT_MS) or 0
-            # Between the position and a corrupt batch there may be markers; within the batch the position moves on.
-            raise CorruptInputError(partition, max(position, corrupt.offset), str(error)) from error
-        except kafka_errors.FencedInstanceIdError as error:
-            raise self._fenced_error() from error
-        except kafka_errors.OffsetOutOfRangeError as error:
-            raise OffsetLostError(f"offsets to read are no longer kept: {error}") from error
-        except kafka_errors.LogTruncationError as error:  # pyright: ignore[reportAttributeAccessIssue]
-            raise _truncated_input_error(error) from error
-        except kafka_errors.TopicAuthorizationFailedError as error:
-            raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
-        self._check_not_fenced()
+        polled = self._poll(timeout_seconds, limit)
         self._adjust_fetch_wait(bool(polled))
         self._check_not_stalled(polled, limit)
         for partition, records in polled.items():
@@ -199,6 +204,35 @@ class KafkaSource:
             TopicPartition(*partition): [to_raw_record(record) for record in records]
             for partition, records in polled.items()
         }
+
+    def _poll(self, timeout_seconds: float, limit: int) -> Mapping[Any, Any]:
+        """Return what the client's poll gives, and raise our errors in place of its own."""
+        self._last_poll = time.monotonic()
+        try:
+            polled = client_internals.poll(self.consumer, int(timeout_seconds * 1000), limit)
+        except kafka_errors.NoOffsetForPartitionError:
+            # A group without offsets: the assignment has just come, and the engine seeks before the next poll.
+            return {}
+        except kafka_errors.CorruptRecordError as error:
+            corrupt = client_internals.parse_corrupt_record(str(error))
+            if corrupt is None:
+                raise StopError(f"a record fails its checksum: {error}") from error
+            partition = TopicPartition(corrupt.topic, corrupt.partition)
+            position = client_internals.local_position(self.consumer, ClientPartition(*partition)) or 0
+            # Between the position and a corrupt batch there may be markers; within the batch the position moves on.
+            raise CorruptInputError(partition, max(position, corrupt.offset), str(error)) from error
+        except kafka_errors.FencedInstanceIdError as error:
+            raise self._fenced_error() from error
+        except kafka_errors.OffsetOutOfRangeError as error:
+            raise OffsetLostError(f"offsets to read are no longer kept: {error}") from error
+        except kafka_errors.LogTruncationError as error:  # pyright: ignore[reportAttributeAccessIssue]
+            raise _truncated_input_error(error) from error
+        except kafka_errors.TopicAuthorizationFailedError as error:
+            raise TopicError(f"not allowed to read {error}: grant this user READ on the topic") from error
+        # Remembered from here on, also when the connection is gone.
+        self.answered_at()
+        self._check_not_fenced()
+        return polled
 
     def _adjust_fetch_wait(self, has_records: bool) -> None:
         """Let the brokers wait longer for records when none have come for a while."""
@@ -237,21 +271,34 @@ class KafkaSource:
         return name_taken_error(self._settings)
 
     def check_reachable(self) -> None:
+        kafka = self._settings.kafka
         try:
             self.consumer.end_offsets([ClientPartition(self._topics[0], 0)], timeout_ms=REACH_TIMEOUT_MS)  # pyright: ignore[reportCallIssue]
-        except kafka_errors.KafkaError as error:
+        except (kafka_errors.KafkaError, KeyError) as error:
             raise RetryableError(
-                f"no broker of {self._settings.kafka.bootstrap_servers} answers for {self._topics[0]} "
-                f"({type(error).__name__})"
+                f"no broker of {kafka.bootstrap_servers} answers for {self._topics[0]} ({type(error).__name__})"
             ) from error
+        if not client_internals.find_coordinator(self.consumer, REACH_TIMEOUT_MS):
+            raise RetryableError(f"no broker of {kafka.bootstrap_servers} coordinates group {kafka.group_id}")
 
-    def keep_alive(self) -> None:
+    def answered_at(self) -> float | None:
+        consumer = self._consumer
+        latest = None if consumer is None else client_internals.last_answer(consumer)
+        known = [moment for moment in (latest, self._answered_at) if moment is not None]
+        self._answered_at = max(known, default=None)
+        return self._answered_at
+
+    def keep_alive(self) -> bool:
         if time.monotonic() < self._last_poll + KEEP_ALIVE_SECONDS:
-            return
-        # An error about a record or an offset comes again when the record is polled to be applied.
-        with contextlib.suppress(kafka_errors.KafkaError):
-            self.consumer.poll(timeout_ms=100, max_records=1)
-        self._last_poll = time.monotonic()
+            return False
+        try:
+            self._poll(KEEP_ALIVE_POLL_SECONDS, 1)
+        except (CorruptInputError, OffsetLostError) as error:
+            # It comes again when the record is polled to be applied, and the engine then does what the settings say.
+            _logger.info("while the worker restores: %s", error)
+        finally:
+            self._last_poll = time.monotonic()
+        return True
 
     def changes(self) -> list[AssignmentChange]:
         # One by one: the client's thread may add another one at any moment.
@@ -278,20 +325,17 @@ class KafkaSource:
         client = ClientPartition(*partition)
         try:
             end = self.consumer.highwater(client)
-            position = self.consumer.position(client, timeout_ms=CALL_TIMEOUT_MS)
-        except kafka_errors.LogTruncationError as error:  # pyright: ignore[reportAttributeAccessIssue]
-            raise _truncated_input_error(error) from error
         except UNASSIGNED_ERRORS:
             # It is being revoked: nothing more of it will be polled.
             return True
+        position = client_internals.local_position(self.consumer, client)
         return end is not None and position is not None and position >= end
 
-    def lag(self, partition: TopicPartition, offset: int) -> int:
-        try:
-            end = self.consumer.highwater(ClientPartition(*partition))
-        except UNASSIGNED_ERRORS:
-            return 0
-        return 0 if end is None else max(0, end - offset)
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        clients = [ClientPartition(*partition) for partition in partitions]
+        with self._convert_missing_leader(clients):
+            ends = self.consumer.end_offsets(clients, timeout_ms=END_TIMEOUT_MS)  # pyright: ignore[reportCallIssue]
+        return {TopicPartition(*client): ends[client] for client in clients}
 
     def partitions(self, topic: str) -> int:
         return len(self._describe_topic(topic)["partitions"])
@@ -317,34 +361,41 @@ class KafkaSource:
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
         clients = [ClientPartition(*partition) for partition in partitions]
-        try:
+        with self._convert_missing_leader(clients):
             starts = self.consumer.beginning_offsets(clients, timeout_ms=CALL_TIMEOUT_MS)  # pyright: ignore[reportCallIssue]
             ends = self.consumer.end_offsets(clients, timeout_ms=CALL_TIMEOUT_MS)  # pyright: ignore[reportCallIssue]
-        except KeyError as error:
-            # While the client knows the leaders of some partitions only, it leaves the others out of its answer.
-            self.consumer.partitions_for_topic(clients[0].topic)
-            raise RetryableError(f"{error.args[0]} has no known leader") from None
         return {TopicPartition(*client): Bounds(starts[client], ends[client]) for client in clients}
 
+    @contextlib.contextmanager
+    def _convert_missing_leader(self, clients: Collection[ClientPartition]) -> Iterator[None]:
+        try:
+            yield
+        except KeyError as error:
+            # While the client knows the leaders of some partitions only, it leaves the others out of its answer.
+            for topic in {client.topic for client in clients}:
+                self.consumer.partitions_for_topic(topic)
+            raise RetryableError(f"{error.args[0]} has no known leader") from None
+
     def reader(self, partition: TopicPartition, start: int) -> KafkaRangeReader:
-        return KafkaRangeReader(self._settings, partition, start)
+        return KafkaRangeReader(self._settings, partition, start, calls=self._calls)
 
     def members(self) -> list[str]:
         return describe_group(self._settings).describe_members()
 
     def observer(self) -> KafkaSource:
         # It subscribes to nothing, so it joins nothing; it needs the group's name to read the committed offsets.
-        consumer = KafkaConsumer(
-            **connection_options(self._settings), **READ_OPTIONS, group_id=self._settings.kafka.group_id
-        )
-        return KafkaSource(self._settings, consumer)
+        with self._calls.call("KafkaConsumer"):
+            consumer = KafkaConsumer(
+                **connection_options(self._settings), **READ_OPTIONS, group_id=self._settings.kafka.group_id
+            )
+        return KafkaSource(self._settings, consumer, calls=self._calls)
 
     def close(self, *, leave: bool) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             member_id = consumer.group_metadata().member_id if consumer.subscription() else ""  # pyright: ignore[reportAttributeAccessIssue]
-            with contextlib.suppress(kafka_errors.KafkaError):
-                consumer.close(autocommit=False, timeout_ms=5_000)
+            _close_consumer(consumer)
+            # Without an answer, the name stays reserved for the session timeout.
             with contextlib.suppress(kafka_errors.KafkaError, StreamlearnError):
                 # The name of a fenced worker is that of another member.
                 if member_id and not self._is_fenced and (leave or self._has_standby()):
@@ -367,6 +418,11 @@ class KafkaSource:
 
         member = MemberToRemove(member_id=member_id, group_instance_id=self._settings.worker.name)
         self.admin.remove_group_members(self._settings.kafka.group_id, [member])  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _close_consumer(consumer: KafkaConsumer) -> None:
+    with contextlib.suppress(kafka_errors.KafkaError):
+        consumer.close(autocommit=False, timeout_ms=5_000)
 
 
 def _truncated_input_error(error: kafka_errors.LogTruncationError) -> TruncatedInputError:  # pyright: ignore[reportAttributeAccessIssue]

@@ -57,7 +57,7 @@ class AssignmentChange(NamedTuple):
 
 
 class CorruptInputError(StopError):
-    """The record at ``offset`` of ``partition`` fails its checksum; seek past it before the next poll."""
+    """The record at ``offset`` of ``partition`` fails its checksum; to read on, seek past it."""
 
     def __init__(self, partition: TopicPartition, offset: int, text: str) -> None:
         super().__init__(
@@ -112,7 +112,11 @@ class RangeReader(Protocol):
 
 
 class Source(Protocol):
-    """Instances and labels to read; used by one thread."""
+    """Instances and labels to read; used by one thread.
+
+    Every call that asks a broker may raise a `RetryableError` when none answers, or a `StopError`. Those that ask none
+    raise nothing: `changes`, `seek`, `leader_epoch`, `at_end` and `answered_at`.
+    """
 
     def open(self) -> None:
         """Connect and ask for partitions."""
@@ -124,7 +128,7 @@ class Source(Protocol):
         Raises
         ------
         CorruptInputError
-            When a record fails its checksum.
+            When a record fails its checksum. It is raised again until a position after the record is sought.
         OffsetLostError
             When the log no longer has a partition's position.
         TruncatedInputError
@@ -136,8 +140,18 @@ class Source(Protocol):
         """Return the assignment changes since the last call, oldest first."""
         ...
 
-    def keep_alive(self) -> None:
-        """Keep the group membership while the engine does not poll; seek every partition again afterwards."""
+    def keep_alive(self) -> bool:
+        """Keep the group membership while the engine does not poll; seek every partition again afterwards.
+
+        Returns whether it was time to do so. Errors about records and offsets come again when they are polled.
+        """
+        ...
+
+    def answered_at(self) -> float | None:
+        """Return when a broker last answered anything, in seconds of the monotonic clock; None before the first answer.
+
+        May be called from any thread.
+        """
         ...
 
     def check_reachable(self) -> None:
@@ -159,11 +173,11 @@ class Source(Protocol):
         ...
 
     def at_end(self, partition: TopicPartition) -> bool:
-        """Return whether every committed record of an owned partition has been polled."""
+        """Return whether every committed record of an owned partition that is known of has been polled."""
         ...
 
-    def lag(self, partition: TopicPartition, offset: int) -> int:
-        """Return how many offsets an owned partition has from ``offset`` on, as far as is known without a request."""
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """Ask for the offset after the last committed record of each partition, and wait for a short time."""
         ...
 
     def partitions(self, topic: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 from streamlearn.source.base import AssignmentChange, Bounds, Committed, RawRecord, TopicPartition
@@ -71,8 +72,12 @@ class MemorySource:
     def check_reachable(self) -> None:
         pass
 
-    def keep_alive(self) -> None:
+    def answered_at(self) -> float | None:
+        return time.monotonic()
+
+    def keep_alive(self) -> bool:
         self.poll(0.0, 1)
+        return True
 
     def changes(self) -> list[AssignmentChange]:
         changes, self._changes = self._changes, []
@@ -87,8 +92,8 @@ class MemorySource:
     def at_end(self, partition: TopicPartition) -> bool:
         return self._positions[partition] >= len(self._log.read(partition))
 
-    def lag(self, partition: TopicPartition, offset: int) -> int:
-        return max(0, len(self._log.read(partition)) - offset)
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        return {partition: len(self._log.read(partition)) for partition in partitions}
 
     def partitions(self, topic: str) -> int:
         return self._log.partitions(topic)

@@ -48,7 +48,7 @@ class BatchApplier:
         if not worker.unsettled:
             return False
         applied = time.monotonic()
-        if not worker.attempt(self._commit):
+        if not worker.attempt("commit", self._commit):
             worker.state.change_to(WorkerState.SETTLING)
             return False
         ended = time.monotonic()
@@ -71,10 +71,8 @@ class BatchApplier:
 
     def _commit(self) -> None:
         worker = self._worker
-        with worker.watchdog.transaction():
-            commit_batches(worker.sink, worker.unsettled, worker.tasks, worker.token)
+        commit_batches(worker.sink, worker.unsettled, worker.tasks, worker.token)
         worker.unsettled = []
-        worker.retry.note_success()
 
     def settle(self) -> None:
         """Find out the outcome of every unsettled part, and commit again those that were not committed.
@@ -87,18 +85,23 @@ class BatchApplier:
             # It was overtaken, and an earlier attempt to restore it has failed.
             self._restore(number)
         not_committed = []
+        is_aborted = False
         for part in worker.unsettled:
             outcome = find_outcome(worker.source, part)
             _logger.info("task %d at %s: %s", part.task, part.after, outcome.value)
+            is_aborted |= outcome is not Outcome.COMMITTED
             if outcome is Outcome.OVERTAKEN:
                 _logger.warning("task %d: another worker has overtaken it; restoring it", part.task)
                 self._restore(part.task)
             elif outcome is Outcome.NOT_COMMITTED:
                 not_committed.append(part)
         worker.unsettled = not_committed
+        if is_aborted:
+            worker.observer.on_aborted()
         if not_committed:
+            worker.observer.on_retry("commit")
             self._commit()
-        worker.retry.note_success()
+        worker.retry.note_success("commit")
         worker.state.change_to(WorkerState.RUNNING)
         if self._has_restored:
             self._has_restored = False

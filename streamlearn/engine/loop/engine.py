@@ -15,7 +15,7 @@ from streamlearn.engine.loop.batch_applier import BatchApplier
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.rebalance import Rebalancer
 from streamlearn.engine.loop.record_buffer import RecordBuffer
-from streamlearn.engine.loop.retry import RetryPolicy
+from streamlearn.engine.loop.retry import ASK_SECONDS, RetryPolicy
 from streamlearn.engine.loop.unreadable_records import skip_corrupt_record, skip_lost_offsets
 from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.loop.worker_context import RestoreStoppedError, WorkerContext
@@ -23,7 +23,7 @@ from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.observer import EngineObserver, NullObserver
 from streamlearn.engine.recovery.snapshot_writer import SnapshotWriter
 from streamlearn.engine.tasks.task import Task
-from streamlearn.errors import OffsetLostError
+from streamlearn.errors import OffsetLostError, RetryableError
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import Sink
 from streamlearn.snapshot.store import SnapshotStore
@@ -32,7 +32,7 @@ from streamlearn.source.base import CorruptInputError, RawRecord, Source, TopicP
 _logger = logging.getLogger(__name__)
 
 LAG_SECONDS = 1.0
-"""How often the lag is reported."""
+"""How often brokers are asked for the ends of the log, and the lag is reported."""
 IDLE_SECONDS = 0.5
 """Longest poll of an active worker that has no records: each iteration of the loop costs processor time."""
 STANDBY_SECONDS = 0.1
@@ -78,16 +78,17 @@ class Engine:
         watchdog: Watchdog | None = None,
     ) -> None:
         self._settings = settings
+        observer = observer or NullObserver()
         self._worker = WorkerContext(
             settings=settings,
             source=source,
             sink=sink,
             store=store,
-            observer=observer or NullObserver(),
+            observer=observer,
             clock=ForwardClock(clock),
             watchdog=watchdog or Watchdog(),
             buffer=RecordBuffer(settings, source),
-            retry=RetryPolicy(settings.kafka.unavailable_timeout_seconds),
+            retry=RetryPolicy(settings.kafka.unavailable_timeout_seconds, observer),
         )
         self._rebalancer = Rebalancer(self._worker, lineage)
         self._applier = BatchApplier(self._worker, self._rebalancer)
@@ -143,8 +144,7 @@ class Engine:
             interval = self._settings.snapshot.interval_seconds
             worker.writer = SnapshotWriter(worker.store, self._settings.kafka.group_id, interval)
         try:
-            worker.watchdog.beat()
-            worker.source.open()
+            self._open()
             worker.watchdog.set_unassigned(True)
             while not worker.stopping.is_set() and not (stop_at_end and self._has_reached_end()):
                 worker.watchdog.beat()
@@ -169,6 +169,15 @@ class Engine:
             worker.source.close(leave=leave)
             worker.state.change_to(WorkerState.STOPPED)
 
+    def _open(self) -> None:
+        """Open the source, or stop."""
+        worker = self._worker
+        while not worker.stopping.is_set():
+            worker.watchdog.beat()
+            if worker.attempt("open", worker.source.open):
+                return
+            worker.stopping.wait(max(0.0, worker.retry.retry_at - time.monotonic()))
+
     def _iterate(self, stop_at_end: bool) -> None:
         """Poll, then do what the state asks for: take over an assignment, settle, or apply and commit a batch."""
         worker = self._worker
@@ -180,11 +189,11 @@ class Engine:
             case WorkerState.ASSIGNED:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
-                    worker.attempt(self._rebalancer.take_over)
+                    worker.attempt("take_over", self._rebalancer.take_over)
             case WorkerState.SETTLING:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
-                    worker.attempt(self._applier.settle)
+                    worker.attempt("settle", self._applier.settle)
             case WorkerState.RUNNING:
                 worker.buffer.add(worker.tasks, polled)
                 if worker.buffer.is_due(worker.tasks, stop_at_end=stop_at_end):
@@ -197,18 +206,27 @@ class Engine:
             wait = IDLE_SECONDS if worker.tasks else STANDBY_SECONDS
             if worker.retry.retry_at > time.monotonic():
                 wait = min(1.0, worker.retry.retry_at - time.monotonic())
+        worker.retry.note_attempt("poll")
         try:
-            polled = worker.source.poll(wait, worker.buffer.poll_limit())
+            try:
+                polled = worker.source.poll(wait, worker.buffer.poll_limit())
+            except (OffsetLostError, CorruptInputError) as error:
+                polled = {}
+                # Without an assignment the client reads by itself from what is committed; the next assignment seeks
+                # first.
+                if worker.state.has_assignment:
+                    self._skip_unreadable(error)
             worker.retry.note_poll(bool(polled), worker.source.check_reachable)
-            return polled
-        except (OffsetLostError, CorruptInputError) as error:
-            # Without an assignment the client reads by itself from what is committed; the next assignment seeks first.
-            if worker.state.has_assignment:
-                self._skip_unreadable(error)
-            return {}
         except Exception as error:
-            worker.retry.note_failure(error)
+            worker.retry.note_failure("poll", error)
+            worker.watchdog.note_outage()
+            # Positions may have advanced past records that the failed poll did not give.
+            worker.drop_polled()
             return {}
+        worker.retry.note_success("poll")
+        if worker.retry.is_unreachable:
+            worker.watchdog.note_outage()
+        return polled
 
     def _skip_unreadable(self, error: OffsetLostError | CorruptInputError) -> None:
         """Skip what cannot be read, or raise the error, as ``engine.on_offset_lost`` says."""
@@ -230,8 +248,7 @@ class Engine:
         worker.drop_polled()
 
     def _run_batch(self) -> None:
-        if self._applier.run_batch():
-            self._lag_due = time.monotonic()
+        self._applier.run_batch()
 
     def _has_reached_end(self) -> bool:
         """Return whether everything that was there at the start is applied."""
@@ -247,8 +264,12 @@ class Engine:
 
     def _report_lag(self) -> None:
         worker = self._worker
+        if not worker.state.has_taken_over or not (worker.tasks or self._rebalancer.standby):
+            worker.observer.on_lag(None, None)
+            self._lag_due = 0.0
+            return
         moment = time.monotonic()
-        if moment < self._lag_due or not worker.state.has_taken_over:
+        if moment < self._lag_due:
             return
         self._lag_due = moment + LAG_SECONDS
         if self._rebalancer.standby is not None:
@@ -259,8 +280,15 @@ class Engine:
         records = 0
         oldest = 0.0
         now = worker.clock()
+        try:
+            ends = worker.source.ends([partition for task in worker.tasks.values() for partition in task.partitions])
+        except (RetryableError, OSError) as error:
+            worker.observer.on_failure("lag", error)
+            worker.observer.on_lag(None, None)
+            self._lag_due = moment + ASK_SECONDS
+            return
         for task in worker.tasks.values():
-            lag = worker.buffer.lag(task)
+            lag = worker.buffer.lag(task, ends)
             records += lag
             if lag and task.pending.watermark_ms > 0:
                 oldest = max(oldest, (now - task.pending.watermark_ms * 1_000_000) / 1e9)

@@ -18,7 +18,7 @@ from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.task import Task
 from streamlearn.engine.tasks.task_scope import tasks_of
-from streamlearn.errors import StopError, TopicError
+from streamlearn.errors import RetryableError, StopError, TopicError
 from streamlearn.source.base import AssignmentChange, TopicPartition
 
 _logger = logging.getLogger(__name__)
@@ -143,7 +143,9 @@ class Rebalancer:
             task = worker.tasks.get(standby.TASK)
             if task is not None and (worker.unsettled or task.preamble or task.unreadable or not task.mark.seq):
                 task = None
-            self.standby = Standby(worker.settings, worker.source, worker.store, task)
+            self.standby = Standby(
+                worker.settings, worker.source, worker.store, task, on_failure=worker.observer.on_failure
+            )
         worker.observer.on_standby(self.standby.status)
 
     def _follows_from_committed(self, task: Task) -> bool:
@@ -182,7 +184,13 @@ class Rebalancer:
         """Stay in the group during a long restore, report it, and take snapshots on its way; end it at a stop."""
         worker = self._worker
         worker.watchdog.beat()
-        worker.source.keep_alive()
+        worker.retry.note_attempt("keep_alive")
+        try:
+            if worker.source.keep_alive():
+                worker.retry.note_success("keep_alive")
+        except RetryableError as error:
+            # A short outage must not end a long restore.
+            worker.retry.note_failure("keep_alive", error)
         worker.observer.on_restore_progress(rows, share)
         if worker.stopping.is_set():
             raise RestoreStoppedError

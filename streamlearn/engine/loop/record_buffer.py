@@ -188,10 +188,10 @@ class RecordBuffer:
         """Return whether records of a task's partition are buffered."""
         return self._merges[task.number].has_records(partition)
 
-    def lag(self, task: Task) -> int:
-        """Return how many records of the log a task has not applied."""
+    def lag(self, task: Task, ends: Mapping[TopicPartition, int]) -> int:
+        """Return how many records of the log, which ends at ``ends``, a task has not applied."""
         return sum(
-            self._source.lag(partition, task.positions[partition])
+            max(0, ends[partition] - task.positions[partition])
             for partition in task.partitions
             # After the last record there may be transaction markers, which are never applied.
             if self.has_records(task, partition) or not self._source.at_end(partition)

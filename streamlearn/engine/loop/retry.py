@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from streamlearn.errors import OvertakenError, RetryableError, StopError
+from streamlearn.engine.attempts import Attempt
+from streamlearn.engine.observer import EngineObserver
+from streamlearn.errors import FencedError, OvertakenError, RetryableError, StopError
 
 _logger = logging.getLogger(__name__)
 
@@ -22,8 +25,19 @@ FENCED_SECONDS = 2.0
 settling at once would fence their new owner."""
 
 
+@dataclass
+class _Failures:
+    """Failures of one kind of attempt since its last success; ``since`` is the time of the first one."""
+
+    since: float
+    in_a_row: int = 0
+
+
 class RetryPolicy:
     """Counts failures in a row, and says when to try again and when to stop.
+
+    Each kind of attempt is counted by itself: a success of one says nothing about another, and a failure that is
+    followed by a success of its own kind is over, however long ago that was.
 
     ``retry_at`` is the monotonic time, in seconds, before which nothing is tried again.
 
@@ -31,16 +45,23 @@ class RetryPolicy:
     ----------
     timeout_seconds:
         How long the brokers may be unreachable, or attempts may fail in a row.
+    observer:
+        Called with failures and retries.
     """
 
-    def __init__(self, timeout_seconds: float) -> None:
+    def __init__(self, timeout_seconds: float, observer: EngineObserver) -> None:
         self._timeout = timeout_seconds
-        self._in_a_row = 0
-        self._since = 0.0
+        self._observer = observer
+        self._failures: dict[Attempt, _Failures] = {}
         self._last_answer = time.monotonic()
         self._last_asked = 0.0
         self._is_unreachable = False
         self.retry_at = 0.0
+
+    @property
+    def is_unreachable(self) -> bool:
+        """Whether no broker gave an answer when one was last asked."""
+        return self._is_unreachable
 
     def note_poll(self, has_records: bool, ask: Callable[[], None]) -> None:
         """Note whether a poll gave records; while none come, ``ask`` from time to time whether a broker answers.
@@ -61,6 +82,7 @@ class RetryPolicy:
                 ask()
             except RetryableError as error:
                 self._is_unreachable = True
+                self._observer.on_failure("ask", error)
                 silent = time.monotonic() - self._last_answer
                 if silent < self._timeout:
                     _logger.warning("%s; waiting (silent for %.0f s)", error, silent)
@@ -74,52 +96,43 @@ class RetryPolicy:
         self._is_unreachable = False
         self._last_answer = time.monotonic()
 
-    def note_failure(self, error: Exception) -> None:
+    def note_attempt(self, what: Attempt) -> None:
+        """Note that something is tried; after a failure this is a retry."""
+        if what in self._failures:
+            self._observer.on_retry(what)
+
+    def note_failure(self, what: Attempt, error: Exception) -> None:
         """Schedule another attempt after an error that may pass; raise any other.
 
         Raises
         ------
         StopError
-            When the Kafka client's error cannot pass, or attempts have failed for too long.
+            When attempts have failed for too long.
         """
-        if type(error).__module__.startswith("kafka.") and not may_pass(error):
-            raise StopError(f"{type(error).__name__}: {error}") from error
-        if not isinstance(error, RetryableError | OvertakenError | OSError) and not may_pass(error):
+        self._observer.on_failure(what, error)
+        if not isinstance(error, RetryableError | OvertakenError | OSError):
             raise error
         moment = time.monotonic()
-        self._since = moment if self._in_a_row == 0 else self._since
-        self._in_a_row += 1
-        pause = min(LONGEST_BACKOFF_SECONDS, 0.05 * 2**self._in_a_row)
-        self.retry_at = moment + (max(pause, FENCED_SECONDS) if _is_fenced(error) else pause)
-        _logger.warning("%s: %s; trying again (failure %d in a row)", type(error).__name__, error, self._in_a_row)
-        lasted = moment - self._since
-        if self._in_a_row >= FAILURES_IN_A_ROW or lasted >= self._timeout:
+        failures = self._failures.setdefault(what, _Failures(moment))
+        failures.in_a_row += 1
+        pause = min(LONGEST_BACKOFF_SECONDS, 0.05 * 2 ** min(failures.in_a_row, 10))
+        self.retry_at = moment + (max(pause, FENCED_SECONDS) if isinstance(error, FencedError) else pause)
+        _logger.warning(
+            "%s: %s: %s; trying again (failure %d in a row)", what, type(error).__name__, error, failures.in_a_row
+        )
+        lasted = moment - failures.since
+        if failures.in_a_row >= FAILURES_IN_A_ROW or lasted >= self._timeout:
             raise StopError(
-                f"{self._in_a_row} failures in a row within {lasted:.0f} s (kafka.unavailable_timeout_seconds = "
-                f"{self._timeout:g}), the last: {type(error).__name__}: {error}; "
+                f"{what}: {failures.in_a_row} failures in a row within {lasted:.0f} s "
+                f"(kafka.unavailable_timeout_seconds = {self._timeout:g}), the last: {type(error).__name__}: {error}; "
                 "check the brokers, then start again: nothing that was committed is lost"
             ) from error
 
-    def note_success(self) -> None:
-        """Note that an attempt has succeeded."""
-        self._in_a_row = 0
+    def note_success(self, *attempts: Attempt) -> None:
+        """Note that attempts of these kinds have succeeded."""
+        for what in attempts:
+            self._failures.pop(what, None)
 
     def retry_now(self) -> None:
         """Do not wait for `retry_at`: what is to be done has changed."""
         self.retry_at = 0.0
-
-
-def _is_fenced(error: Exception) -> bool:
-    return type(error).__name__ == "ProducerFencedError"
-
-
-_PERMANENT = ("Configuration", "Authorization", "Authentication", "Unsupported", "FencedInstance", "SizeTooLarge")
-
-
-def may_pass(error: Exception) -> bool:
-    """Return whether an error is one of the Kafka client's that may pass.
-
-    It is recognised by its name, so that the engine does not import the client.
-    """
-    kind = type(error)
-    return kind.__module__.startswith("kafka.") and not any(word in kind.__name__ for word in _PERMANENT)

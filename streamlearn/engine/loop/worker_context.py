@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.commit import CommitPart
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.record_buffer import RecordBuffer
@@ -83,21 +84,24 @@ class WorkerContext:
         if self.state.has_taken_over:
             self.seek_to_positions()
 
-    def attempt(self, work: Callable[[], None]) -> bool:
-        """Do what talks to the brokers; return whether it succeeded. The loop repeats it, a bounded number of times."""
+    def attempt(self, what: Attempt, work: Callable[[], None]) -> bool:
+        """Do what talks to the brokers; return whether it succeeded. The loop repeats it, a bounded number of times.
+
+        Everything that may ask a broker is done here, or in the poll of the engine's loop.
+        """
+        self.retry.note_attempt(what)
         try:
             work()
         except Exception as error:
-            self.retry.note_failure(error)
+            self.retry.note_failure(what, error)
             # The producer must not be used again: it may leak its offsets into the next transaction. Opening the next
             # one, while the partitions are still ours, ends the transaction that this one left open.
-            with self.watchdog.transaction():
-                self.sink.close()
+            self.sink.close()
             return False
+        self.retry.note_success(what)
         return True
 
     def open_sink(self) -> None:
         """Open the sink, which ends the transaction that this worker or a predecessor has left open."""
         if not self.sink.is_open:
-            with self.watchdog.transaction():
-                self.sink.open()
+            self.sink.open()

@@ -119,18 +119,22 @@ def _wait_for_empty_group(source: Source, settings: Settings, seconds: float) ->
 def _join_group(source: Source, partitions: Sequence[TopicPartition]) -> Any:
     """Return the token of an assignment that has all the partitions."""
     deadline = time.monotonic() + JOIN_SECONDS
+    failure = ""
     while time.monotonic() < deadline:
         try:
             source.poll(JOIN_POLL_SECONDS, 1)
         except (CorruptInputError, OffsetLostError) as error:
             # Unreadable input does not matter here; the workers report it.
             _logger.debug("not read: %s", error)
+        except RetryableError as error:
+            failure = f" (last failure: {error})"
+            _logger.warning("the group cannot be joined yet: %s", error)
         for change in source.changes():
             if change.kind == "assigned" and set(partitions) <= set(change.partitions):
                 return change.token
     raise StopError(
         f"the group did not assign its partitions within {JOIN_SECONDS:g} s: another member has joined, or the brokers "
-        f"are slow; members now: {', '.join(source.members()) or 'none'}. Nothing was changed"
+        f"are slow{failure}; members now: {', '.join(source.members()) or 'none'}. Nothing was changed"
     )
 
 

@@ -9,7 +9,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
 from streamlearn.kafka.admin.topics import TopicDescription
-from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.settings.settings import Settings
 
 MAX_AHEAD_SECONDS = 60.0
@@ -29,7 +29,8 @@ def find_clock_faults(settings: Settings, topics: dict[str, TopicDescription]) -
     }
     if not specs:
         return []
-    admin = KafkaAdminClient(**connection_options(settings))
+    with convert_client_errors(settings, "the newest timestamps"):
+        admin = KafkaAdminClient(**connection_options(settings))
     try:
         newest = admin.list_partition_offsets(specs)  # pyright: ignore[reportAttributeAccessIssue]
     except kafka_errors.KafkaError:

@@ -14,6 +14,7 @@ from kafka.admin import ConfigResource
 from streamlearn.errors import TopicError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.admin.record_sizes import OUTPUT_BYTES, journal_record_bytes
+from streamlearn.kafka.client_errors import raises_no_client_errors
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.kafka.topic_limits import DEFAULT_LIMIT_BYTES, LIMIT_SETTING
 from streamlearn.settings.settings import Settings
@@ -62,6 +63,7 @@ def list_required_topics(settings: Settings) -> list[RequiredTopic]:
     return required
 
 
+@raises_no_client_errors
 class TopicAdmin:
     """Describes and checks the topics of a configuration, and creates those that are missing.
 

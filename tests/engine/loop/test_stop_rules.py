@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka.errors import MessageSizeTooLargeError
 
 from streamlearn.engine.loop import retry
-from streamlearn.engine.loop.retry import may_pass
 from streamlearn.errors import RetryableError, StopError
 from tests.engine.world import START_NS, Faults, World, rows
 
@@ -75,10 +73,6 @@ def test_commits_that_fail_for_too_long_stop_and_lose_nothing(tmp_path: Path, mo
     assert world.predictions() == []
     world.run()
     assert len(world.predictions()) == 60
-
-
-def test_a_record_that_no_broker_accepts_is_not_sent_again() -> None:
-    assert not may_pass(MessageSizeTooLargeError("larger than max.message.bytes"))
 
 
 def test_a_clock_that_goes_back_stops_and_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from streamlearn.engine.loop import watchdog as watchdog_module
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
+from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.source.base import AssignmentChange, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
 from tests.engine.world import GROUP, Faults, FaultySink, World, rows
 
 
-@pytest.mark.parametrize("what", ["transaction", "unassigned"])
+@pytest.mark.parametrize("what", ["KafkaProducer.flush", "unassigned"])
 def test_what_lasts_too_long_ends_the_worker(what: str) -> None:
     problems: list[str] = []
     ended = threading.Event()
@@ -27,11 +30,12 @@ def test_what_lasts_too_long_ends_the_worker(what: str) -> None:
         ended.set()
 
     now = [0.0]
-    watchdog = Watchdog(clock=lambda: now[0], give_up=give_up)
+    calls = ClientCalls(lambda: now[0])
+    watchdog = Watchdog(calls=calls, clock=lambda: now[0], give_up=give_up)
     watchdog.start()
     try:
-        if what == "transaction":
-            with watchdog.transaction():
+        if what != "unassigned":
+            with calls.call(what):
                 now[0] = 26.0
                 assert ended.wait(10), "the watchdog did not give up within 10 s"
         else:
@@ -47,14 +51,51 @@ def test_giving_up_ends_the_process_with_a_failure() -> None:
     program = """
 import threading
 from streamlearn.engine.loop.watchdog import Watchdog
-watchdog = Watchdog(transaction_seconds=0.01)
+from streamlearn.kafka import client_calls
+client_calls.LIMIT_SECONDS = 0.01
+calls = client_calls.ClientCalls()
+watchdog = Watchdog(calls=calls)
 watchdog.start()
-with watchdog.transaction():
+with calls.call("KafkaProducer.flush"):
     threading.Event().wait(30)
 """
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "a restart settles the open transaction" in ended.stderr
+
+
+def test_without_brokers_nobody_can_be_assigned() -> None:
+    now = [0.0]
+    watchdog = Watchdog(clock=lambda: now[0])
+    watchdog.set_unassigned(True)
+    for _ in range(10):
+        now[0] += 15.0
+        watchdog.note_outage()
+        assert watchdog.overdue() is None
+    now[0] += 21.0
+    assert watchdog.overdue() == "unassigned for 21 s, longer than 20 s"
+    watchdog.set_unassigned(False)
+    watchdog.note_outage()
+    now[0] += 21.0
+    assert watchdog.overdue() is None
+
+
+def test_a_process_that_was_paused_gets_its_time_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGSTOP stops the loop, the client's calls and the watchdog alike; the clock goes on."""
+    monkeypatch.setattr(watchdog_module, "PAUSED_SECONDS", -1.0)
+    now, problems = [0.0], list[str]()
+    calls = ClientCalls(lambda: now[0])
+    watchdog = Watchdog(calls=calls, clock=lambda: now[0], give_up=problems.append)
+    with calls.call("KafkaConsumer.poll"):
+        watchdog.set_unassigned(True)
+        now[0] = 60.0
+        assert watchdog.overdue() is not None
+        watchdog.start()
+        deadline = time.monotonic() + 10
+        while watchdog.overdue() is not None and time.monotonic() < deadline:
+            pass
+        watchdog.stop()
+        assert (watchdog.overdue(), problems) == (None, [])
 
 
 class _Recording(Watchdog):

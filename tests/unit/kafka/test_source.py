@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import crc32c
 import pytest
+from kafka import KafkaConsumer
+from kafka import errors as kafka_errors
 from kafka.record import util
 from kafka.structs import OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
-from streamlearn.errors import StopError
+from streamlearn.errors import RetryableError, StopError, TopicError
 from streamlearn.kafka import range_reader as reader_module
 from streamlearn.kafka import source as source_module
 from streamlearn.kafka.source import KafkaSource, _ChangeRecorder
@@ -111,6 +114,7 @@ def test_what_the_client_reads_by_itself_says_nothing_of_the_position_it_began_a
         _subscription=SimpleNamespace(seek=lambda partition, position: sought.append(position)),
         _fetcher=SimpleNamespace(config={}),
         _coordinator=SimpleNamespace(_heartbeat_enabled=True),
+        _manager=SimpleNamespace(_conns={}),
     )
     source = KafkaSource(Settings(), client)  # type: ignore[arg-type]
     _ChangeRecorder(source).on_partitions_assigned([ClientPartition(*partition)])
@@ -120,6 +124,77 @@ def test_what_the_client_reads_by_itself_says_nothing_of_the_position_it_began_a
     assert [position.leader_epoch for position in sought] == [0]
     source.poll(0.0, 10)
     assert source.leader_epoch(partition, 151) == 1
+
+
+def test_what_the_loop_asks_on_every_turn_asks_no_broker() -> None:
+    """The answers are needed while a batch is put together: a request that fails there would leave half of one."""
+    client = KafkaConsumer(bootstrap_servers="127.0.0.1:1", api_version=(4, 0), group_id="g", auto_offset_reset="none")
+    try:
+        source = KafkaSource(Settings(), client)
+        partition, other = TopicPartition("instances", 0), TopicPartition("instances", 1)
+        client.assign([ClientPartition(*partition)])
+        began = time.monotonic()
+        assert not source.at_end(partition), "its position is not known"
+        source.seek(partition, 5)
+        assert not source.at_end(partition), "its end is not known"
+        assert source.at_end(other), "it is not assigned, so nothing of it will be polled"
+        source.seek(other, 5)
+        assert source.leader_epoch(partition, 5) == -1
+        assert source.changes() == []
+        assert source.answered_at() is None
+        assert time.monotonic() < began + 1
+    finally:
+        client.close(autocommit=False, timeout_ms=100)
+
+
+def _make_keeping_alive(error: Exception, monkeypatch: pytest.MonkeyPatch) -> KafkaSource:
+    """Return a source whose polls fail, and that is to keep its membership at once."""
+
+    def poll(**options: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(source_module, "KEEP_ALIVE_SECONDS", 0.0)
+    fetcher = SimpleNamespace(config={}, _next_partition_records=None)
+    client = SimpleNamespace(
+        poll=poll,
+        seek=lambda *arguments: None,
+        _fetcher=fetcher,
+        _subscription=SimpleNamespace(assignment={}),
+        _coordinator=SimpleNamespace(_heartbeat_enabled=True),
+        _manager=SimpleNamespace(_conns={}),
+    )
+    return KafkaSource(Settings(), client)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (kafka_errors.FencedInstanceIdError(), StopError),
+        (kafka_errors.TopicAuthorizationFailedError(["instances"]), TopicError),
+        (kafka_errors.GroupAuthorizationFailedError("g"), StopError),
+        (kafka_errors.CoordinatorNotAvailableError(), RetryableError),
+        (kafka_errors.CorruptRecordError("of no known place"), StopError),
+    ],
+    ids=lambda value: getattr(value, "__name__", type(value).__name__),
+)
+def test_a_restore_ends_on_errors_that_do_not_come_again(
+    error: Exception, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(raised):
+        _make_keeping_alive(error, monkeypatch).keep_alive()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        kafka_errors.OffsetOutOfRangeError({ClientPartition("instances", 0): 5}),
+        kafka_errors.CorruptRecordError(f"Record batch for partition {ClientPartition('instances', 0)} at offset 5"),
+        kafka_errors.NoOffsetForPartitionError(ClientPartition("instances", 0)),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_restore_goes_on_when_a_record_cannot_be_read_yet(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _make_keeping_alive(error, monkeypatch).keep_alive()
 
 
 def test_checksums_are_computed_by_the_native_library() -> None:
