@@ -82,7 +82,15 @@ class Feed:
             thread.join()
 
     def _send(self) -> None:
-        producer = KafkaProducer(bootstrap_servers=self._bootstrap, linger_ms=5, acks="all", max_block_ms=60_000)
+        # An idempotent producer that has failed once may write nothing more; a record that is written twice only adds
+        # to the duplicates.
+        producer = KafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            linger_ms=5,
+            acks="all",
+            max_block_ms=60_000,
+            enable_idempotence=False,
+        )
         draw = self._draw
         due: list[tuple[int, int, list[str]]] = []
         begun = time.monotonic()
@@ -118,7 +126,7 @@ class Feed:
             self._label(producer, labelled, names)
         with contextlib.suppress(kafka_errors.KafkaError):
             producer.flush(timeout=60)
-        producer.close(timeout=10)
+            producer.close(timeout=10)
 
     def _label(self, producer: KafkaProducer, row: int, names: list[str]) -> None:
         draw = self._draw

@@ -1,4 +1,4 @@
-"""Workers are killed and brokers stopped, with several partitions and a labels topic.
+"""Workers are killed, with several partitions and a labels topic.
 
 The outputs equal those of one uninterrupted run.
 """
@@ -13,7 +13,6 @@ from random import Random
 from kafka import KafkaProducer
 
 from tests.faults.workers import Workers
-from tests.integration.brokers import Broker
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 
@@ -90,35 +89,5 @@ def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterr
         assert 0 < answered.count() < 0.98 * count, "the kill did not happen in mid-stream"
     last = workers.start("--stop-at-end", *service.settings(labels=True, more=more))
     assert workers.wait(last, 120) == 0, workers.log()
-    assert_each_handled_once(service, count)
-    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
-
-
-def test_a_broker_stopped_or_killed_and_started_under_load_loses_and_doubles_nothing(
-    service: Service, broker_process: Broker
-) -> None:
-    more = [*PARTITIONS, "engine.batch_instances=25"]
-    service.make_topics(labels=True, more=more)
-    count = produce(service, 3_000, seed=21)
-    process = service.start(labels=True, more=more)
-    for goal, end in ((200, broker_process.stop), (900, broker_process.kill)):
-        service.wait("answers before the end", lambda goal=goal: len(service.read("predictions")) >= goal)
-        end()
-        assert process.poll() is None, service.logs()
-        started = broker_process.start()
-        assert started.returncode == 0, started.stderr
-    dead = service.topic("dead_letters")
-    service.wait(
-        "every instance to be answered",
-        lambda: (
-            process.poll() is not None
-            or len(service.read("predictions"))
-            + len([1 for record in service.read_topic(dead) if record.value == b"{"])
-            >= count
-        ),
-        seconds=120,
-    )
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0, service.logs()
     assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
