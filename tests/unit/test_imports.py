@@ -183,7 +183,15 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "instance_producer": {"client_options", "codecs", "topic_limits"},
         "plain_producer": {"client_calls", "client_errors"},
         "transaction_markers": {"client_internals"},
-        "admin": {"client_errors", "client_options", "member_data", "partitioners", "topic_limits", "consumer_options"},
+        "admin": {
+            "client_errors",
+            "client_internals",
+            "client_options",
+            "member_data",
+            "partitioners",
+            "topic_limits",
+            "consumer_options",
+        },
         "hanging_transactions": {"client_calls", "client_internals", "transaction_markers"},
         "range_reader": {
             "client_calls",

@@ -11,13 +11,15 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
 from streamlearn.kafka.admin.topics import TopicDescription
+from streamlearn.kafka.client_internals import local_position, poll
 from streamlearn.kafka.client_options import connection_options
-from streamlearn.kafka.consumer_options import LOOKUP_TIMEOUT_MS, READ_OPTIONS
+from streamlearn.kafka.consumer_options import MAX_POLL_RECORDS, READ_OPTIONS
 from streamlearn.kafka.partitioners import find_partitioners
 from streamlearn.settings.settings import Settings
 
 LAST_RECORDS = 200
 """Records of each partition that are read."""
+POLL_MS = 100
 READ_SECONDS = 5.0
 LEAST_KEYS = 20
 """Different keys below which a partitioner is not recognised by its hashes."""
@@ -81,14 +83,12 @@ def _read_keys(settings: Settings, counts: Mapping[str, int]) -> dict[str, _Plac
         waiting = {partition for partition in partitions if ends[partition] > starts[partition]}
         deadline = time.monotonic() + READ_SECONDS
         while waiting and time.monotonic() < deadline:
-            for partition, records in consumer.poll(timeout_ms=100).items():
+            for partition, records in poll(consumer, POLL_MS, MAX_POLL_RECORDS).items():
                 for record in records:
                     if record.key:
                         placed[partition.topic].setdefault(record.key, set()).add(partition.partition)
             waiting = {
-                partition
-                for partition in waiting
-                if (consumer.position(partition, timeout_ms=LOOKUP_TIMEOUT_MS) or 0) < ends[partition]
+                partition for partition in waiting if (local_position(consumer, partition) or 0) < ends[partition]
             }
     finally:
         with contextlib.suppress(kafka_errors.KafkaError):

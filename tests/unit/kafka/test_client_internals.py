@@ -309,6 +309,22 @@ def test_no_other_module_touches_a_private_attribute_of_the_client() -> None:
     assert uses == set()
 
 
+def test_consumers_are_polled_and_positions_read_by_the_adapter_only() -> None:
+    """The client's own calls may never return after an error, and ask brokers."""
+    own = Path(client_internals.__file__)
+    uses = {
+        f"{path.relative_to(PACKAGE)}: {ast.unparse(node.func)}"
+        for path in client_modules()
+        if path != own
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("poll", "position")
+        and "consumer" in ast.unparse(node.func.value).lower()
+    }
+    assert uses == set()
+
+
 @pytest.mark.parametrize(
     ("source", "found"),
     [
