@@ -18,6 +18,7 @@ class TaskPart(StrEnum):
 
     MODEL = "model"
     WAITING = "pending"
+    BAD_RECORDS = "bad_records"
 
 
 class ModelPart(StrEnum):

@@ -402,7 +402,7 @@ def test_events_are_counted_by_kind(tmp_path: Path, kind: str, counted_as: str) 
     world = World(tmp_path)
     counted = Counted(world)
     event = ModelEvent(0, 5, kind, "model", "", "loss", "worse", 0.1, 0.2, 30, 2, "none")
-    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [event, event], {"a new reason": 4}, {})
+    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [event, event], {"a new reason": 4}, 0, {})
     task = Task(world.settings, 0, [TopicPartition("instances", 0)], LINEAGE)
     counted.observer.on_applied(task, applied, 0.01)
     assert counted.value("events_total", kind=counted_as) == 2

@@ -50,6 +50,7 @@ class AppliedBatch(NamedTuple):
     adopted: set[tuple[int, int]]  # the same of those whose instance has come
     events: list[Any]
     dropped: dict[str, int]  # values that were left out, by reason
+    most_bad: int  # as `BadRecordWindow.add` returns
     stamps: dict[str, int]  # records whose timestamp is `ahead` of event time, or `missing`
 
 
@@ -213,7 +214,7 @@ class Batch:
         """Apply the batch and move the task to the next sequence number.
 
         1. Apply the operations to the model.
-        2. Store the results with the instances that wait, and apply the bounds of that store.
+        2. Store the results with the instances that wait, and apply the bounds of that store; count the bad records.
         3. Chain the batch to the journal, and advance the task's mark and positions.
         4. Build the output records; a replay, with ``outputs`` False, needs none.
 
@@ -228,11 +229,12 @@ class Batch:
         result = self._apply_operations()
         # Step 2.
         self._update_pending(result)
+        most_bad = self._task.bad_records.add(self._bad)
         # Step 3.
         journalled = self._chain_to_journal(result)
         # Step 4.
         built = self._build_outputs(result) if outputs else []
-        return self._summarize(result, built), journalled
+        return self._summarize(result, built, most_bad), journalled
 
     def _apply_operations(self) -> MicroBatchResult:
         """Close the labels that are overdue by now, then apply all operations in order."""
@@ -311,7 +313,7 @@ class Batch:
         outputs.extend(dead_letter(record, error, topics.dead_letters) for record, error in self._dead)
         return outputs
 
-    def _summarize(self, result: MicroBatchResult, outputs: list[OutputRecord]) -> AppliedBatch:
+    def _summarize(self, result: MicroBatchResult, outputs: list[OutputRecord], most_bad: int) -> AppliedBatch:
         frozen = self._settings.engine.frozen
         clock, (ahead, missing) = self._task.pending.clock, self._stamps_before
         return AppliedBatch(
@@ -328,5 +330,6 @@ class Batch:
             adopted=self._adopted,
             events=result.events,
             dropped=result.dropped | self._dropped,
+            most_bad=most_bad,
             stamps={"ahead": clock.ahead - ahead, "missing": clock.missing - missing},
         )

@@ -32,7 +32,15 @@ _CHANGEABLE = {
         "pending_bytes",
     ),
     "drift": ("detector", "significance", "cooldown_rows"),
-    "limits": ("record_bytes", "labels_per_record", "features_per_record", "id_bytes", "name_bytes", "label_bytes"),
+    "limits": (
+        "record_bytes",
+        "labels_per_record",
+        "features_per_record",
+        "id_bytes",
+        "name_bytes",
+        "label_bytes",
+        "bad_window",
+    ),
     "engine": ("frozen",),
 }
 

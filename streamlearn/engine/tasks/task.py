@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamlearn.engine.journal import records as journal
+from streamlearn.engine.tasks.bad_record_window import BadRecordWindow
 from streamlearn.engine.tasks.journalled_settings import journalled_settings_of
 from streamlearn.engine.waiting.pending_instances import Pending
 from streamlearn.errors import RecordError, SnapshotError
@@ -64,6 +65,7 @@ class Task:
         self.lineage = lineage
         self.model = StreamModel(settings)
         self.pending = Pending(settings.labels)
+        self.bad_records = BadRecordWindow(settings.limits.bad_window)
         self.topics: dict[str, journal.TopicIdentity] = {}
         self.positions: dict[TopicPartition, int] = {}
         self.mark = journal.START
@@ -90,6 +92,7 @@ class Task:
             drift=settings.drift,
         )
         self.pending.set_bounds(settings.labels)
+        self.bad_records.set_size(settings.limits.bad_window)
 
     def skip(self, ranges: Sequence[journal.Range]) -> None:
         """Continue after ranges that cannot be read."""
@@ -105,7 +108,13 @@ class Task:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state as named arrays."""
-        return join_parts({TaskPart.MODEL: self.model.arrays(), TaskPart.WAITING: self.pending.arrays()})
+        return join_parts(
+            {
+                TaskPart.MODEL: self.model.arrays(),
+                TaskPart.WAITING: self.pending.arrays(),
+                TaskPart.BAD_RECORDS: self.bad_records.arrays(),
+            }
+        )
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Replace the state with that of named arrays; raises `SnapshotError` when they do not fit."""
@@ -118,3 +127,5 @@ class Task:
                     "classifier that was trained with other names"
                 )
         self.pending.load_arrays(parts[TaskPart.WAITING])
+        # Snapshots of release 0.1 do not have this part.
+        self.bad_records.load_arrays(parts.get(TaskPart.BAD_RECORDS, {}))

@@ -87,7 +87,7 @@ def test_too_large_a_share_of_bad_records_stops_with_nothing_lost(tmp_path: Path
         world.add(row)
     for _ in range(100):
         world.add(b"{bad")
-    with pytest.raises(TooManyBadRecordsError, match=r"11 of the last 20 records could not be used .*not_json"):
+    with pytest.raises(TooManyBadRecordsError, match=r"20 of the last 20 records could not be used .*not_json"):
         world.run()
     committed = next(iter(world.log.committed.values())).offset
     assert len(world.predictions()) + len(world.dead()) == committed
@@ -95,6 +95,30 @@ def test_too_large_a_share_of_bad_records_stops_with_nothing_lost(tmp_path: Path
     world.change(limits={"bad_window": 20, "bad_share": 1.0})
     world.run()
     assert (len(world.predictions()), len(world.dead())) == (100, 100)
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["snapshots", "journal"])
+def test_restarts_after_too_many_bad_records_commit_no_more_letters(tmp_path: Path, store: bool) -> None:
+    world = World(tmp_path, limits={"bad_window": 20}, engine={"batch_instances": 3})
+    for row in rows(30):
+        world.add(row)
+    for _ in range(100):
+        world.add(b"{bad")
+    letters = []
+    for _ in range(4):
+        with pytest.raises(TooManyBadRecordsError):
+            world.run(store=store)
+        letters.append(len(world.dead()))
+    assert letters == [9] * 4, "whole batches of 3, below 11 of 20"
+    # Without new records nothing is judged.
+    end = len(world.read("instances"))
+    world.change(limits={"bad_share": 1.0})
+    world.run(store=store)
+    world.change(limits={"bad_share": 0.5})
+    assert world.run(store=store).tasks[0].positions == {("instances", 0): end}
+    world.add(b"{bad")
+    with pytest.raises(TooManyBadRecordsError):
+        world.run(store=store)
 
 
 @pytest.mark.parametrize("batch", [7, 40, 500])
