@@ -240,7 +240,10 @@ def _as_json(letter: DeadLetterRecord, *, with_record: bool) -> str:
     if with_record:
         for name, data in (("key", letter.key), ("value", letter.value)):
             fields[name] = None if data is None else b64encode(data).decode()
-        fields["headers"] = [[name, b64encode(value).decode()] for name, value in original_headers(letter.headers)]
+        fields["headers"] = [
+            [name, None if value is None else b64encode(value).decode()]
+            for name, value in original_headers(letter.headers)
+        ]
     return json.dumps(fields, ensure_ascii=False)
 
 

@@ -138,9 +138,9 @@ class MetricsObserver:
         metrics.records["learned"].inc(applied.learned)
         metrics.records["corrected"].inc(applied.corrected)
         metrics.records["assumed_negative"].inc(applied.assumed)
-        metrics.records["dead_letter"].inc(len(applied.dead))
+        metrics.records["dead_letter"].inc(len(applied.letters))
         metrics.refused_again.inc(applied.replayed)
-        for error in applied.dead:
+        for _, error in applied.letters:
             metrics.count_dead_letter(error.code)
         for event in applied.events:
             metrics.count_event(event.kind)

@@ -40,7 +40,7 @@ class _Replayed(NamedTuple):
     letter: DeadLetterRecord
     key: bytes | None
     value: bytes | None
-    headers: list[tuple[str, bytes]]
+    headers: list[tuple[str, bytes | None]]
 
 
 class DeadLetterReplayer:
@@ -66,7 +66,11 @@ class DeadLetterReplayer:
         return connect(self._settings, lambda: KafkaProducer(**options))
 
     def send(
-        self, letter: DeadLetterRecord, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]
+        self,
+        letter: DeadLetterRecord,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
     ) -> None:
         """Send a letter's record to the partition that it came from, without our own headers among ``headers``.
 

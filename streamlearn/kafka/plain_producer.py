@@ -17,6 +17,7 @@ from kafka import errors as kafka_errors
 
 from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.client_errors import raises_no_client_errors
+from streamlearn.kafka.client_internals import with_null_headers
 
 CLOSE_SECONDS = 3.0
 
@@ -45,7 +46,7 @@ class PlainProducer:
         *,
         key: bytes | None,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]],
+        headers: Sequence[tuple[str, bytes | None]],
         partition: int | None = None,
     ) -> Any:
         """Send a record, and return its future, which fails with an error of the client.
@@ -59,7 +60,9 @@ class PlainProducer:
             if self._client is None:
                 with self._calls.call("KafkaProducer"):
                     self._client = self._calls.limit(self._create())
-            future = self._client.send(topic, key=key, value=value, headers=list(headers), partition=partition)
+            future = self._client.send(
+                topic, key=key, value=value, headers=with_null_headers(headers), partition=partition
+            )
         except BaseException:
             self.close()
             raise

@@ -194,7 +194,7 @@ class KafkaSink:
                     topic,
                     value=record.value,
                     key=record.key,
-                    headers=list(record.headers),
+                    headers=client_internals.with_null_headers(record.headers),
                     partition=record.partition % self.partitions(topic),
                 )
             except TOO_LARGE_ERRORS as error:

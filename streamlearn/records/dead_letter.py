@@ -29,7 +29,7 @@ class DeadLetter(BaseModel):
     replayed: int = Field(0, ge=0, description="Number of earlier replays of the record")
 
     @classmethod
-    def from_headers(cls, headers: Sequence[tuple[str, bytes]]) -> DeadLetter:
+    def from_headers(cls, headers: Sequence[tuple[str, bytes | None]]) -> DeadLetter:
         """Parse the headers of a dead letter; of equal names the last one counts.
 
         Raises
@@ -41,7 +41,7 @@ class DeadLetter(BaseModel):
             {
                 name.removeprefix(HEADER_PREFIX): value.decode("utf-8", "replace")
                 for name, value in headers
-                if name.startswith(HEADER_PREFIX)
+                if name.startswith(HEADER_PREFIX) and value is not None
             }
         )
 
@@ -54,11 +54,11 @@ _LONGEST_COUNT_BYTES = 20
 def leave_out_original(
     key: bytes | None,
     value: bytes | None,
-    headers: Sequence[tuple[str, bytes]],
+    headers: Sequence[tuple[str, bytes | None]],
     room: int,
     *,
     without_value: bool = False,
-) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]:
+) -> tuple[bytes | None, bytes | None, list[tuple[str, bytes | None]]]:
     """Return key, value and headers of a dead letter without as much of the original record as does not fit.
 
     The value is left out first, then the key and the original's headers. The header ``pointer`` then says that the
@@ -82,7 +82,11 @@ def leave_out_original(
         if size > room:
             key = None
             # The number of replays is the one header of ours that a producer may have written, at any length.
-            kept = [(name, part) for name, part in own.items() if name != REPLAYED or len(part) <= _LONGEST_COUNT_BYTES]
+            kept = [
+                (name, part)
+                for name, part in own.items()
+                if name != REPLAYED or len(part or b"") <= _LONGEST_COUNT_BYTES
+            ]
             pointer = b"key, value and headers are in the record named by topic, partition and offset"
         kept = [*(header for header in kept if header[0] != _POINTER), (_POINTER, pointer)]
     if key is None and value is None:
@@ -90,8 +94,8 @@ def leave_out_original(
     return key, value, kept
 
 
-def _size(headers: Iterable[tuple[str, bytes]]) -> int:
-    return sum(len(name.encode()) + len(content) for name, content in headers)
+def _size(headers: Iterable[tuple[str, bytes | None]]) -> int:
+    return sum(len(name.encode()) + len(content or b"") for name, content in headers)
 
 
 class DeadLetterRecord(NamedTuple):
@@ -102,7 +106,7 @@ class DeadLetterRecord(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
     about: DeadLetter
 
     @property
@@ -111,6 +115,6 @@ class DeadLetterRecord(NamedTuple):
         return f"{self.partition}@{self.offset}"
 
 
-def original_headers(headers: Sequence[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+def original_headers(headers: Sequence[tuple[str, bytes | None]]) -> list[tuple[str, bytes | None]]:
     """Return the headers of the original record: those without ``HEADER_PREFIX``."""
     return [(name, value) for name, value in headers if not name.startswith(HEADER_PREFIX)]

@@ -57,7 +57,7 @@ class MemoryLog:
         *,
         key: bytes | None = None,
         timestamp_ms: int = 0,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = (),
     ) -> int:
         """Append a record and return its offset."""
         self.partitions(topic)

@@ -76,7 +76,7 @@ def main() -> int:
             batch.add(record)
         result, _ = batch.run(outputs=True)
         applied += len(chunk)
-        for error in result.dead:
+        for _, error in result.letters:
             dead[error.code] = dead.get(error.code, 0) + 1
         pending, model = task.pending, task.model
         sizes = (model.labels.count, model.feature_count, len(pending), pending.bytes, len(pending.orphans))

@@ -416,7 +416,7 @@ def test_misplaced_labels_are_a_metric_and_from_time_to_time_a_line_and_an_event
     counted = Counted(world, lambda: moments[-1])
     found = [Misplacement(3, 30, 40, "murmur2", "crc32", RawRecord("labels", 3, 17, 0, b"key", b"{}"))]
     monkeypatch.setattr(MisplacedLabels, "note", lambda *arguments: found[0] if found else None)
-    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [], {}, {})
+    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [], {}, 0, {})
     tasks = [Task(world.settings, number, [TopicPartition("instances", number)], LINEAGE) for number in (3, 4)]
     for moment in (1.0, 2.0, 300.0, 602.0):
         moments.append(moment)

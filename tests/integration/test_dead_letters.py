@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kafka import KafkaProducer
 
+from streamlearn.kafka.client_internals import with_null_headers
 from streamlearn.kafka.dead_letter_reader import DeadLetterReader
 from streamlearn.records.dead_letter import DeadLetter, DeadLetterRecord
 from tests.integration.reference import settings_of
@@ -22,7 +23,8 @@ def produce(service: Service, role: str, values: list[bytes]) -> None:
     """Write records without a key, with a header."""
     producer = KafkaProducer(bootstrap_servers=service.broker, max_request_size=4 << 20)
     for value in values:
-        producer.send(service.topic(role), value=value, partition=0, headers=[("mine", b"\x00\xff")])
+        headers = with_null_headers([("mine", b"\x00\xff"), ("null", None)])
+        producer.send(service.topic(role), value=value, partition=0, headers=headers)
     producer.flush(timeout=30)
     producer.close(timeout=5)
 
@@ -58,14 +60,18 @@ def test_dead_letters_are_listed_shown_exported_and_replayed_once(service: Servi
     dead_letters(service, "export", str(file))
     exported = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["value"] and b64decode(line["value"]) for line in exported] == [b"{bad", long, None]
-    assert [line["headers"][0][0] for line in exported] == ["mine"] * 3
+    assert [[name for name, _ in line["headers"]] for line in exported] == [["mine", "null"]] * 3
+    assert [line["headers"][1][1] for line in exported] == [None] * 3
+    assert "header     null = none" in shown
 
     assert dead_letters(service, "replay").endswith("nothing was sent; --yes sends them\n")
     assert len(service.read("instances")) == 4
     assert dead_letters(service, "replay", "--yes").endswith("sent\n")
     written = service.read("instances")[4:]
     assert [record.value for record in written] == [b"{bad", long, LARGE]
-    assert [dict(record.headers) for record in written] == [{"mine": b"\x00\xff", "streamlearn.replayed": b"1"}] * 3
+    assert [dict(record.headers) for record in written] == [
+        {"mine": b"\x00\xff", "null": None, "streamlearn.replayed": b"1"}
+    ] * 3
     run(service)
     assert sorted(json.loads(record.value)["id"] for record in service.read("predictions")) == ["1", "large", "long"]
     letters = service.read("dead_letters")

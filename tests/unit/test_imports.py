@@ -181,7 +181,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "assignor": {"member_data"},
         "consumer_options": {"client_internals"},
         "instance_producer": {"client_options", "codecs", "topic_limits"},
-        "plain_producer": {"client_calls", "client_errors"},
+        "plain_producer": {"client_calls", "client_errors", "client_internals"},
         "transaction_markers": {"client_internals"},
         "admin": {
             "client_errors",

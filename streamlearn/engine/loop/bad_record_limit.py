@@ -19,6 +19,6 @@ def check_bad_records(applied: AppliedBatch, limits: LimitSettings) -> None:
     if applied.most_bad > limits.bad_share * limits.bad_window:
         raise TooManyBadRecordsError(
             f"{applied.most_bad} of the last {limits.bad_window} records could not be used (the last: "
-            f"{applied.dead[-1]}), more than limits.bad_share = {limits.bad_share:g}: fix the producer, or raise "
+            f"{applied.letters[-1][1]}), more than limits.bad_share = {limits.bad_share:g}: fix the producer, or raise "
             "limits.bad_share to let them become dead letters"
         )

@@ -7,6 +7,7 @@ import time
 
 from streamlearn.engine.commit import CommitPart, Outcome, apply_batch, commit_batches, find_outcome
 from streamlearn.engine.loop.bad_record_limit import check_bad_records
+from streamlearn.engine.loop.dead_letter_log import DeadLetterLog
 from streamlearn.engine.loop.rebalance import Rebalancer
 from streamlearn.engine.loop.worker_context import WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
@@ -30,6 +31,7 @@ class BatchApplier:
     def __init__(self, worker: WorkerContext, rebalancer: Rebalancer) -> None:
         self._worker = worker
         self._rebalancer = rebalancer
+        self._dead_letter_log = DeadLetterLog()
         self._has_restored = False
 
     def run_batch(self) -> bool:
@@ -65,6 +67,7 @@ class BatchApplier:
         started = time.monotonic()
         part, applied = apply_batch(task, batch, worker.source)
         worker.observer.on_applied(task, applied, time.monotonic() - started)
+        self._dead_letter_log.add(applied)
         check_bad_records(applied, worker.settings.limits)
         return part
 

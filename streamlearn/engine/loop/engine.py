@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from streamlearn.engine.loop.batch_applier import BatchApplier
+from streamlearn.engine.loop.end_of_input import EndOfInput
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.rebalance import Rebalancer
 from streamlearn.engine.loop.record_buffer import RecordBuffer
@@ -92,6 +93,7 @@ class Engine:
         )
         self._rebalancer = Rebalancer(self._worker, lineage)
         self._applier = BatchApplier(self._worker, self._rebalancer)
+        self._end = EndOfInput(self._worker, self._rebalancer.start_ends)
         self._restore_stopped = False
         self._lag_due = 0.0
 
@@ -146,7 +148,7 @@ class Engine:
         try:
             self._open()
             worker.watchdog.set_unassigned(True)
-            while not worker.stopping.is_set() and not (stop_at_end and self._has_reached_end()):
+            while not worker.stopping.is_set() and not (stop_at_end and self._end.is_reached()):
                 worker.watchdog.beat()
                 worker.observer.on_loop(worker.tasks)
                 self._report_lag()
@@ -249,18 +251,6 @@ class Engine:
 
     def _run_batch(self) -> None:
         self._applier.run_batch()
-
-    def _has_reached_end(self) -> bool:
-        """Return whether everything that was there at the start is applied."""
-        worker = self._worker
-        if worker.state.current is not WorkerState.RUNNING or not worker.buffer.is_empty:
-            return False
-        ends = self._rebalancer.start_ends
-        return all(
-            task.positions[partition] >= ends.get(partition, 0) or worker.source.at_end(partition)
-            for task in worker.tasks.values()
-            for partition in task.partitions
-        )
 
     def _report_lag(self) -> None:
         worker = self._worker

@@ -44,7 +44,7 @@ class AppliedBatch(NamedTuple):
     learned: int  # first truths of instances
     corrected: int  # later truths of instances
     assumed: int  # instances whose missing labels were taken as negative
-    dead: list[RecordError]  # of each dead letter
+    letters: list[tuple[RawRecord, RecordError]]  # the record of each dead letter, and why
     replayed: int  # dead letters of records that had been sent again from the dead-letter topic
     orphans: set[tuple[int, int]]  # partition and offset of the labels that began to wait for their instance
     adopted: set[tuple[int, int]]  # the same of those whose instance has come
@@ -324,7 +324,7 @@ class Batch:
             learned=0 if frozen else self._learned,
             corrected=0 if frozen else self._corrected,
             assumed=self._assumed,
-            dead=[error for _, error in self._dead],
+            letters=self._dead,
             replayed=sum(was_replayed(record) for record, _ in self._dead),
             orphans=self._orphans - self._adopted,
             adopted=self._adopted,

@@ -26,7 +26,7 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
         "text": error.text,
         "version": __version__,
     }
-    headers = [(name, content or b"") for name, content in record.headers]
+    headers: list[tuple[str, bytes | None]] = list(record.headers)
     headers += [(f"{HEADER_PREFIX}{name}", text.encode()) for name, text in added.items()]
     key, value, headers = leave_out_original(
         record.key, record.value, headers, LONGEST_VALUE_BYTES, without_value=error.code == "corrupt_record"

@@ -121,6 +121,8 @@ class Orphans:
             arrays[f"{name}s"], arrays[f"{name}_offsets"] = pack_bytes(values)
         names = [name for record in records for name, _ in record.headers]
         arrays["orphan_header_names"], arrays["orphan_header_name_offsets"] = pack_texts(names)
+        nulls = [value is None for record in records for _, value in record.headers]
+        arrays["orphan_header_nulls"] = np.array(nulls, np.uint8)
         arrays["orphan_header_counts"] = np.array([len(record.headers) for record in records], np.int64)
         return arrays
 
@@ -130,7 +132,15 @@ class Orphans:
         self._waiting, self._numbers_by_id, self._next, self.bytes = OrderedDict(), {}, 0, 0
         header_names = unpack_texts(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
         header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
-        headers = iter(zip(header_names, header_values, strict=True))
+        # Snapshots of release 0.1 do not tell null from empty.
+        has_nulls = "orphan_header_nulls" in arrays
+        nulls = arrays["orphan_header_nulls"].tolist() if has_nulls else [0] * len(header_names)
+        headers = iter(
+            [
+                (name, None if is_null else value)
+                for name, value, is_null in zip(header_names, header_values, nulls, strict=True)
+            ]
+        )
         for identity, topic, numbers, value, key, count in zip(
             unpack_texts(arrays["orphans"], arrays["orphan_offsets"]),
             unpack_texts(arrays["orphan_topics"], arrays["orphan_topic_offsets"]),

@@ -12,13 +12,12 @@ from streamlearn.kafka.admin.topics import TopicDescription
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.settings.settings import Settings
 
-MAX_AHEAD_SECONDS = 60.0
 _MAX_TIMESTAMP = -3
 """Asks ListOffsets for the record with the largest timestamp (KIP-734)."""
 
 
 def find_clock_faults(settings: Settings, topics: dict[str, TopicDescription]) -> list[str]:
-    """Return the inputs that hold records from the future, a sentence each.
+    """Return the inputs that hold records from the future, beyond `labels.clock_tolerance_seconds`, a sentence each.
 
     Ages, such as how long an instance waits for its labels, come from the records' timestamps, capped at this machine's
     clock. Brokers before 3.0 do not report the largest timestamp, so nothing is found there.
@@ -39,9 +38,11 @@ def find_clock_faults(settings: Settings, topics: dict[str, TopicDescription]) -
     finally:
         admin.close()
     now = time.time()
+    tolerance_seconds = settings.labels.clock_tolerance_seconds
     return [
         f"{partition.topic}[{partition.partition}] has a record stamped {entry.timestamp / 1000 - now:.0f} s after "
-        "this machine's clock: correct the clock here, or that of the producer that stamps the records"
+        f"this machine's clock (labels.clock_tolerance_seconds: {tolerance_seconds:g}): correct the clock here, or "
+        "that of the producer that stamps the records; a lower message.timestamp.after.max.ms makes brokers refuse them"
         for partition, entry in sorted(newest.items())
-        if entry.timestamp / 1000 > now + MAX_AHEAD_SECONDS
+        if entry.timestamp / 1000 > now + tolerance_seconds
     ]

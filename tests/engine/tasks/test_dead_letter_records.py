@@ -140,11 +140,12 @@ def test_duplicate_labels_are_not_bad_records(tmp_path: Path) -> None:
     assert [reason for reason, _ in world.dead()] == ["duplicate_label"] * 29
 
 
-def test_a_dead_letter_always_has_a_key_or_a_value_and_headers_have_values() -> None:
+def test_a_dead_letter_always_has_a_key_or_a_value_and_headers_keep_null() -> None:
     error = RecordError("empty_value", "the record has no value")
-    nothing = RawRecord("instances", 0, 7, 0, None, None, (("mine", None),))  # type: ignore[arg-type]
+    nothing = RawRecord("instances", 0, 7, 0, None, None, (("mine", None), ("streamlearn.replayed", None)))
     letter = dead_letter(nothing, error, "dead-letters")
-    assert (letter.key, letter.value, letter.headers[0]) == (b"", None, ("mine", b""))
+    assert (letter.key, letter.value, letter.headers[0]) == (b"", None, ("mine", None))
+    assert DeadLetter.from_headers(list(letter.headers)).replayed == 0
     large = dead_letter(nothing._replace(value=b"a" * 1_000_000), error, "dead-letters")
     assert (large.key, large.value) == (b"", None)
     assert DeadLetter.from_headers(list(large.headers)).size == 1_000_000
@@ -156,7 +157,7 @@ def test_key_and_headers_that_are_too_large_are_left_out(what: str) -> None:
     record = RawRecord("instances", 1, 7, 0, b"key", b"{bad", (("mine", b"1"), ("streamlearn.replayed", b"1")))
     record = record._replace(key=large) if what == "key" else record._replace(headers=(*record.headers, ("b", large)))
     letter = dead_letter(record, RecordError("not_json", "bad"), "dead-letters")
-    size = len(letter.key or b"") + len(letter.value or b"") + sum(len(n) + len(v) for n, v in letter.headers)
+    size = len(letter.key or b"") + len(letter.value or b"") + sum(len(n) + len(v or b"") for n, v in letter.headers)
     assert size < 1_000
     header = DeadLetter.from_headers(list(letter.headers))
     assert (header.offset, header.size, header.replayed, header.reason) == (7, 4, 1, "not_json")

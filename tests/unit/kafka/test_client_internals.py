@@ -7,6 +7,7 @@ from asking a broker for it.
 from __future__ import annotations
 
 import ast
+import contextlib
 import inspect
 import threading
 from collections.abc import Iterator
@@ -181,6 +182,26 @@ def test_each_batch_has_the_size_that_is_set_when_it_begins(
     # One record may be larger than a batch.
     assert accumulator.append(TopicPartition("instances", 0), 0, None, b"v" * 9_000, [])[2]
     accumulator.abort_incomplete_batches()
+
+
+def test_null_values_of_headers_are_written_as_null() -> None:
+    headers = [("a", b"1"), ("null", None), ("empty", b"")]
+    plain = KafkaProducer(**NOWHERE)
+    try:
+        with pytest.raises(TypeError, match="headers"):
+            # Once it takes them, use it.
+            plain.send("topic", value=b"v", headers=headers, partition=0)
+        taken = client_internals.with_null_headers(headers)
+        assert all(isinstance(content, bytes) for _, content in taken), "what `send` checks"
+        plain._accumulator.append(PARTITION, 0, None, b"v", taken)
+        (batch,) = plain._accumulator._batches[PARTITION]
+        batch.records.close()
+        (records,) = MemoryRecords(batch.records.buffer())
+        assert [record.headers for record in records] == [headers]
+    finally:
+        with contextlib.suppress(kafka_errors.KafkaTimeoutError):
+            # What was appended cannot be sent.
+            plain.close(timeout=0.1)
 
 
 def test_a_transactional_producer_has_an_id(producer: KafkaProducer, transaction: TransactionManager) -> None:
