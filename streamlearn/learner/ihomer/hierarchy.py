@@ -206,8 +206,13 @@ class Hierarchy:
             slot_of=grow(state.trees.slot_of, features),
             **{name: grow(getattr(state.trees, name), labels) for name in _PER_CLUSTER},
         )
-        weighted = min(features, int(columns_with_weights(state.regressions, labels)))
-        weight = grow(grow(state.regressions.weight[:, : max(weighted, 1)], labels, axis=2), weighted, axis=1)
+        weighted = int(columns_with_weights(state.regressions, labels))
+        weight = state.regressions.weight
+        if labels > weight.shape[2]:
+            # The copy leaves out the columns that have no weights any more. A part of the array that is not copied
+            # would have another memory layout, for which all kernels would be compiled again.
+            weight = grow(weight[:, : max(weighted, 1)], labels, axis=2)
+        weight = grow(weight, min(features, weighted), axis=1)
         self.state = state._replace(
             partition=self._partition.state,
             trees=trees,
