@@ -31,6 +31,7 @@ import llvmlite.binding
 import numba
 import numpy as np
 from numba.core import config, types
+from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import CompileResult
 from numba.core.runtime.nrt import rtsys
 from numba.core.serialize import dumps
@@ -50,6 +51,24 @@ KERNEL_SOURCES = (
     "state/array_loading.py",
 )
 """Folders and files, relative to the package, whose text determines the bits of a model."""
+
+CODE_SETTINGS = (
+    "BOUNDSCHECK",
+    "DEBUGINFO_DEFAULT",
+    "DEBUG_JIT",
+    "DEBUG_NRT",
+    "ENABLE_PROFILING",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "LLVM_REFPRUNE_FLAGS",
+    "LLVM_REFPRUNE_PASS",
+    "LOOP_VECTORIZE",
+    "NRT_STATS",
+    "OPT",
+    "SLP_VECTORIZE",
+    "USING_SVML",
+)
+"""Settings of numba, beside CPU and features, that change the machine code of kernels. All others, such as the number
+of threads, which joblib sets for its workers, do not change the name of the folder."""
 
 KEPT_FOLDERS = 8
 """Cache folders kept, the most recently used ones: one per version of the sources and machine."""
@@ -104,7 +123,7 @@ def kernel_hash() -> str:
 
 
 def _machine_hash() -> str:
-    """Return 16 hexadecimal digits over interpreter, compiler, CPU and numba's environment variables."""
+    """Return 16 hexadecimal digits over interpreter, compiler, CPU and the settings that change machine code."""
     parts = [
         platform.machine(),
         sys.implementation.cache_tag or sys.implementation.name,
@@ -114,10 +133,8 @@ def _machine_hash() -> str:
         llvmlite.__version__,
         np.__version__,
         numba_config.CPU_NAME or llvmlite.binding.get_host_cpu_name(),
-        numba_config.CPU_FEATURES
-        if numba_config.CPU_FEATURES is not None
-        else llvmlite.binding.get_host_cpu_features().flatten(),
-        *(f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("NUMBA_")),
+        numba_config.CPU_FEATURES if numba_config.CPU_FEATURES is not None else get_host_cpu_features(),
+        *(f"{name}={getattr(numba_config, name)}" for name in CODE_SETTINGS),
     ]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=8).hexdigest()
 

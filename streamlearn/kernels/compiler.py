@@ -8,7 +8,7 @@ import fcntl
 import gc
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,8 +18,9 @@ from numba.core.registry import CPUDispatcher
 from numba.core.sigutils import normalize_signature
 
 from streamlearn.kernels import cache as kernel_cache
-from streamlearn.kernels import linker, parallel_compile, state_type
+from streamlearn.kernels import cpu_level, linker, parallel_compile, state_type
 from streamlearn.kernels.cache import CacheStatistics, kernel_folder, kernel_hash
+from streamlearn.kernels.progress import Progress
 
 __all__ = [
     "CacheStatistics",
@@ -30,6 +31,8 @@ __all__ = [
     "kernel_folder",
     "kernel_hash",
 ]
+
+cpu_level.set_level()
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -147,6 +150,7 @@ def compile_under_lock(
     progress: Callable[[str], None] | None = None,
     work: parallel_compile.SharedWork | None = None,
     kind: str = "all",
+    expected: Callable[[Collection[str]], int] = lambda kinds: 0,
 ) -> None:
     """Run ``warm``, which calls every kernel that the service needs, so that no later call has to compile.
 
@@ -158,11 +162,14 @@ def compile_under_lock(
     warm
         Calls each kernel once with arguments of the types that it gets later.
     progress
-        Called with a line of text at each step: waiting, each kernel compiled, ready.
+        Called with a line of text: at each step, and every few seconds with the number of compiled kernels. May be
+        called from another thread.
     work
         Work that a child process shares, if there is a second core.
     kind
         Name of the set of kernels that ``warm`` calls: one set may be compiled while another is not.
+    expected
+        Returns how many kernels, one for each signature, all these kinds have together; 0 if that is not known.
     """
     report = progress or (lambda text: None)
     if kernel_cache.numba_config.DISABLE_JIT:
@@ -170,12 +177,16 @@ def compile_under_lock(
         return
     folder = kernel_folder()
     before = cache_statistics()
-    with _report_compiled(report):
-        complete = folder / f"complete-{kind}" if folder is not None else None
-        if folder is None or complete is None or complete.exists() or not kernel_cache.create_folder(folder):
+    if folder is not None and (folder / f"complete-{kind}").exists():
+        warm()
+    elif folder is None or not kernel_cache.create_folder(folder):
+        with Progress(report, lambda: cache_statistics().compiled - before.compiled, expected({kind})) as in_memory:
+            in_memory.begin("compiling kernels")
             warm()
-        else:
-            _warm_up_locked(complete, warm, report, work)
+    else:
+        kinds = {path.name.removeprefix("complete-") for path in folder.glob("complete-*")} | {kind}
+        with Progress(report, lambda: len(list(folder.glob("*.nbc"))), expected(kinds)) as in_folder:
+            _warm_up_locked(folder / f"complete-{kind}", warm, in_folder.begin, work)
     if folder is not None:
         kernel_cache.mark_used(folder)
     now = cache_statistics()
@@ -183,14 +194,14 @@ def compile_under_lock(
 
 
 def _warm_up_locked(
-    complete: Path, warm: Callable[[], None], report: Callable[[str], None], work: parallel_compile.SharedWork | None
+    complete: Path, warm: Callable[[], None], begin: Callable[[str], None], work: parallel_compile.SharedWork | None
 ) -> None:
     """Warm up under the folder's lock, and create the empty file ``complete`` at the end."""
     folder = complete.parent
-    with _file_lock(folder / "lock", complete, report), contextlib.ExitStack() as stack:
+    with _file_lock(folder / "lock", complete, begin), contextlib.ExitStack() as stack:
         if not complete.exists():
             kernel_cache.prune()
-            report("compiling kernels: the first start of a version on a machine takes longer")
+            begin("compiling kernels, once per version and machine")
             if work is not None:
                 stack.enter_context(parallel_compile.share_work(folder, work))
         warm()
@@ -201,7 +212,7 @@ def _warm_up_locked(
 
 
 @contextlib.contextmanager
-def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Iterator[None]:
+def _file_lock(path: Path, complete: Path, begin: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock at ``path``; go on without it when ``complete`` appears, at the deadline, or if locking fails."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -222,7 +233,7 @@ def _file_lock(path: Path, complete: Path, report: Callable[[str], None]) -> Ite
                 break
             except BlockingIOError:
                 if not waiting:
-                    report("another process compiles the kernels: waiting for it")
+                    begin("waiting for another process, which compiles kernels")
                 waiting = True
                 time.sleep(_LOCK_POLL_SECONDS)
             except OSError:
@@ -238,12 +249,3 @@ def _last_change(folder: Path) -> int:
         return folder.stat().st_mtime_ns
     except OSError:
         return 0
-
-
-@contextlib.contextmanager
-def _report_compiled(report: Callable[[str], None]) -> Iterator[None]:
-    kernel_cache.observers.append(report)
-    try:
-        yield
-    finally:
-        kernel_cache.observers.remove(report)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import subprocess
 import sys
 import threading
@@ -110,14 +111,24 @@ def _pop(names: deque[str]) -> str:
 def run_child(parts: Parts) -> None:
     """Run the child process: ask for parts on standard output, and compile those that standard input names.
 
-    Returns when no part is left, when the parent has ended, or at once if the parent has other kernel sources.
+    Returns when no part is left, or at once if the parent has other kernel sources. When the parent has ended the
+    process ends, in the midst of a part too.
     """
     if sys.argv[1:] != [str(kernel_cache.kernel_folder())]:
         return
+    names: queue.SimpleQueue[str] = queue.SimpleQueue()
+    threading.Thread(target=_read_names, args=(names,), daemon=True).start()
     while True:
         sys.stdout.write("next\n")
         sys.stdout.flush()
-        name = sys.stdin.readline().strip()
+        name = names.get()
         if not name:
             return
         parts[name]()
+
+
+def _read_names(names: queue.SimpleQueue[str]) -> None:
+    """Pass on the lines of standard input, and end the process after the last one."""
+    for line in sys.stdin:
+        names.put(line.strip())
+    os._exit(0)

@@ -43,4 +43,4 @@ def test_a_worker_waits_for_five_minutes_after_the_last_new_kernel(
         fcntl.flock(other, fcntl.LOCK_EX)
         with compiler._file_lock(tmp_path / "lock", tmp_path / "complete", messages.append):
             assert clock.now == pytest.approx(minutes * MINUTES, abs=MINUTES)
-    assert messages == ["another process compiles the kernels: waiting for it"]
+    assert messages == ["waiting for another process, which compiles kernels"]

@@ -151,8 +151,8 @@ def test_a_child_process_ends_with_its_parent(package: KernelPackage) -> None:
         assert pipe.read(5) == b"begun"
         worker.kill()
         worker.communicate(timeout=60)
-        (package.root.parent / "go").write_bytes(b"")
-        assert pipe.read() == b"", "the child process holds this open for as long as it lives"
+        # The child holds this open for as long as it lives; it waits in the midst of a part.
+        assert pipe.read() == b""
     found, _ = package.run("one core", program=WORKER)
     assert found["results"] == RESULTS
 

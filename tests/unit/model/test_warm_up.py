@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from streamlearn.model.learner_factory import ENSEMBLE
+from streamlearn.model.warm_up import SHARED_SIGNATURES, SIGNATURES
+from streamlearn.settings.presets import PAPER
 from tests.unit.kernels.cold_start import ColdStart, start_four, start_worker
 from tests.unit.kernels.workers import finish
 
@@ -53,6 +58,10 @@ def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, 
         *others, most = sorted(one["compiled"] for one in found)
         assert others == [0, 0, 0]
         assert most > 50
+        for one in found:
+            lines = [step for step in one["steps"] if "kernels:" in step or "machine:" in step]
+            assert lines[0].endswith(f" of {SIGNATURES[ENSEMBLE]}")
+            assert len({line.partition(":")[2] for line in lines}) > 1, "the lines show no progress"
         after = finish(start_worker(folder))[0]
         assert after["hash"] == found[0]["hash"]
         assert (after["compiled"], after["later"]) == (0, [])
@@ -61,5 +70,41 @@ def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, 
 
 
 @pytest.mark.timeout(3000)
+def test_the_number_of_kernels_is_known(cold_start: ColdStart):
+    compiled = max(one["compiled"] for one in cold_start.workers)
+    assert compiled == SIGNATURES[ENSEMBLE], "set SIGNATURES to what one process compiles now"
+
+
+@pytest.mark.timeout(3000)
 def test_parallel_compilation_compiles_only_parts_that_the_model_needs(cold_start: ColdStart):
     assert [one["parts"] for one in cold_start.workers] == [[]] * 4, "a part is compiled for types that no caller uses"
+
+
+PAPER_WORKER = """
+import sys
+from streamlearn import warm_up
+
+print("imported", flush=True)
+sys.stdin.readline()
+steps = []
+warm_up("paper", steps.append)
+import json
+print(json.dumps({"steps": steps}))
+"""
+
+
+@pytest.mark.timeout(3000)
+def test_the_number_of_kernels_of_each_kind_is_known(cold_start: ColdStart, tmp_path, request):
+    if not request.config.getoption("--slow"):
+        pytest.skip("compiles all kernels of preset paper twice: --slow")
+    both = tmp_path / "both"
+    shutil.copytree(cold_start.folder, both)
+    alone = tmp_path / "alone"
+    for folder in (both, alone):
+        folder.mkdir(exist_ok=True)
+        steps = finish(start_worker(folder, PAPER_WORKER))[0]["steps"]
+        total = SIGNATURES[PAPER]
+        if folder is both:
+            total += SIGNATURES[ENSEMBLE] - SHARED_SIGNATURES
+        assert len(list(folder.rglob("*.nbc"))) == total
+        assert steps[0].endswith(f" of {total}")
