@@ -8,14 +8,16 @@ from streamlearn._version import __version__
 
 if TYPE_CHECKING:
     from streamlearn.classifier import LabelHierarchyClassifier
+    from streamlearn.compilation import warm_up
     from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
 
-__all__ = ["LabelHierarchyClassifier", "LabelSetPrediction", "LabelSetPredictor", "__version__"]
+__all__ = ["LabelHierarchyClassifier", "LabelSetPrediction", "LabelSetPredictor", "__version__", "warm_up"]
 
 _MODULES = {
     "LabelHierarchyClassifier": "streamlearn.classifier",
     "LabelSetPrediction": "streamlearn.predictor",
     "LabelSetPredictor": "streamlearn.predictor",
+    "warm_up": "streamlearn.compilation",
 }
 
 

@@ -31,6 +31,7 @@ COMMANDS = {
     "dead-letters": "List, show, export and replay records that could not be used.",
     "config": "Show and check the settings of a run.",
     "snapshot": "List, inspect and verify snapshots of a service or a classifier, and roll a model back to one.",
+    "warm-up": "Compile the kernels, or load them from the cache: for container images, and before a service starts.",
     "generate": "Write a built-in stream with known drift as JSON Lines, one instance record per line.",
 }
 """Command names to one-line help, in the order of `--help`; each command is the module of that name in this package."""
@@ -67,7 +68,7 @@ def load_command(name: str) -> Any:
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-        app.command(name)(getattr(module, name))
+        app.command(name)(getattr(module, name.replace("-", "_")))
     command = get_command(app)
     command.name = name
     return command

@@ -53,6 +53,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "arguments",
             "predictor",
         },
+        "compilation": {"settings", "model"},
         "evaluation": {"printable", "settings", "encoder", "learner", "streams", "terminal", "model"},
         "telemetry": {"printable", "settings", "model"},
         "engine": {
@@ -70,6 +71,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
         },
         "cli": {
             "printable",
+            "kernels",
             "records",
             "settings",
             "source",
@@ -83,6 +85,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "kafka",
             "model",
             "check",
+            "compilation",
             "evaluation",
             "telemetry",
             "engine",

@@ -84,6 +84,17 @@ def test_healthy_while_the_loop_turns(server: ServiceServer, watchdog: Watchdog,
     assert "31 s" in text
 
 
+def test_healthy_while_it_starts_however_long_that_takes(
+    server: ServiceServer, observer: MetricsObserver, clock: Clock
+) -> None:
+    clock.now += 1_000
+    assert get(server.url + "/healthz") == (200, "ok")
+    observer.on_start_step("compiling kernels: 57 of 235")
+    assert get(server.url + "/readyz") == (503, "starting: compiling kernels: 57 of 235")
+    observer.on_start_step("")
+    assert get(server.url + "/readyz") == (503, "starting: waiting for an assignment of group streamlearn")
+
+
 def test_unhealthy_during_an_overdue_call_and_healthy_while_calls_end(
     server: ServiceServer, calls: ClientCalls, clock: Clock
 ) -> None:
