@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from streamlearn.check.models import find_model_faults
 from streamlearn.check.storage import find_storage_faults
 from streamlearn.errors import StreamlearnError
 from streamlearn.kafka.admin.access import find_access_faults
@@ -28,6 +29,9 @@ def find_faults(settings: Settings) -> list[str]:
             topic_faults, topics = find_topic_faults(settings)
             faults.extend([*topic_faults, *find_access_faults(settings), *find_group_faults(settings)])
             faults.extend([*find_clock_faults(settings, topics), *find_key_faults(settings, topics)])
+            if not faults:
+                # The rest reads the topics, and would only report the same faults again.
+                faults.extend(find_model_faults(settings, topics))
     except StreamlearnError as error:
         faults.append(str(error))
     faults.extend(find_storage_faults(settings))

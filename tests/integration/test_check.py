@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.structs import TopicPartition
 
 from streamlearn.check.faults import find_faults
 from tests.integration.reference import settings_of
@@ -46,3 +47,28 @@ def test_faults_of_clock_retention_and_storage_are_named(service: Service, tmp_p
     (clock,) = find_faults(settings_of(service, labels=False, more=["snapshot.interval_seconds=10"]))
     assert f"{service.topic('instances')}[0] has a record stamped " in clock
     assert "after this machine's clock" in clock
+
+
+def test_what_run_would_refuse_of_the_model_is_a_fault(service: Service) -> None:
+    service.make_topics()
+    producer = KafkaProducer(bootstrap_servers=service.broker)
+
+    def produce(count: int) -> None:
+        for _ in range(count):
+            producer.send(service.topic("instances"), value=b'{"x": {"a": 1}}', partition=0)
+        producer.flush(timeout=30)
+
+    produce(5)
+    service.command("run", "--stop-at-end", *service.settings())
+    settings = settings_of(service, labels=False)
+    assert find_faults(settings) == []
+    (fixed,) = find_faults(settings_of(service, labels=False, more=["learner.seed=3"]))
+    assert fixed.startswith("learner.seed is 3, but the model in the journal began with 0")
+    produce(5)
+    producer.close(timeout=5)
+    admin = KafkaAdminClient(bootstrap_servers=service.broker)
+    admin.delete_records({TopicPartition(service.topic("instances"), 0): 8})
+    admin.close()
+    (lost,) = find_faults(settings)
+    assert f"{service.topic('instances')}[0] has the offsets [8, 10), but the next one to read is 5" in lost
+    assert find_faults(settings_of(service, labels=False, more=["engine.on_offset_lost=earliest"])) == []

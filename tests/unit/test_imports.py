@@ -39,7 +39,6 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "terminal": set(),
         "kafka": {"records", "settings", "source", "sink", "streams"},
         "model": {"kernels", "settings", "state", "encoder", "learner"},
-        "check": {"settings", "snapshot", "kafka"},
         "arguments": {"records", "settings", "state", "encoder"},
         "predictor": {"state", "encoder"},
         "classifier": {
@@ -69,6 +68,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "model",
             "telemetry",
         },
+        "check": {"settings", "snapshot", "kafka", "engine"},
         "cli": {
             "printable",
             "kernels",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.engine import standby
 from streamlearn.engine.commit import read_mark
-from streamlearn.engine.loop.task_factory import TaskFactory
+from streamlearn.engine.loop.task_factory import TaskFactory, check_topics
 from streamlearn.engine.loop.worker_context import RestoreStoppedError, WorkerContext
 from streamlearn.engine.loop.worker_state import WorkerState
 from streamlearn.engine.standby import Standby
@@ -99,7 +99,7 @@ class Rebalancer:
         for number in owned:
             task = worker.tasks.get(number)
             if task is not None and self._follows_from_committed(task):
-                self._factory.check_topics(task)
+                check_topics(worker.source, task.topics)
             else:
                 self.restore_task(number)
         # Step 4.

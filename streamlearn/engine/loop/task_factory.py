@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streamlearn.engine.commit import read_mark
@@ -77,7 +77,7 @@ class TaskFactory:
         if task is None:
             restore = Restore(self._settings, self._source, self._store, self._on_progress)
             task = restore.run(number, partitions, mark, positions)
-        self.check_topics(task)
+        check_topics(self._source, task.topics)
         self._change_settings(task)
         skip_lost_offsets(task, self._source)
         _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - started)
@@ -122,28 +122,6 @@ class TaskFactory:
             if topic
         }
 
-    def check_topics(self, task: Task) -> None:
-        """Refuse topics that were recreated, or got more partitions, since the model began.
-
-        Raises
-        ------
-        TopicError
-            Labels of earlier instances would be in other partitions, or offsets mean other records.
-        """
-        way_out = "begin a new model with another kafka.group_id"
-        for topic, identity in task.topics.items():
-            count = self._source.partitions(topic)
-            if count != identity.partitions:
-                raise TopicError(
-                    f"{topic} has {count} partitions, the model began with {identity.partitions}: keys hash to other "
-                    f"partitions now, so labels would miss their instances; {way_out}"
-                )
-            if self._source.topic_id(topic) != identity.id:
-                raise TopicError(
-                    f"{topic} was recreated since the model began, but the group still has offsets of the old one; "
-                    f"delete the group's offsets to begin a new model, or {way_out}"
-                )
-
     def _change_settings(self, task: Task) -> None:
         """Use the settings of this run, and journal them if they differ from those in force."""
         before, after = task.journalled_settings, journalled_settings_of(self._settings)
@@ -156,6 +134,29 @@ class TaskFactory:
         task.preamble.append(journal.encode(journal.SettingsRecord(journal.VERSION, task.number, after)))
         changed = {name: value for name, value in after.items() if before.get(name) != value}
         _logger.info("task %d: settings change with the next batch: %s", task.number, changed)
+
+
+def check_topics(source: Source, topics: Mapping[str, journal.TopicIdentity]) -> None:
+    """Refuse topics that were recreated, or got more partitions, since the model began with them.
+
+    Raises
+    ------
+    TopicError
+        Labels of earlier instances would be in other partitions, or offsets mean other records.
+    """
+    way_out = "begin a new model with another kafka.group_id"
+    for topic, identity in topics.items():
+        count = source.partitions(topic)
+        if count != identity.partitions:
+            raise TopicError(
+                f"{topic} has {count} partitions, the model began with {identity.partitions}: keys hash to other "
+                f"partitions now, so labels would miss their instances; {way_out}"
+            )
+        if source.topic_id(topic) != identity.id:
+            raise TopicError(
+                f"{topic} was recreated since the model began, but the group still has offsets of the old one; "
+                f"delete the group's offsets to begin a new model, or {way_out}"
+            )
 
 
 def _end_positions(record: journal.NumberedRecord) -> list[list[Any]]:

@@ -7,12 +7,12 @@ that a replay skips them as well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import OffsetLostError, RecordError
-from streamlearn.source.base import CorruptInputError, RawRecord, Source
+from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, Source, TopicPartition
 
 _logger = logging.getLogger(__name__)
 
@@ -25,12 +25,26 @@ def skip_lost_offsets(task: Task, source: Source) -> None:
     Raises
     ------
     OffsetLostError
-        When the setting says stop, or the log ends before the position.
+        As `find_lost_offsets`.
+    """
+    lost = find_lost_offsets(task.positions, source.bounds(task.partitions), task.settings.engine.on_offset_lost)
+    if lost:
+        _skip(task, lost)
+
+
+def find_lost_offsets(
+    positions: Mapping[TopicPartition, int], bounds: Mapping[TopicPartition, Bounds], choice: str
+) -> list[journal.Range]:
+    """Return the ranges that the log no longer has and that ``engine.on_offset_lost``, the ``choice``, skips.
+
+    Raises
+    ------
+    OffsetLostError
+        When the setting says stop, or the log ends before a position.
     """
     lost = []
-    choice = task.settings.engine.on_offset_lost
-    for partition, bound in sorted(source.bounds(task.partitions).items()):
-        position = task.positions[partition]
+    for partition, bound in sorted(bounds.items()):
+        position = positions[partition]
         if bound.start <= position <= bound.end:
             continue
         if choice == "stop" or position > bound.end:
@@ -41,8 +55,7 @@ def skip_lost_offsets(task: Task, source: Source) -> None:
             )
         target = bound.start if choice == "earliest" else bound.end
         lost.append(journal.Range(partition.topic, partition.partition, position, target))
-    if lost:
-        _skip(task, lost)
+    return lost
 
 
 def skip_corrupt_record(task: Task, error: CorruptInputError) -> None:
