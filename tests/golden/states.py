@@ -125,6 +125,8 @@ def engine_case(preset: str, folder: Path) -> dict[str, str]:
         patch.setattr("streamlearn.engine.loop.task_factory.kernel_hash", lambda: "k" * 32)
         patch.setattr("streamlearn.engine.recovery.restore.kernel_hash", lambda: "k" * 32)
         patch.setattr("streamlearn.engine.recovery.snapshot_manifest.kernel_hash", lambda: "k" * 32)
+        # Each report of the lag reads the clock, which advances with every reading.
+        patch.setattr("streamlearn.engine.loop.engine.LAG_SECONDS", 1e9)
         world = World(folder, partitions=2, learner={"preset": preset}, topics={"labels": "labels"})
         _write_input(world)
         engine = world.run()

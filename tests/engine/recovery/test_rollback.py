@@ -206,7 +206,7 @@ def test_a_worker_killed_after_the_rollback_equals_one_that_was_not(tmp_path: Pa
 
 def test_pending_instances_and_orphans_are_rolled_back_with_the_model(tmp_path: Path) -> None:
     world = world_of(tmp_path, topics={"labels": "labels"}, labels={"orphan_seconds": 1})
-    later = START_NS // 1_000_000 + 100_000
+    later = START_NS // 1_000_000 + 50_000
 
     def instance(name: str, at: int = 0) -> None:
         world.add({"id": name, "x": {"f0": 1.0}}, timestamp_ms=START_NS // 1_000_000 + at)
