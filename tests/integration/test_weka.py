@@ -41,7 +41,7 @@ REFUSED = {
     "follows the (row|declaration|name)": "WEKA ignores text behind the end, up to the next token or line",
     "by commas and by blanks": "nominal values separated in two ways",
     "is not a number": "numbers of Java, such as 1f and 0x1",
-    "is not a date": "dates that Java rolls over, or with text behind them",
+    "is not a date": "dates with text behind them",
     "write the date format .* in quotes": "WEKA ignores the rest of a format without quotes",
     "is not an index of": "an index such as +1",
     "a comma is inside the name": "WEKA separates at the comma",
