@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -14,21 +15,22 @@ import numpy as np
 from river import base
 
 from streamlearn.arguments.instances import as_instance
-from streamlearn.arguments.names import as_names, shown
+from streamlearn.arguments.names import as_name_list, shown
 from streamlearn.arguments.parameters import SETTING_OF, as_settings, with_parameter_names
 from streamlearn.arguments.rows import as_instances, as_truths
 from streamlearn.arguments.truths import as_truth
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features, Packed
-from streamlearn.errors import BrokenModelError, SnapshotError, UsageError
+from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.interrupts import HeldInterrupt
 from streamlearn.learner.drift.river_detector import RiverDetectors
+from streamlearn.model.broken_model import BrokenModel
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
 from streamlearn.settings.rule import Rule
 from streamlearn.snapshot.format import read_snapshot, write_snapshot
-from streamlearn.state.names import Name, name_from_json, sorted_names
+from streamlearn.state.names import Name, name_from_json
 
 _NAME_LISTS = ("labels", "text_fields")
 """Parameters that are lists of names."""
@@ -155,8 +157,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             )
         self._events: list[ModelEvent] = []
         self._settings = as_settings(parameters)
-        self._declared = _names("labels", self.labels, ordered=True)
-        self._texts = _names("text_fields", self.text_fields, ordered=False)
+        self._declared = as_name_list(self.labels, "labels", ordered=True)
+        self._texts = as_name_list(self.text_fields, "text_fields", ordered=False)
         try:
             self._model = self._new_model(self._river_detectors)
         except UsageError as error:
@@ -220,7 +222,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                     events = self._model.apply(batch).events
                 except BaseException as error:
                     # Some arrays have learnt the row and others have not.
-                    self._model = cast(StreamModel, _BrokenModel(error))
+                    self._model = cast(StreamModel, BrokenModel(error))
                     raise
                 self._events += [event._replace(op=first + event.op) for event in events] if first else events
                 if interrupt.pending:
@@ -398,7 +400,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         parameters = dict(self._get_params())
         for name in _NAME_LISTS:
             value = parameters[name]
-            parameters[name] = None if value is None else list(_names(name, value, ordered=False))
+            parameters[name] = None if value is None else list(as_name_list(value, name, ordered=False))
         for name, value in parameters.items():
             if isinstance(value, np.generic):
                 parameters[name] = value.item()
@@ -420,40 +422,21 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         yield {"preset": "paper", "partition": "random"}
 
 
-class _BrokenModel:
-    """In place of a model that an error left in the middle of a row: every use of it is refused."""
-
-    def __init__(self, cause: BaseException) -> None:
-        self._cause = repr(cause)
-
-    def __getattr__(self, name: str) -> Any:
-        raise BrokenModelError(
-            f"learning ended in the middle of a row with {self._cause}, so this classifier cannot be used: "
-            "load the file that was saved last"
-        )
-
-
-def _names(parameter: str, names: Any, *, ordered: bool) -> tuple[Name, ...]:
-    """Return the names that a parameter lists; a set has no order, so ``ordered`` refuses it."""
-    if names is None:
-        return ()
-    if isinstance(names, (list, tuple)):
-        return as_names(names, parameter)
-    if isinstance(names, Set) and not ordered:
-        return tuple(sorted_names(as_names(names, parameter)))
-    raise UsageError(
-        f"{parameter} is {shown(names)} of type {type(names).__name__}: pass a list of names"
-        + (", whose order is that of the labels" if ordered else "")
-    )
-
-
 def _read(file: BinaryIO, origin: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the parameters and the arrays of a saved classifier; ``origin`` names the file in errors."""
     manifest, arrays = read_snapshot(file, origin)
     parameters = manifest.get("classifier")
     if not isinstance(parameters, dict):
         raise SnapshotError(f"{origin} is a snapshot of a service, not of a classifier: use it with `streamlearn run`")
+    unknown = sorted(set(parameters) - set(inspect.signature(LabelHierarchyClassifier).parameters))
+    if unknown:
+        raise SnapshotError(
+            f"{origin} was saved with {', '.join(unknown)}, which this release does not have: upgrade streamlearn"
+        )
     for name in _NAME_LISTS:
         if isinstance(parameters.get(name), list):
-            parameters[name] = tuple(map(name_from_json, parameters[name]))
+            try:
+                parameters[name] = tuple(map(name_from_json, parameters[name]))
+            except ValueError as error:
+                raise SnapshotError(f"{origin}: {name} has {error.args[0]!r}, which is no name") from None
     return parameters, arrays

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from typing import Any
 
 import numpy as np
 
 from streamlearn.errors import UsageError
-from streamlearn.state.names import Name
+from streamlearn.state.names import Name, sorted_names
 
 MAXIMUM_DEPTH = 8
 """Levels of tuples in a name."""
@@ -62,6 +62,26 @@ def as_names(names: Collection[Any], where: str) -> tuple[Name, ...]:
     if {*map(type, names)} <= _TEXT:
         return tuple(names)
     return tuple(as_name(name, where) for name in names)
+
+
+def as_name_list(names: Any, where: str, *, ordered: bool) -> tuple[Name, ...]:
+    """Return the names in a parameter that is a list of names; None has none.
+
+    Raises
+    ------
+    UsageError
+        For a single text, and for a set where ``ordered`` says that their order matters.
+    """
+    if names is None:
+        return ()
+    if isinstance(names, (list, tuple)):
+        return as_names(names, where)
+    if isinstance(names, Set) and not ordered:
+        return tuple(sorted_names(as_names(names, where)))
+    raise UsageError(
+        f"{where} is {shown(names)} of type {type(names).__name__}: pass a list of names"
+        + (", whose order is that of the labels" if ordered else "")
+    )
 
 
 _TEXT = {str}

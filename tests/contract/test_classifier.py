@@ -13,6 +13,7 @@ from river import base, drift
 
 from streamlearn import LabelHierarchyClassifier
 from streamlearn.errors import SnapshotError, UsageError
+from streamlearn.snapshot.format import read_snapshot, write_snapshot
 from streamlearn.streams.synthetic import generator
 
 ROWS = list(generator("drifting", seed=1, instances=400))
@@ -107,6 +108,20 @@ def test_a_loaded_classifier_continues_like_the_saved_one(learnt: LabelHierarchy
     (tmp_path / "broken.npz").write_bytes((tmp_path / "model.npz").read_bytes()[:-100])
     with pytest.raises(SnapshotError, match=r"broken\.npz"):
         LabelHierarchyClassifier.load(tmp_path / "broken.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"new_parameter": 1}, "saved with new_parameter, which this release"), ({"labels": [None]}, "labels has None")],
+)
+def test_a_file_with_parameters_of_another_kind_is_refused(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    LabelHierarchyClassifier(maximum_features=1024).save(tmp_path / "model.npz")
+    manifest, arrays = read_snapshot(tmp_path / "model.npz")
+    write_snapshot(tmp_path / "other.npz", arrays, {"classifier": manifest["classifier"] | change})
+    with pytest.raises(SnapshotError, match=rf"other\.npz.*{message}"):
+        LabelHierarchyClassifier.load(tmp_path / "other.npz")
 
 
 def test_a_clone_has_the_parameters_and_no_learnt_state(learnt: LabelHierarchyClassifier) -> None:

@@ -93,6 +93,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
     },
     "model": {
         "answers": set(),
+        "broken_model": set(),
         "measures": set(),
         "model_event": set(),
         "learner_factory": set(),
