@@ -267,8 +267,12 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return [LabelSetPrediction(result.labels(op), result.scores(op)) for op in range(len(result))]
 
     def _pack(self, x: Any, where: str) -> Features | Packed:
-        """Return an instance, checked, to wait in a batch; nothing changes."""
-        return self._model.pack(as_instance(x, where))
+        """Return an instance, checked, to wait in a batch, whatever the caller does with it; nothing changes."""
+        instance = as_instance(x, where)
+        packed = self._model.pack(instance)
+        if packed is not instance:
+            return packed
+        return dict(instance) if isinstance(instance, Mapping) else list(instance)
 
     @property
     def learned(self) -> int:

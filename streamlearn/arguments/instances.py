@@ -28,9 +28,9 @@ _VALUES: set[type] = {
 
 
 def as_instance(x: Any, where: str) -> Features:
-    """Return an instance with plain names and values that the encoder takes; the same object where it has them.
+    """Return an instance with plain names and values that the encoder takes: a dict, or a list or tuple.
 
-    ``where`` says in errors which instance it is.
+    It is the same object where it has them. ``where`` says in errors which instance it is.
 
     Raises
     ------
@@ -38,6 +38,8 @@ def as_instance(x: Any, where: str) -> Features:
         When it is not a mapping, list or tuple, or has a name or value of another kind.
     """
     if isinstance(x, Mapping):
+        if type(x) is not dict:  # its methods may fail, or give something else, when they are called again
+            x = dict(x)
         if not {*map(type, x)} <= _TEXT:
             return {as_name(name, where): _as_value(value, where, name) for name, value in x.items()}
         if not {*map(type, x.values())} <= _VALUES:

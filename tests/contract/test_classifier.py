@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+from collections import UserDict
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -235,3 +237,37 @@ def test_significance_and_cooldown_are_parameters() -> None:
     for direction in ("worse", "better"):
         alarm_rows = [row for row, alarm_direction, *_ in merged if alarm_direction == direction]
         assert all(later - earlier >= 200 for earlier, later in pairwise(alarm_rows))
+
+
+@pytest.mark.parametrize("kind", [dict, list])
+def test_an_iterator_may_give_one_object_again_and_again(kind: type) -> None:
+    def instances() -> Iterator[Any]:
+        x: Any = kind()
+        for row in range(6):
+            x.clear()
+            x.update({f"new {row}": 1.0, "colour": f"c{row}"}) if kind is dict else x.extend([row] * (row + 1))
+            yield x
+
+    one, many = (LabelHierarchyClassifier(maximum_features=64, maximum_labels=16) for _ in range(2))
+    for row, x in enumerate(instances()):
+        one.learn_one(x, {f"l{row % 2}"})
+    many.learn_many(instances(), [{f"l{row % 2}"} for row in range(6)])
+    assert many.state_hash() == one.state_hash()
+    assert many.predict_many(instances()) == [one.predict(x) for x in instances()]
+
+
+def test_a_mapping_is_read_once() -> None:
+    class Once(UserDict[str, float]):
+        reads = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.reads += 1
+            if self.reads > 1:
+                raise OSError("the connection is gone")
+            return super().__iter__()
+
+    model = LabelHierarchyClassifier(maximum_features=64)
+    model.learn_one(Once(a=1.0, b=2.0), {"p"})
+    model.learn_one(Once(a=1.0, b=2.0), {"p"})
+    assert model.predict(Once(a=1.0, b=2.0)).labels == ["p"]
+    assert model.learned == 2
