@@ -6,6 +6,8 @@ from streamlearn.errors import UsageError
 
 _FRAME_ROWS = {"pandas": '{0}.to_dict("records")', "polars": "{0}.to_dicts()", "pyarrow": "{0}.to_pylist()"}
 """Expression of a frame's rows as mappings, by library."""
+_LIST = {"polars": "{0}.to_list()", "scipy": "{0}.toarray().tolist()"}
+"""Expression of the values of an array as a list, by library; ``tolist`` for all others."""
 
 
 def refuse_array(value: object, where: str, mapping: str) -> None:
@@ -27,10 +29,10 @@ def refuse_array(value: object, where: str, mapping: str) -> None:
             f"{where} is {_kind(value)}, several rows: pass {_rows(value, where, mapping)} to learn_many or "
             "predict_many"
         )
-    if _library(value) == "pandas":
+    if hasattr(value, "to_dict"):
         expression = f"{where}.to_dict()"
     else:
-        expression = mapping.format(f"{where}.tolist()")
+        expression = mapping.format(_list(value, where))
     raise UsageError(f"{where} is {_kind(value)}: pass a mapping from names to values, such as {expression}")
 
 
@@ -40,7 +42,9 @@ def refuse_array_of_rows(value: object, where: str, mapping: str) -> None:
         return
     if _is_table(value):
         raise UsageError(f"{where} is {_kind(value)}: pass {_rows(value, where, mapping)}")
-    raise UsageError(f"{where} is {_kind(value)} of single values: pass a list with one entry for each row")
+    raise UsageError(
+        f"{where} is {_kind(value)}: pass a list with one entry for each row, such as {_list(value, where)}"
+    )
 
 
 def _is_array(value: object) -> bool:
@@ -60,5 +64,9 @@ def _kind(value: object) -> str:
 
 
 def _rows(value: object, where: str, mapping: str) -> str:
-    of_array = f"[{mapping.format('row')} for row in {{0}}.tolist()]"
-    return _FRAME_ROWS.get(_library(value), of_array).format(where)
+    of_frame = _FRAME_ROWS.get(_library(value))
+    return of_frame.format(where) if of_frame else f"[{mapping.format('row')} for row in {_list(value, where)}]"
+
+
+def _list(value: object, where: str) -> str:
+    return _LIST.get(_library(value), "{0}.tolist()").format(where)

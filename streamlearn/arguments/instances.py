@@ -14,6 +14,7 @@ from streamlearn.arguments.frames import refuse_array
 from streamlearn.arguments.names import as_name, shown
 from streamlearn.encoder.row import Features, Value
 from streamlearn.errors import UsageError
+from streamlearn.records.truth_value import is_missing, is_time
 
 VECTOR_AS_MAPPING = "dict(enumerate({0}))"
 """Expression of the values ``{0}`` of a vector as an instance."""
@@ -61,15 +62,15 @@ def _as_value(value: Any, where: str, name: object) -> Value:
         return value
     if isinstance(value, str):
         return str.__str__(value)
-    if isinstance(value, (Real, Decimal)) or _is_real_scalar(value):
+    if is_missing(value):
+        return None
+    if (isinstance(value, (Real, Decimal)) and not is_time(value)) or _is_real_scalar(value):
         try:
             return float(value)
         except OverflowError:  # the encoder counts it as infinite
             return math.inf if cast(Any, value) > 0 else -math.inf
         except (TypeError, ValueError):
             pass
-    elif type(value).__name__ in ("NAType", "NaTType"):  # missing values of pandas, which is not a dependency
-        return None
     raise UsageError(
         f"{where}[{shown(name)}] is {shown(value)} of type {type(value).__name__}: "
         "a feature's value is a number, a bool, a str or None"

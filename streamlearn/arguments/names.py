@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamlearn.errors import UsageError
+from streamlearn.records.truth_value import is_time
 from streamlearn.state.names import Name, sorted_names
 
 MAXIMUM_DEPTH = 8
@@ -41,7 +42,7 @@ def _as_name(part: object, where: str, whole: object, depth: int) -> Name:
         return part
     if isinstance(part, str):
         return str.__str__(part)
-    if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
+    if isinstance(part, (int, np.integer)) and not isinstance(part, bool) and not is_time(part):
         number = int(part)
         if -(1 << 63) <= number < 1 << 64:
             return number

@@ -47,7 +47,7 @@ def as_truth(y: Any, where: str) -> Truth:
 
 
 def _is_sign(value: object) -> bool:
-    return isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1)
+    return isinstance(value, (int, float, np.bool_, np.number)) and value in (0, 1)
 
 
 def _as_mapping(y: Mapping[Any, Any], where: str) -> RiverTruth:

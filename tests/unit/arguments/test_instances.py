@@ -29,10 +29,16 @@ def test_plain_instances_are_taken_as_they_are(x: Any) -> None:
 
 
 def test_other_numbers_and_names_become_plain() -> None:
-    x = {np.str_("a"): Decimal("1.5"), np.int64(3): Fraction(1, 2), ("b", np.uint8(1)): np.array(2), "n": pd.NA}
+    x = {
+        np.str_("a"): Decimal("1.5"),
+        np.int64(3): Fraction(1, 2),
+        ("b", np.uint8(1)): np.array(2),
+        "n": pd.NA,
+        "m": np.ma.masked,
+    }
     plain = as_instance(x, "x")
-    assert plain == {"a": 1.5, 3: 0.5, ("b", 1): 2.0, "n": None}
-    assert [*map(repr, plain)] == ["'a'", "3", "('b', 1)", "'n'"]
+    assert plain == {"a": 1.5, 3: 0.5, ("b", 1): 2.0, "n": None, "m": None}
+    assert [*map(repr, plain)] == ["'a'", "3", "('b', 1)", "'n'", "'m'"]
     assert as_instance([10**400, Fraction(-(10**400))], "x") == [10**400, float("-inf")]
 
 
@@ -48,6 +54,8 @@ def test_other_numbers_and_names_become_plain() -> None:
         ({"a": 1j}, r"x\['a'\] is 1j of type complex"),
         ({"a": np.array([1.0])}, r"x\['a'\] is array"),
         ({"a": np.datetime64("2020-01-01")}, "of type datetime64"),
+        ({"a": np.timedelta64(5, "ns")}, "of type timedelta64"),
+        ({np.timedelta64(5, "ns"): 1}, "the name .* is of type timedelta64"),
         ({"a": pd.Timestamp(0)}, "of type Timestamp"),
         ([1, [2]], r"x\[1\] is \[2\]"),
         ({True: 1}, "the name True is of type bool"),
@@ -58,6 +66,8 @@ def test_other_numbers_and_names_become_plain() -> None:
         (pd.DataFrame({"a": [1, 2]}), r'x is a pandas DataFrame, several rows: pass x\.to_dict\("records"\)'),
         (pl.DataFrame({"a": [1, 2]}), r"x is a polars DataFrame, several rows: pass x\.to_dicts\(\)"),
         (np.zeros(2), r"x is a numpy ndarray: .* dict\(enumerate\(x\.tolist\(\)\)\)"),
+        (pl.Series([1, 2]), r"x is a polars Series: .* dict\(enumerate\(x\.to_list\(\)\)\)"),
+        (pd.Index([1, 2]), r"x is a pandas Index: .* dict\(enumerate\(x\.tolist\(\)\)\)"),
         (np.zeros((2, 2)), r"pass \[dict\(enumerate\(row\)\) for row in x\.tolist\(\)\] to learn_many"),
     ],
 )

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from scipy.sparse import csr_array
 
 from streamlearn.arguments.rows import as_instances, as_truths
+from streamlearn.arguments.truths import as_truth
 from streamlearn.errors import UsageError
 
 
@@ -46,9 +48,17 @@ def test_anything_else_is_refused(rows: Any, of_instances: str, of_truths: str) 
 
 
 def test_the_expressions_in_the_errors_work() -> None:
-    frame, array, names = pd.DataFrame({"a": [1, 0]}), np.array([[1, 0]]), ["p", "q"]
-    for rows, expression in ((frame, 'Y.to_dict("records")'), (array, "[dict(zip(names, row)) for row in Y.tolist()]")):
+    names = ["p", "q"]
+    for rows, expression in (
+        (pd.DataFrame({"a": [1, 0]}), 'Y.to_dict("records")'),
+        (pl.DataFrame({"a": [1, 0]}), "Y.to_dicts()"),
+        (np.array([[1, 0]]), "[dict(zip(names, row)) for row in Y.tolist()]"),
+        (csr_array(np.array([[1, 0]])), "[dict(zip(names, row)) for row in Y.toarray().tolist()]"),
+        (pd.Series([["p"], []]), "Y.tolist()"),
+        (pl.Series([["p"], []]), "Y.to_list()"),
+    ):
         with pytest.raises(UsageError) as refused:
             as_truths(rows, "Y")
         assert expression in str(refused.value)
-        assert as_truths(eval(expression, {"Y": rows, "names": names}), "Y")
+        truths = as_truths(eval(expression, {"Y": rows, "names": names}), "Y")
+        assert [as_truth(truth, "Y") for truth in truths]

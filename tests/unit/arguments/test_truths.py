@@ -64,6 +64,8 @@ def test_mappings() -> None:
         ((True, False), "zeros and ones"),
         ([np.int64(1)], "zeros and ones"),
         ([np.False_, 1], "zeros and ones"),
+        ([1.0, 0.0], "zeros and ones"),
+        ([np.float32(1), 0], "zeros and ones"),
         (np.array([1, 0]), r"y is a numpy ndarray: .* dict\(zip\(names, y\.tolist\(\)\)\)"),
         (np.array(["a"]), "numpy ndarray"),
         (pd.Series({"a": 1}), r"pandas Series: .* y\.to_dict\(\)"),
