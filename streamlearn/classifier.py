@@ -7,9 +7,9 @@ import inspect
 import io
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 from river import base
@@ -137,6 +137,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         self.drift_cooldown_rows = drift_cooldown_rows
         self.partition = partition
         self._reset()
+        if isinstance(text_fields, Set):  # river prints a set in the order of its entries, which names need not have
+            self.text_fields = self._texts
 
     def _reset(self) -> None:
         """Create a model that has learnt nothing."""
@@ -212,23 +214,28 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def _learn(self, rows: Sequence[tuple[Features | Packed, Truth]]) -> None:
         """Learn rows that have been checked."""
-        with self._lock, HeldInterrupt() as interrupt:
-            self._events = []
-            for first in range(0, len(rows), _INTERRUPTIBLE_ROWS):
-                batch = self._model.new_batch()
-                for instance, truth in rows[first : first + _INTERRUPTIBLE_ROWS]:
-                    batch.predict_and_learn(instance, truth)
-                try:
-                    events = self._model.apply(batch).events
-                except BaseException as error:
-                    # Some arrays have learnt the row and others have not.
-                    self._model = cast(StreamModel, BrokenModel(error))
-                    raise
-                self._events += [event._replace(op=first + event.op) for event in events] if first else events
-                if interrupt.pending:
-                    break
-        if self._river_detectors is not None:
-            self._river_detectors.raise_failure()
+        with self._lock:
+            with HeldInterrupt() as interrupt:
+                self._events = []
+                for first in range(0, len(rows), _INTERRUPTIBLE_ROWS):
+                    self._learn_rows(rows[first : first + _INTERRUPTIBLE_ROWS], first)
+                    if interrupt.pending:
+                        break
+            if self._river_detectors is not None:
+                self._river_detectors.raise_failure()
+
+    def _learn_rows(self, rows: Sequence[tuple[Features | Packed, Truth]], first: int) -> None:
+        """Learn rows as one batch, and append their events; ``first`` is the number of the first one in the call."""
+        batch = self._model.new_batch()
+        for instance, truth in rows:
+            batch.predict_and_learn(instance, truth)
+        try:
+            events = self._model.apply(batch).events
+        except BaseException as error:
+            # Some arrays have learnt the row and others have not.
+            self._model = cast(StreamModel, BrokenModel(error))
+            raise
+        self._events += [event._replace(op=first + event.op) for event in events] if first else events
 
     def predict_one(self, x: Features) -> dict[Name, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether it is predicted; empty before any label is known."""
@@ -331,6 +338,25 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         with self._lock:
             frozen._model.load_arrays(self._model.arrays())
         return LabelSetPredictor(frozen)
+
+    def clone(self, new_params: dict[str, Any] | None = None, include_attributes: bool = False) -> Self:
+        """Return a classifier with these parameters, some of them replaced, that has learnt nothing.
+
+        With ``include_attributes`` it has learnt what this one has; detectors of river start fresh if parameters are
+        replaced.
+
+        Raises
+        ------
+        SnapshotError
+            When what this one has learnt does not fit the new parameters.
+        """
+        if include_attributes and not new_params:
+            return copy.deepcopy(self)
+        clone = super().clone(new_params)
+        if include_attributes:
+            with self._lock:
+                clone._model.load_arrays(self._model.arrays())
+        return clone
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the classifier to a file in the snapshot format; an existing file is replaced atomically.

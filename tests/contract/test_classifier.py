@@ -132,6 +132,26 @@ def test_a_clone_has_the_parameters_and_no_learnt_state(learnt: LabelHierarchyCl
     assert clone.learned == 0
 
 
+@pytest.mark.parametrize("detector", ["adwin", drift.PageHinkley()])
+def test_a_clone_with_attributes_has_the_learnt_state(detector: str | base.DriftDetector) -> None:
+    model = LabelHierarchyClassifier(maximum_features=64, maximum_labels=16, drift_detector=detector)
+    model.learn_many([{"a": row % 2} for row in range(20)], [{f"l{row % 2}"} for row in range(20)])
+    before = model.state_hash()
+    for new_params in (None, {"rule": "f1"}):
+        clone = model.clone(new_params, include_attributes=True)
+        assert (clone.state_hash(), clone.rule) == (before, "f1" if new_params else "balanced")
+        clone.learn_one({"b": 1}, {"new"})
+    assert model.state_hash() == before
+    with pytest.raises(SnapshotError, match="maximum"):
+        model.clone({"maximum_labels": 1}, include_attributes=True)
+    assert model.state_hash() == before
+
+
+def test_text_fields_of_several_types_are_printed() -> None:
+    model = LabelHierarchyClassifier(text_fields={("a", 1), 2, "b"})
+    assert "text_fields=('b', 2, ('a', 1))" in repr(model)
+
+
 def test_wrong_parameters_are_refused() -> None:
     with pytest.raises(UsageError, match="top_k:K"):
         LabelHierarchyClassifier().predict({}, rule="best")

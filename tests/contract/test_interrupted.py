@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from river import base
 
 from streamlearn import LabelHierarchyClassifier
 from streamlearn.errors import BrokenModelError, DetectorError, UsageError
+from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 
 ROWS = 2_500
@@ -108,6 +110,23 @@ def test_a_detector_that_fails_costs_no_row() -> None:
     assert model.learned == 40
     assert model.state_hash() == other.state_hash()
     model.learn_one(*_row(40))
+
+
+def test_the_failure_of_a_detector_is_raised_before_another_call_gets_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = LabelHierarchyClassifier(maximum_features=64, maximum_labels=16, drift_detector=FailingDetector())
+    free: list[bool] = []
+
+    def try_lock() -> None:
+        free.append(model._lock.acquire(blocking=False))
+
+    def raise_failure(self: RiverDetectors) -> None:
+        thread = threading.Thread(target=try_lock)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(RiverDetectors, "raise_failure", raise_failure)
+    model.learn_one(*_row(0))
+    assert free == [False]
 
 
 class UncloneableDetector(FailingDetector):
