@@ -21,11 +21,12 @@ def warm_up(
     compiles for every CPU of that level instead of this machine's. It fails when the kernels cannot be stored.
     """
     from streamlearn import compilation
+    from streamlearn.cli.output import echo
     from streamlearn.errors import UsageError
     from streamlearn.kernels.cache import kernel_folder, statistics
 
     for name in preset or ["default"]:
-        compilation.warm_up(name, lambda text, name=name: typer.echo(f"{name}: {text}"))
+        compilation.warm_up(name, lambda text, name=name: echo(f"{name}: {text}"))
     if statistics.warned:
         raise UsageError("the kernels are not stored, for the reason above: the next process compiles them again")
-    typer.echo(f"kernels in {kernel_folder()}")
+    echo(f"kernels in {kernel_folder()}")
