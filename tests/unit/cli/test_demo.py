@@ -85,7 +85,7 @@ def test_a_demo_interrupted_while_compiling_prints_one_line(tmp_path: Path) -> N
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert demo.stdout is not None
-    assert any(line.startswith("compiled ") for line in demo.stdout)
+    assert any(line.startswith("compiling ") for line in demo.stdout)
     demo.send_signal(signal.SIGINT)
     rest, errors = demo.communicate(timeout=60)
     assert demo.returncode == 130, errors
