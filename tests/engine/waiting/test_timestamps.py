@@ -25,7 +25,8 @@ DAY_MS = 86_400_000
 @pytest.mark.parametrize("place", [0, 7])
 @pytest.mark.parametrize("behind_ms", [0, DAY_MS], ids=["live", "backlog"])
 def test_one_instance_from_the_future_keeps_no_other_open(tmp_path: Path, place: int, behind_ms: int) -> None:
-    world = world_with_labels(tmp_path, labels={"negative_after_seconds": 3.0})
+    # A second of records a batch, and the clock advances by a second a batch.
+    world = world_with_labels(tmp_path, labels={"negative_after_seconds": 3.0}, engine={"batch_instances": 10})
     for number in range(150):
         if number == place:
             instance(world, "future", at=59 * MINUTE_MS + 100 * number - behind_ms)
@@ -39,7 +40,9 @@ def test_one_instance_from_the_future_keeps_no_other_open(tmp_path: Path, place:
 
 
 def test_a_partition_behind_a_record_from_the_future_is_applied_in_its_turn_and_closed(tmp_path: Path) -> None:
-    world = world_with_labels(tmp_path, partitions=2, labels={"negative_after_seconds": 3.0})
+    world = world_with_labels(
+        tmp_path, partitions=2, labels={"negative_after_seconds": 3.0}, engine={"batch_instances": 10}
+    )
     instance(world, "future", at=59 * MINUTE_MS)
     for number in range(100):
         instance(world, f"{number}", at=100 * number, partition=number % 2)
