@@ -31,7 +31,9 @@ _MAX_FIELDS_SHOWN = 10
 """Names of fields that an error message shows."""
 _MAX_DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
-_TRUTH_HINT = "; y is a list of the names of the true labels, or an object of label names to true, false or null"
+_TRUTH_HINT = (
+    "; y is a list of the names of the true labels, or an object of label names to true or 1, false or 0, or null"
+)
 
 
 class _AllNames:

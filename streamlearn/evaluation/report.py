@@ -108,7 +108,7 @@ def _command_line(command: str) -> str:
 def _settings_table(reports: Sequence[Report]) -> str:
     """Return the settings that differ from the defaults, of each learner."""
     rows = {
-        (learner_name(report), report.seed, name, str(value)): ""
+        (learner_name(report), report.seed, name, str(value))
         for report in reports
         for name, value in (report.settings or {"": "all defaults"}).items()
     }

@@ -55,7 +55,11 @@ def test_missing_and_empty_truths(text: str, truth: object) -> None:
         (b'{"x": {}, "y": {"m": true, "n": 2}}', "wrong_type", "y: the label n is 2; write true or 1"),
         (b'{"x": {}, "y": {"m": true, "n": 0.2}}', "wrong_type", "y: the label n is 0.2; write true or 1"),
         (b'{"x": {}, "y": {"m": true, "n": "0"}}', "wrong_type", 'n is "0"; y is a list of the names'),
-        (b'{"x": {}, "y": {"m": [1]}}', "wrong_type", "m is [1]; y is a list of the names"),
+        (
+            b'{"x": {}, "y": {"m": [1]}}',
+            "wrong_type",
+            "m is [1]; y is a list of the names of the true labels, or an object of label names to true or 1,",
+        ),
         (b'{"x": {}, "y": [1, 0]}', "wrong_type", "$.y[0]`: 1; y is a list of the names"),
         (b'{"x": {}, "y": "sport"}', "wrong_type", '"sport"; y is a list of the names'),
         (b'{"x": {"a": 1, "b[0]": {"c": 2}}}', "wrong_type", 'b[0] is {"c": 2}'),
