@@ -169,6 +169,7 @@ class Standby:
                     return
                 except RetryableError as error:
                     # It comes from reading, not from applying: the model is whole, and goes on from there.
+                    self._drop_preamble()
                     self._on_failure("stand_by", error)
                     _logger.warning("the stand-by cannot read: %s; trying again", error)
                     if self._task is None:
@@ -185,6 +186,12 @@ class Standby:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+    def _drop_preamble(self) -> None:
+        """Drop the journal records after the last batch: they are read again."""
+        with self._changed:
+            if self._task is not None and not self._ended:
+                self._task.preamble = []
 
     def _report_failure(self, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from streamlearn.engine import standby
+from streamlearn.engine.journal.records import Range
 from streamlearn.engine.loop import task_factory
 from streamlearn.engine.loop.engine import Engine
+from streamlearn.engine.recovery.replay import Replay
+from streamlearn.errors import RetryableError
+from streamlearn.source.base import RawRecord
 from tests.engine.world import JOURNAL, Crash, Faults, FaultyObserver, WaitingSource, World, rows
 from tests.snapshot_faults import alter_weights, snapshots
 
@@ -185,6 +189,32 @@ def test_stand_by_whose_model_fails_verification_restores_it(tmp_path: Path, mon
         active = world.run()
         worker.wait_at(active.tasks[0].mark.seq)
     assert worker.status.state == "following"
+
+
+def test_stand_by_keeps_its_model_when_reading_fails_after_a_change_of_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standby, "READ_AGAIN_SECONDS", 0.01)
+    reading = Replay._read
+    failures: list[str] = []
+
+    def fail_once(self: Replay, moved: Range, count: int, where: str) -> list[RawRecord]:
+        if world.settings.learner.rule == "subset" and not failures:
+            failures.append(where)
+            raise RetryableError("no broker answers")
+        return reading(self, moved, count, where)
+
+    monkeypatch.setattr(Replay, "_read", fail_once)
+    world = World(tmp_path)
+    with second(world) as worker:
+        fill(world, 0, 120)
+        worker.wait_at(world.run().tasks[0].mark.seq)
+        world.change(learner={"rule": "subset"})
+        fill(world, 120)
+        active = world.run()
+        worker.wait("the end", lambda: worker.status.mark == active.tasks[0].mark or worker.status.state == "cold")
+        assert worker.status.state == "following", worker.status
+    assert failures
 
 
 def test_a_new_model_is_followed_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
