@@ -162,10 +162,14 @@ class RecordBuffer:
         """
         labels_topic = self._settings.topics.labels
         heads = self._label_heads
+        merge = self._merges[task.number]
+        tolerance_ms = int(self._settings.labels.clock_tolerance_seconds * 1000)
 
         def must_wait(record: RawRecord) -> bool:
-            # A label waits while a partition of the other topic may have its instance.
-            if not any(p.topic != record.topic and self._is_missing(task, p) for p in task.partitions):
+            # A label waits while a partition of the other topic may have its instance, or while an instance that is
+            # stamped far ahead may hold it up.
+            is_missing = any(p.topic != record.topic and self._is_missing(task, p) for p in task.partitions)
+            if not is_missing and not merge.is_held_up(record.timestamp_ms, tolerance_ms):
                 return False
             partition = TopicPartition(record.topic, record.partition)
             head = heads.get(partition)
@@ -178,7 +182,7 @@ class RecordBuffer:
 
         in_order = not any(self._is_missing(task, partition) for partition in task.partitions)
         engine = self._settings.engine
-        for record in self._merges[task.number].take(self._limit, engine.batch_bytes, must_wait, has_more):
+        for record in merge.take(self._limit, engine.batch_bytes, must_wait, has_more):
             head = None
             if heads and record.topic == labels_topic:
                 head = heads.pop(TopicPartition(record.topic, record.partition), None)

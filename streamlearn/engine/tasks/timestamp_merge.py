@@ -31,6 +31,8 @@ class TimestampMerge:
         self._labels_topic = labels_topic
         self._buffers: dict[TopicPartition, deque[RawRecord]] = {}
         self._sizes: dict[TopicPartition, int] = {}
+        # Of the partitions that were asked for: the first buffered record, and the smallest timestamp of all.
+        self._earliest: dict[TopicPartition, tuple[RawRecord, int]] = {}
         self.buffered = 0
         self.buffered_bytes = 0
 
@@ -42,11 +44,13 @@ class TimestampMerge:
             self._sizes[partition] = self._sizes.get(partition, 0) + size
             self.buffered += len(records)
             self.buffered_bytes += size
+        self._earliest.clear()
 
     def clear(self) -> None:
         """Remove all records."""
         self._buffers.clear()
         self._sizes.clear()
+        self._earliest.clear()
         self.buffered = 0
         self.buffered_bytes = 0
 
@@ -94,6 +98,22 @@ class TimestampMerge:
     def has_records(self, partition: TopicPartition) -> bool:
         """Return whether records of a partition are buffered."""
         return bool(self._buffers.get(partition))
+
+    def is_held_up(self, moment_ms: int, tolerance_ms: int) -> bool:
+        """Return whether the next instance is stamped after a moment, by more than a tolerance, and holds up another
+        one of its partition that is not stamped after the moment at all; records without a timestamp do not count."""
+        buffers = {p: buffer for p, buffer in self._buffers.items() if buffer and p.topic != self._labels_topic}
+        if not buffers or moment_ms < 0:
+            return False
+        partition, buffer = min(buffers.items(), key=lambda item: (item[1][0].timestamp_ms, item[0]))
+        if buffer[0].timestamp_ms <= moment_ms + tolerance_ms:
+            return False
+        first, earliest = self._earliest.get(partition, (None, 0))
+        if first is not buffer[0]:
+            # Once for all labels that come before the same record.
+            earliest = min(record.timestamp_ms for record in buffer if record.timestamp_ms >= 0)
+            self._earliest[partition] = buffer[0], earliest
+        return earliest <= moment_ms
 
     def truncate(self, partition: TopicPartition, limit: int, bytes_limit: int) -> int | None:
         """Remove the last records of a partition beyond a number and a size, never its first one.

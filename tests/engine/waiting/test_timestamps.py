@@ -51,6 +51,17 @@ def test_a_partition_behind_a_record_from_the_future_is_applied_in_its_turn_and_
     assert world.run(store=False).tasks[0].mark == task.mark
 
 
+def test_labels_in_a_backlog_wait_for_instances_behind_one_from_the_future(tmp_path: Path) -> None:
+    world = world_with_labels(tmp_path, labels={"orphan_count": 50})
+    for number in range(400):
+        at = 100 * number - DAY_MS
+        instance(world, f"{number}", at=at + (59 * MINUTE_MS if number == 30 else 0))
+        label(world, f"{number}", ["news"], at=at + 50)
+    task = world.run().tasks[0]
+    assert (task.model.learned, world.dead()) == (400, [])
+    assert world.run(store=False).tasks[0].mark == task.mark
+
+
 @pytest.mark.parametrize("behind_ms", [0, DAY_MS], ids=["live", "backlog"])
 def test_records_without_a_timestamp_are_not_of_1969(tmp_path: Path, behind_ms: int) -> None:
     world = world_with_labels(tmp_path, labels={"pending_seconds": 60.0})
