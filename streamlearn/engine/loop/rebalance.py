@@ -184,12 +184,14 @@ class Rebalancer:
         """Stay in the group during a long restore, report it, and take snapshots on its way; end it at a stop."""
         worker = self._worker
         worker.watchdog.beat()
-        worker.retry.note_attempt("keep_alive")
         try:
+            # Between most batches it is not time yet, and no broker is asked.
             if worker.source.keep_alive():
+                worker.retry.note_attempt("keep_alive")
                 worker.retry.note_success("keep_alive")
         except RetryableError as error:
             # A short outage must not end a long restore.
+            worker.retry.note_attempt("keep_alive")
             worker.retry.note_failure("keep_alive", error)
         worker.observer.on_restore_progress(rows, share)
         if worker.stopping.is_set():

@@ -110,6 +110,23 @@ def restarted(folder: Path) -> World:
     return world
 
 
+def test_only_requests_to_stay_in_the_group_are_counted_as_retries(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[bool] = []
+
+    def keep_alive(self: FailingSource) -> bool:
+        calls.append(True)
+        if len(calls) == 1:
+            raise RetryableError("no broker answers")
+        return False
+
+    monkeypatch.setattr(FailingSource, "keep_alive", keep_alive)
+    _, observer = run(restarted(tmp_path), Faults())
+    assert len(calls) > 1
+    assert (observer.failures, observer.retries) == (["keep_alive"], [])
+
+
 @pytest.fixture(scope="module")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[bytes], str]:
     world = restarted(tmp_path_factory.mktemp("quiet"))
