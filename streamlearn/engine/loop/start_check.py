@@ -12,7 +12,7 @@ from streamlearn.engine.loop.task_factory import check_topics
 from streamlearn.engine.loop.unreadable_records import find_lost_offsets
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of
 from streamlearn.engine.tasks.task_scope import tasks_of
-from streamlearn.errors import StreamlearnError
+from streamlearn.errors import SnapshotError, StreamlearnError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
@@ -82,13 +82,18 @@ def _find_errors(
 def _find_model(
     settings: Settings, source: Source, store: SnapshotStore, number: int, committed: journal.Mark
 ) -> _Model | None:
-    """Return what is known of a model from its newest snapshot and the journal after it, or from the journal alone."""
+    """Return what is known of a model from its newest readable snapshot and the journal after it, or from the journal
+    alone."""
     known, start = None, 0
     snapshots = [each for each in store.list(settings.kafka.group_id, None, number) if each.seq <= committed.seq]
-    if snapshots:
-        manifest = store.read_manifest(max(snapshots, key=lambda each: each.seq))
+    for entry in sorted(snapshots, key=lambda each: -each.seq):
+        try:
+            manifest = store.read_manifest(entry)
+        except SnapshotError:
+            continue  # a worker uses the one before
         topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
         known, start = _Model(manifest["settings"], topics), manifest["journal_offset"]
+        break
     return _follow(
         known, [entry.record for entry in JournalReader(source, settings.journal_topic, number, start).entries]
     )

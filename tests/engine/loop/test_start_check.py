@@ -13,6 +13,7 @@ from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
 from tests.engine.world import World, rows
+from tests.snapshot_faults import snapshots
 
 FIRST = TopicPartition("instances", 0)
 
@@ -49,6 +50,19 @@ def test_a_fixed_setting_that_differs_is_found_and_others_are_not(tmp_path: Path
     assert fault.startswith("learner.seed is 3, but the model in the journal began with 0")
     with pytest.raises(StreamlearnError, match=r"learner\.seed is 3"):
         world.run(store=store)
+
+
+def test_a_damaged_snapshot_is_no_fault_as_the_one_before_is_used(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.run()
+    for row in rows(20):
+        world.add(row)
+    world.run()
+    newest = max(snapshots(tmp_path), key=lambda path: path.name)
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert find(world) == []
+    world.change(learner={"seed": 3})
+    assert len(find(world)) == 1
 
 
 def test_offsets_that_are_no_longer_kept_are_found_unless_they_may_be_skipped(tmp_path: Path) -> None:
