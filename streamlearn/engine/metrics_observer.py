@@ -195,17 +195,18 @@ class MetricsObserver:
         if self._topic:
             for task in tasks.values():
                 if not self._write(self._record(task)):
-                    # The next interval tries again.
+                    # Each try takes its time. The next interval tries again.
                     break
 
     def _write(self, record: OutputRecord) -> bool:
-        """Publish a record, and return whether it could be; it must neither stop nor delay predictions."""
+        """Publish a record, and return whether brokers answer; it must neither stop nor delay predictions."""
         try:
             self._publish(record)
         except (RetryableError, StopError, OSError) as error:
             self.on_failure("publish", error)
             _logger.warning("a record was not written to %s: %s", record.topic, error)
-            return False
+            # Brokers that refuse a record, or an earlier one, answer.
+            return isinstance(error, StopError)
         return True
 
     def _set_measures(self, tasks: Mapping[int, Task]) -> None:

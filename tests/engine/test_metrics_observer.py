@@ -196,6 +196,27 @@ def test_each_task_publishes_its_own_measures(tmp_path: Path) -> None:
     assert counted.value("whole_measure", measure="example_f1") == pytest.approx((40 * of[0] + 20 * of[1]) / 60)
 
 
+@pytest.mark.parametrize(("error", "published"), [(StopError("too large"), 2), (RetryableError("away"), 1)])
+def test_a_refused_record_keeps_no_other_task_from_publishing(tmp_path: Path, error: Exception, published: int) -> None:
+    world = World(tmp_path, partitions=2, engine={"scope": "partition"}, measures={"interval_seconds": 5.0})
+    for number, row in enumerate(rows(60)):
+        world.add(row, partition=number % 2)
+    moment = [0.0]
+    counted = Counted(world, lambda: moment[0])
+    engine = run(world, counted)
+    tried: list[int] = []
+
+    def refuse(record: OutputRecord) -> None:
+        tried.append(record.partition)
+        raise error
+
+    counted.observer = MetricsObserver(counted.metrics, world.settings, refuse, monotonic=lambda: moment[0])
+    counted.observer.on_role("active", engine.tasks)
+    moment[0] = 6.0
+    counted.observer.on_loop(engine.tasks)
+    assert len(tried) == published
+
+
 def test_an_idle_worker_continues_to_publish_and_report(tmp_path: Path) -> None:
     world = World(tmp_path, measures={"interval_seconds": 5.0})
     for row in rows(40):
