@@ -34,10 +34,10 @@ class BatchApplier:
         self._dead_letter_log = DeadLetterLog()
         self._has_restored = False
 
-    def run_batch(self) -> bool:
+    def run_batch(self) -> None:
         """Apply one batch of every task that has records, and commit them in one transaction.
 
-        Returns whether something was committed. When the commit fails, the worker is to settle.
+        When the commit fails, the worker is to settle.
         """
         worker = self._worker
         started = time.monotonic()
@@ -47,14 +47,13 @@ class BatchApplier:
             if part is not None:
                 worker.unsettled.append(part)
         if not worker.unsettled:
-            return False
+            return
         applied = time.monotonic()
         if not worker.attempt("commit", self._commit):
             worker.state.change_to(WorkerState.SETTLING)
-            return False
+            return
         ended = time.monotonic()
         worker.observer.on_committed(worker.tasks, ended - started, ended - applied)
-        return True
 
     def _apply(self, task: Task) -> CommitPart | None:
         """Apply the next batch of a task; return its part of the transaction, or None without records."""

@@ -199,7 +199,7 @@ class Engine:
             case WorkerState.RUNNING:
                 worker.buffer.add(worker.tasks, polled)
                 if worker.buffer.is_due(worker.tasks, stop_at_end=stop_at_end):
-                    self._run_batch()
+                    self._applier.run_batch()
 
     def _poll(self) -> Mapping[TopicPartition, list[RawRecord]]:
         worker = self._worker
@@ -244,13 +244,10 @@ class Engine:
             if task is not None and worker.state.current is WorkerState.RUNNING:
                 if worker.buffer.has_records(task, error.partition):
                     # First the records before it. It will be polled again.
-                    self._run_batch()
+                    self._applier.run_batch()
                 else:
                     skip_corrupt_record(task, error)
         worker.drop_polled()
-
-    def _run_batch(self) -> None:
-        self._applier.run_batch()
 
     def _report_lag(self) -> None:
         worker = self._worker

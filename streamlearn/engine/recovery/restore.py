@@ -23,8 +23,6 @@ from streamlearn.source.base import Source, TopicPartition
 
 _logger = logging.getLogger(__name__)
 
-"""How often the progress of a replay is logged."""
-
 OnProgress = Callable[[Task | None, int, float], None]
 """Called with the progress of a restore: the task between two batches, or None while a snapshot is read; the rows
 replayed so far; and the share, from 0 to 1, of the batches to replay."""

@@ -14,7 +14,7 @@ def dead_letter(record: RawRecord, error: RecordError, topic: str) -> OutputReco
     """Return the dead letter of a record: its key, value and headers unchanged, followed by headers with the reason.
 
     What is too large to be written again, or cannot be read, is left out (`leave_out_original`); a sink leaves out more
-    where the topic takes less. The client refuses a header without a value: its value is empty then.
+    where the topic takes less.
     """
     added = {
         "topic": record.topic,
