@@ -217,7 +217,8 @@ def test_a_refused_record_keeps_no_other_task_from_publishing(tmp_path: Path, er
     assert len(tried) == published
 
 
-def test_an_idle_worker_continues_to_publish_and_report(tmp_path: Path) -> None:
+def test_an_idle_worker_continues_to_publish_and_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamlearn.engine.loop.engine.LAG_SECONDS", 1.0)
     world = World(tmp_path, measures={"interval_seconds": 5.0})
     for row in rows(40):
         world.add(row)
