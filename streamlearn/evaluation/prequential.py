@@ -360,12 +360,14 @@ def _fit_feature_bound(settings: Settings, stream: Stream) -> Settings:
     """
     if not stream.columns or settings.features.hashed:
         return settings
-    columns = stream.columns + (settings.encoder.text_columns if stream.texts else 0)
+    columns = stream.columns
     if columns > settings.features.maximum:
         raise UsageError(
             f"{stream.name} has {len(stream.features)} features in {columns} columns, but features.maximum is "
             f"{settings.features.maximum}: raise it with --set features.maximum={columns}"
         )
+    if stream.texts:
+        columns += settings.encoder.text_columns
     bound = min(max(columns, MIN_COLUMNS), settings.features.maximum)
     features = settings.features.model_copy(update={"maximum": bound})
     return settings.model_copy(update={"features": features})

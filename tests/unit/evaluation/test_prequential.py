@@ -54,12 +54,15 @@ def test_the_output_files_have_the_documented_format(tmp_path: Path) -> None:
     assert [record.id for record in records] == 2 * [str(row) for row in range(1250)]
 
 
-@pytest.mark.parametrize("learner", ["streamlearn", "br:knn", "vw:oaa"])
-def test_strings_of_a_file_are_learnt_as_texts(tmp_path: Path, learner: str) -> None:
+@pytest.mark.parametrize(
+    ("learner", "columns"), [("streamlearn", 65_536), ("streamlearn", 4_096), ("br:knn", 65_536), ("vw:oaa", 65_536)]
+)
+def test_strings_of_a_file_are_learnt_as_texts(tmp_path: Path, learner: str, columns: int) -> None:
     path = tmp_path / "s.arff"
     rows = "".join(f"1,'late goal number {row}'\n0,'new law number {row}'\n" for row in range(60))
     path.write_text(f"@relation 'r: -C 1'\n@attribute l {{0,1}}\n@attribute body string\n@data\n{rows}")
-    report = evaluate_stream(open_stream(str(path)), Settings(), learner=learner)
+    settings = Settings.model_validate({"features": {"maximum": columns}})
+    report = evaluate_stream(open_stream(str(path)), settings, learner=learner)
     assert (report.features, report.labels, report.instances) == (1, 1, 120)
     accuracy = report.measures["subset_accuracy"]
     assert accuracy is not None
