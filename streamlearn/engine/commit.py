@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.batch import AppliedBatch, Batch
 from streamlearn.engine.tasks.task import Task
-from streamlearn.errors import RetryableError, TopicError
+from streamlearn.errors import RetryableError, TopicError, UsageError
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.source.base import Committed, Source, TopicPartition
 
@@ -112,7 +112,9 @@ def read_mark(
     RetryableError
         When the marks do not come to agree.
     TopicError
-        When some partitions have a committed offset and others never get one.
+        When some partitions of a topic have a committed offset and others never get one.
+    UsageError
+        When a topic never gets one, and another has.
     """
     committed: dict[TopicPartition, Committed | None] = {}
     for read in range(AGREE_READS):
@@ -121,6 +123,7 @@ def read_mark(
         if len(marks) == 1:
             break
         if None in marks and read >= NEVER_COMMITTED_READS:
+            _check_topics_are_those_of_the_model(committed)
             missing = ", ".join(f"{p.topic}[{p.partition}]" for p in sorted(committed) if committed[p] is None)
             raise TopicError(
                 f"{missing} has no committed offset, but the other partitions of the model have one: partitions were "
@@ -135,3 +138,14 @@ def read_mark(
     first = min(partitions)
     positions = {partition: entry.offset for partition, entry in committed.items() if entry is not None}
     return journal.parse_mark(mark, f"{first.topic}[{first.partition}]"), positions
+
+
+def _check_topics_are_those_of_the_model(committed: Mapping[TopicPartition, Committed | None]) -> None:
+    """Raise `UsageError` when no partition of a topic has a committed offset."""
+    begun = {partition.topic for partition, entry in committed.items() if entry is not None}
+    for topic in sorted({partition.topic for partition in committed} - begun):
+        raise UsageError(
+            f"topic {topic!r} has no committed offset in any partition, but {', '.join(sorted(begun))} has: the model "
+            "began without it, as topics.labels is fixed for a model, or it was recreated. Set topics.labels back to "
+            "what it was, or begin a new model with another kafka.group_id"
+        )

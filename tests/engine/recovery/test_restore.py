@@ -187,6 +187,15 @@ def test_partition_growth_stops(tmp_path: Path) -> None:
         world.run()
 
 
+def test_a_labels_topic_that_the_model_began_without_is_named(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    run_in_parts(world)
+    world.change(topics={"labels": "late"})
+    world.log.create("late", 1)
+    with pytest.raises(UsageError, match=r"topic 'late' has no committed offset .* Set topics\.labels back"):
+        world.run()
+
+
 def test_partition_growth_stops_the_models_that_partitions_have_of_their_own(tmp_path: Path) -> None:
     world = World(tmp_path, engine={"scope": "partition"})
     run_in_parts(world)
