@@ -25,7 +25,7 @@ class DeadLetterLog:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._logged_at: dict[str, float] = {}
-        self._untold: dict[str, int] = {}
+        self._unlogged: dict[str, int] = {}
 
     def add(self, applied: AppliedBatch) -> None:
         """Take the dead letters of a batch into account."""
@@ -34,13 +34,13 @@ class DeadLetterLog:
         moment = self._monotonic()
         latest = {}
         for record, error in applied.letters:
-            self._untold[error.code] = self._untold.get(error.code, 0) + 1
+            self._unlogged[error.code] = self._unlogged.get(error.code, 0) + 1
             latest[error.code] = record, error
         for reason, (record, error) in latest.items():
             if moment < self._logged_at.get(reason, -INTERVAL_SECONDS) + INTERVAL_SECONDS:
                 continue
             self._logged_at[reason] = moment
-            count = self._untold.pop(reason)
+            count = self._unlogged.pop(reason)
             _logger.warning(
                 "%d dead letters with the reason %s, the latest for %s[%d]@%d: %s",
                 count,
