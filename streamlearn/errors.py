@@ -22,6 +22,7 @@
         ├── RecordTooLargeError       kafka/topic_limits.py
         ├── SnapshotError
         │   └── OutOfReachError
+        │       └── OtherVersionError
         ├── TooManyBadRecordsError
         ├── TopicError
         └── TruncatedInputError       source/base.py
@@ -113,6 +114,10 @@ class SnapshotError(StopError):
 
 class OutOfReachError(SnapshotError):
     """A point cannot be reached by replaying the journal: records are gone, or are of another release."""
+
+
+class OtherVersionError(OutOfReachError):
+    """Another model version computed the model, and this release cannot continue it as it is."""
 
 
 class TooManyBadRecordsError(StopError):

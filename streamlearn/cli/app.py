@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command
 
-from streamlearn._version import __version__
+from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.cli.group import Group, new_group
 from streamlearn.cli.output import echo, echo_traceback
 from streamlearn.cli.stop_signals import TERMINATED_STATUS, StopSignals
@@ -83,7 +83,7 @@ app = new_group(
 
 def _print_version(requested: bool) -> None:
     if requested:
-        echo(f"streamlearn {__version__}")
+        echo(f"streamlearn {__version__}, model version {MODEL_VERSION}")
         raise typer.Exit
 
 

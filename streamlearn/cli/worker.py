@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
 
-from streamlearn._version import __version__
+from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.cli.stop_signals import StopSignals
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
@@ -54,7 +54,13 @@ def serve(
     StreamlearnError
         When the worker cannot start or continue; what was committed is kept.
     """
-    _logger.info("streamlearn %s, worker %s of group %s", __version__, settings.worker.name, settings.kafka.group_id)
+    _logger.info(
+        "streamlearn %s, model version %d, worker %s of group %s",
+        __version__,
+        MODEL_VERSION,
+        settings.worker.name,
+        settings.kafka.group_id,
+    )
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     calls = ClientCalls()
     watchdog = Watchdog(calls=calls)

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
@@ -23,8 +24,7 @@ from streamlearn.engine.recovery.replay import Replay
 from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.tasks.task import Task
 from streamlearn.engine.tasks.task_scope import tasks_of
-from streamlearn.errors import RetryableError, SnapshotError
-from streamlearn.kernels.cache import kernel_hash
+from streamlearn.errors import OtherVersionError, RetryableError, SnapshotError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
@@ -281,9 +281,16 @@ class _Connection:
 
 
 def _check_same_model(entry: JournalEntry) -> None:
-    """Stop following where the model ends or another release takes over; it is restored then, if it can be."""
+    """Stop following where the model ends or another model version takes over; it is restored then, if it can be."""
     record = entry.record
     if isinstance(record, journal.LineageRecord):
         raise SnapshotError(f"a new model, lineage {record.id}, was started at offset {entry.offset} of the journal")
-    if isinstance(record, journal.ControlRecord) and record.kernel and record.kernel != kernel_hash():
-        raise SnapshotError(f"the active worker runs another release (kernel {record.kernel})")
+    version = MODEL_VERSION
+    if isinstance(record, journal.ControlRecord) and record.model_version is not None:
+        version = record.model_version
+    elif isinstance(record, journal.UpgradeRecord):
+        version = record.to_version
+    if version != MODEL_VERSION:
+        raise OtherVersionError(
+            f"the active worker has model version {version}, this one {MODEL_VERSION}: upgrade this worker too"
+        )

@@ -13,7 +13,7 @@ from operator import xor
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import values as client_values
 
-from streamlearn._version import __version__
+from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.model.measures import NAMES
 from streamlearn.telemetry.outage_metrics import OutageMetrics
 
@@ -155,8 +155,10 @@ class ServiceMetrics:
         self.whole = gauges("whole_measure", "Prequential measure over the whole stream.", "measure", NAMES)
         self.roles = gauges("role", "1 for the current role of the worker.", "role", ROLES)
         self.clear_measures()
-        build = Gauge(f"{PREFIX}_build_info", "Version of the running release.", ["version"], registry=registry)
-        build.labels(__version__).set(1)
+        build = Gauge(
+            f"{PREFIX}_build_info", "Versions of the running release.", ["version", "model_version"], registry=registry
+        )
+        build.labels(__version__, str(MODEL_VERSION)).set(1)
 
     def count_dead_letter(self, reason: str) -> None:
         """Count a dead letter; an unknown reason counts as ``other``."""

@@ -118,7 +118,10 @@ def _small_snapshot() -> bytes:
     return file.getvalue()
 
 
-_LINEAGE = journal.LineageRecord(journal.VERSION, 0, "ab", {}, {}, "kernel", "platform", [])
+_LINEAGE = journal.LineageRecord(journal.VERSION, 0, "ab", {}, {}, "platform", [], 1, "0.1.0")
+_UPGRADE = journal.UpgradeRecord(
+    journal.VERSION, 0, 3, "ab", journal.START, 0, 1, "0.1.0", 12, "cd", [], 1_700_000_000_000_000_000
+).with_chain()
 _BATCH = journal.BatchRecord(
     journal.VERSION,
     0,

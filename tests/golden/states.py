@@ -1,8 +1,11 @@
-"""Golden states: hashes of states, answers, events and records of fixed runs, which a refactoring must not change.
+"""Golden states: hashes of states, answers, chains and records of fixed runs, which a refactoring must not change.
 
-Run as a command, it computes every case and writes ``states.json``, after an intended change of results:
+``states/<model version>.json`` has what the model version stands for: it is written once, and another result is another
+model version. ``states/records.json`` has the records that the engine writes, whose form may change without that.
 
     python -m tests.golden.states
+
+computes every case and writes the records, and the file of a new model version.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,11 +22,13 @@ from typing import Any
 import pytest
 
 from streamlearn import LabelHierarchyClassifier
+from streamlearn._version import MODEL_VERSION
 from streamlearn.snapshot.format import read_snapshot
 from streamlearn.streams import open_stream
 from tests.engine.world import World
 
-FILE = Path(__file__).with_name("states.json")
+FOLDER = Path(__file__).with_name("states")
+RECORDS = FOLDER / "records.json"
 ROWS = 700
 
 CLASSIFIERS: dict[str, dict[str, Any]] = {
@@ -39,7 +45,17 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
     "fast": {"preset": "fast"},
     "paper": {"preset": "paper"},
 }
-ENGINES = ("default", "fast", "paper")
+ENGINES: dict[str, dict[str, dict[str, Any]]] = {
+    "default": {},
+    "fast": {"learner": {"preset": "fast"}},
+    "paper": {"learner": {"preset": "paper"}},
+    "default assumed": {
+        "labels": {"negative_after_seconds": 1.0, "min_count": 2, "retire_after_instances": 60, "pending_count": 40},
+        "encoder": {"text_fields": ["title"]},
+        "learner": {"rule": "subset"},
+    },
+    "fast partitions": {"engine": {"scope": "partition"}, "learner": {"preset": "fast", "rule": "macro"}},
+}
 
 
 def _digest(parts: Iterable[bytes]) -> str:
@@ -95,7 +111,9 @@ def _write_input(world: World) -> None:
     for number in range(260):
         timestamp_ms = 1_700_000_000_000 + number * 20
         partition = number % 2
-        x = {f"f{i}": round(draw.uniform(-1, 1), 3) for i in range(6) if draw.random() < 0.7}
+        x: dict[str, Any] = {f"f{i}": round(draw.uniform(-1, 1), 3) for i in range(6) if draw.random() < 0.7}
+        x["colour"] = draw.choice(["red", "green", "blue"])
+        x["title"] = " ".join(draw.choice(["goal", "vote", "cell"]) for _ in range(draw.randrange(4)))
         y = [name for position, name in enumerate(names) if x.get(f"f{position}", -0.2) > 0.1]
         record: dict[str, Any] = {"id": f"id{number}", "x": x}
         if number % 3 == 0:
@@ -116,39 +134,52 @@ def _write_input(world: World) -> None:
             world.add(orphan, topic="labels", partition=partition, timestamp_ms=timestamp_ms)
 
 
-def engine_case(preset: str, folder: Path) -> dict[str, str]:
-    """Return the hashes of a task's state and of all records that the engine wrote, on two partitions."""
+def engine_case(sections: dict[str, dict[str, Any]], folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the hashes of the tasks' states and chains, and those of all records that the engine wrote, on two
+    partitions."""
     with pytest.MonkeyPatch.context() as patch:
-        # The lineage record has the hash of the sources, which any comment changes, and the machine's name.
+        # The lineage record has versions and the machine's name.
         patch.setattr("platform.machine", lambda: "x86_64")
         patch.setattr("streamlearn.source.memory.MemorySource.topic_id", lambda self, topic: f"id of {topic}")
-        patch.setattr("streamlearn.engine.loop.task_factory.kernel_hash", lambda: "k" * 32)
-        patch.setattr("streamlearn.engine.recovery.restore.kernel_hash", lambda: "k" * 32)
-        patch.setattr("streamlearn.engine.recovery.snapshot_manifest.kernel_hash", lambda: "k" * 32)
+        patch.setattr("streamlearn.engine.loop.task_factory.MODEL_VERSION", 0)
+        patch.setattr("streamlearn.engine.loop.task_factory.__version__", "release")
         # Each report of the lag reads the clock, which advances with every reading.
         patch.setattr("streamlearn.engine.loop.engine.LAG_SECONDS", 1e9)
-        world = World(folder, partitions=2, learner={"preset": preset}, topics={"labels": "labels"})
+        chosen = {**sections, "topics": {"labels": "labels"}}
+        world = World(folder, partitions=2, **chosen)
         _write_input(world)
         engine = world.run()
-    (task,) = engine.tasks.values()
-    outputs = {
+    tasks = [engine.tasks[number] for number in sorted(engine.tasks)]
+    results = {
+        "state": " ".join(task.model.state_hash() for task in tasks),
+        "arrays": _digest(sorted(name.encode() for task in tasks for name in task.arrays())),
+        "chain": " ".join(f"{task.mark.seq}:{task.mark.chain}" for task in tasks),
+    }
+    records = {
         topic: [b"%d %s %s" % (r.partition, r.key or b"-", r.value or b"-") for r in world.read(topic)]
         for topic in ("predictions", "events", "dead-letters", "group-journal")
     }
-    return {
-        "state": task.model.state_hash(),
-        "arrays": _digest(sorted(name.encode() for name in task.arrays())),
-        "chain": f"{task.mark.seq}:{task.mark.chain}",
-        **{topic: f"{len(records)} {_digest(records)}" for topic, records in outputs.items()},
-    }
+    return results, {topic: f"{len(found)} {_digest(found)}" for topic, found in records.items()}
+
+
+def states_file(model_version: int) -> Path:
+    """Return the file with the results of a model version."""
+    return FOLDER / f"{model_version}.json"
 
 
 def main() -> None:
-    """Compute every case, and write the file."""
-    found = {name: classifier_case(parameters) for name, parameters in CLASSIFIERS.items()}
+    """Compute every case, and write the files."""
+    results = {name: classifier_case(parameters) for name, parameters in CLASSIFIERS.items()}
+    records = {}
     with tempfile.TemporaryDirectory() as folder:
-        found |= {f"engine {preset}": engine_case(preset, Path(folder, preset)) for preset in ENGINES}
-    FILE.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        for name, sections in ENGINES.items():
+            results[f"engine {name}"], records[name] = engine_case(sections, Path(folder, name))
+    FOLDER.mkdir(exist_ok=True)
+    RECORDS.write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")
+    file, text = states_file(MODEL_VERSION), json.dumps(results, indent=2) + "\n"
+    if file.exists() and file.read_text(encoding="utf-8") != text:
+        sys.exit(f"{file.name}: model version {MODEL_VERSION} has other results; increase MODEL_VERSION, and migrate")
+    file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
     "": {
         "interrupts": set(),
         "kernels": set(),
+        "migrations": set(),
         "printable": set(),
         "records": set(),
         "settings": set(),
@@ -56,11 +57,11 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "evaluation": {"printable", "settings", "encoder", "learner", "streams", "terminal", "model"},
         "telemetry": {"printable", "settings", "model"},
         "engine": {
-            "kernels",
             "records",
             "settings",
             "source",
             "state",
+            "migrations",
             "codec",
             "sink",
             "snapshot",

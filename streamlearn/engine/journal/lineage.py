@@ -1,7 +1,8 @@
 """Selects the journal entries on the path to a mark, skipping those that a rollback abandoned.
 
 A rollback continues from an earlier mark: the batches in between are no longer part of the model's past. The path
-starts at the model's first record, or at any snapshot that no rollback abandoned.
+starts at the model's first record, or at any snapshot that no rollback abandoned. Across an upgrade it starts at the
+upgrade's base alone: another snapshot would give other bits.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -
     JournalError
         When a rollback went to a mark that the journal does not have.
     SnapshotError
-        When a rollback abandoned ``start``.
+        When a rollback abandoned ``start``, or an upgrade after it had another base.
     """
     parts: list[Sequence[JournalEntry]] = []
     while (index := _last_rollback_index(entries)) >= 0:
@@ -47,7 +48,20 @@ def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -
             )
         entries = _up_to(entries[:index], record.to)
     parts.append(entries)
-    return [entry for part in reversed(parts) for entry in part]
+    path = [entry for part in reversed(parts) for entry in part]
+    for upgrade in find_upgrades(path):
+        if upgrade.base != start:
+            raise SnapshotError(
+                f"{origin} is of sequence {start.seq}, and the upgrade to model version {upgrade.to_version} at "
+                f"sequence {upgrade.seq} began at {upgrade.base}: only the snapshot {_file_of(upgrade.base)} leads "
+                "across it"
+            )
+    return path
+
+
+def find_upgrades(entries: Sequence[JournalEntry]) -> list[journal.UpgradeRecord]:
+    """Return the upgrades among entries."""
+    return [entry.record for entry in entries if isinstance(entry.record, journal.UpgradeRecord)]
 
 
 def last_rollback(entries: Sequence[JournalEntry]) -> journal.RollbackRecord | None:
@@ -80,5 +94,10 @@ def _up_to(entries: Sequence[JournalEntry], mark: journal.Mark) -> Sequence[Jour
                 break
             return entries[: index + 1]
     raise JournalError(
-        f"a rollback went to {mark}, which the journal does not have; put the snapshot {mark.seq}-{mark.chain}.npz back"
+        f"a rollback went to {mark}, which the journal does not have; put the snapshot {_file_of(mark)} back"
     )
+
+
+def _file_of(mark: journal.Mark) -> str:
+    """Return the name of a snapshot's file."""
+    return f"{mark.seq}-{mark.chain}.npz"

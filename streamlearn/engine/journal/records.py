@@ -2,7 +2,7 @@
 
 Each transaction holds one batch record per task, next to the outputs:
 
-    {"v": 1, "type": "batch", "task": 0, "seq": 1281, "rng": [[topic, partition, from, to], ...], "n": [8, 5],
+    {"v": 2, "type": "batch", "task": 0, "seq": 1281, "rng": [[topic, partition, from, to], ...], "n": [8, 5],
      "crc": ..., "now": nanoseconds, "chain": "..."}
 
 ``rng`` are offset ranges [from, to) that tile the input without gaps. Holes inside a range (transaction markers,
@@ -11,18 +11,32 @@ applied order.
 
 Records of three other types go before a task's first batch, or before the first batch after a change:
 
-    {"v": 1, "type": "lineage", "task": 0, "id": "...", "topics": {name: [id, partitions]}, "settings": {...},
-     "kernel": "...", "platform": "...", "positions": [[topic, partition, offset], ...]}
-    {"v": 1, "type": "settings", "task": 0, "settings": {...}}
-    {"v": 1, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "kernel": "..."}
+    {"v": 2, "type": "lineage", "task": 0, "id": "...", "topics": {name: [id, partitions]}, "settings": {...},
+     "model_version": 1, "release": "...", "platform": "...", "positions": [[topic, partition, offset], ...]}
+    {"v": 2, "type": "settings", "task": 0, "settings": {...}}
+    {"v": 2, "type": "control", "task": 0, "lost": [[topic, partition, from, to], ...], "model_version": 1,
+     "release": "..."}
 
 A rollback takes its own sequence number and transaction, like a batch without records:
 
-    {"v": 1, "type": "rollback", "task": 0, "seq": 1282, "before": "...", "to": [900, "..."],
+    {"v": 2, "type": "rollback", "task": 0, "seq": 1282, "before": "...", "to": [900, "..."],
      "positions": [[topic, partition, offset], ...], "now": nanoseconds, "chain": "..."}
 
 From there on the model is as it was at the mark ``to``, at the given positions: consumed records stay consumed.
 ``before`` is the chain of the previous mark, and ``chain`` covers it and the record.
+
+So does an upgrade, by which a release of another model version continues although batches were committed after the
+last snapshot:
+
+    {"v": 2, "type": "upgrade", "task": 0, "seq": 1283, "before": "...", "base": [900, "..."], "from_version": 1,
+     "to_version": 2, "release": "...", "rows": 4711, "learned": "...", "positions": [[topic, partition, offset], ...],
+     "now": nanoseconds, "chain": "..."}
+
+From there on the model is the snapshot of the mark ``base``, or a new model at the first mark, migrated to the version
+``to_version``, after that version has applied the ``rows`` since once more, without output. ``learned`` is the chain
+that this gives: it differs from ``before``, because the answers do.
+
+Version 1 of the records had no model versions; they count as version 0.
 
 The ``chain`` of a batch is BLAKE2b-96 over the previous chain, the journal records since (without ``chain``) and the
 outcome of every input record in applied order. Two states with equal chains took the same input to the same answers.
@@ -39,7 +53,7 @@ import msgspec
 from streamlearn.errors import JournalError
 from streamlearn.source.base import TopicPartition
 
-VERSION = 1
+VERSION = 2
 CHAIN_BYTES = 12
 FIRST_CHAIN = "0" * (2 * CHAIN_BYTES)
 
@@ -113,9 +127,10 @@ class LineageRecord(msgspec.Struct, tag="lineage", tag_field="type", frozen=True
     id: str
     topics: dict[str, TopicIdentity]
     settings: dict[str, Any]
-    kernel: str
     platform: str
     positions: list[Position]
+    model_version: int = 0
+    release: str = ""
 
 
 class SettingsRecord(msgspec.Struct, tag="settings", tag_field="type", frozen=True):
@@ -129,14 +144,15 @@ class SettingsRecord(msgspec.Struct, tag="settings", tag_field="type", frozen=Tr
 class ControlRecord(msgspec.Struct, tag="control", tag_field="type", frozen=True):
     """A change that takes effect with the next batch.
 
-    ``lost`` are ranges that are skipped because they cannot be read, as `engine.on_offset_lost` allows. ``kernel``,
-    unless empty, is the hash of the kernel sources from here on.
+    ``lost`` are ranges that are skipped because they cannot be read, as `engine.on_offset_lost` allows.
+    ``model_version``, unless None, is the version that computes the batches from here on, and ``release`` the release.
     """
 
     v: int
     task: int
     lost: list[Range] = []
-    kernel: str = ""
+    model_version: int | None = None
+    release: str = ""
 
 
 class RollbackRecord(msgspec.Struct, tag="rollback", tag_field="type", frozen=True):
@@ -158,18 +174,50 @@ class RollbackRecord(msgspec.Struct, tag="rollback", tag_field="type", frozen=Tr
 
     def with_chain(self) -> RollbackRecord:
         """Return the record with its chain filled in."""
-        body = msgspec.structs.replace(self, chain="")
-        chain = Chain(self.before)
-        chain.add(encode(body))
-        return msgspec.structs.replace(self, chain=chain.value())
+        return msgspec.structs.replace(self, chain=_chain_of(self))
 
 
-NumberedRecord = BatchRecord | RollbackRecord
+class UpgradeRecord(msgspec.Struct, tag="upgrade", tag_field="type", frozen=True):
+    """A release of another model version has applied all rows since a snapshot once more."""
+
+    v: int
+    task: int
+    seq: int
+    before: str
+    base: Mark
+    from_version: int
+    to_version: int
+    release: str
+    rows: int
+    learned: str
+    positions: list[Position]
+    now: int
+    chain: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        """The mark that the task has after the upgrade."""
+        return Mark(self.seq, self.chain)
+
+    def with_chain(self) -> UpgradeRecord:
+        """Return the record with its chain filled in."""
+        return msgspec.structs.replace(self, chain=_chain_of(self))
+
+
+NumberedRecord = BatchRecord | RollbackRecord | UpgradeRecord
 """Records that take a sequence number and are committed under a mark."""
-JournalRecord = BatchRecord | LineageRecord | SettingsRecord | ControlRecord | RollbackRecord
+JournalRecord = BatchRecord | LineageRecord | SettingsRecord | ControlRecord | RollbackRecord | UpgradeRecord
+
+
+class _Version(msgspec.Struct):
+    """The version of any record, which is read first: newer ones may have types and fields of their own."""
+
+    v: int
+
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(JournalRecord)
+_version_decoder = msgspec.json.Decoder(_Version)
 
 
 def encode(record: JournalRecord) -> bytes:
@@ -186,15 +234,16 @@ def decode(value: bytes | None, where: str) -> JournalRecord:
         When it cannot be read or was written in a newer version.
     """
     try:
-        record = _decoder.decode(value or b"")
+        version = _version_decoder.decode(value or b"").v
+        record = None if version > VERSION else _decoder.decode(value or b"")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JournalError(
             f"{where} is not a journal record ({error}): the topic was damaged, or written by something else. Restore "
             "the partition from another replica, or put a snapshot of a later point back under snapshot.location"
         ) from None
-    if record.v > VERSION:
+    if record is None:
         raise JournalError(
-            f"{where} has version {record.v}, this release reads up to {VERSION}: run the release that wrote it"
+            f"{where} has version {version}, this release reads up to {VERSION}: run the release that wrote it"
         )
     return record
 
@@ -212,6 +261,13 @@ class Chain:
     def value(self) -> str:
         """Return the chain as hexadecimal digits."""
         return self._hash.hexdigest()
+
+
+def _chain_of(record: RollbackRecord | UpgradeRecord) -> str:
+    """Return the chain over the previous chain and the record without its own."""
+    chain = Chain(record.before)
+    chain.add(encode(msgspec.structs.replace(record, chain="")))
+    return chain.value()
 
 
 def parse_mark(text: str, where: str) -> Mark:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalReader
@@ -17,7 +18,6 @@ from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of, with_journalled_settings
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import JournalError, TopicError
-from streamlearn.kernels.cache import kernel_hash
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
@@ -105,9 +105,10 @@ class TaskFactory:
             task.lineage,
             topics,
             task.journalled_settings,
-            kernel_hash(),
             platform.machine(),
             [journal.Position(*partition, offset) for partition, offset in sorted(task.positions.items())],
+            MODEL_VERSION,
+            __version__,
         )
         task.preamble.append(journal.encode(record))
         shown = ", ".join(f"{p.topic}[{p.partition}]@{offset}" for p, offset in sorted(task.positions.items()))
@@ -161,6 +162,6 @@ def check_topics(source: Source, topics: Mapping[str, journal.TopicIdentity]) ->
 
 def _end_positions(record: journal.NumberedRecord) -> list[list[Any]]:
     """Return the positions after a record of the journal, of the partitions that it names."""
-    if isinstance(record, journal.RollbackRecord):
+    if not isinstance(record, journal.BatchRecord):
         return [[position.topic, position.partition, position.offset] for position in record.positions]
     return [[moved.topic, moved.partition, moved.end] for moved in record.rng]

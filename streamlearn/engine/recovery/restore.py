@@ -6,19 +6,19 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
+from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.journal.lineage import last_rollback, last_rollback_went_to, path_to
-from streamlearn.engine.journal.reader import JournalEntry, JournalReader
+from streamlearn.engine.journal.lineage import find_upgrades
 from streamlearn.engine.recovery.replay import Replay
-from streamlearn.engine.recovery.snapshot_manifest import PROGRESS_LOG_SECONDS, check_in_journal, load_task, mark_of
+from streamlearn.engine.recovery.snapshot_manifest import PROGRESS_LOG_SECONDS, load_task
+from streamlearn.engine.recovery.snapshot_paths import SnapshotPath, SnapshotPaths, other_version
 from streamlearn.engine.tasks.journalled_settings import with_journalled_settings
 from streamlearn.engine.tasks.task import Task
-from streamlearn.errors import JournalError, OutOfReachError, SnapshotError
-from streamlearn.kernels.cache import kernel_hash
+from streamlearn.errors import JournalError, OtherVersionError, OutOfReachError, SnapshotError
+from streamlearn.migrations.registry import migrate_settings
 from streamlearn.settings.settings import Settings
-from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
+from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
 
 _logger = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Restore:
         Called after every batch; it may take a snapshot, from which another restore would continue.
     read_only:
         The model is another worker's, which continues: the journal may be longer than what was committed when the
-        restore began, and a model of another release is refused, since nothing may be journalled.
+        restore began, and a model of another model version is refused, since nothing may be journalled.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Restore:
         self._store = store
         self._on_progress = on_progress or (lambda task, rows, share: None)
         self._read_only = read_only
-        self._refused: list[str] = []
+        self._paths = SnapshotPaths(settings, source, store, may_be_longer=read_only)
 
     def run(
         self,
@@ -74,11 +74,19 @@ class Restore:
         Raises
         ------
         JournalError, OffsetLostError, SnapshotError
-            When the mark cannot be reached from what is left.
+            When the mark cannot be reached from what is left; `OtherVersionError` when another model version is needed.
         """
-        task = self._from_snapshot(number, partitions, committed)
-        if task is None:
-            task = self._from_journal_start(number, partitions, committed)
+
+        def apply(path: SnapshotPath) -> Task:
+            if not path.can_replay or (self._read_only and path.final_version != MODEL_VERSION):
+                raise other_version(path)
+            task = self._start(path, number, partitions)
+            self._replay(task, path, committed, before_upgrade=bool(find_upgrades(path.entries)))
+            if path.final_version != MODEL_VERSION:
+                _change_model_version(task, path.final_version)
+            return task
+
+        task = self._follow_first_path(number, committed, apply)
         if task.mark != committed or task.positions != dict(positions):
             raise JournalError(
                 f"task {number}: the replay ended at {task.mark} {sorted(task.positions.items())}, but {committed} "
@@ -86,97 +94,95 @@ class Restore:
             )
         return task
 
-    def _from_snapshot(self, number: int, partitions: Sequence[TopicPartition], committed: journal.Mark) -> Task | None:
-        """Return the task from the newest usable snapshot and the journal after it; None without one."""
-        if self._store is None:
-            return None
-        group = self._settings.kafka.group_id
-        for entry in sorted(self._store.list(group, None, number), key=lambda entry: -entry.seq):
-            try:
-                manifest = self._store.read_manifest(entry)
-                entries = self._journal_after(entry, manifest, committed)
-                kernel = _check_kernels(manifest["kernel"], entries, entry.path)
-                if kernel != kernel_hash() and self._read_only:
-                    raise SnapshotError(f"{entry.path} is of another release (kernel {kernel}), which still runs")
-                _logger.info("reading snapshot %s (%d bytes)", entry.path, entry.size_bytes)
-                task = load_task(
-                    self._settings, self._store, entry, partitions, lambda: self._on_progress(None, 0, 0.0)
-                )
-                self._replay(task, entries, committed, entry.path)
-                if kernel != kernel_hash():
-                    _change_kernel(task)
-                return task
-            except SnapshotError as error:
-                _logger.warning("snapshot refused: %s", error)
-                self._refused.append(str(error))
-        return None
+    def run_again(
+        self,
+        number: int,
+        partitions: Sequence[TopicPartition],
+        committed: journal.Mark,
+        positions: Mapping[TopicPartition, int],
+    ) -> tuple[Task, SnapshotPath]:
+        """Apply the rows since the newest snapshot, which the model version before computed, once more with this one.
 
-    def _journal_after(
-        self, entry: SnapshotEntry, manifest: Mapping[str, Any], committed: journal.Mark
-    ) -> list[JournalEntry]:
-        """Return the journal entries from a snapshot to the committed mark.
+        Returns
+        -------
+        Task
+            The task at the committed sequence number and positions; its chain is that of this version's answers.
+        SnapshotPath
+            The way that was applied.
 
         Raises
         ------
-        SnapshotError
-            When the snapshot does not lead to the committed mark.
+        JournalError, OffsetLostError, SnapshotError
+            When the rows cannot be applied from what is left; `OtherVersionError` when this release does not read that
+            model version.
         """
-        if entry.seq > committed.seq:
-            raise SnapshotError(f"{entry.path} is of sequence {entry.seq}, beyond the committed {committed.seq}")
-        if entry.seq == committed.seq and entry.chain != committed.chain:
-            raise SnapshotError(f"{entry.path} has the chain {entry.chain}, committed is {committed.chain}")
-        offset = manifest["journal_offset"]
-        reader = JournalReader(self._source, self._settings.journal_topic, entry.task, offset)
-        entries = reader.entries
-        if is_kept := offset >= reader.log_start:
-            check_in_journal(entry, entries[0] if entries and entries[0].offset == offset else None)
-            entries = entries[1:]
-        if any(isinstance(later.record, journal.LineageRecord) for later in entries):
-            raise SnapshotError(f"{entry.path} is of lineage {entry.lineage}; a new model was started after it")
-        entries = self._up_to_committed(entries, committed)
-        if not is_kept and entry.seq != committed.seq and not last_rollback_went_to(entries, mark_of(entry)):
-            raise SnapshotError(f"{entry.path} is older than the journal, which begins at offset {reader.log_start}")
-        return path_to(entries, mark_of(entry), entry.path)
+        paths: list[SnapshotPath] = []
 
-    def _from_journal_start(self, number: int, partitions: Sequence[TopicPartition], committed: journal.Mark) -> Task:
-        """Return the task from the whole journal."""
-        where = f"{self._settings.journal_topic}[{number}]"
-        reader = JournalReader(self._source, self._settings.journal_topic, number)
-        entries = reader.since_lineage()
-        if not entries:
-            refused = "".join(f"; {reason}" for reason in self._refused)
-            rollback = last_rollback(reader.entries)
-            rolled_back = "" if rollback is None else f"; the model was rolled back to {rollback.to}"
-            way_out = "a snapshot back" if rollback is None else "that snapshot or one since then back"
-            raise OutOfReachError(
-                f"task {number} is committed at {committed}, but there is no usable snapshot under "
-                f"{self._settings.snapshot.location}, and {where} no longer has the model's beginning"
-                f"{refused}{rolled_back}: put {way_out}, or begin a new model with another kafka.group_id"
+        def apply(path: SnapshotPath) -> Task:
+            if not path.can_upgrade:
+                raise other_version(path)
+            task = self._start(path, number, partitions)
+            self._replay(task, path, committed, before_upgrade=True)
+            paths.append(path)
+            return task
+
+        task = self._follow_first_path(number, committed, apply)
+        if task.mark.seq != committed.seq or task.positions != dict(positions):
+            raise JournalError(
+                f"task {number}: the rows applied once more end at sequence {task.mark.seq} "
+                f"{sorted(task.positions.items())}, but {committed} {sorted(positions.items())} is committed: the "
+                "journal and the group's offsets do not belong together"
             )
-        lineage = entries[0].record
+        return task, paths[-1]
+
+    def _follow_first_path(self, number: int, committed: journal.Mark, apply: Callable[[SnapshotPath], Task]) -> Task:
+        """Return what ``apply`` gives for the first usable way: from the newest snapshot on, at last from the model's
+        beginning."""
+        of_newest: OtherVersionError | None = None
+        for path in self._paths.from_snapshots(number, committed):
+            try:
+                if isinstance(path, SnapshotError):
+                    raise path
+                return apply(path)
+            except SnapshotError as error:
+                if isinstance(error, OtherVersionError):
+                    of_newest = of_newest or error
+                _logger.warning("snapshot refused: %s", error)
+                self._paths.refused.append(str(error))
+        try:
+            return apply(self._paths.from_beginning(number, committed))
+        except OutOfReachError as error:
+            raise of_newest or error from error
+
+    def _start(self, path: SnapshotPath, number: int, partitions: Sequence[TopicPartition]) -> Task:
+        """Return the task at the start of a way: as the snapshot has it, or new."""
+        if path.entry is not None:
+            assert self._store is not None
+            _logger.info("reading snapshot %s (%d bytes)", path.entry.path, path.entry.size_bytes)
+            return load_task(
+                self._settings, self._store, path.entry, partitions, lambda: self._on_progress(None, 0, 0.0)
+            )
+        lineage = path.entries[0].record
         assert isinstance(lineage, journal.LineageRecord)
-        entries = path_to(self._up_to_committed(entries, committed), journal.START, where)
-        _check_kernels(lineage.kernel, entries, where)
-        task = Task(with_journalled_settings(self._settings, lineage.settings), number, partitions, lineage.id)
+        settings = migrate_settings(lineage.model_version, lineage.settings)
+        task = Task(with_journalled_settings(self._settings, settings), number, partitions, lineage.id)
         task.topics = lineage.topics
         task.positions = {TopicPartition(p.topic, p.partition): p.offset for p in lineage.positions}
-        self._replay(task, entries, committed, where)
         return task
 
-    def _up_to_committed(self, entries: list[JournalEntry], committed: journal.Mark) -> list[JournalEntry]:
-        """Return the entries up to the committed mark; later ones are an error unless the restore is read-only."""
-        if not self._read_only:
-            return entries
-        is_committed = (
-            isinstance(entry.record, journal.NumberedRecord) and entry.record.seq <= committed.seq for entry in entries
-        )
-        return entries[: max((index + 1 for index, inside in enumerate(is_committed) if inside), default=0)]
-
-    def _replay(self, task: Task, entries: Sequence[JournalEntry], committed: journal.Mark, origin: str) -> None:
+    def _replay(self, task: Task, path: SnapshotPath, committed: journal.Mark, *, before_upgrade: bool) -> None:
         """Apply the batches between the task's mark and the committed one."""
         rows, first_seq, logged_at = 0, task.mark.seq, time.monotonic()
-        with contextlib.closing(Replay(self._settings, self._source, task, origin)) as replay:
-            for entry in entries:
+        replay = Replay(
+            self._settings,
+            self._source,
+            task,
+            path.origin,
+            before_upgrade=before_upgrade,
+            model_version=path.model_version,
+        )
+        with contextlib.closing(replay):
+            for entry in path.entries:
                 if isinstance(entry.record, journal.NumberedRecord) and entry.record.seq > committed.seq:
                     raise JournalError(
                         f"task {task.number}: the journal goes up to sequence {entry.record.seq}, but {committed} is "
@@ -184,28 +190,16 @@ class Restore:
                     )
                 rows += replay.apply(entry)
                 done = task.mark.seq - first_seq
-                self._on_progress(task, rows, done / max(1, committed.seq - first_seq))
+                # The states before an upgrade have no mark in the journal: no snapshot can be taken of them.
+                reached = None if replay.is_before_upgrade else task
+                self._on_progress(reached, rows, done / max(1, committed.seq - first_seq))
                 if time.monotonic() > logged_at + PROGRESS_LOG_SECONDS:
                     logged_at = time.monotonic()
                     _logger.info("task %d: %d rows replayed, %s of %s", task.number, rows, task.mark, committed)
 
 
-def _change_kernel(task: Task) -> None:
-    """Journal that this release computes the batches from here on."""
-    change = journal.ControlRecord(journal.VERSION, task.number, kernel=kernel_hash())
+def _change_model_version(task: Task, before: int) -> None:
+    """Journal that this release's model version computes the batches from here on."""
+    change = journal.ControlRecord(journal.VERSION, task.number, model_version=MODEL_VERSION, release=__version__)
     task.preamble.append(journal.encode(change))
-    _logger.info("task %d continues with another release (kernel %s)", task.number, kernel_hash())
-
-
-def _check_kernels(kernel: str, entries: Sequence[JournalEntry], where: str) -> str:
-    """Return the kernel hash after the last entry; refuse to replay batches of another release, which may compute other
-    bits."""
-    for entry in entries:
-        if isinstance(entry.record, journal.ControlRecord) and entry.record.kernel:
-            kernel = entry.record.kernel
-        elif isinstance(entry.record, journal.BatchRecord) and kernel != kernel_hash():
-            raise OutOfReachError(
-                f"{where}: batches after it were made by another release (kernel {kernel}): run that release once more "
-                "and stop it with SIGTERM, so that it ends on a snapshot, before starting this one"
-            )
-    return kernel
+    _logger.info("task %d: model version %d continues the model of version %d", task.number, MODEL_VERSION, before)

@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
+from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry
 from streamlearn.engine.tasks.journalled_settings import with_journalled_settings
 from streamlearn.engine.tasks.task import Task
 from streamlearn.errors import SnapshotError
-from streamlearn.kernels.cache import kernel_hash
+from streamlearn.migrations.registry import migrate
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 from streamlearn.source.base import TopicPartition
@@ -35,11 +36,18 @@ def build_manifest(task: Task) -> dict[str, Any]:
         "positions": [[*partition, offset] for partition, offset in sorted(task.positions.items())],
         "topics": {topic: [identity.id, identity.partitions] for topic, identity in sorted(task.topics.items())},
         "journal_offset": task.journal_offset,
-        "kernel": kernel_hash(),
+        "model_version": MODEL_VERSION,
+        "release": __version__,
         "settings": task.journalled_settings,
         "now": task.now_ns,
         "rollback": None if task.rollback is None else msgspec.to_builtins(task.rollback),
+        "upgrade": None if task.upgrade is None else msgspec.to_builtins(task.upgrade),
     }
+
+
+def model_version_of(manifest: Mapping[str, Any]) -> int:
+    """Return the model version that wrote a snapshot; 0 for releases before model versions."""
+    return manifest.get("model_version", 0)
 
 
 def read_positions(manifest: Mapping[str, Any]) -> dict[TopicPartition, int]:
@@ -74,17 +82,19 @@ def load_task(
     """
     progress = _ReadProgress(entry, on_read)
     with store.open(entry, progress.add) as (manifest, arrays):
-        task = Task(with_journalled_settings(settings, manifest["settings"]), entry.task, partitions, entry.lineage)
-        task.load_arrays(arrays)
+        journalled, migrated = migrate(model_version_of(manifest), manifest["settings"], arrays)
+        task = Task(with_journalled_settings(settings, journalled), entry.task, partitions, entry.lineage)
+        task.load_arrays(migrated)
     task.positions = read_positions(manifest)
     task.topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
     task.mark = mark_of(entry)
     task.snapshot_seq = entry.seq
     task.journal_offset = manifest["journal_offset"]
-    # Snapshots of older releases have neither of these.
+    # Snapshots of older releases have none of these.
     task.now_ns = manifest.get("now", 0)
-    rollback = manifest.get("rollback")
+    rollback, upgrade = manifest.get("rollback"), manifest.get("upgrade")
     task.rollback = None if rollback is None else msgspec.convert(rollback, journal.RollbackRecord)
+    task.upgrade = None if upgrade is None else msgspec.convert(upgrade, journal.UpgradeRecord)
     return task
 
 

@@ -66,11 +66,14 @@ class Batch:
         The task.
     now_ns:
         The clock to journal, in nanoseconds since the epoch: the only time that the model sees.
+    journal_version:
+        The version of the batch's journal record, which the chain covers; in a replay that of the record.
     """
 
-    def __init__(self, task: Task, now_ns: int) -> None:
+    def __init__(self, task: Task, now_ns: int, journal_version: int = journal.VERSION) -> None:
         self._task = task
         self._now = now_ns
+        self._journal_version = journal_version
         self._now_ms = now_ns // 1_000_000
         self._settings = task.settings
         self._limits = task.settings.limits
@@ -266,7 +269,7 @@ class Batch:
             ends[partition] = end
         ranges, range_counts = journal.moved_ranges(task.positions, ends, counts)
         seq = task.mark.seq + 1
-        body = journal.BatchRecord(journal.VERSION, task.number, seq, ranges, range_counts, self._crc, self._now)
+        body = journal.BatchRecord(self._journal_version, task.number, seq, ranges, range_counts, self._crc, self._now)
         chain = journal.Chain(task.mark.chain)
         for data in task.preamble:
             chain.add(data)

@@ -56,6 +56,8 @@ class Task:
         The journalled clock at the mark, in nanoseconds since the epoch.
     rollback:
         The last rollback on the path to the mark.
+    upgrade:
+        The last upgrade on the path to the mark that applied rows once more.
     """
 
     def __init__(self, settings: Settings, number: int, partitions: Sequence[TopicPartition], lineage: str) -> None:
@@ -75,6 +77,7 @@ class Task:
         self.snapshot_seq = 0
         self.now_ns = 0
         self.rollback: journal.RollbackRecord | None = None
+        self.upgrade: journal.UpgradeRecord | None = None
 
     @property
     def journalled_settings(self) -> dict[str, Any]:
@@ -105,6 +108,12 @@ class Task:
         self.mark = record.mark
         self.now_ns = record.now
         self.rollback = record
+
+    def apply_upgrade(self, record: journal.UpgradeRecord) -> None:
+        """Take the mark of an upgrade; the state must be that after the rows that it applied once more."""
+        self.mark = record.mark
+        self.now_ns = record.now
+        self.upgrade = record
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the complete state as named arrays."""

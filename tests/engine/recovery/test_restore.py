@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.observer import NullObserver
-from streamlearn.engine.recovery import restore, snapshot_manifest
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
 from streamlearn.learner.drift.page_hinkley import Count
 from streamlearn.learner.ensemble_learner import EnsembleLearner
+from streamlearn.migrations import registry
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
@@ -35,10 +37,12 @@ def run_in_parts(world: World, parts: int = 3) -> str:
     return engine.tasks[0].model.state_hash()
 
 
-def change_kernel_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Restore and take snapshots as another release."""
-    for module in (restore, snapshot_manifest):
-        monkeypatch.setattr(module, "kernel_hash", lambda: "new")
+def change_model_version(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
+    """Run on as a release of another model version, which reads the one before."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("streamlearn.") and hasattr(module, "MODEL_VERSION"):
+            monkeypatch.setattr(module, "MODEL_VERSION", version)
+    monkeypatch.setitem(registry.MIGRATIONS, version - 1, None)
 
 
 def uninterrupted(folder: Path) -> tuple[list[bytes], str]:
@@ -316,16 +320,17 @@ def test_another_release_continues_only_from_a_snapshot_at_the_end(
     world = World(tmp_path)
     state = run_in_parts(world)
     newest = snapshots(tmp_path)[0]
-    change_kernel_hash(monkeypatch)
+    change_model_version(monkeypatch, MODEL_VERSION + 1)
     assert world.run().tasks[0].model.state_hash() == state
     world.add(ROWS[0])
     world.run()
-    assert [record["kernel"] for record in world.journal() if record["type"] == "control"] == ["new"]
+    changes = [record for record in world.journal() if record["type"] == "control"]
+    assert [change["model_version"] for change in changes] == [MODEL_VERSION + 1]
     for path in snapshots(tmp_path):
         if path != newest:
             path.unlink()
     newest.unlink(missing_ok=True)
-    with pytest.raises(SnapshotError, match="batches after it were made by another release"):
+    with pytest.raises(SnapshotError, match=f"batches after it were computed by model version {MODEL_VERSION}, "):
         world.run()
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine import standby
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.recovery.rollback import roll_back
@@ -21,7 +22,7 @@ from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
 from streamlearn.state.arrays import unpack_texts
-from tests.engine.recovery.test_restore import change_kernel_hash
+from tests.engine.recovery.test_restore import change_model_version
 from tests.engine.world import GROUP, JOURNAL, START_NS, Crash, Faults, FaultySink, World, rows
 from tests.snapshot_faults import copy_renamed, damage, snapshots
 
@@ -253,19 +254,19 @@ def test_settings_are_rolled_back_and_journalled_again(tmp_path: Path) -> None:
     assert world.run(store=False).tasks[0].model.state_hash() == state
 
 
-def test_a_rollback_to_a_snapshot_of_another_release_journals_the_kernel(
+def test_a_rollback_to_a_snapshot_of_another_release_journals_the_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = world_of(tmp_path)
     feed(world, 0)
     feed(world, 1)
-    change_kernel_hash(monkeypatch)
+    change_model_version(monkeypatch, MODEL_VERSION + 1)
     roll_back_to(world, "2")
     feed(world, 2)
     assert [each["type"] for each in world.journal()][-4:] == ["rollback", "control", "batch", "batch"]
     for path in snapshots(tmp_path):
         path.unlink()
-    with pytest.raises(SnapshotError, match="batches after it were made by another release"):
+    with pytest.raises(SnapshotError, match=f"batches after it were computed by model version {MODEL_VERSION}, "):
         world.run()
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.recovery.verify_snapshot import SnapshotVerification, verify_against_journal
 from streamlearn.errors import JournalError, OffsetLostError, SnapshotError
 from streamlearn.snapshot.format import read_snapshot, write_snapshot
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import TopicPartition
 from streamlearn.source.memory import MemorySource
-from tests.engine.recovery.test_restore import change_kernel_hash
+from tests.engine.recovery.test_restore import change_model_version
 from tests.engine.recovery.test_rollback import roll_back_to, shorten_journal
 from tests.engine.world import GROUP, World, rows
 from tests.snapshot_faults import alter_weights, copy_renamed, snapshots
@@ -115,10 +116,10 @@ def test_what_cannot_be_replayed_is_reported(tmp_path: Path, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr("streamlearn.source.memory._MemoryReader.read_to", raise_lost)
         assert verify(world, 2) == ("recorded", "instances[0] no longer has the records from 0 on")
-    change_kernel_hash(monkeypatch)
+    change_model_version(monkeypatch, MODEL_VERSION + 1)
     other = verify(world, 3)
     assert other.result == "recorded"
-    assert "made by another release" in other.text
+    assert f"the model is of model version {MODEL_VERSION}" in other.text
 
 
 def test_a_model_that_another_one_has_followed_is_not_replayed(tmp_path: Path) -> None:

@@ -44,10 +44,10 @@ def test_the_list_of_commands_has_the_first_line_of_each_help(name: str) -> None
 
 
 def test_version() -> None:
-    from streamlearn import __version__
+    from streamlearn._version import MODEL_VERSION, __version__
 
     done = _run("--version")
-    assert (done.returncode, done.stdout) == (0, f"streamlearn {__version__}\n")
+    assert (done.returncode, done.stdout) == (0, f"streamlearn {__version__}, model version {MODEL_VERSION}\n")
 
 
 def test_a_wrong_setting_gives_one_line_and_status_2() -> None:
