@@ -15,7 +15,7 @@ import numpy as np
 from river import base
 
 from streamlearn.arguments.instances import as_instance
-from streamlearn.arguments.names import as_name_list, shown
+from streamlearn.arguments.names import as_name_list
 from streamlearn.arguments.parameters import SETTING_OF, as_settings, with_parameter_names
 from streamlearn.arguments.rows import as_instances, as_truths
 from streamlearn.arguments.truths import as_truth
@@ -28,6 +28,7 @@ from streamlearn.model.broken_model import BrokenModel
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
+from streamlearn.printable import shown
 from streamlearn.settings.rule import Rule
 from streamlearn.snapshot.format import read_snapshot, write_snapshot
 from streamlearn.state.names import Name, name_from_json

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from streamlearn.errors import UsageError
 from streamlearn.model.warm_up import warm_up as warm_up_model
+from streamlearn.printable import shown
 from streamlearn.settings.presets import ALIASES, EXPERTS, PAPER
 from streamlearn.settings.settings import LearnerSettings, Settings
 
@@ -34,5 +35,5 @@ def warm_up(preset: str = "default", progress: Callable[[str], None] | None = No
     try:
         learner = LearnerSettings.model_validate({"preset": preset})
     except ValidationError:
-        raise UsageError(f"preset = {preset!r}: there are {', '.join((*EXPERTS, PAPER, *ALIASES))}") from None
+        raise UsageError(f"preset = {shown(preset)}: there are {', '.join((*EXPERTS, PAPER, *ALIASES))}") from None
     warm_up_model(Settings(learner=learner), progress)

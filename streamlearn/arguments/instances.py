@@ -11,9 +11,10 @@ from typing import Any, cast
 import numpy as np
 
 from streamlearn.arguments.frames import refuse_array
-from streamlearn.arguments.names import as_name, shown
+from streamlearn.arguments.names import as_name
 from streamlearn.encoder.row import Features, Value
 from streamlearn.errors import UsageError
+from streamlearn.printable import shown
 from streamlearn.records.truth_value import is_missing, is_time
 
 VECTOR_AS_MAPPING = "dict(enumerate({0}))"

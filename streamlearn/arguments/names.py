@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Collection, Set
 from typing import Any
 
 import numpy as np
 
 from streamlearn.errors import UsageError
+from streamlearn.printable import shown
 from streamlearn.records.truth_value import is_time
 from streamlearn.state.names import Name, sorted_names
 
 MAXIMUM_DEPTH = 8
 """Levels of tuples in a name."""
-
-_shown = reprlib.Repr()
-_shown.maxstring = _shown.maxother = _shown.maxlong = 60
-
-
-def shown(value: object) -> str:
-    """Return a value as an error shows it, shortened."""
-    return _shown.repr(value)
 
 
 def as_name(name: object, where: str) -> Name:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from streamlearn.arguments.names import shown
 from streamlearn.errors import UsageError
+from streamlearn.printable import shown
 from streamlearn.settings.settings import Settings
 
 SETTING_OF = {
@@ -53,7 +53,7 @@ def as_settings(parameters: Mapping[str, Any]) -> Settings:
 
 
 def _fault_text(fault: Any) -> str:
-    message = with_parameter_names(str(fault["msg"]).removeprefix("Value error, "))
+    message = with_parameter_names(str(fault["msg"]).removeprefix("Value error, ").replace("\n", "; "))
     parameter = _PARAMETER_OF.get(".".join(map(str, fault["loc"])))
     return message if parameter is None else f"{parameter} is {shown(fault['input'])}: {message}"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from streamlearn.arguments.frames import refuse_array_of_rows
 from streamlearn.arguments.instances import VECTOR_AS_MAPPING
-from streamlearn.arguments.names import shown
 from streamlearn.arguments.truths import SIGNS_AS_MAPPING
 from streamlearn.errors import UsageError
+from streamlearn.printable import shown
 
 
 def as_instances(X: Any, where: str) -> Iterable[Any]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from streamlearn.arguments.frames import refuse_array
-from streamlearn.arguments.names import as_name, as_names, shown
+from streamlearn.arguments.names import as_name, as_names
 from streamlearn.encoder.labels import RiverTruth, Truth
 from streamlearn.errors import UsageError
+from streamlearn.printable import shown
 from streamlearn.records.truth_value import label_value
 from streamlearn.state.names import Name
 

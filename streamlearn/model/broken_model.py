@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamlearn.errors import BrokenModelError
+from streamlearn.printable import shown
 
 
 class BrokenModel:
@@ -17,7 +18,7 @@ class BrokenModel:
     """
 
     def __init__(self, cause: BaseException) -> None:
-        self._cause = repr(cause)
+        self._cause = shown(cause)
 
     def __getattr__(self, name: str) -> Any:
         raise BrokenModelError(

@@ -14,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from streamlearn.errors import SettingsError
+from streamlearn.printable import shown
 from streamlearn.settings.fields import Section
 from streamlearn.settings.settings import Settings
 
@@ -307,5 +308,5 @@ def _fault_texts(fault: Any, name: str, origins: Mapping[str, str]) -> list[str]
     message = str(fault["msg"]).removeprefix("Value error, ")
     if not name:
         return message.split("\n")
-    value = f" (value {fault['input']!r})" if "is not a rule" not in message else ""
+    value = f" (value {shown(fault['input'])})" if "is not a rule" not in message else ""
     return [f"{name} from {origins[name]}: {message}{value}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamlearn.errors import UsageError
+from streamlearn.printable import shown
 
 SIMPLE_KINDS = ("balanced", "subset", "f1", "hamming", "macro")
 RULES = (*SIMPLE_KINDS, "top_k:K", "threshold:P")
@@ -36,7 +37,7 @@ class Rule:
         Rule(kind='top_k', count=3, threshold=0.5)
         """
         if not isinstance(text, str):
-            raise UsageError(f"{text!r} is not a rule; a rule is a text, one of {', '.join(RULES)}")
+            raise UsageError(f"{shown(text)} is not a rule; a rule is a text, one of {', '.join(RULES)}")
         kind, colon, value = text.partition(":")
         if kind in SIMPLE_KINDS and not colon:
             return cls(kind)
@@ -50,7 +51,8 @@ class Rule:
             if 0.0 <= threshold <= 1.0:
                 return cls(kind, threshold=threshold)
         raise UsageError(
-            f"{text!r} is not a rule; choose one of {', '.join(RULES)} (K is a whole number from 1, P a probability)"
+            f"{shown(text)} is not a rule; choose one of {', '.join(RULES)} (K is a whole number from 1, P a "
+            "probability)"
         )
 
     def __str__(self) -> str:

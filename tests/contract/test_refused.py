@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import drift
 
-from streamlearn import LabelHierarchyClassifier
+from streamlearn import LabelHierarchyClassifier, warm_up
 from streamlearn.errors import StreamlearnError
 
 NAME = st.sampled_from(["a", "b", "new", 1, 0, -5, ("a", 1), np.int64(3), np.str_("c")])
@@ -57,6 +59,31 @@ def test_a_bad_truth_anywhere_in_a_batch(
     learnt: LabelHierarchyClassifier, rows: list[tuple[Any, Any]], x: Any, y: Any, data: st.DataObject
 ) -> None:
     _check_refused(learnt, rows, (x, y), data.draw(st.integers(0, len(rows))))
+
+
+def test_an_error_shows_any_object_in_one_line(learnt: LabelHierarchyClassifier) -> None:
+    many_lines: Any = drift.binary.DDM()
+    assert "\n" in repr(many_lines)
+    parameters = inspect.signature(LabelHierarchyClassifier).parameters
+    calls: dict[str, Callable[[], object]] = {
+        **{name: lambda name=name: LabelHierarchyClassifier(**{name: many_lines}) for name in parameters},
+        "a name in labels": lambda: LabelHierarchyClassifier(labels=[many_lines]),
+        "x": lambda: learnt.predict(many_lines),
+        "X": lambda: learnt.predict_many(many_lines),
+        "a feature": lambda: learnt.predict_proba_one({many_lines: 1}),
+        "its value": lambda: learnt.predict_one({"a": many_lines}),
+        "y": lambda: learnt.learn_one({}, many_lines),
+        "Y": lambda: learnt.learn_many([], many_lines),
+        "a label": lambda: learnt.learn_one({}, [many_lines]),
+        "its sign": lambda: learnt.learn_one({}, {"a": many_lines}),
+        "a rule": lambda: learnt.predict({}, rule=many_lines),
+        "a preset": lambda: warm_up(many_lines),
+    }
+    for what, call in calls.items():
+        with pytest.raises(StreamlearnError) as refused:
+            call()
+        assert "\n" not in str(refused.value), what
+        assert "DDM ( warm_start=30 warning_t...hold=2. drift_threshold=3. )" in str(refused.value), what
 
 
 def _check_refused(model: LabelHierarchyClassifier, rows: list[Any], bad: tuple[Any, Any], index: int) -> None:

@@ -6,12 +6,15 @@ import ast
 import json
 import unicodedata
 from pathlib import Path
+from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import drift
 
 import streamlearn
-from streamlearn.printable import printable
+from streamlearn.printable import printable, shown
 
 PACKAGE = Path(streamlearn.__file__).parent
 HARMFUL = "\x00\x07\x08\x1b[2J\x7f\x9b\u061c\u200e\u202e\u2028\u2029\u2066\ufeff\U000e0041\ud800"
@@ -46,6 +49,41 @@ def test_what_languages_need_is_kept() -> None:
     text = "caf\u00e9 \u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 \U0001f468\u200d\U0001f469 \u00a0\u3000"
     assert printable(text) == text
     assert printable("a\nb\tc", keep="\n") == "a\nb\\tc"
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise OSError
+
+
+def _class_named(name: str) -> Any:
+    return type(name, (), {"__repr__": lambda self: "two\n  lines"})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\nb", r"'a\nb'"),
+        ("half \ud800", r"'half \ud800'"),
+        (drift.binary.DDM(), "DDM ( warm_start=30 warning_t...hold=2. drift_threshold=3. )"),
+        (Unprintable(), "<Unprintable object>"),
+        (_class_named("Own")(), "two lines"),
+        ({_class_named("Key")(): "\x1b"}, r"{two lines: '\x1b'}"),
+        *((_class_named(name)(), "two lines") for name in ("dict", "array", "str", "list")),
+        ("x" * 100, f"'{'x' * 27}...{'x' * 28}'"),
+        (10**70, f"1{'0' * 27}...{'0' * 29}"),
+    ],
+)
+def test_a_value_of_a_caller_is_shown_in_one_short_line(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+@settings(max_examples=30)
+@given(st.recursive(st.text() | st.binary(), lambda value: st.lists(value) | st.dictionaries(st.text(), value)))
+def test_any_value_is_shown_in_one_printable_line(value: object) -> None:
+    text = shown(value)
+    assert printable(text) == text
+    assert text.isprintable() or not text.isascii()
 
 
 def test_only_the_listed_modules_write_to_a_terminal() -> None:

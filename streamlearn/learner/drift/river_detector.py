@@ -15,6 +15,7 @@ from streamlearn.errors import DetectorError, UsageError
 from streamlearn.learner.drift.cluster_loss import ClusterLossScratch, note_alarm
 from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.event_buffer import EventBuffer
+from streamlearn.printable import shown
 
 RECENT = 30
 """Most losses that the mean after a change is estimated from."""
@@ -52,7 +53,7 @@ class RiverDetectors(DriftDetectors):
             detector.clone()
         except Exception as error:
             raise UsageError(
-                f"drift_detector {type(detector).__name__} cannot be copied, as river's clone() does: {error!r}"
+                f"drift_detector {type(detector).__name__} cannot be copied, as river's clone() does: {shown(error)}"
             ) from error
 
     def change(self, detector: str, significance: float, cooldown_rows: int) -> None:
@@ -64,8 +65,8 @@ class RiverDetectors(DriftDetectors):
         failure, self._failure = self._failure, None
         if failure is not None:
             raise DetectorError(
-                f"drift_detector {type(self.prototype).__name__} raised {failure!r}: the instances of this call are "
-                "learnt, and the cluster goes on with a new copy of the detector"
+                f"drift_detector {type(self.prototype).__name__} raised {shown(failure)}: the instances of this call "
+                "are learnt, and the cluster goes on with a new copy of the detector"
             ) from failure
 
     def resize(self, clusters: int) -> None:
