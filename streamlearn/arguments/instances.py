@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from numbers import Real
 from typing import Any, cast
@@ -11,18 +11,20 @@ from typing import Any, cast
 import numpy as np
 
 from streamlearn.arguments.frames import refuse_array
-from streamlearn.arguments.names import as_name
+from streamlearn.arguments.names import as_name, check_texts
 from streamlearn.encoder.row import Features, Value
 from streamlearn.errors import UsageError
 from streamlearn.printable import shown
 from streamlearn.records.truth_value import is_missing, is_time
+from streamlearn.surrogates import half_pair, half_pair_fault
 
 VECTOR_AS_MAPPING = "dict(enumerate({0}))"
 """Expression of the values ``{0}`` of a vector as an instance."""
 
 _TEXT = {str}
+_TEXTS: set[type] = {str, np.str_}
 _VALUES: set[type] = {
-    *(float, int, bool, str, type(None), np.bool_, np.str_),
+    *(float, int, bool, type(None), np.bool_, *_TEXTS),
     *(np.float16, np.float32, np.float64, np.longdouble),
     *(np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64),
 }
@@ -37,18 +39,20 @@ def as_instance(x: Any, where: str) -> Features:
     Raises
     ------
     UsageError
-        When it is not a mapping, list or tuple, or has a name or value of another kind.
+        When it is not a mapping, list or tuple, has a name or value of another kind, or a text with half a surrogate
+        pair.
     """
     if isinstance(x, Mapping):
         if type(x) is not dict:  # its methods may fail, or give something else, when they are called again
             x = dict(x)
         if not {*map(type, x)} <= _TEXT:
             return {as_name(name, where): _as_value(value, where, name) for name, value in x.items()}
-        if not {*map(type, x.values())} <= _VALUES:
+        check_texts(x, where)
+        if not _are_plain(x.values()):
             return {name: _as_value(value, where, name) for name, value in x.items()}
         return x
     if isinstance(x, (list, tuple)):
-        if not {*map(type, x)} <= _VALUES:
+        if not _are_plain(x):
             return [_as_value(value, where, position) for position, value in enumerate(x)]
         return x
     refuse_array(x, where, VECTOR_AS_MAPPING)
@@ -58,11 +62,20 @@ def as_instance(x: Any, where: str) -> Features:
     )
 
 
+def _are_plain(values: Collection[Any]) -> bool:
+    types = {*map(type, values)}
+    if not types <= _VALUES:
+        return False
+    return types.isdisjoint(_TEXTS) or not half_pair([value for value in values if isinstance(value, str)])
+
+
 def _as_value(value: Any, where: str, name: object) -> Value:
+    if isinstance(value, str):
+        if half := half_pair((value,)):
+            raise UsageError(f"{where}[{shown(name)}] is {shown(value)}, which {half_pair_fault(half)}")
+        return value if type(value) in _TEXTS else str.__str__(value)
     if type(value) in _VALUES:
         return value
-    if isinstance(value, str):
-        return str.__str__(value)
     if is_missing(value):
         return None
     if (isinstance(value, (Real, Decimal)) and not is_time(value)) or _is_real_scalar(value):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from streamlearn.arguments.frames import refuse_array
-from streamlearn.arguments.names import as_name, as_names
+from streamlearn.arguments.names import as_name, as_names, check_texts
 from streamlearn.encoder.labels import RiverTruth, Truth
 from streamlearn.errors import UsageError
 from streamlearn.printable import shown
@@ -52,7 +52,10 @@ def _is_sign(value: object) -> bool:
 
 
 def _as_mapping(y: Mapping[Any, Any], where: str) -> RiverTruth:
+    if type(y) is not dict:  # its methods may fail, or give something else, when they are called again
+        y = dict(y)
     truth = RiverTruth()
+    check_texts([name for name in y if type(name) is str], where)
     for name, value in y.items():
         plain: Name = name if type(name) is str else as_name(name, where)
         if value is True or value is False:

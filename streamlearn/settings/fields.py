@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from streamlearn.printable import shown
+from streamlearn.surrogates import half_pair, half_pair_fault
 
 
 def setting(default: Any, meaning: str, unit: str = "", **limits: Any) -> Any:
@@ -23,7 +26,14 @@ def _comma_separated(value: Any) -> Any:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+def _whole(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if half := half_pair((name,)):  # bytes of the environment or the command line that are not UTF-8
+            raise ValueError(f"the name {shown(name)} {half_pair_fault(half)}")
+    return names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated), AfterValidator(_whole)]
 """Type of a list of names, which may also be given as comma-separated text."""
 
 NO_SECRET = SecretStr("")

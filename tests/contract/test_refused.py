@@ -17,9 +17,9 @@ from streamlearn import LabelHierarchyClassifier, warm_up
 from streamlearn.errors import StreamlearnError
 
 NAME = st.sampled_from(["a", "b", "new", 1, 0, -5, ("a", 1), np.int64(3), np.str_("c")])
-BAD_NAME = st.sampled_from([None, True, 1.5, b"a", float("nan"), ("a", None), 1 << 70, frozenset("a")])
+BAD_NAME = st.sampled_from([None, True, 1.5, b"a", "\ud800", float("nan"), ("a", None), 1 << 70, frozenset("a")])
 VALUE = st.sampled_from([1, 0.5, True, None, "red", np.float32(2), float("nan"), 1e300])
-BAD_VALUE = st.sampled_from([[1], {"a": 1}, b"1", 1j, np.zeros(2), object()])
+BAD_VALUE = st.sampled_from([[1], {"a": 1}, b"1", "\udc80", 1j, np.zeros(2), object()])
 SIGN = st.sampled_from([True, False, 0, 1, None, np.True_, float("nan"), 1.0])
 BAD_SIGN = st.sampled_from([2, 0.2, "0", "no", [1], np.array([1])])
 X = st.dictionaries(NAME, VALUE, max_size=4)

@@ -26,7 +26,8 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "migrations": set(),
         "printable": set(),
         "records": set(),
-        "settings": {"printable"},
+        "surrogates": set(),
+        "settings": {"printable", "surrogates"},
         "source": set(),
         "state": set(),
         "codec": {"records", "settings"},
@@ -40,7 +41,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "terminal": set(),
         "kafka": {"records", "settings", "source", "sink", "streams"},
         "model": {"kernels", "printable", "settings", "state", "encoder", "learner"},
-        "arguments": {"printable", "records", "settings", "state", "encoder"},
+        "arguments": {"printable", "surrogates", "records", "settings", "state", "encoder"},
         "predictor": {"state", "encoder"},
         "classifier": {
             "interrupts",

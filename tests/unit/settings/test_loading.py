@@ -77,6 +77,8 @@ def test_variables_of_an_orchestrator_are_ignored() -> None:
         (["topics.predictions=pre dictions"], {}, "topics.predictions from --set topics.predictions: the name of a"),
         (["topics.events=a.b", "topics.metrics=a_b"], {}, "differ only in '.' and '_'"),
         (["kafka.group_id=a.b", "topics.metrics=a_b-journal"], {}, "topics.journal = 'a.b-journal'"),
+        (["labels.declared=a,b\udcff"], {}, "the name 'b\\udcff' has \\udcff, half of a surrogate pair"),
+        ([], {"STREAMLEARN_ENCODER__TEXT_FIELDS": "\ud800"}, "the name '\\ud800' has \\ud800, half of"),
         (["kafka.group_id=a\nb"], {}, "kafka.group_id from --set kafka.group_id: the name has the character '\\n'"),
         (["worker.name=a\x1bb"], {}, "worker.name from --set worker.name: the name has the character '\\x1b'"),
     ],
