@@ -278,7 +278,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """Return an instance, checked, to wait in a batch, whatever the caller does with it; nothing changes."""
         instance = as_instance(x, where)
         packed = self._model.pack(instance)
-        if packed is not instance:
+        if packed is not x:
             return packed
         return dict(instance) if isinstance(instance, Mapping) else list(instance)
 

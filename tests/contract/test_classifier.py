@@ -277,7 +277,7 @@ def test_an_iterator_may_give_one_object_again_and_again(kind: type) -> None:
 
 
 def test_a_mapping_is_read_once() -> None:
-    class Once(UserDict[str, float]):
+    class Once(UserDict[str, Any]):
         reads = 0
 
         def __iter__(self) -> Iterator[str]:
@@ -287,7 +287,7 @@ def test_a_mapping_is_read_once() -> None:
             return super().__iter__()
 
     model = LabelHierarchyClassifier(maximum_features=64)
-    model.learn_one(Once(a=1.0, b=2.0), {"p"})
+    model.learn_one(Once(a=1.0, b=2.0), Once(p=True, q=False))
     model.learn_one(Once(a=1.0, b=2.0), {"p"})
     assert model.predict(Once(a=1.0, b=2.0)).labels == ["p"]
     assert model.learned == 2
