@@ -27,6 +27,7 @@ from streamlearn.snapshot.atomic_file import fill_atomically, remove_abandoned, 
 from streamlearn.snapshot.format import OnWritten, open_snapshot, read_manifest, verify_snapshot, write_snapshot
 from streamlearn.snapshot.resumable_file import ResumableFile
 from streamlearn.snapshot.stored_arrays import OnRead, StoredArrays
+from streamlearn.snapshot.temporary_folders import temporary_folders
 
 _FILE_NAME = re.compile(r"(\d+)-([0-9A-Za-z_]+)\.npz")
 _OBJECT_BLOCK_BYTES = 8 << 20
@@ -315,6 +316,8 @@ class SnapshotStore:
     def check(self) -> None:
         """Check that a small file can be written, read and removed, and that an object store creates exclusively.
 
+        Missing folders are created for that, and removed.
+
         Raises
         ------
         SnapshotError
@@ -323,13 +326,8 @@ class SnapshotStore:
         path = f"{self._root}/.check-{uuid.uuid4().hex}"
         content = b"streamlearn"
         try:
-            if self._local:
-                write_atomically(Path(path), lambda file: _write_all(file, content))
-            else:
-                self._create(path, lambda file: _write_all(file, content))
-            overwritten = not self._local and self._create(path, lambda file: _write_all(file, b"again"))
-            found = self._filesystem.cat_file(path)
-            self._filesystem.rm_file(path)
+            with temporary_folders(Path(self._root)) if self._local else contextlib.nullcontext():
+                overwritten, found = self._try_file(path, content)
         except Exception as error:
             raise self._failure("write, read and remove a file at", path, error) from error
         if overwritten:
@@ -339,6 +337,22 @@ class SnapshotStore:
             )
         if found != content:
             raise SnapshotError(f"{self._display_path(path)}: the bytes read are not those that were written")
+
+    def _try_file(self, path: str, content: bytes) -> tuple[bool, bytes]:
+        """Write, read and remove a file; return whether an object store overwrote it, and the bytes read."""
+        try:
+            if self._local:
+                write_atomically(Path(path), lambda file: _write_all(file, content))
+            else:
+                self._create(path, lambda file: _write_all(file, content))
+            overwritten = not self._local and self._create(path, lambda file: _write_all(file, b"again"))
+            found = self._filesystem.cat_file(path)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._filesystem.rm_file(path)
+            raise
+        self._filesystem.rm_file(path)
+        return overwritten, found
 
     def _create(self, path: str, write: Callable[[BinaryIO], None]) -> bool:
         """Create an object; return False when it exists already."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from streamlearn.errors import SnapshotError, UsageError
@@ -243,6 +244,24 @@ def test_check_leaves_no_file(location):
     store.check()
     filesystem, root = fsspec.url_to_fs(location)
     assert filesystem.find(root) == []
+
+
+def test_check_removes_the_folders_that_it_creates_and_no_others(tmp_path):
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    SnapshotStore(str(kept)).check()
+    SnapshotStore(str(kept / "a" / "b")).check()
+    assert list(tmp_path.rglob("*")) == [kept]
+
+
+def test_a_check_that_cannot_read_leaves_no_file(tmp_path, monkeypatch):
+    def fail(self, path):
+        raise OSError("input/output error")
+
+    monkeypatch.setattr(LocalFileSystem, "cat_file", fail)
+    with pytest.raises(SnapshotError, match="input/output error"):
+        SnapshotStore(str(tmp_path / "a")).check()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("location", ["nosuch://bucket/x", "s3a9://x"])
