@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
-from streamlearn.cli.output import echo
+from streamlearn.cli.output import echo, open_for_writing
 from streamlearn.cli.time_options import format_time, parse_time_option
 from streamlearn.errors import UsageError
 from streamlearn.records.dead_letter import original_headers
@@ -101,7 +103,7 @@ def show(
 
 @app.command()
 def export(
-    file: Annotated[Path, typer.Argument(help="Output file, JSON Lines; it must not exist.")],
+    file: Annotated[Path, typer.Argument(help="Output file, .jsonl or .jsonl.gz (.bz2, .xz); it must not exist.")],
     config: Config = None,
     overrides: Overrides = None,
     reasons: Reasons = None,
@@ -110,19 +112,27 @@ def export(
     since: Since = None,
     until: Until = None,
 ) -> None:
-    """Write dead letters to a file, with keys, values and headers in base64."""
+    """Write dead letters to a file, with keys, values and headers in base64; nothing stays of one that breaks off."""
     reader = _reader(_settings(config, overrides))
     count = 0
     try:
-        with file.open("x", encoding="utf-8") as out:
+        with open_for_writing(file, new=True) as out, _removed_on_error(file):
             for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
-                out.write(_as_json(letter, with_record=True) + "\n")
+                out.write(_as_json(letter, with_record=True).encode() + b"\n")
                 count += 1
-    except FileExistsError:
-        raise UsageError(f"{file} exists: give another file, or remove it") from None
     finally:
         reader.close()
     echo(f"wrote {count:,} dead letters to {file}")
+
+
+@contextlib.contextmanager
+def _removed_on_error(file: Path) -> Iterator[None]:
+    """Remove a file that an error leaves incomplete: it would look complete, and stand in the way of the next try."""
+    try:
+        yield
+    except BaseException:
+        file.unlink(missing_ok=True)
+        raise
 
 
 @app.command()

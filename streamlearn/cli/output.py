@@ -43,17 +43,20 @@ def rich_text(text: str) -> Text:
     return Text(printable(text))
 
 
-def open_for_writing(path: Path) -> BinaryIO:
+def open_for_writing(path: Path, *, new: bool = False) -> BinaryIO:
     """Open a file for writing bytes and truncate it; the end of the name says how it is compressed.
 
     Raises
     ------
     UsageError
-        When the file cannot be written.
+        When the file cannot be written, or with ``new`` when it exists.
     """
+    mode = "xb" if new else "wb"
     try:
         opener = ENDINGS.get(compression_of(path.name))
-        return cast(BinaryIO, opener(path, "wb")) if opener else path.open("wb")
+        return cast(BinaryIO, opener(path, mode)) if opener else cast(BinaryIO, path.open(mode))
+    except FileExistsError:
+        raise UsageError(f"{path} exists: give another file, or remove it") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
 
