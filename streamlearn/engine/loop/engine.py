@@ -238,7 +238,7 @@ class Engine:
         if isinstance(error, OffsetLostError):
             worker.drop_polled()
             for task in worker.tasks.values():
-                skip_lost_offsets(task, worker.source)
+                skip_lost_offsets(task, worker.source, worker.save_before_change)
         else:
             task = worker.find_task(error.partition)
             if task is not None and worker.state.current is WorkerState.RUNNING:
@@ -246,7 +246,7 @@ class Engine:
                     # First the records before it. It will be polled again.
                     self._applier.run_batch()
                 else:
-                    skip_corrupt_record(task, error)
+                    skip_corrupt_record(task, error, worker.save_before_change)
         worker.drop_polled()
 
     def _report_lag(self) -> None:

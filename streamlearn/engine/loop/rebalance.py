@@ -23,6 +23,9 @@ from streamlearn.source.base import AssignmentChange, TopicPartition
 
 _logger = logging.getLogger(__name__)
 
+WRITE_SECONDS = 1.0
+"""How often a restore that waits for a snapshot reports."""
+
 
 class Rebalancer:
     """Brings a worker's tasks in line with its assignment.
@@ -44,7 +47,9 @@ class Rebalancer:
 
     def __init__(self, worker: WorkerContext, lineage: Callable[[], str]) -> None:
         self._worker = worker
-        self._factory = TaskFactory(worker.settings, worker.source, worker.store, self._on_progress, lineage)
+        self._factory = TaskFactory(
+            worker.settings, worker.source, worker.store, self._on_progress, lineage, self._save_before_change
+        )
         self._assigned: tuple[TopicPartition, ...] = ()
         self.standby: Standby | None = None
         self.start_ends: dict[TopicPartition, int] = {}
@@ -141,7 +146,7 @@ class Rebalancer:
             return
         if self.standby is None:
             task = worker.tasks.get(standby.TASK)
-            if task is not None and (worker.unsettled or task.preamble or task.unreadable or not task.mark.seq):
+            if task is not None and (worker.unsettled or task.has_changed or not task.mark.seq):
                 task = None
             self.standby = Standby(
                 worker.settings, worker.source, worker.store, task, on_failure=worker.observer.on_failure
@@ -198,6 +203,13 @@ class Rebalancer:
             raise RestoreStoppedError
         if task is not None and worker.writer is not None:
             worker.writer.take_during_restore(task)
+
+    def _save_before_change(self, task: Task) -> None:
+        """Take a snapshot of a restored task that is to change; stay in the group while another one is written."""
+        writer = self._worker.writer
+        while writer is not None and not writer.wait(WRITE_SECONDS):
+            self._on_progress(None, 0, 1.0)
+        self._worker.save_before_change(task)
 
     def close(self) -> None:
         """End the stand-by."""

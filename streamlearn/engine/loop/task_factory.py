@@ -12,7 +12,7 @@ from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalReader
-from streamlearn.engine.loop.unreadable_records import skip_lost_offsets
+from streamlearn.engine.loop.unreadable_records import BeforeChange, skip_lost_offsets
 from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of, with_journalled_settings
@@ -40,6 +40,8 @@ class TaskFactory:
         Called with the progress of a restore.
     lineage:
         Gives a new model its identity.
+    before_change:
+        Called with a task at its committed mark before it gets other settings or skips lost records.
     """
 
     def __init__(
@@ -49,12 +51,14 @@ class TaskFactory:
         store: SnapshotStore | None,
         on_progress: OnProgress,
         lineage: Callable[[], str],
+        before_change: BeforeChange,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
         self._on_progress = on_progress
         self._lineage = lineage
+        self._before_change = before_change
 
     def make(self, number: int, partitions: Sequence[TopicPartition], standby: Standby | None = None) -> Task:
         """Return the task at its committed mark; a new one when nothing was committed.
@@ -79,7 +83,7 @@ class TaskFactory:
             task = restore.run(number, partitions, mark, positions)
         check_topics(self._source, task.topics)
         self._change_settings(task)
-        skip_lost_offsets(task, self._source)
+        skip_lost_offsets(task, self._source, self._before_change)
         _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - started)
         return task
 
@@ -131,6 +135,7 @@ class TaskFactory:
             task.change_settings(self._settings)
             return
         check_change(before, after)
+        self._before_change(task)
         task.change_settings(with_journalled_settings(self._settings, after))
         task.preamble.append(journal.encode(journal.SettingsRecord(journal.VERSION, task.number, after)))
         changed = {name: value for name, value in after.items() if before.get(name) != value}

@@ -7,7 +7,7 @@ that a replay skips them as well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.tasks.task import Task
@@ -18,9 +18,14 @@ _logger = logging.getLogger(__name__)
 
 NO_TIMESTAMP = -1
 
+BeforeChange = Callable[[Task], None]
+"""Called with a task that is to change outside of a batch."""
 
-def skip_lost_offsets(task: Task, source: Source) -> None:
+
+def skip_lost_offsets(task: Task, source: Source, before_change: BeforeChange) -> None:
     """Check that the log has the records to apply next; where it has not, do what ``engine.on_offset_lost`` says.
+
+    ``before_change`` is called before anything is skipped.
 
     Raises
     ------
@@ -29,6 +34,7 @@ def skip_lost_offsets(task: Task, source: Source) -> None:
     """
     lost = find_lost_offsets(task.positions, source.bounds(task.partitions), task.settings.engine.on_offset_lost)
     if lost:
+        before_change(task)
         _skip(task, lost)
 
 
@@ -58,11 +64,13 @@ def find_lost_offsets(
     return lost
 
 
-def skip_corrupt_record(task: Task, error: CorruptInputError) -> None:
+def skip_corrupt_record(task: Task, error: CorruptInputError, before_change: BeforeChange) -> None:
     """Skip everything up to a record that fails its checksum, and give the record a dead letter.
 
-    The records before it must have been applied: other skipped offsets hold no records.
+    The records before it must have been applied: other skipped offsets hold no records. ``before_change`` is called
+    before anything is skipped.
     """
+    before_change(task)
     start = task.positions[error.partition]
     offset = max(start, error.offset)
     _skip(task, [journal.Range(*error.partition, start, offset + 1)])

@@ -72,6 +72,19 @@ class WorkerContext:
         """Return the unsettled part of a task."""
         return next((part for part in self.unsettled if part.task == number), None)
 
+    def save_before_change(self, task: Task) -> None:
+        """Take a snapshot of a task that is to change outside of a batch, as other settings or lost records make it.
+
+        Until the next batch has journalled the change, the task holds what its committed mark does not have, and no
+        snapshot of it can be taken.
+        """
+        if self.writer is None or self.find_unsettled(task.number) is not None:
+            return
+        if task.snapshot_seq == task.mark.seq:
+            self.writer.note_existing(task)
+        else:
+            self.writer.take(task)
+
     def seek_to_positions(self) -> None:
         """Set the source to the next offset to apply of every partition."""
         for task in self.tasks.values():

@@ -121,13 +121,17 @@ class SnapshotWriter:
 
     def take_during_restore(self, task: Task) -> None:
         """Take a snapshot between two replayed batches once per interval: another restore would start there."""
-        if not task.preamble and not self.busy and time.monotonic() >= self._due:
+        if not task.has_changed and not self.busy and time.monotonic() >= self._due:
             self.restart_interval()
             self.take(task)
 
     def take(self, task: Task) -> None:
-        """Freeze a task's state at its committed mark and queue it for writing; waits while another one is queued."""
-        if self._written.get(task.number) == _lineage_and_chain(task) or task.mark.seq == 0:
+        """Freeze a task's state at its committed mark and queue it for writing; waits while another one is queued.
+
+        A task that has changed since its last batch is not taken: the journal does not have the change yet, so that a
+        restore from such a snapshot would not be the model that the journal describes.
+        """
+        if task.mark.seq == 0 or task.has_changed or self._written.get(task.number) == _lineage_and_chain(task):
             return
         self._written[task.number] = _lineage_and_chain(task)
         with self._changed:

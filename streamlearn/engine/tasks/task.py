@@ -80,6 +80,11 @@ class Task:
         self.upgrade: journal.UpgradeRecord | None = None
 
     @property
+    def has_changed(self) -> bool:
+        """Whether it has changed since its last batch, which the journal will have with the next one."""
+        return bool(self.preamble or self.unreadable)
+
+    @property
     def journalled_settings(self) -> dict[str, Any]:
         """The journalled settings in force."""
         return journalled_settings_of(self.settings)
