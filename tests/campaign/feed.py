@@ -12,6 +12,8 @@ from random import Random
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
+from tests.integration.service import QUICK_RECONNECT_MS
+
 POISON = (
     b"{",
     b"\xff\xfe",
@@ -89,6 +91,7 @@ class Feed:
             linger_ms=5,
             acks="all",
             max_block_ms=60_000,
+            reconnect_backoff_max_ms=QUICK_RECONNECT_MS,
             enable_idempotence=False,
         )
         draw = self._draw

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.campaign.network import Network
-from tests.faults.workers import Workers
+from tests.faults.workers import Starter, Workers
 from tests.integration.brokers import Broker
 from tests.integration.service import Service
 
@@ -93,7 +93,9 @@ class World:
         self.disk = _mount_disk(self.service.snapshots)
         self.service.make_topics(labels=True, more=self.more)
         self.network = Network([worker.name for worker in self.workers], self.broker.address.split(","))
-        self._processes = Workers(self.service.settings(labels=True, more=self.more), folder / "workers.log")
+        log = folder / "workers.log"
+        self._starter = Starter(self.service.settings(labels=True, more=self.more), log)
+        self._processes = Workers(self._starter, log)
 
     def settings(self, name: str) -> list[str]:
         """Return the arguments of a worker, which connects to the brokers through the proxies that faults cut."""
@@ -165,6 +167,7 @@ class World:
         """Stop the workers and the brokers, and unmount the disk."""
         with contextlib.suppress(Exception):
             self._processes.close()
+            self._starter.close()
         self.network.close()
         self.service.kill_all()
         self.broker.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
 from tests.integration.brokers import Broker
-from tests.integration.service import Service
+from tests.integration.service import AnyWorker, Service
 
 T = TypeVar("T")
 _UNCLEAN = 1
@@ -109,9 +108,7 @@ class Cluster:
 
         self._service.wait("an unclean leader", elected, seconds=60)
 
-    def freeze_in_transaction(
-        self, worker: subprocess.Popen[bytes], transactional_id: str, let_run: Callable[[], object]
-    ) -> None:
+    def freeze_in_transaction(self, worker: AnyWorker, transactional_id: str, let_run: Callable[[], object]) -> None:
         """Stop a worker by SIGSTOP while its transaction is open; ``let_run`` takes the time between two attempts."""
 
         def is_frozen() -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.workers import Workers
+from tests.faults.workers import Starter, Workers
 from tests.integration.brokers import Broker, start_brokers
 from tests.integration.service import Service
 
@@ -24,7 +24,7 @@ def broker_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]
     """Start the broker."""
     broker = start_brokers(tmp_path_factory.mktemp("broker"), "--secure")
     yield broker
-    broker.stop()
+    broker.discard()
 
 
 @pytest.fixture
@@ -33,17 +33,25 @@ def broker(broker_process: Broker) -> str:
     return broker_process.address
 
 
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Start the process that forks workers."""
+    made = Starter([], tmp_path_factory.mktemp("starter") / "log")
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def service(broker: str, tmp_path: Path) -> Iterator[Service]:
+def service(broker: str, starter: Starter, tmp_path: Path) -> Iterator[Service]:
     """Create a service with its own topics and group; kill its workers at the end."""
-    made = Service(broker, f"t{uuid.uuid4().hex[:8]}", tmp_path)
+    made = Service(broker, f"t{uuid.uuid4().hex[:8]}", tmp_path, starter)
     yield made
     made.kill_all()
 
 
 @pytest.fixture
-def workers(service: Service, tmp_path: Path) -> Iterator[Workers]:
-    """Create workers that start at once, with everything loaded for the service's settings."""
-    made = Workers(service.settings(), tmp_path / "workers.log")
+def workers(starter: Starter, tmp_path: Path) -> Iterator[Workers]:
+    """Create workers that write to one log."""
+    made = Workers(starter, tmp_path / "workers.log")
     yield made
     made.close()

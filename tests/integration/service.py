@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -17,7 +16,11 @@ from kafka.structs import TopicPartition
 
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.settings.loading import load_settings
+from tests.faults.workers import Starter, Worker
 
+AnyWorker = Worker | subprocess.Popen[bytes]
+QUICK_RECONNECT_MS = 500
+"""Longest pause of a client of a test before it connects again; the client's own is 30 s after a long outage."""
 TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 
 
@@ -31,6 +34,7 @@ class Follower:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             fetch_max_wait_ms=20,
+            reconnect_backoff_max_ms=QUICK_RECONNECT_MS,
         )
         self._consumer.assign(
             [TopicPartition(topic, number) for number in sorted(self._consumer.partitions_for_topic(topic))]
@@ -58,13 +62,16 @@ class Service:
         Prefix of every topic, and name of the group.
     folder:
         Folder of snapshots and logs.
+    starter:
+        Forks the workers; without it each has an interpreter of its own.
     """
 
-    def __init__(self, broker: str, name: str, folder: Path) -> None:
+    def __init__(self, broker: str, name: str, folder: Path, starter: Starter | None = None) -> None:
         self.broker = broker
         self.name = name
         self._folder = folder
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._starter = starter
+        self._workers: list[AnyWorker] = []
         self._followers: list[Follower] = []
 
     def topic(self, role: str) -> str:
@@ -108,20 +115,21 @@ class Service:
         arguments = self.settings(**options)
         prepare_topics(load_settings(None, [*arguments[1::2], "topics.create=true"], {}).settings)
 
-    def start(self, *arguments: str, worker: str = "w0", **options: Any) -> subprocess.Popen[bytes]:
-        """Start a worker."""
-        log = (self._folder / f"{self.name}-{worker}-{len(self._workers)}.log").open("wb")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streamlearn", "run", *arguments, *self.settings(worker=worker, **options)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=os.environ,
-        )
-        log.close()
+    def start(self, *arguments: str, worker: str = "w0", own: bool = False, **options: Any) -> AnyWorker:
+        """Start a worker; with ``own``, in an interpreter of its own, as a user does."""
+        log = self._folder / f"{self.name}-{worker}-{len(self._workers)}.log"
+        command = ["run", *arguments, *self.settings(worker=worker, **options)]
+        if self._starter is not None and not own:
+            process = Worker(self._starter, command, log)
+        else:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "streamlearn", *command], stdout=output, stderr=subprocess.STDOUT
+                )
         self._workers.append(process)
         return process
 
-    def running(self) -> list[subprocess.Popen[bytes]]:
+    def running(self) -> list[AnyWorker]:
         """Return the workers that have not ended."""
         return [process for process in self._workers if process.poll() is None]
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,10 +15,11 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.structs import TopicPartition
 
+from tests.faults.workers import Starter
 from tests.integration.brokers import Broker, start_brokers
 from tests.integration.cluster import REPLICAS, Cluster, append_to_leader
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
-from tests.integration.service import Service
+from tests.integration.service import AnyWorker, Service
 from tests.integration.test_faults import assert_each_handled_once, produce
 
 pytestmark = pytest.mark.timeout(600)
@@ -32,12 +32,12 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """Start three brokers."""
     made = start_brokers(tmp_path_factory.mktemp("cluster"), nodes=3)
     yield made
-    made.stop()
+    made.discard()
 
 
 @pytest.fixture
-def service(brokers: Broker, tmp_path: Path) -> Iterator[Service]:
-    made = Service(brokers.address, f"c{uuid.uuid4().hex[:8]}", tmp_path)
+def service(brokers: Broker, starter: Starter, tmp_path: Path) -> Iterator[Service]:
+    made = Service(brokers.address, f"c{uuid.uuid4().hex[:8]}", tmp_path, starter)
     yield made
     made.kill_all()
 
@@ -60,7 +60,7 @@ def topics_of(service: Service) -> list[str]:
     return [*(service.topic(role) for role in roles), f"{service.name}-journal"]
 
 
-def finish_and_compare(service: Service, process: subprocess.Popen[bytes], count: int) -> None:
+def finish_and_compare(service: Service, process: AnyWorker, count: int) -> None:
     """Wait for all answers, stop the worker, and compare with one uninterrupted run."""
     poison = service.follow("dead_letters")
     answered = service.follow("predictions")

@@ -30,7 +30,7 @@ def test_twenty_thousand_real_instances_each_answered_once(service: Service) -> 
     service.command(
         "produce", str(path), "--topic", service.topic("instances"), "--bootstrap", service.broker, "--limit", "20000"
     )
-    run_to_end(service)
+    run_to_end(service, own=True)
     assert_each_answered_once(service, 20_000)
     learned = [each["model"]["learned"] for each in service.predictions()]
     assert learned == list(range(20_000)), "a truth inside an instance was not learnt right after its answer"

@@ -6,7 +6,6 @@ Each instance is answered once, and the outputs equal those of one uninterrupted
 from __future__ import annotations
 
 import signal
-import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from tests.integration.brokers import Broker, start_brokers
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
-from tests.integration.service import Follower, Service
+from tests.integration.service import AnyWorker, Follower, Service
 from tests.integration.test_faults import assert_each_handled_once, produce
 from tests.integration.toxiproxy import Toxiproxy, program
 
@@ -31,21 +30,20 @@ def proxied_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[B
     """Start a broker with another listener, which it advertises on the proxy's port."""
     program()
     folder = tmp_path_factory.mktemp("network")
-    more = folder / "more.properties"
 
-    def listeners(port: int) -> None:
+    def listeners(port: int) -> str:
         plain, controller = f"PLAINTEXT://127.0.0.1:{port}", f"CONTROLLER://127.0.0.1:{port + 1}"
-        more.write_text(
+        return (
             f"listeners={plain},{controller},PROXIED://127.0.0.1:{port + UPSTREAM}\n"
             f"advertised.listeners={plain},PROXIED://127.0.0.1:{port + PROXY}\n"
             "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT\n"
         )
 
-    broker = start_brokers(folder / "broker", "--properties", str(more), prepare=listeners)
+    broker = start_brokers(folder / "broker", properties=listeners)
     proxy = Toxiproxy(broker.port() + PROXY, broker.port() + UPSTREAM, folder / "toxiproxy.log")
     yield broker, proxy
     proxy.close()
-    broker.stop()
+    broker.discard()
 
 
 @pytest.fixture
@@ -68,13 +66,13 @@ def through(proxied_broker: tuple[Broker, Toxiproxy]) -> list[str]:
     return [*MORE, f"kafka.bootstrap_servers=127.0.0.1:{proxied_broker[0].port() + PROXY}"]
 
 
-def wait_for_answers(service: Service, process: subprocess.Popen[bytes], answered: Follower, more: int) -> None:
+def wait_for_answers(service: Service, process: AnyWorker, answered: Follower, more: int) -> None:
     goal = answered.count() + more
     service.wait("more answers", lambda: answered.count() >= goal, seconds=120)
     assert process.poll() is None, service.logs()
 
 
-def finish_and_compare(service: Service, process: subprocess.Popen[bytes], answered: Follower, count: int) -> None:
+def finish_and_compare(service: Service, process: AnyWorker, answered: Follower, count: int) -> None:
     dead = service.follow("dead_letters")
     bad = sum(record.value == b"{" for record in service.read("instances"))
     service.wait(
@@ -128,7 +126,7 @@ def test_half_open_connections(service: Service, proxy: Toxiproxy, through: list
     finish_and_compare(service, process, answered, COUNT)
 
 
-def ended_or_more(process: subprocess.Popen[bytes], answered: Follower, goal: int) -> bool:
+def ended_or_more(process: AnyWorker, answered: Follower, goal: int) -> bool:
     return process.poll() is not None or answered.count() >= goal
 
 

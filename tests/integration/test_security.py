@@ -136,7 +136,7 @@ def test_a_worker_with_password_tls_and_acls_answers_exactly_once(
         "produce", "synthetic:drifting", "--topic", service.topic("instances"), "--limit", "600",
         *(argument for setting in secured.by_password() for argument in ("--set", setting)),
     )  # fmt: skip
-    process = service.start("--stop-at-end", more=more)
+    process = service.start("--stop-at-end", own=True, more=more)
     assert process.wait(timeout=120) == 0, service.logs()
     answered = [answer["source"]["offset"] for answer in service.predictions()]
     assert sorted(answered) == [record.offset for record in service.read("instances")]

@@ -41,7 +41,7 @@ def test_a_broker_that_stays_away_stops_an_idle_worker_and_nothing_is_lost(
         assert len(service.read("predictions")) == 25
     finally:
         service.kill_all()
-        broker.stop()
+        broker.discard()
 
 
 def test_a_second_worker_with_the_same_name_ends_the_first(service: Service) -> None:
