@@ -28,6 +28,7 @@ class CommitPart(NamedTuple):
     positions: dict[TopicPartition, Committed]
     before: journal.Mark  # the task's mark before the batch
     after: journal.Mark  # and after it
+    was_sent: bool = True  # whether a transaction with it was begun
 
 
 class Outcome(Enum):

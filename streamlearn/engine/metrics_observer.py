@@ -292,6 +292,9 @@ class MetricsObserver:
     def on_aborted(self) -> None:
         self._metrics.aborted_transactions.inc()
 
+    def on_upgrade(self) -> None:
+        self._metrics.count_event("upgrade")
+
     def on_snapshots(self, failures: int, last: SnapshotStats | None) -> None:
         self._metrics.snapshot_failures.set(failures)
         if last is not None and last is not self._last_snapshot:

@@ -22,6 +22,7 @@ from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry, decode_entry
 from streamlearn.engine.recovery.replay import Replay
 from streamlearn.engine.recovery.restore import OnProgress, Restore
+from streamlearn.engine.recovery.version_road import Road, find_road
 from streamlearn.engine.tasks.task import Task
 from streamlearn.engine.tasks.task_scope import tasks_of
 from streamlearn.errors import OtherVersionError, RetryableError, SnapshotError
@@ -176,6 +177,11 @@ class Standby:
                         self._report_failure(error)
                     if self._takeover_requested.wait(READ_AGAIN_SECONDS):
                         return
+                except OtherVersionError as error:
+                    # Not a failure: it passes when the other worker ends or is upgraded.
+                    self._report_cold(str(error))
+                    if self._takeover_requested.wait(RETRY_SECONDS):
+                        return
                 except Exception as error:  # neither the active worker nor a cold takeover depends on the stand-by
                     self._on_failure("stand_by", error)
                     self._report_failure(error)
@@ -194,9 +200,11 @@ class Standby:
                 self._task.preamble = []
 
     def _report_failure(self, error: Exception) -> None:
-        reason = f"{type(error).__name__}: {error}"
+        self._report_cold(f"{type(error).__name__}: {error}")
+
+    def _report_cold(self, reason: str) -> None:
         if reason != self._status.reason:
-            _logger.warning("not standing by warm: %s; trying again every %.0f s", reason, RETRY_SECONDS)
+            _logger.warning("not standing by warm: %s; looking again every %.0f s", reason, RETRY_SECONDS)
         with self._changed:
             if not self._ended:
                 self._task = None
@@ -263,6 +271,13 @@ class Standby:
             self._status = StandbyStatus("waiting")
             if self._takeover_requested.wait(NO_MODEL_SECONDS):
                 raise _EndedError
+        road = find_road(self._settings, source, self._store, TASK, partitions)
+        if road.road in (Road.MIGRATE, Road.UPGRADE):
+            found = MODEL_VERSION if road.path is None else road.path.final_version
+            raise OtherVersionError(
+                f"waits for an upgrade: the model is of model version {found}, this worker continues it with version "
+                f"{MODEL_VERSION} when it becomes active"
+            )
         self._status = StandbyStatus("restoring")
         restore = Restore(self._settings, source, self._store, self._on_progress, read_only=True)
         task = restore.run(TASK, partitions, mark, positions)

@@ -19,23 +19,31 @@ class EventPoint(BaseModel):
 
 
 class Event(BaseModel):
-    """A drift alarm, a change of the partition or of the label space, a rollback to an earlier snapshot, or labels that
-    lie in other partitions than their instances."""
+    """A drift alarm, a change of the partition or of the label space, a rollback to an earlier snapshot, an upgrade to
+    another model version, or labels that lie in other partitions than their instances."""
 
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = 1
-    kind: Literal["drift", "partition", "label", "tree", "features", "rollback", "partitioner"]
+    kind: Literal["drift", "partition", "label", "tree", "features", "rollback", "upgrade", "partitioner"]
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
     name: str = Field(description="The cluster or label; the partitioners; empty for the model")
     signal: Literal[
-        "loss", "excess_loss", "code_length", "dissimilarity", "label_sets", "rate", "sequence", "misplaced_labels"
+        "loss",
+        "excess_loss",
+        "code_length",
+        "dissimilarity",
+        "label_sets",
+        "rate",
+        "sequence",
+        "model_version",
+        "misplaced_labels",
     ]
     direction: Literal["worse", "better", "none"]
     before: float = Field(description="The signal before; of a loss, its mean")
     after: float = Field(description="The signal after")
     n: int = Field(description="Rows that the signal after is computed from", ge=0)
     since_row: int = Field(description="First of these rows", ge=0)
-    action: Literal["none", "retest", "reset", "rebuild", "rollback"]
+    action: Literal["none", "retest", "reset", "rebuild", "rollback", "upgrade"]
     source: SourcePoint | None = Field(default=None, description="The record whose truth was learnt when it happened")

@@ -19,7 +19,7 @@ from streamlearn.telemetry.outage_metrics import OutageMetrics
 
 PREFIX = "streamlearn"
 OUTCOMES = ("predicted", "learned", "corrected", "assumed_negative", "dead_letter")
-EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "partitioner", "other")
+EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "partitioner", "upgrade", "other")
 REASONS = (
     "not_utf8",
     "not_json",

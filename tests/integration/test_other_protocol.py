@@ -10,7 +10,8 @@ import pytest
 from confluent_kafka import Consumer
 
 from streamlearn.check.faults import find_faults
-from streamlearn.engine.recovery import rollback
+from streamlearn.engine.recovery import group_commit
+from streamlearn.engine.recovery.rollback import roll_back
 from streamlearn.engine.recovery.rollback_plan import SnapshotChoice, plan_rollback
 from streamlearn.errors import StopError
 from streamlearn.kafka.sink import KafkaSink
@@ -80,10 +81,10 @@ def test_a_rollback_and_a_worker_are_refused_beside_a_member_of_the_new_protocol
     assert re.match(named, fault)
 
     # As if it had joined after the rollback has looked.
-    monkeypatch.setattr(rollback, "_wait_for_empty_group", lambda *arguments: None)
-    monkeypatch.setattr(rollback, "JOIN_SECONDS", 2.0)
+    monkeypatch.setattr(group_commit, "_wait_for_empty_group", lambda *arguments: None)
+    monkeypatch.setattr(group_commit, "JOIN_SECONDS", 2.0)
     with pytest.raises(StopError, match=r"did not assign its partitions within 2 s: .* members of a consumer group"):
-        rollback.roll_back(settings, source, KafkaSink(settings), plan)
+        roll_back(settings, source, KafkaSink(settings), plan)
     assert mark(service) == newest
 
     member.leave()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from streamlearn.engine.journal import records as journal
+from streamlearn.errors import JournalError
 from streamlearn.source.base import RawRecord, Source, TopicPartition
 
 
@@ -48,7 +49,7 @@ class JournalReader:
         return next((e.record for e in reversed(self.entries) if isinstance(e.record, journal.LineageRecord)), None)
 
     def last_numbered(self) -> journal.NumberedRecord | None:
-        """Return the last batch or rollback."""
+        """Return the last batch, rollback or upgrade."""
         return last_numbered(self.entries)
 
     def since_lineage(self) -> list[JournalEntry]:
@@ -60,5 +61,22 @@ class JournalReader:
 
 
 def last_numbered(entries: Sequence[JournalEntry]) -> journal.NumberedRecord | None:
-    """Return the last batch or rollback among entries."""
+    """Return the last batch, rollback or upgrade among entries."""
     return next((e.record for e in reversed(entries) if isinstance(e.record, journal.NumberedRecord)), None)
+
+
+def find_offset(source: Source, topic: str, task: int, start: int, mark: journal.Mark) -> int:
+    """Return where the journal has the record of a mark, which was committed after the offset ``start``.
+
+    Raises
+    ------
+    JournalError
+        When the journal does not have it.
+    """
+    for entry in JournalReader(source, topic, task, start + 1).entries:
+        if isinstance(entry.record, journal.NumberedRecord) and entry.record.mark == mark:
+            return entry.offset
+    raise JournalError(
+        f"{mark} is committed, but {topic}[{task}] does not have its record after offset {start}: the journal and the "
+        "group's offsets do not belong together"
+    )

@@ -6,6 +6,7 @@ import logging
 import time
 
 from streamlearn.engine.commit import CommitPart, Outcome, apply_batch, commit_batches, find_outcome
+from streamlearn.engine.journal.reader import find_offset
 from streamlearn.engine.loop.bad_record_limit import check_bad_records
 from streamlearn.engine.loop.dead_letter_log import DeadLetterLog
 from streamlearn.engine.loop.rebalance import Rebalancer
@@ -87,26 +88,36 @@ class BatchApplier:
             self._restore(number)
         not_committed = []
         is_aborted = False
-        for part in worker.unsettled:
+        parts = worker.unsettled
+        for part in parts:
             outcome = find_outcome(worker.source, part)
             _logger.info("task %d at %s: %s", part.task, part.after, outcome.value)
-            is_aborted |= outcome is not Outcome.COMMITTED
+            is_aborted |= outcome is not Outcome.COMMITTED and part.was_sent
             if outcome is Outcome.OVERTAKEN:
                 _logger.warning("task %d: another worker has overtaken it; restoring it", part.task)
                 self._restore(part.task)
+            elif outcome is Outcome.COMMITTED:
+                self._note_journal_offset(part)
             elif outcome is Outcome.NOT_COMMITTED:
                 not_committed.append(part)
-        worker.unsettled = not_committed
+        upgrades = [part for part in worker.unsettled if part not in parts]
+        worker.unsettled = [part._replace(was_sent=True) for part in [*not_committed, *upgrades]]
         if is_aborted:
             worker.observer.on_aborted()
-        if not_committed:
             worker.observer.on_retry("commit")
+        if worker.unsettled:
             self._commit()
         worker.retry.note_success("commit")
         worker.state.change_to(WorkerState.RUNNING)
         if self._has_restored:
             self._has_restored = False
             worker.observer.on_role("active", worker.tasks)
+
+    def _note_journal_offset(self, part: CommitPart) -> None:
+        """Find where the journal record of a committed part was written: a snapshot of its mark refers to it."""
+        task = self._worker.tasks[part.task]
+        topic = task.settings.journal_topic
+        task.journal_offset = find_offset(self._worker.source, topic, task.number, task.journal_offset, part.after)
 
     def _restore(self, number: int) -> None:
         """Restore a task; until `settle` succeeds the worker is not active."""

@@ -48,7 +48,13 @@ class Rebalancer:
     def __init__(self, worker: WorkerContext, lineage: Callable[[], str]) -> None:
         self._worker = worker
         self._factory = TaskFactory(
-            worker.settings, worker.source, worker.store, self._on_progress, lineage, self._save_before_change
+            worker.settings,
+            worker.source,
+            worker.store,
+            self._on_progress,
+            lineage,
+            worker.clock,
+            self._save_before_change,
         )
         self._assigned: tuple[TopicPartition, ...] = ()
         self.standby: Standby | None = None
@@ -127,7 +133,15 @@ class Rebalancer:
         worker = self._worker
         worker.tasks.pop(number, None)
         worker.unsettled = [part for part in worker.unsettled if part.task != number]
-        task = worker.tasks[number] = self._factory.make(number, worker.partitions[number], self.standby)
+        task, upgrade = self._factory.make(number, worker.partitions[number], self.standby)
+        worker.tasks[number] = task
+        if upgrade is not None:
+            # It is committed as a batch is whose commit failed.
+            worker.unsettled.append(upgrade)
+            worker.observer.on_upgrade()
+            if worker.writer is not None:
+                # The next restore need not apply the rows once more.
+                worker.writer.request(number)
         if worker.writer is not None and task.snapshot_seq == task.mark.seq:
             worker.writer.note_existing(task)
         worker.buffer.reset(number)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from streamlearn._version import MODEL_VERSION, __version__
-from streamlearn.engine.commit import read_mark
+from streamlearn.engine.commit import CommitPart, read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalReader
 from streamlearn.engine.loop.unreadable_records import BeforeChange, skip_lost_offsets
 from streamlearn.engine.recovery.restore import OnProgress, Restore
+from streamlearn.engine.recovery.upgrade import apply_upgrade
 from streamlearn.engine.standby import Standby
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of, with_journalled_settings
 from streamlearn.engine.tasks.task import Task
@@ -40,6 +41,8 @@ class TaskFactory:
         Called with the progress of a restore.
     lineage:
         Gives a new model its identity.
+    clock:
+        Nanoseconds since the epoch, for an upgrade's record.
     before_change:
         Called with a task at its committed mark before it gets other settings or skips lost records.
     """
@@ -51,6 +54,7 @@ class TaskFactory:
         store: SnapshotStore | None,
         on_progress: OnProgress,
         lineage: Callable[[], str],
+        clock: Callable[[], int],
         before_change: BeforeChange,
     ) -> None:
         self._settings = settings
@@ -58,12 +62,17 @@ class TaskFactory:
         self._store = store
         self._on_progress = on_progress
         self._lineage = lineage
+        self._clock = clock
         self._before_change = before_change
 
-    def make(self, number: int, partitions: Sequence[TopicPartition], standby: Standby | None = None) -> Task:
+    def make(
+        self, number: int, partitions: Sequence[TopicPartition], standby: Standby | None = None
+    ) -> tuple[Task, CommitPart | None]:
         """Return the task at its committed mark; a new one when nothing was committed.
 
-        A stand-by's task is used where it is at that mark.
+        A stand-by's task is used where it is at that mark. Where the model version before computed batches after the
+        last snapshot, the task is one mark ahead, and the second value is the part of the transaction that commits its
+        upgrade.
 
         Raises
         ------
@@ -74,18 +83,24 @@ class TaskFactory:
         """
         mark, positions = read_mark(self._source, partitions)
         if mark is None:
-            return self._start_model(number, partitions)
+            return self._start_model(number, partitions), None
         started = time.monotonic()
         task = None if standby is None else standby.take_over(mark, positions, self._on_progress)
-        how = "restored" if task is None else "taken over warm"
+        how, part = "taken over warm", None
         if task is None:
-            restore = Restore(self._settings, self._source, self._store, self._on_progress)
+            how = "restored"
+            restore = Restore(self._settings, self._source, self._store, self._on_progress, may_upgrade=True)
             task = restore.run(number, partitions, mark, positions)
+            if restore.upgraded_from is not None:
+                how = "upgraded"
+                part, _ = apply_upgrade(task, restore.upgraded_from, mark, self._clock(), self._source)
         check_topics(self._source, task.topics)
-        self._change_settings(task)
-        skip_lost_offsets(task, self._source, self._before_change)
+        # The mark of an upgrade is not committed yet: no snapshot can be taken of it.
+        before_change = self._before_change if part is None else _take_nothing
+        self._change_settings(task, before_change)
+        skip_lost_offsets(task, self._source, before_change)
         _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - started)
-        return task
+        return task, part
 
     def _start_model(self, number: int, partitions: Sequence[TopicPartition]) -> Task:
         """Start a new model at the positions that ``engine.start_from`` asks for."""
@@ -127,7 +142,7 @@ class TaskFactory:
             if topic
         }
 
-    def _change_settings(self, task: Task) -> None:
+    def _change_settings(self, task: Task, before_change: BeforeChange) -> None:
         """Use the settings of this run, and journal them if they differ from those in force."""
         before, after = task.journalled_settings, journalled_settings_of(self._settings)
         if before == after:
@@ -135,11 +150,15 @@ class TaskFactory:
             task.change_settings(self._settings)
             return
         check_change(before, after)
-        self._before_change(task)
+        before_change(task)
         task.change_settings(with_journalled_settings(self._settings, after))
         task.preamble.append(journal.encode(journal.SettingsRecord(journal.VERSION, task.number, after)))
         changed = {name: value for name, value in after.items() if before.get(name) != value}
         _logger.info("task %d: settings change with the next batch: %s", task.number, changed)
+
+
+def _take_nothing(task: Task) -> None:
+    """Take no snapshot before a change."""
 
 
 def check_topics(source: Source, topics: Mapping[str, journal.TopicIdentity]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.lineage import find_upgrades
+from streamlearn.engine.journal.model_versions import count_rows
 from streamlearn.engine.recovery.replay import Replay
 from streamlearn.engine.recovery.snapshot_manifest import PROGRESS_LOG_SECONDS, load_task
 from streamlearn.engine.recovery.snapshot_paths import SnapshotPath, SnapshotPaths, other_version
@@ -44,6 +45,14 @@ class Restore:
     read_only:
         The model is another worker's, which continues: the journal may be longer than what was committed when the
         restore began, and a model of another model version is refused, since nothing may be journalled.
+    may_upgrade:
+        Where the model version before computed batches after the newest snapshot, apply their rows once more with this
+        one. The caller then commits an upgrade (`engine.recovery.upgrade`).
+
+    Attributes
+    ----------
+    upgraded_from:
+        The way whose rows `run` has applied once more; None without an upgrade.
     """
 
     def __init__(
@@ -54,12 +63,15 @@ class Restore:
         on_progress: OnProgress | None = None,
         *,
         read_only: bool = False,
+        may_upgrade: bool = False,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
         self._on_progress = on_progress or (lambda task, rows, share: None)
         self._read_only = read_only
+        self._may_upgrade = may_upgrade
+        self.upgraded_from: SnapshotPath | None = None
         self._paths = SnapshotPaths(settings, source, store, may_be_longer=read_only)
 
     def run(
@@ -71,6 +83,8 @@ class Restore:
     ) -> Task:
         """Return the task at the committed mark and positions.
 
+        After an upgrade its chain is another one, that of this release's answers.
+
         Raises
         ------
         JournalError, OffsetLostError, SnapshotError
@@ -78,62 +92,34 @@ class Restore:
         """
 
         def apply(path: SnapshotPath) -> Task:
-            if not path.can_replay or (self._read_only and path.final_version != MODEL_VERSION):
+            can_replay = path.can_replay and not (self._read_only and path.final_version != MODEL_VERSION)
+            if not can_replay and not (self._may_upgrade and path.can_upgrade):
                 raise other_version(path)
             task = self._start(path, number, partitions)
-            self._replay(task, path, committed, before_upgrade=bool(find_upgrades(path.entries)))
-            if path.final_version != MODEL_VERSION:
+            if not can_replay:
+                _logger.warning(
+                    "task %d: model version %d applies %d rows since %s once more, which version %d has answered",
+                    number,
+                    MODEL_VERSION,
+                    count_rows(path.entries),
+                    path.origin,
+                    path.final_version,
+                )
+            self._replay(task, path, committed, before_upgrade=not can_replay or bool(find_upgrades(path.entries)))
+            if not can_replay:
+                self.upgraded_from = path
+            elif path.final_version != MODEL_VERSION:
                 _change_model_version(task, path.final_version)
             return task
 
         task = self._follow_first_path(number, committed, apply)
-        if task.mark != committed or task.positions != dict(positions):
+        reached = journal.Mark(committed.seq, task.mark.chain) if self.upgraded_from else committed
+        if task.mark != reached or task.positions != dict(positions):
             raise JournalError(
                 f"task {number}: the replay ended at {task.mark} {sorted(task.positions.items())}, but {committed} "
                 f"{sorted(positions.items())} is committed: the journal and the group's offsets do not belong together"
             )
         return task
-
-    def run_again(
-        self,
-        number: int,
-        partitions: Sequence[TopicPartition],
-        committed: journal.Mark,
-        positions: Mapping[TopicPartition, int],
-    ) -> tuple[Task, SnapshotPath]:
-        """Apply the rows since the newest snapshot, which the model version before computed, once more with this one.
-
-        Returns
-        -------
-        Task
-            The task at the committed sequence number and positions; its chain is that of this version's answers.
-        SnapshotPath
-            The way that was applied.
-
-        Raises
-        ------
-        JournalError, OffsetLostError, SnapshotError
-            When the rows cannot be applied from what is left; `OtherVersionError` when this release does not read that
-            model version.
-        """
-        paths: list[SnapshotPath] = []
-
-        def apply(path: SnapshotPath) -> Task:
-            if not path.can_upgrade:
-                raise other_version(path)
-            task = self._start(path, number, partitions)
-            self._replay(task, path, committed, before_upgrade=True)
-            paths.append(path)
-            return task
-
-        task = self._follow_first_path(number, committed, apply)
-        if task.mark.seq != committed.seq or task.positions != dict(positions):
-            raise JournalError(
-                f"task {number}: the rows applied once more end at sequence {task.mark.seq} "
-                f"{sorted(task.positions.items())}, but {committed} {sorted(positions.items())} is committed: the "
-                "journal and the group's offsets do not belong together"
-            )
-        return task, paths[-1]
 
     def _follow_first_path(self, number: int, committed: journal.Mark, apply: Callable[[SnapshotPath], Task]) -> Task:
         """Return what ``apply`` gives for the first usable way: from the newest snapshot on, at last from the model's

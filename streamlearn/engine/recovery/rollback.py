@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from streamlearn.codec.encode import encode_event
-from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
+from streamlearn.engine.recovery.group_commit import Change, ChangeRecord, commit_change
 from streamlearn.engine.recovery.rollback_plan import RollbackPlan
 from streamlearn.engine.recovery.snapshot_manifest import mark_of
 from streamlearn.engine.tasks.event_records import event_record
-from streamlearn.errors import OffsetLostError, OvertakenError, RetryableError, StopError
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord, Sink
-from streamlearn.source.base import CorruptInputError, Source, TopicPartition
+from streamlearn.source.base import Source, TopicPartition
 
 _logger = logging.getLogger(__name__)
-
-JOIN_SECONDS = 30.0
-"""Longest wait for the group to assign the partitions."""
-JOIN_POLL_SECONDS = 0.1
-MEMBERS_POLL_SECONDS = 0.2
-"""How often the group is asked whether it has members."""
 
 
 def roll_back(
@@ -47,11 +39,8 @@ def roll_back(
     ----------
     settings:
         The settings of the workers.
-    source:
-        Not open yet: it joins the group, so that the group's coordinator refuses this commit if a worker has joined;
-        it leaves the group at the end.
-    sink:
-        Not open yet: it takes the workers' transactional id, which fences a worker that has it.
+    source, sink:
+        Not open yet; closed at the end.
     plan:
         The plan.
     clock:
@@ -68,87 +57,22 @@ def roll_back(
     StopError
         When workers run; nothing was changed.
     """
-    _wait_for_empty_group(source, settings, wait_seconds)
-    try:
-        source.open()
-        token = _join_group(source, plan.partitions)
-        sink.open()
-        mark, positions = read_mark(source, plan.partitions)
-        if mark is None or mark != plan.before:
-            raise OvertakenError(
-                f"task {plan.task} was at {plan.before} and is at {mark} now: a worker has run; nothing was changed"
-            )
-        to = mark_of(plan.entry)
+    to = mark_of(plan.entry)
+
+    def build(positions: dict[TopicPartition, int]) -> tuple[ChangeRecord, list[OutputRecord]]:
         reached = [journal.Position(*partition, offset) for partition, offset in sorted(positions.items())]
-        now = max(clock(), plan.last_ns)
-        record = journal.RollbackRecord(journal.VERSION, plan.task, mark.seq + 1, mark.chain, to, reached, now)
+        seq, now = plan.before.seq + 1, max(clock(), plan.last_ns)
+        record = journal.RollbackRecord(journal.VERSION, plan.task, seq, plan.before.chain, to, reached, now)
         record = record.with_chain()
-        committed = {
-            partition: entry._replace(metadata=str(record.mark))
-            for partition, entry in source.committed(plan.partitions).items()
-            if entry is not None
-        }
-        outputs = [
+        return record, [
             OutputRecord(settings.topics.events, 0, None, encode_event(event_record(_event(plan), record.now))),
             OutputRecord(settings.journal_topic, plan.task, None, journal.encode(record)),
         ]
-        try:
-            sink.commit(outputs, committed, token)
-        except Exception as error:
-            _settle(source, sink, plan, record.mark, error)
-        _logger.info("task %d was rolled back from %s to %s: %s", plan.task, mark, to, record.mark)
-        return record.mark
-    finally:
-        sink.close()
-        source.close(leave=True)
 
-
-def _wait_for_empty_group(source: Source, settings: Settings, seconds: float) -> None:
-    """Wait until the group has no members; a worker that was killed stays one for the session timeout."""
-    deadline = time.monotonic() + seconds
-    while members := source.members():
-        if time.monotonic() >= deadline:
-            raise StopError(
-                f"workers of group {settings.kafka.group_id} live: {', '.join(sorted(members))}. Stop all of them, "
-                "stand-bys too; one that was killed stays a member for "
-                f"{settings.kafka.session_timeout_ms / 1000:g} s. Nothing was changed"
-            )
-        time.sleep(MEMBERS_POLL_SECONDS)
-
-
-def _join_group(source: Source, partitions: Sequence[TopicPartition]) -> Any:
-    """Return the token of an assignment that has all the partitions."""
-    deadline = time.monotonic() + JOIN_SECONDS
-    failure = ""
-    while time.monotonic() < deadline:
-        try:
-            source.poll(JOIN_POLL_SECONDS, 1)
-        except (CorruptInputError, OffsetLostError) as error:
-            # Unreadable input does not matter here; the workers report it.
-            _logger.debug("not read: %s", error)
-        except RetryableError as error:
-            failure = f" (last failure: {error})"
-            _logger.warning("the group cannot be joined yet: %s", error)
-        for change in source.changes():
-            if change.kind == "assigned" and set(partitions) <= set(change.partitions):
-                return change.token
-    raise StopError(
-        f"the group did not assign its partitions within {JOIN_SECONDS:g} s: another member has joined, or the brokers "
-        f"are slow{failure}; members now: {', '.join(source.members()) or 'none'}. Nothing was changed"
-    )
-
-
-def _settle(source: Source, sink: Sink, plan: RollbackPlan, after: journal.Mark, error: Exception) -> None:
-    """Find out the outcome of the failed transaction; raise unless it was committed."""
-    sink.close()
-    sink.open()
-    mark, _ = read_mark(source, plan.partitions)
-    if mark == plan.before:
-        raise RetryableError(
-            f"the rollback was not committed ({type(error).__name__}: {error}); nothing was changed: try again"
-        ) from error
-    if mark != after:
-        raise OvertakenError(f"task {plan.task} is at {mark} now: a worker has run; nothing was changed") from error
+    change = Change("rollback", plan.task, plan.partitions, plan.before, build)
+    mark = commit_change(settings, source, sink, change, wait_seconds)
+    _logger.info("task %d was rolled back from %s to %s: %s", plan.task, plan.before, to, mark)
+    return mark
 
 
 def _event(plan: RollbackPlan) -> ModelEvent:

@@ -119,6 +119,10 @@ class SnapshotWriter:
             if task is not None:
                 self.take(task)
 
+    def request(self, number: int) -> None:
+        """Take a snapshot of a task as soon as that is possible, not after an interval."""
+        self._waiting.append(number)
+
     def take_during_restore(self, task: Task) -> None:
         """Take a snapshot between two replayed batches once per interval: another restore would start there."""
         if not task.has_changed and not self.busy and time.monotonic() >= self._due:

@@ -1,0 +1,428 @@
+"""Upgrades to another model version: rows since the last snapshot are applied again, and nothing is answered twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamlearn._version import MODEL_VERSION
+from streamlearn.engine.journal import records as journal
+from streamlearn.engine.recovery.upgrade_stopped import UpgradeResult, upgrade_stopped
+from streamlearn.engine.recovery.version_road import Road, VersionRoad, find_road
+from streamlearn.errors import (
+    JournalError,
+    OtherVersionError,
+    OvertakenError,
+    RetryableError,
+    SnapshotError,
+    StopError,
+    UsageError,
+)
+from streamlearn.records.event import Event
+from streamlearn.snapshot.store import SnapshotStore
+from streamlearn.source.base import TopicPartition
+from streamlearn.source.memory import MemorySource
+from tests.engine.recovery.test_restore import change_model_version
+from tests.engine.test_standby import second
+from tests.engine.world import GROUP, JOURNAL, Crash, Faults, FaultySink, World, rows
+from tests.snapshot_faults import damage, snapshots
+
+ROWS = rows(200)
+PART = 40
+INSTANCES = TopicPartition("instances", 0)
+NEXT = MODEL_VERSION + 1
+
+
+def world_of(folder: Path, **sections: dict[str, Any]) -> World:
+    world = World(folder, engine={"batch_instances": 10}, **sections)
+    for row in ROWS[:PART]:
+        world.add(row)
+    world.run()
+    return world
+
+
+def crash(world: World, count: int = PART, batches: int = 3) -> None:
+    """Add rows, and end the worker when it has committed some batches, without a snapshot of them."""
+    for row in ROWS[PART : PART + count]:
+        world.add(row)
+    with pytest.raises(Crash):
+        world.run(Faults("committed", times=batches))
+
+
+def next_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run on as a release that computes other bits: it halves every feature."""
+    change_model_version(monkeypatch, NEXT)
+    from streamlearn.engine.tasks import batch
+
+    decode = batch.decode_instance
+
+    def halve(*arguments: Any) -> Any:
+        instance = decode(*arguments)
+        instance.x = {name: value / 2 for name, value in instance.x.items()}
+        return instance
+
+    monkeypatch.setattr(batch, "decode_instance", halve)
+
+
+def road_of(world: World) -> VersionRoad:
+    source = MemorySource(world.log, ["instances"], GROUP)
+    return find_road(world.settings, source, SnapshotStore(str(world.folder)), 0, (INSTANCES,))
+
+
+def upgrade(
+    world: World, faults: Faults | None = None, source: Callable[..., MemorySource] = MemorySource
+) -> UpgradeResult:
+    observer = MemorySource(world.log, ["instances"], GROUP)
+    store = SnapshotStore(str(world.folder))
+    sink = FaultySink(world.log, faults or Faults())
+    return upgrade_stopped(
+        world.settings,
+        observer,
+        source(world.log, ["instances"], GROUP),
+        sink,
+        store,
+        0,
+        (INSTANCES,),
+        clock=world.clock,
+    )
+
+
+def offsets_answered(world: World) -> list[int]:
+    return [json.loads(value)["source"]["offset"] for value in world.predictions()]
+
+
+def records_of(world: World, kind: str) -> list[dict[str, Any]]:
+    return [record for record in world.journal() if record["type"] == kind]
+
+
+def test_rows_since_the_snapshot_are_learnt_again_and_answered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    base = snapshots(tmp_path)[0]
+    crash(world)
+    before = world.predictions()
+    assert road_of(world).road is Road.CONTINUE
+    next_release(monkeypatch)
+    road = road_of(world)
+    assert (road.road, road.rows) == (Road.UPGRADE, 30)
+    task = world.run().tasks[0]
+    (record,) = records_of(world, "upgrade")
+    assert (record["from_version"], record["to_version"], record["rows"]) == (MODEL_VERSION, NEXT, 30)
+    assert f"{record['base'][0]}-{record['base'][1]}.npz" == base.name
+    assert offsets_answered(world) == list(range(2 * PART))
+    assert world.predictions()[: len(before)] == before, "committed answers stay what they were"
+    (event,) = [json.loads(r.value or b"") for r in world.read("events") if b'"upgrade"' in (r.value or b"")]
+    assert Event.model_validate(event).n == 30
+    assert (event["before"], event["after"]) == (MODEL_VERSION, NEXT)
+    assert task.model.learned == 2 * PART
+
+
+def test_the_state_is_that_of_the_new_release_on_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(tmp_path / "crashed")
+    crash(world)
+    drained = world_of(tmp_path / "drained")
+    next_release(monkeypatch)
+    state = world.run().tasks[0].model.state_hash()
+    for row in ROWS[PART : 2 * PART]:
+        drained.add(row)
+    assert drained.run().tasks[0].model.state_hash() == state
+    assert not records_of(drained, "upgrade")
+    assert [r["model_version"] for r in records_of(drained, "control")] == [NEXT]
+
+
+@pytest.mark.parametrize("kept", ["base", "all", "after"])
+def test_every_restore_after_an_upgrade_gives_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    world = world_of(tmp_path)
+    base = snapshots(tmp_path)[0]
+    crash(world)
+    next_release(monkeypatch)
+    world.run()
+    for row in ROWS[2 * PART : 3 * PART]:
+        world.add(row)
+    task = world.run().tasks[0]
+    for path in snapshots(tmp_path):
+        if (path == base) == (kept == "after") and kept != "all":
+            path.unlink()
+    again = world.run().tasks[0]
+    assert (again.mark, again.model.state_hash()) == (task.mark, task.model.state_hash())
+    assert len(records_of(world, "upgrade")) == 1
+    assert again.upgrade is not None
+
+
+def test_no_restore_crosses_an_upgrade_from_another_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(tmp_path)
+    first = snapshots(tmp_path)[0]
+    for row in ROWS[PART : 2 * PART]:
+        world.add(row)
+    world.run()
+    base = snapshots(tmp_path)[0]
+    for row in ROWS[2 * PART : 3 * PART]:
+        world.add(row)
+    with pytest.raises(Crash):
+        world.run(Faults("committed", times=2))
+    next_release(monkeypatch)
+    world.run()
+    for path in snapshots(tmp_path):
+        if path != first:
+            path.unlink()
+    with pytest.raises(SnapshotError, match=rf"only the snapshot {base.name} leads across it"):
+        world.run()
+
+
+def test_a_model_without_a_snapshot_is_upgraded_from_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, engine={"batch_instances": 10})
+    crash(world)
+    next_release(monkeypatch)
+    task = world.run().tasks[0]
+    (record,) = records_of(world, "upgrade")
+    assert (record["base"][0], record["rows"]) == (0, 30)
+    for path in snapshots(tmp_path):
+        path.unlink()
+    again = world.run().tasks[0]
+    assert again.model.state_hash() == task.model.state_hash()
+    assert offsets_answered(world) == list(range(PART))
+
+
+POINTS = ["open", "before commit", "after commit", "read committed"]
+
+
+@pytest.mark.parametrize("error", [Crash, RetryableError])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_worker_that_fails_while_it_upgrades_upgrades_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, error: type[BaseException]
+) -> None:
+    reference = world_of(tmp_path / "reference")
+    crash(reference)
+    world = world_of(tmp_path / "world")
+    crash(world)
+    next_release(monkeypatch)
+    state = reference.run().tasks[0].model.state_hash()
+    faults = Faults(point, error=lambda: error("failed"))
+    if error is Crash:
+        with pytest.raises(Crash):
+            world.run(faults)
+        task = world.run().tasks[0]
+    else:
+        task = world.run(faults).tasks[0]
+    assert faults.fired
+    assert len(records_of(world, "upgrade")) == 1
+    assert task.model.state_hash() == state
+    assert offsets_answered(world) == list(range(2 * PART))
+    # A snapshot of the mark refers to its journal record, also when its commit was found out later.
+    assert world.run().tasks[0].snapshot_seq == task.mark.seq
+
+
+def test_labels_that_wait_are_kept_and_rows_carry_the_new_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(folder: Path) -> World:
+        world = World(folder, engine={"batch_instances": 10}, topics={"labels": "labels"})
+        for number, row in enumerate(ROWS[:PART]):
+            world.add({"id": f"i{number}", "x": row["x"]}, timestamp_ms=1_700_000_000_000 + number)
+        world.run()
+        return world
+
+    def go_on(world: World) -> None:
+        for number, row in enumerate(ROWS[PART : 2 * PART], PART):
+            world.add({"id": f"i{number}", "x": row["x"]}, timestamp_ms=1_700_000_000_000 + number)
+
+    def label(world: World) -> None:
+        for number, row in enumerate(ROWS[: 2 * PART]):
+            value = {"id": f"i{number}", "y": row["y"]}
+            world.add(value, topic="labels", timestamp_ms=1_700_000_001_000 + number)
+
+    world, drained = begin(tmp_path / "world"), begin(tmp_path / "drained")
+    go_on(world)
+    with pytest.raises(Crash):
+        world.run(Faults("committed", times=2))
+    next_release(monkeypatch)
+    go_on(drained)
+    for each in (world, drained):
+        each.run()
+        label(each)
+    upgraded, other = world.run().tasks[0], drained.run().tasks[0]
+    assert 0 < records_of(world, "upgrade")[0]["rows"] < PART
+    assert upgraded.model.learned == 2 * PART
+    assert upgraded.model.state_hash() == other.model.state_hash(), "measures score the answers of the new release"
+
+
+def test_an_upgrade_keeps_what_happened_since_the_snapshot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(tmp_path)
+    world.change(learner={"rule": "hamming"})
+    crash(world)
+    next_release(monkeypatch)
+    task = world.run().tasks[0]
+    assert records_of(world, "settings")[0]["settings"]["learner.rule"] == "hamming"
+    for path in snapshots(tmp_path)[:-1]:
+        path.unlink()
+    assert world.run().tasks[0].model.state_hash() == task.model.state_hash()
+
+
+def test_the_command_upgrades_a_stopped_group_and_writes_a_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = world_of(tmp_path / "reference")
+    crash(reference, count=30)
+    world = world_of(tmp_path / "world")
+    crash(world, count=30)
+    next_release(monkeypatch)
+    result = upgrade(world)
+    assert result.rows == 30
+    assert road_of(world).road is Road.CONTINUE
+    assert snapshots(world.folder)[0].name == f"{result.mark.seq}-{result.mark.chain}.npz"
+    task = world.run().tasks[0]
+    assert task.snapshot_seq == result.mark.seq, "the next start applies nothing again"
+    assert task.model.state_hash() == reference.run().tasks[0].model.state_hash()
+    with pytest.raises(UsageError, match="needs no upgrade"):
+        upgrade(world)
+
+
+@pytest.mark.parametrize("point", ["open", "before commit", "after commit"])
+def test_a_command_that_dies_leaves_the_model_before_or_after_the_upgrade(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    world = world_of(tmp_path)
+    crash(world)
+    next_release(monkeypatch)
+    faults = Faults(point)
+    with pytest.raises(Crash):
+        upgrade(world, faults)
+    assert faults.fired
+    assert len(records_of(world, "upgrade")) == (point == "after commit")
+    if point != "after commit":
+        upgrade(world)
+    world.run()
+    assert len(records_of(world, "upgrade")) == 1
+    assert offsets_answered(world) == list(range(2 * PART))
+
+
+def test_a_worker_that_has_run_since_makes_the_command_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(tmp_path)
+    crash(world)
+    next_release(monkeypatch)
+
+    class Late(MemorySource):
+        def open(self) -> None:
+            world.run()
+            super().open()
+
+    with pytest.raises((OvertakenError, StopError)):
+        upgrade(world, source=Late)
+    assert len(records_of(world, "upgrade")) == 1
+
+
+def test_a_broken_newest_snapshot_makes_the_one_before_the_base(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    first = snapshots(tmp_path)[0]
+    for row in ROWS[PART : 2 * PART]:
+        world.add(row)
+    world.run()
+    damage(snapshots(tmp_path)[0])
+    for row in ROWS[2 * PART : 3 * PART]:
+        world.add(row)
+    next_release(monkeypatch)
+    world.run()
+    (record,) = records_of(world, "upgrade")
+    assert f"{record['base'][0]}-{record['base'][1]}.npz" == first.name
+    assert record["rows"] == PART
+
+
+def test_a_version_that_is_not_read_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    change_model_version(monkeypatch, MODEL_VERSION + 2)
+    road = road_of(world)
+    assert road.road is Road.REFUSE
+    assert f"this release reads version {MODEL_VERSION + 1}" in road.text
+    with pytest.raises(OtherVersionError, match="run --drain"):
+        world.run()
+
+
+def test_a_newer_model_is_refused_with_the_snapshot_of_this_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    own = snapshots(tmp_path)[0]
+    with monkeypatch.context() as patch:
+        next_release(patch)
+        for row in ROWS[PART : 2 * PART]:
+            world.add(row)
+        world.run()
+    road = road_of(world)
+    assert road.road is Road.REFUSE
+    assert road.text.endswith(f"the newest of these is {own}")
+    with pytest.raises(OtherVersionError, match="snapshot rollback"):
+        world.run()
+
+
+def test_an_altered_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of(tmp_path)
+    base = snapshots(tmp_path)[0]
+    crash(world)
+    next_release(monkeypatch)
+    world.run()
+    for path in snapshots(tmp_path):
+        if path != base:
+            path.unlink()
+    partition = TopicPartition(JOURNAL, 0)
+    records = world.log._records[partition]
+    (index,) = [i for i, record in enumerate(records) if b'"upgrade"' in (record.value or b"")]
+    original = records[index]
+    records[index] = original._replace(value=(original.value or b"").replace(b'"rows":30', b'"rows":31'))
+    with pytest.raises(JournalError, match="does not have the chain that belongs to it"):
+        world.run()
+
+
+def test_a_standby_of_the_next_version_waits_and_takes_over_a_crashed_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reference = world_of(tmp_path / "reference")
+    crash(reference)
+    world = world_of(tmp_path / "world")
+    crash(world)
+    next_release(monkeypatch)
+    state = reference.run().tasks[0].model.state_hash()
+    with second(world) as worker:
+        worker.wait("cold", lambda: worker.status.state == "cold")
+        assert worker.status.reason.startswith("waits for an upgrade: the model is of model version")
+        worker.source.promote()
+        worker.wait("active", lambda: "active" in worker.observer.roles and len(world.predictions()) == 2 * PART)
+        assert worker.engine.tasks[0].model.state_hash() == state
+    assert len(records_of(world, "upgrade")) == 1
+    assert offsets_answered(world) == list(range(2 * PART))
+
+
+def test_a_standby_of_the_next_version_takes_over_a_drained_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    next_release(monkeypatch)
+    with second(world) as worker:
+        worker.wait("cold", lambda: worker.status.state == "cold")
+        worker.source.promote()
+        worker.wait("active", lambda: "active" in worker.observer.roles)
+    assert not records_of(world, "upgrade")
+
+
+def test_a_standby_of_the_version_before_says_that_it_needs_the_upgrade_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    with second(world) as worker:
+        worker.wait("warm", lambda: worker.status.state == "following")
+        record = journal.ControlRecord(journal.VERSION, 0, model_version=NEXT, release="9.0")
+        world.log.append(JOURNAL, 0, journal.encode(record), timestamp_ms=0)
+        worker.wait("cold", lambda: worker.status.state == "cold")
+        assert "upgrade this worker too" in worker.status.reason
