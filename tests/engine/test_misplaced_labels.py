@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from streamlearn.engine.journal.records import TopicIdentity
-from streamlearn.engine.misplaced_labels import LABELS_PER_SAMPLE, MisplacedLabels
+from streamlearn.engine.misplaced_labels import LABELS_PER_SAMPLE, MisplacedLabels, Misplacement
+from streamlearn.engine.tasks.batch import AppliedBatch
+from streamlearn.engine.tasks.task import Task
+from streamlearn.records.event import Event
+from streamlearn.records.prediction import SourcePoint
 from streamlearn.settings.settings import Settings
-from streamlearn.source.base import RawRecord
+from streamlearn.source.base import RawRecord, TopicPartition
+from tests.engine.counted import Counted
+from tests.engine.world import LINEAGE, World
 
 COUNT = 4
 PARTITIONERS = {"first": lambda key, count: key[-1] % count, "second": lambda key, count: key[-2] % count}
@@ -154,3 +161,35 @@ def test_a_bounded_number_of_keys_is_hashed_in_a_second() -> None:
     for _ in range(20):
         worker.batch(1, keys(), keys(), keys())
     assert hashed == 20 + LABELS_PER_SAMPLE
+
+
+def test_misplaced_labels_are_a_metric_and_from_time_to_time_a_line_and_an_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world, moments = World(tmp_path), [0.0]
+    counted = Counted(world, lambda: moments[-1])
+    found = [Misplacement(3, 30, 40, "murmur2", "crc32", RawRecord("labels", 3, 17, 0, b"key", b"{}"))]
+    monkeypatch.setattr(MisplacedLabels, "note", lambda *arguments: found[0] if found else None)
+    applied = AppliedBatch([], [], [], 0, 0, 0, 0, [], 0, set(), set(), [], {}, 0, {})
+    tasks = [Task(world.settings, number, [TopicPartition("instances", number)], LINEAGE) for number in (3, 4)]
+    for moment in (1.0, 2.0, 300.0, 602.0):
+        moments.append(moment)
+        counted.observer.on_applied(tasks[0], applied, 0.01)
+    assert counted.value("misplaced_label_share") == 0.75
+    assert counted.value("events_total", kind="partitioner") == 2
+    lines = [record.message for record in caplog.records]
+    assert len(lines) == 2
+    assert lines[0].startswith(
+        "30 of the last 40 labels of labels[3] wait for instances of other partitions, such as the "
+    )
+    assert "offset 17: " in lines[0]
+    assert "(instances is partitioned by murmur2, labels by crc32)" in lines[0]
+    events = [Event.model_validate_json(record.value or b"") for record in counted.published]
+    assert [(event.kind, event.after, event.n) for event in events] == [("partitioner", 0.75, 40)] * 2
+    assert events[0].source == SourcePoint(topic="labels", partition=3, offset=17)
+    assert {record.topic for record in counted.published} == {world.settings.topics.events}
+    found.clear()
+    counted.observer.on_applied(tasks[1], applied, 0.01)
+    assert counted.value("misplaced_label_share") == 0.75, "that of the other partition"
+    counted.observer.on_applied(tasks[0], applied, 0.01)
+    assert counted.value("misplaced_label_share") == 0
