@@ -88,7 +88,6 @@ class CacheStatistics:
 
 
 statistics = CacheStatistics()
-observers: list[Callable[[str], None]] = []
 
 
 def _source_files() -> list[Path]:
@@ -261,8 +260,6 @@ class KernelCache:
 
     def save_overload(self, sig: Any, data: Any) -> None:
         statistics.compiled += 1
-        for observe in observers:
-            observe(f"compiled {self._function.__qualname__}")
         path = self._path(sig, data.codegen)
         callees = sorted({name for library in data.library._linking_libraries for name in _cache_files(library)})
         if path is not None:

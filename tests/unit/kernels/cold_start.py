@@ -15,9 +15,10 @@ ROOT = Path(__file__).parents[3]
 WORKER = """
 import json, sys
 from streamlearn.model import warm_up
-from streamlearn.kernels import cache as kernel_cache, parallel_compile
+from streamlearn.kernels import parallel_compile
 from streamlearn.kernels.compiler import cache_statistics
 from streamlearn.settings.settings import Settings
+from tests.unit.kernels.compilations import watch_compilations
 from tests.unit.kernels.machine_code import example_model, report
 
 print("imported", flush=True)
@@ -28,8 +29,7 @@ if "report" in sys.argv:
 steps = []
 warm_up.warm_up(Settings(), steps.append)
 warm = cache_statistics()
-later = []
-kernel_cache.observers.append(later.append)
+later = watch_compilations()
 found = {
     "hash": example_model().state_hash(), "compiled": warm.compiled, "loaded": warm.loaded, "later": list(later),
     "steps": steps,
