@@ -31,7 +31,7 @@ def show(
 
     table = Table(box=None, pad_edge=False)
     for column in ("setting", "value", "from", "unit", "meaning"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "setting")
     for row in rows:
         table.add_row(row.name, printable(row.value_text()), printable(row.origin), row.unit, row.meaning)
     console().print(table)

@@ -12,11 +12,6 @@ from streamlearn.cli.app import main
 from streamlearn.settings.loading import setting_names
 
 
-@pytest.fixture(autouse=True)
-def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "250")
-
-
 def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(sys, "argv", ["streamlearn", "config", *arguments])
     with pytest.raises(SystemExit) as exit_:
@@ -44,9 +39,12 @@ def test_show_json_has_every_setting_with_its_origin(
 
 
 def test_show_prints_every_setting(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
     assert _run(monkeypatch, "show", "--set", "engine.frozen=true") == 0
-    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
-    assert set(setting_names()) <= set(lines)
+    _, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    lines = {row[0]: row for row in rows}
+    assert list(lines) == setting_names(), "one line for each"
+    assert len(rows) == len(lines)
     assert lines["engine.frozen"][1:4] == ["true", "--set", "engine.frozen"]
 
 

@@ -30,8 +30,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         assert all(character.isprintable() or character == "\n" for character in shown)
         return shown
 
-    # Tables are not folded.
-    monkeypatch.setenv("COLUMNS", "1000")
+    # Wraps nothing, as no terminal reads it.
+    monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     return run_command
 
