@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from streamlearn.cli.options import STREAM_HELP, Labels, Overrides
+from streamlearn.cli.options import STREAM_HELP, Labels, Overrides, given_flags
 from streamlearn.cli.output import echo, rich_text
 
 if TYPE_CHECKING:
     from streamlearn.evaluation.prequential import Report
+    from streamlearn.settings.loading import Flag
     from streamlearn.settings.settings import Settings
 
 
@@ -121,9 +122,8 @@ def compare(
         raise UsageError("compare: published results are for whole streams; leave out --limit")
     if report_file is not None:
         check_plots()
-    options = {"measures.window": window, "learner.seed": seed}
-    flags = [*(overrides or ()), *(f"{key}={value}" for key, value in options.items() if value is not None)]
-    runs = [parse_learner(text, flags) for text in dict.fromkeys(learners or ())]
+    flags = given_flags(("--window", "measures.window", window), ("--seed", "learner.seed", seed))
+    runs = [parse_learner(text, overrides or (), flags) for text in dict.fromkeys(learners or ())]
     published_results = [result for pattern in published or () for result in read_published(pattern)]
     reports = [report for path in results or () for report in read_reports(path)]
     results_from_reports(reports)  # refuses reports that cannot be compared, before anything runs
@@ -193,7 +193,7 @@ class LearnerRun(NamedTuple):
     name: str
 
 
-def parse_learner(text: str, flags: Sequence[str]) -> LearnerRun:
+def parse_learner(text: str, overrides: Sequence[str], flags: Sequence[Flag] = ()) -> LearnerRun:
     """Return the run that a ``--learner`` text asks for.
 
     Parameters
@@ -201,8 +201,8 @@ def parse_learner(text: str, flags: Sequence[str]) -> LearnerRun:
     text:
         The name of a baseline, ``streamlearn``, ``streamlearn:RULE``, ``streamlearn:PRESET`` or
         ``streamlearn:PRESET:RULE``.
-    flags:
-        Settings as ``section.key=value``; preset and rule of the text override them.
+    overrides, flags:
+        Settings as in `load_settings`; preset and rule of the text override them.
 
     Raises
     ------
@@ -220,13 +220,15 @@ def parse_learner(text: str, flags: Sequence[str]) -> LearnerRun:
     learner, first_colon, rest = text.partition(":")
     if learner != STREAMLEARN:
         check_learner(text)
-        return LearnerRun(text, load_settings(None, flags).settings, text)
+        return LearnerRun(text, load_settings(None, overrides, flags=flags).settings, text)
     preset, second_colon, rule = rest.partition(":")
     if preset not in {*get_args(LearnerSettings.model_fields["preset"].annotation), *ALIASES}:
         preset, second_colon, rule = "", first_colon, rest
-    preset_flag = [f"learner.preset={preset}"] if preset else []
-    rule_flag = [f"learner.rule={rule}"] if second_colon else []
-    settings = load_settings(None, [*flags, *preset_flag, *rule_flag]).settings
+    of_text = given_flags(
+        (f"--learner {text}", "learner.preset", preset or None),
+        (f"--learner {text}", "learner.rule", rule if second_colon else None),
+    )
+    settings = load_settings(None, overrides, flags=[*flags, *of_text]).settings
     return LearnerRun(STREAMLEARN, settings, result_name(STREAMLEARN, settings.learner.preset, settings.learner.rule))
 
 

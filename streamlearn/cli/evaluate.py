@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import RULE_HELP, STREAM_HELP, Labels, Overrides
+from streamlearn.cli.options import RULE_HELP, STREAM_HELP, Labels, Overrides, given_flags
 from streamlearn.cli.output import echo, rich_text
 
 
@@ -96,9 +96,13 @@ def evaluate(
     for option, value in (("--preset", preset), ("--rule", rule)):
         if value is not None and learner != STREAMLEARN:
             raise UsageError(f"{option} {value}: {learner} has none; leave it out, it is for --learner {STREAMLEARN}")
-    options = {"learner.preset": preset, "learner.rule": rule, "learner.seed": seed, "measures.window": window}
-    flags = [f"{key}={value}" for key, value in options.items() if value is not None]
-    settings = load_settings(None, [*(overrides or ()), *flags]).settings
+    flags = given_flags(
+        ("--preset", "learner.preset", preset),
+        ("--rule", "learner.rule", rule),
+        ("--seed", "learner.seed", seed),
+        ("--window", "measures.window", window),
+    )
+    settings = load_settings(None, overrides or (), flags=flags).settings
     learner_settings = settings.learner
     record_rule = learner_settings.rule if learner == STREAMLEARN else learner
     text_fields = settings.encoder.text_fields

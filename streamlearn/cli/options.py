@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamlearn.settings.rule import DEFAULT_RULE, RULES
 from streamlearn.streams.opening import FILES
+
+if TYPE_CHECKING:
+    from streamlearn.settings.loading import Flag
 
 STREAM_HELP = f"A file {FILES}, - for JSON Lines from standard input, or synthetic:NAME."
 RULE_HELP = (
@@ -32,3 +35,10 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
+
+
+def given_flags(*options: tuple[str, str, object]) -> list[Flag]:
+    """Return the options that are given: each is an option, the setting that it stands for, and the value or None."""
+    from streamlearn.settings.loading import Flag
+
+    return [Flag(option, name, str(value)) for option, name, value in options if value is not None]

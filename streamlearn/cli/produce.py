@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streamlearn.cli.options import STREAM_HELP, Config, Labels, Overrides
+from streamlearn.cli.options import STREAM_HELP, Config, Labels, Overrides, given_flags
 from streamlearn.cli.output import echo
 
 
@@ -59,7 +59,6 @@ def produce(
     from streamlearn.errors import UsageError
     from streamlearn.kafka.admin.reachability import check_handshake, diagnose_connection
     from streamlearn.kafka.instance_producer import BootstrapError, send_stream
-    from streamlearn.settings.addresses import parse_broker_addresses
     from streamlearn.settings.loading import load_settings
     from streamlearn.streams import open_stream
 
@@ -70,12 +69,8 @@ def produce(
     advice = "start it, or set kafka.bootstrap_servers"
     if bootstrap is not None:
         advice = "start it, or give another address with --bootstrap"
-        try:
-            parse_broker_addresses(bootstrap)
-        except ValueError as error:
-            raise UsageError(f"--bootstrap {bootstrap!r}: {error}") from None
-        overrides = [*(overrides or ()), f"kafka.bootstrap_servers={bootstrap}"]
-    settings = load_settings(config, overrides or ()).settings
+    flags = given_flags(("--bootstrap", "kafka.bootstrap_servers", bootstrap))
+    settings = load_settings(config, overrides or (), flags=flags).settings
     opened = open_stream(stream, labels=labels, seed=seed or 0, instances=limit, text_fields=EVERY_FIELD)
     check_handshake(settings)
     try:

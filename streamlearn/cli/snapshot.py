@@ -197,7 +197,7 @@ def _store(location: str | None, config: Path | None, overrides: Sequence[str] |
     from streamlearn.snapshot.store import SnapshotStore
 
     if location is not None:
-        return SnapshotStore(location)
+        return SnapshotStore(location, named="the location")
     return SnapshotStore(_settings(config, overrides).snapshot.location)
 
 

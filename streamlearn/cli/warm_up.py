@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from streamlearn.cli.options import given_flags
+
 
 def warm_up(
     preset: Annotated[
@@ -24,7 +26,10 @@ def warm_up(
     from streamlearn.cli.output import echo
     from streamlearn.errors import UsageError
     from streamlearn.kernels.cache import kernel_folder, statistics
+    from streamlearn.settings.loading import load_settings
 
+    for name in preset or ():
+        load_settings(environment={}, flags=given_flags(("--preset", "learner.preset", name)))
     for name in preset or ["default"]:
         compilation.warm_up(name, lambda text, name=name: echo(f"{name}: {text}"))
     if statistics.warned:

@@ -1,4 +1,4 @@
-"""Loading of settings from defaults, a TOML file, the environment and ``--set``, in increasing precedence."""
+"""Loading of settings: from defaults, a TOML file, the environment, ``--set`` and flags, in increasing precedence."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ class _Given(NamedTuple):
     origin: str
 
 
+class Flag(NamedTuple):
+    """A command's own option for a setting: the option as it is typed, the setting, and the text of the value."""
+
+    option: str
+    name: str
+    value: str
+
+
 class SettingField(NamedTuple):
     """A setting: the path of attribute names from the root of the settings, and its field."""
 
@@ -94,6 +102,7 @@ def load_settings(
     config: Path | None = None,
     overrides: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    flags: Sequence[Flag] = (),
 ) -> LoadedSettings:
     """Return the settings of a run.
 
@@ -105,6 +114,8 @@ def load_settings(
         Texts ``section.key=value``; the value is parsed as TOML if possible, else it is text.
     environment:
         Environment variables, of which ``STREAMLEARN_<SECTION>__<KEY>`` are read; by default those of the process.
+    flags:
+        Options of a command that stand for settings; a fault names the option.
 
     Raises
     ------
@@ -115,7 +126,11 @@ def load_settings(
     tree: dict[str, Any] = {}
     fields = setting_fields()
     origins = dict.fromkeys(fields, "default")
-    for name, value, origin in _read_layers(config, overrides, environment, faults):
+    given = [
+        *_read_layers(config, overrides, environment, faults),
+        *(_Given(flag.name, _parse_value(flag.name, flag.value), flag.option) for flag in flags),
+    ]
+    for name, value, origin in given:
         if name not in origins:
             faults.append(f"{origin}: there is no setting {name!r}{_suggest(name, list(origins))}")
         elif fields[name].field.annotation is SecretStr and not origin.startswith(_FROM_ENVIRONMENT):

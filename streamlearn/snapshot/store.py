@@ -71,6 +71,8 @@ class SnapshotStore:
         A folder, or a URL of a protocol that fsspec supports (``s3://bucket/folder``, ``memory://``, ...).
     keep
         How many snapshots of a task `prune` keeps, at least 1.
+    named
+        What errors call the location: what the user gave it as.
 
     Raises
     ------
@@ -81,16 +83,17 @@ class SnapshotStore:
     was written from the same committed mark and is left as it is.
     """
 
-    def __init__(self, location: str, keep: int = 4) -> None:
+    def __init__(self, location: str, keep: int = 4, named: str = "snapshot.location") -> None:
         if keep < 1:
             raise UsageError(f"snapshot.keep is {keep}: at least 1 snapshot must be kept")
         self.location = location
         self.keep = keep
+        self._named = named
         try:
             filesystem, root = fsspec.url_to_fs(location)
         except (ImportError, ValueError, TypeError) as error:
             raise UsageError(
-                f"snapshot.location {location!r} cannot be used: {error}. "
+                f"{named} {location!r} cannot be used: {error}. "
                 "Give a folder, or the URL of an object store whose fsspec driver is installed (s3:// needs s3fs)"
             ) from error
         self._filesystem: Any = filesystem
@@ -333,7 +336,7 @@ class SnapshotStore:
         if overwritten:
             raise SnapshotError(
                 f"{self._display_path(path)}: an existing key was overwritten; snapshots need a store that creates "
-                "keys exclusively (snapshot.location)"
+                f"keys exclusively ({self._named})"
             )
         if found != content:
             raise SnapshotError(f"{self._display_path(path)}: the bytes read are not those that were written")
@@ -419,7 +422,7 @@ class SnapshotStore:
         error = error.__cause__ if isinstance(error, SnapshotError) and isinstance(error.__cause__, OSError) else error
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return SnapshotError(
-            f"cannot {action} {self._display_path(path)}: {reason}. Check snapshot.location ({self.location}): "
+            f"cannot {action} {self._display_path(path)}: {reason}. Check {self._named} ({self.location}): "
             "that it exists, that this user may write there, and that there is room"
         )
 

@@ -44,7 +44,7 @@ def test_learners_are_parsed_and_named(text: str, flags: list[str], name: str) -
 
 
 def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(UsageError, match="rule"):
+    with pytest.raises(UsageError, match=r"learner\.rule from --learner streamlearn:nothing: 'nothing' is not a rule"):
         parse_learner("streamlearn:nothing", [])
 
 
