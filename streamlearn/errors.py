@@ -33,6 +33,26 @@ A class with a path is defined there, all others here. Every message says what i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
+
+Reason = Literal[
+    "empty_value",
+    "too_large",
+    "not_utf8",
+    "not_json",
+    "wrong_type",
+    "missing_field",
+    "not_finite",
+    "too_many_features",
+    "too_many_labels",
+    "name_too_long",
+    "id_too_long",
+    "duplicate_label",
+    "label_expired",
+    "corrupt_record",
+    "unknown_instance",
+]
+"""Why a record becomes a dead letter."""
 
 
 class StreamlearnError(Exception):
@@ -57,12 +77,12 @@ class RecordError(StreamlearnError):
     Parameters
     ----------
     code:
-        The reason as one word, such as ``not_json``; metrics and dead letters carry it.
+        The reason; metrics and dead letters carry it.
     text:
         What is wrong, where in the record, and the offending value, shortened.
     """
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: Reason, text: str) -> None:
         super().__init__(f"{code}: {text}")
         self.code = code
         self.text = text

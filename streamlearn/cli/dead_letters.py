@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -14,7 +14,7 @@ from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
 from streamlearn.cli.output import echo, open_for_writing
 from streamlearn.cli.time_options import format_time, parse_time_option
-from streamlearn.errors import UsageError
+from streamlearn.errors import Reason, UsageError
 from streamlearn.records.dead_letter import original_headers
 
 if TYPE_CHECKING:
@@ -218,6 +218,11 @@ def _filter(
 ) -> DeadLetterFilter:
     from streamlearn.kafka.dead_letter_reader import DeadLetterFilter
 
+    known = get_args(Reason)
+    for reason in reasons or ():
+        if reason not in known:
+            # Another release may have written letters with it.
+            echo(f"warning: --reason {reason}: this release has no such reason, only {', '.join(known)}", err=True)
     return DeadLetterFilter(
         frozenset(reasons or ()),
         frozenset(topics or ()),

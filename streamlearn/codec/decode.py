@@ -306,8 +306,10 @@ def _list_fields(text: str) -> str:
     """Return the end of an error message: which fields the record has."""
     try:
         fields = list(_parse_leniently(text))
-    except (ValueError, RecursionError):
+    except ValueError:
         return ""
+    except RecursionError:
+        return "; the record is nested too deeply to list its fields"
     if not fields:
         return "; the record has no fields"
     shown = ", ".join(_shorten(json.dumps(name, ensure_ascii=False)) for name in fields[:_MAX_FIELDS_SHOWN])
@@ -351,9 +353,11 @@ def _offending_value(text: str, message: str) -> str:
             valid_types = (float, int, type(None)) if within == ".y" else (float, int, str, type(None))
             name, value = next((name, item) for name, item in value.items() if not isinstance(item, valid_types))
             name = f"{_shorten(name)} is "
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration, RecursionError):
+        return f": {name}{_shorten(json.dumps(value))}"
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, StopIteration):
         return ""
-    return f": {name}{_shorten(json.dumps(value))}"
+    except RecursionError:
+        return ", which is nested too deeply to be shown"
 
 
 def _shorten(text: str) -> str:

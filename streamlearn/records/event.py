@@ -25,7 +25,7 @@ class Event(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     schema_version: int = 1
-    kind: Literal["drift", "partition", "label", "tree", "features", "rollback", "upgrade", "partitioner"]
+    kind: Literal["drift", "partition", "label", "tree", "rollback", "upgrade", "partitioner"]
     at: EventPoint
     scope: Literal["model", "cluster", "label"]
     name: str = Field(description="The cluster or label; the partitioners; empty for the model")

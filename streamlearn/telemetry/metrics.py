@@ -9,36 +9,20 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import xor
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client import values as client_values
 
 from streamlearn._version import MODEL_VERSION, __version__
+from streamlearn.errors import Reason
 from streamlearn.model.measures import NAMES
 from streamlearn.telemetry.outage_metrics import OutageMetrics
 
 PREFIX = "streamlearn"
 OUTCOMES = ("predicted", "learned", "corrected", "assumed_negative", "dead_letter")
-EVENT_KINDS = ("drift", "partition", "label", "tree", "features", "partitioner", "upgrade", "other")
-REASONS = (
-    "not_utf8",
-    "not_json",
-    "wrong_type",
-    "missing_field",
-    "not_finite",
-    "too_large",
-    "too_many_labels",
-    "too_many_features",
-    "id_too_long",
-    "name_too_long",
-    "empty_value",
-    "corrupt_record",
-    "unknown_instance",
-    "label_expired",
-    "duplicate_label",
-    "duplicate_id",
-    "other",
-)
+EVENT_KINDS = ("drift", "partition", "label", "tree", "partitioner", "upgrade", "other")
+REASONS = (*get_args(Reason), "other")
 DROPPED = (
     "nan",
     "infinite",

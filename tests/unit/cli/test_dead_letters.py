@@ -1,4 +1,4 @@
-"""``dead-letters`` without brokers: what stays of an export that fails."""
+"""``dead-letters`` without brokers: what stays of an export that fails, and reasons that do not exist."""
 
 from __future__ import annotations
 
@@ -65,3 +65,10 @@ def test_an_export_replaces_no_file_and_names_one_that_cannot_be_written(
     assert file.read_text() == "mine"
     with pytest.raises(UsageError, match=r"absent/letters\.jsonl cannot be written: No such file"):
         dead_letters.export(tmp_path / "absent" / "letters.jsonl")
+
+
+def test_an_unknown_reason_is_a_warning(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(dead_letters, "_reader", lambda _: _Letters([]))
+    dead_letters.list_letters(reasons=["not_json", "not-jason"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: --reason not-jason: this release has no such reason, only empty_value, ")

@@ -129,6 +129,17 @@ def test_the_error_for_a_huge_record_is_short(value: bytes, code: str) -> None:
     assert len(raised.value.text.encode()) < 250
 
 
+@pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
+@pytest.mark.parametrize("field", [b'"x":{"a":', b'"x":{},"y":{"a":', b'"x":', b'"x":{},"id":'])
+def test_a_value_that_is_nested_too_deeply_to_be_shown_is_named_so(field: bytes, open_: bytes, close: bytes) -> None:
+    end = b"}}" if field.endswith(b'{"a":') else b"}"
+    with pytest.raises(RecordError) as raised:
+        decode_instance(b"{" + field + open_ * 5_000 + b"1" + close * 5_000 + end, LimitSettings())
+    assert raised.value.code == "wrong_type"
+    assert "got `" in raised.value.text
+    assert "which is nested too deeply to be shown" in raised.value.text
+
+
 def test_the_last_of_equal_names_counts_and_a_list_may_repeat_itself() -> None:
     instance = decode_instance(b'{"id": "a", "id": "b", "x": {"f": 1, "f": 2}, "y": ["n", "n"]}', LIMITS)
     assert (instance.id, instance.x, instance.y) == ("b", {"f": 2.0}, ["n", "n"])
