@@ -43,7 +43,7 @@ def test_every_metric_is_described() -> None:
     text = (DOCS / "operations" / "monitor.md").read_text(encoding="utf-8")
     table = text.partition("| metric | type | meaning |")[2].partition("\n\n")[0]
     names = " ".join(row.split("|")[1] for row in table.splitlines() if row)
-    described = set(re.findall(r"`(\w+)(?:\{\w+\})?`", names))
+    described = set(re.findall(r"`(\w+)(?:\{[\w,]+\})?`", names))
     declared = {
         f"{family.name}{'_total' if family.type == 'counter' else ''}".removeprefix(f"{PREFIX}_")
         for family in registry.collect()
