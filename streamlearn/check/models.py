@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from streamlearn.check.model_versions import describe_roads, find_roads, find_version_faults
 from streamlearn.engine.loop.start_check import find_start_faults
+from streamlearn.errors import StreamlearnError
 from streamlearn.kafka.admin.topics import TopicDescription
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
@@ -23,7 +25,26 @@ def find_model_faults(settings: Settings, topics: dict[str, TopicDescription]) -
     if not needed <= topics.keys():
         return []
     source = KafkaSource(settings).observer()
+    store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     try:
-        return find_start_faults(settings, source, SnapshotStore(settings.snapshot.location, settings.snapshot.keep))
+        faults = find_start_faults(settings, source, store)
+        # Without these, the journal and the snapshots lead to what is committed.
+        return faults or find_version_faults(settings, find_roads(settings, source, store))
+    finally:
+        source.close(leave=False)
+
+
+def describe_models(settings: Settings) -> list[str]:
+    """Return which release this is and how it continues each model, a sentence each; only the release while no model
+    can be read."""
+    store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
+    try:
+        source = KafkaSource(settings).observer()
+    except StreamlearnError:
+        return describe_roads([])
+    try:
+        return describe_roads(find_roads(settings, source, store))
+    except StreamlearnError:
+        return describe_roads([])
     finally:
         source.close(leave=False)

@@ -31,6 +31,7 @@ COMMANDS = {
     "dead-letters": "List, show, export and replay records that could not be used.",
     "config": "Show and check the settings of a run.",
     "snapshot": "List, inspect and verify snapshots of a service or a classifier, and roll a model back to one.",
+    "upgrade": "Continue models that the model version before left without a last snapshot, while no worker runs.",
     "warm-up": "Compile the kernels, or load them from the cache: for container images, and before a service starts.",
     "generate": "Write a built-in stream with known drift as JSON Lines, one instance record per line.",
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry
 
 from streamlearn._version import MODEL_VERSION, __version__
+from streamlearn.check.model_versions import check_model_versions
 from streamlearn.cli.stop_signals import StopSignals
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
@@ -76,6 +77,7 @@ def serve(
         observer.on_start_step(f"checking the topics on {settings.kafka.bootstrap_servers}")
         prepare_topics(settings)
         check_group(settings)
+        _check_model_versions(settings, source, store)
         # Kernels are compiled before the worker joins the group: compiling would let its session time out.
         warm_up(settings, lambda text: _report_start_step(observer, text))
         observer.on_start_step("")
@@ -87,6 +89,14 @@ def serve(
         stack.callback(watchdog.stop)
         engine.run(stop_at_end=stop_at_end, leave=leave)
     _logger.info("stopped")
+
+
+def _check_model_versions(settings: Settings, source: KafkaSource, store: SnapshotStore) -> None:
+    reader = source.observer()
+    try:
+        check_model_versions(settings, reader, store)
+    finally:
+        reader.close(leave=False)
 
 
 def _report_start_step(observer: MetricsObserver, text: str) -> None:

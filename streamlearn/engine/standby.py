@@ -24,7 +24,7 @@ from streamlearn.engine.recovery.replay import Replay
 from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.recovery.version_road import Road, find_road
 from streamlearn.engine.tasks.task import Task
-from streamlearn.engine.tasks.task_scope import tasks_of
+from streamlearn.engine.tasks.task_scope import all_tasks
 from streamlearn.errors import OtherVersionError, RetryableError, SnapshotError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
@@ -256,14 +256,7 @@ class Standby:
 
     def _restore(self, source: Source) -> Task:
         """Return the model at the committed mark, as soon as there is one."""
-        topics = self._settings.topics
-        inputs = [
-            TopicPartition(topic, number)
-            for topic in (topics.instances, topics.labels)
-            if topic
-            for number in range(source.partitions(topic))
-        ]
-        partitions = tasks_of(self._settings, inputs)[TASK]
+        partitions = all_tasks(self._settings, source)[TASK]
         while True:
             mark, positions = read_mark(source, partitions)
             if mark is not None:

@@ -269,7 +269,9 @@ class SnapshotStore:
         removed when it is older than those. When none can be opened, nothing is removed. Snapshots beyond the sequence
         number ``newest``, the last one known to be of the model's past, are neither counted nor removed. After a
         rollback, the snapshot that it went to is kept until all kept snapshots are newer than the rollback, because a
-        restore cannot use those in between. In a folder, the temporary files of dead writers are removed as well.
+        restore cannot use those in between; so is the snapshot with which an upgrade began. The newest snapshot of
+        another model version is thus kept until there are ``keep`` of this one: an earlier release can go back to it.
+        In a folder, the temporary files of dead writers are removed as well.
 
         Raises
         ------
@@ -278,11 +280,11 @@ class SnapshotStore:
         """
         past = [entry for entry in self.list(group, lineage, task) if newest is None or entry.seq <= newest]
         kept = list(itertools.islice(filter(self._can_open, past), self.keep))
-        pinned = self._rollback_target(kept)
+        pinned = self._pinned(kept)
         removed = [
             entry
             for entry in past
-            if len(kept) == self.keep and entry.seq < kept[-1].seq and (entry.seq, entry.chain) != pinned
+            if len(kept) == self.keep and entry.seq < kept[-1].seq and (entry.seq, entry.chain) not in pinned
         ]
         for entry in removed:
             path = self._path_of(entry)
@@ -297,14 +299,12 @@ class SnapshotStore:
             remove_abandoned(Path(self._folder(group, lineage, task)))
         return removed
 
-    def _rollback_target(self, kept: Sequence[SnapshotEntry]) -> tuple[int, str] | None:
-        """Return the mark to which the newest snapshot's model was rolled back, unless all are newer than that
-        rollback."""
-        rollback = self.read_manifest(kept[0]).get("rollback") if kept else None
-        if not rollback or kept[-1].seq >= rollback["seq"]:
-            return None
-        seq, chain = rollback["to"]
-        return seq, chain
+    def _pinned(self, kept: Sequence[SnapshotEntry]) -> set[tuple[int, str]]:
+        """Return the marks from which the newest snapshot's model continued by a rollback or an upgrade, unless all
+        are newer than that."""
+        manifest = self.read_manifest(kept[0]) if kept else {}
+        changes = [(manifest.get("rollback"), "to"), (manifest.get("upgrade"), "base")]
+        return {(change[key][0], change[key][1]) for change, key in changes if change and kept[-1].seq < change["seq"]}
 
     def _can_open(self, entry: SnapshotEntry) -> bool:
         """Return whether a snapshot's zip directory and manifest can be read; a success is remembered."""

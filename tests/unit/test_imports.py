@@ -71,7 +71,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "model",
             "telemetry",
         },
-        "check": {"settings", "snapshot", "kafka", "engine"},
+        "check": {"settings", "source", "snapshot", "kafka", "engine"},
         "cli": {
             "printable",
             "kernels",

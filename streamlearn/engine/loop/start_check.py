@@ -11,7 +11,7 @@ from streamlearn.engine.journal.reader import JournalReader
 from streamlearn.engine.loop.task_factory import check_topics
 from streamlearn.engine.loop.unreadable_records import find_lost_offsets
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of
-from streamlearn.engine.tasks.task_scope import tasks_of
+from streamlearn.engine.tasks.task_scope import all_tasks
 from streamlearn.errors import SnapshotError, StreamlearnError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
@@ -39,14 +39,7 @@ def find_start_faults(settings: Settings, source: Source, store: SnapshotStore) 
         Snapshots, of which manifests are read.
     """
     faults: dict[str, None] = {}
-    topics = settings.topics
-    inputs = [
-        TopicPartition(topic, number)
-        for topic in (topics.instances, topics.labels)
-        if topic
-        for number in range(source.partitions(topic))
-    ]
-    for number, partitions in tasks_of(settings, inputs).items():
+    for number, partitions in all_tasks(settings, source).items():
         for error in _find_errors(settings, source, store, number, partitions):
             faults[str(error)] = None
     return list(faults)

@@ -10,7 +10,7 @@ from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.lineage import last_rollback_went_to, path_to
 from streamlearn.engine.journal.reader import JournalEntry, JournalReader, last_numbered
 from streamlearn.engine.recovery.snapshot_manifest import check_in_journal, load_task, mark_of
-from streamlearn.engine.tasks.task_scope import tasks_of
+from streamlearn.engine.tasks.task_scope import all_tasks
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
@@ -88,14 +88,7 @@ def plan_rollback(
 
 
 def _partitions_of(settings: Settings, source: Source, number: int) -> tuple[TopicPartition, ...]:
-    topics = settings.topics
-    inputs = [
-        TopicPartition(topic, partition)
-        for topic in (topics.instances, topics.labels)
-        if topic
-        for partition in range(source.partitions(topic))
-    ]
-    tasks = tasks_of(settings, inputs)
+    tasks = all_tasks(settings, source)
     if number not in tasks:
         raise UsageError(
             f"there is no task {number}: with engine.scope = {settings.engine.scope} there are {len(tasks)}"

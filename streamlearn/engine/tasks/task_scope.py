@@ -6,7 +6,19 @@ from collections.abc import Iterable
 
 from streamlearn.errors import TopicError
 from streamlearn.settings.settings import Settings
-from streamlearn.source.base import TopicPartition
+from streamlearn.source.base import Source, TopicPartition
+
+
+def all_tasks(settings: Settings, source: Source) -> dict[int, tuple[TopicPartition, ...]]:
+    """Return every task number of the input topics with its partitions; errors as `tasks_of`."""
+    topics = settings.topics
+    inputs = [
+        TopicPartition(topic, number)
+        for topic in (topics.instances, topics.labels)
+        if topic
+        for number in range(source.partitions(topic))
+    ]
+    return tasks_of(settings, inputs)
 
 
 def tasks_of(settings: Settings, owned: Iterable[TopicPartition]) -> dict[int, tuple[TopicPartition, ...]]:

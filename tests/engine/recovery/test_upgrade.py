@@ -426,3 +426,23 @@ def test_a_standby_of_the_version_before_says_that_it_needs_the_upgrade_too(
         world.log.append(JOURNAL, 0, journal.encode(record), timestamp_ms=0)
         worker.wait("cold", lambda: worker.status.state == "cold")
         assert "upgrade this worker too" in worker.status.reason
+
+
+def test_the_base_and_the_last_snapshot_of_the_version_before_are_kept_until_there_are_as_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    crash(world)
+    base = snapshots(tmp_path)[0]
+    store = SnapshotStore(str(tmp_path), keep=3)
+    next_release(monkeypatch)
+    kept = []
+    for part in range(2, 5):
+        for row in ROWS[part * PART : (part + 1) * PART]:
+            world.add(row)
+        world.run()
+        (lineage,) = {entry.lineage for entry in store.list()}
+        store.prune(GROUP, lineage, 0)
+        own = [entry for entry in store.list() if store.read_manifest(entry)["model_version"] == NEXT]
+        kept.append((len(own), base in snapshots(tmp_path)))
+    assert kept == [(2, True), (3, False), (3, False)]
