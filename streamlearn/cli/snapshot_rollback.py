@@ -67,6 +67,8 @@ def _echo_plan(plan: RollbackPlan) -> None:
     echo(f"task {plan.task} is at {plan.before}")
     echo(f"back to {plan.entry.path}, {taken}, {plan.learned:,} rows learnt")
     if plan.forgotten is None:
-        echo("another rollback happened since: this snapshot belongs to the history that it abandoned")
+        echo(
+            "a rollback or an upgrade since then began with another snapshot: this one belongs to a past that was left"
+        )
     else:
         echo(f"the model forgets what it learnt from {plan.forgotten:,} records since then")

@@ -91,7 +91,8 @@ def _compare_manifests(
     entry: SnapshotEntry, manifest: Mapping[str, Any], replayed: Mapping[str, Any], origin: str
 ) -> None:
     for name, value in replayed.items():
-        if name in manifest and manifest[name] != value:
+        # Releases of one model version write the same state.
+        if name != "release" and name in manifest and manifest[name] != value:
             raise SnapshotError(
                 f"{entry.path}: its manifest says {name} {manifest[name]}, the replay from {origin} gives {value}"
             )

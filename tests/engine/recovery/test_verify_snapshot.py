@@ -17,7 +17,7 @@ from streamlearn.source.base import TopicPartition
 from streamlearn.source.memory import MemorySource
 from tests.engine.recovery.test_restore import change_model_version
 from tests.engine.recovery.test_rollback import roll_back_to, shorten_journal
-from tests.engine.world import GROUP, World, rows
+from tests.engine.world import GROUP, Crash, Faults, World, rows
 from tests.snapshot_faults import alter_weights, copy_renamed, snapshots
 
 ROWS = rows(120)
@@ -134,3 +134,24 @@ def test_a_model_that_another_one_has_followed_is_not_replayed(tmp_path: Path) -
         entry.lineage[0]: verify_against_journal(world.settings, source, store, entry).result for entry in store.list()
     }
     assert results == {"a": "recorded", "b": "replayed"}
+
+
+def test_another_release_of_the_model_version_verifies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = run(tmp_path)
+    monkeypatch.setattr("streamlearn.engine.recovery.snapshot_manifest.__version__", "9.9.9")
+    assert verify(world, 3).result == "replayed"
+
+
+def test_a_snapshot_after_an_upgrade_is_verified_from_its_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = run(tmp_path)
+    newest = max(entry.seq for entry in SnapshotStore(str(tmp_path)).list())
+    for row in ROWS:
+        world.add(row)
+    with pytest.raises(Crash):
+        world.run(Faults("committed"))
+    change_model_version(monkeypatch, MODEL_VERSION + 1)
+    upgraded = world.run().tasks[0]
+    result = verify(world, upgraded.mark.seq)
+    assert result.result == "replayed"
+    assert upgraded.upgrade is not None
+    assert upgraded.upgrade.base.seq == newest
