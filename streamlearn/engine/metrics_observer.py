@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn.codec.encode import encode_event, encode_metrics
-from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.misplaced_labels import MisplacedLabels, Misplacement, Partitioners
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
@@ -19,6 +18,7 @@ from streamlearn.errors import RetryableError, StopError
 from streamlearn.records.metrics import Metrics
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord
+from streamlearn.telemetry.attempts import Attempt
 from streamlearn.telemetry.metrics import ServiceMetrics
 
 _logger = logging.getLogger(__name__)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.recovery.snapshot_writer import SnapshotStats
 from streamlearn.engine.standby import StandbyStatus
 from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.engine.tasks.task import Task
+from streamlearn.telemetry.attempts import Attempt
 
 
 class EngineObserver(Protocol):

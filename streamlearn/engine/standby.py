@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from streamlearn._version import MODEL_VERSION
-from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry, decode_entry
@@ -29,6 +28,7 @@ from streamlearn.errors import OtherVersionError, RetryableError, SnapshotError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
+from streamlearn.telemetry.attempts import Attempt
 
 _logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from prometheus_client import values as client_values
 from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.errors import Reason
 from streamlearn.model.measures import NAMES
+from streamlearn.telemetry.attempts import ATTEMPTS
 from streamlearn.telemetry.outage_metrics import OutageMetrics
 
 PREFIX = "streamlearn"
@@ -44,8 +45,6 @@ BOUNDED = (
     "model_bytes",
 )
 ROLES = ("starting", "unassigned", "restoring", "active", "stand-by", "stopping")
-ATTEMPTS = ("open", "poll", "ask", "take_over", "keep_alive", "commit", "settle", "lag", "publish", "stand_by")
-"""What a worker asks brokers for."""
 _CHAIN_DIGITS = 12
 """Hexadecimal digits of the chain that a gauge, a float64, holds exactly."""
 _BUCKET_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

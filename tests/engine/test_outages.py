@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 from prometheus_client import CollectorRegistry
 
-from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.metrics_observer import MetricsObserver
 from streamlearn.errors import RetryableError
-from streamlearn.telemetry.metrics import ATTEMPTS, ServiceMetrics
+from streamlearn.telemetry.metrics import ServiceMetrics
 from tests.engine.counted import Counted, run
 from tests.engine.world import Faults, World, rows
 
@@ -72,4 +70,3 @@ def test_failures_retries_and_aborted_transactions_are_counted(tmp_path: Path) -
     assert run_again.value("failures_total", of="commit") == 1
     assert run_again.value("aborted_transactions_total") == 0, "it was committed"
     assert run_again.value("commit_age_seconds") == 0
-    assert set(ATTEMPTS) == set(get_args(Attempt))

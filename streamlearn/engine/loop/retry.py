@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.observer import EngineObserver
 from streamlearn.errors import FencedError, OvertakenError, RetryableError, StopError
+from streamlearn.telemetry.attempts import Attempt
 
 _logger = logging.getLogger(__name__)
 

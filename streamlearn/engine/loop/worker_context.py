@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamlearn.engine.attempts import Attempt
 from streamlearn.engine.commit import CommitPart
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.record_buffer import RecordBuffer
@@ -21,6 +20,7 @@ from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import Sink
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
+from streamlearn.telemetry.attempts import Attempt
 
 
 class RestoreStoppedError(Exception):

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamlearn.telemetry.attempts import Attempt
 from streamlearn.telemetry.metrics import REASONS, ServiceMetrics
 from tests.environment import is_required
 
@@ -36,6 +38,13 @@ def test_an_unknown_reason_counts_as_other(metrics: ServiceMetrics) -> None:
     metrics.count_dead_letter("no such reason")
     assert metrics.registry.get_sample_value("streamlearn_dead_letters_total", {"reason": "other"}) == 1
     assert set(metrics.dead_letters) == set(REASONS)
+
+
+def test_every_kind_of_attempt_is_counted_and_documented(metrics: ServiceMetrics) -> None:
+    assert list(metrics.failures) == list(metrics.retries) == list(get_args(Attempt))
+    page = (Path(__file__).parents[3] / "docs/operations/monitor.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith("| `failures_total{of}` |"))
+    assert [word for word in row.split("`")[3::2] if word in metrics.failures] == list(metrics.failures)
 
 
 def test_measures_are_nan_before_any_is_set(metrics: ServiceMetrics) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 Attempt = Literal[
     "open",  # connect, and join the group
@@ -16,3 +16,5 @@ Attempt = Literal[
     "publish",  # to write measures
     "stand_by",  # the journal that a stand-by follows
 ]
+
+ATTEMPTS: tuple[Attempt, ...] = get_args(Attempt)
