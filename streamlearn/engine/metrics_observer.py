@@ -70,6 +70,7 @@ class MetricsObserver:
         self._clock = clock
         self._monotonic = monotonic
         self._published = monotonic()
+        self._publish_failed = False
         self._topics = settings.topics
         self._misplaced_labels = MisplacedLabels(settings, partitioners or {}, monotonic)
         self._misplaced_shares: dict[int, float] = {}
@@ -200,13 +201,17 @@ class MetricsObserver:
 
     def _write(self, record: OutputRecord) -> bool:
         """Publish a record, and return whether brokers answer; it must neither stop nor delay predictions."""
+        if self._publish_failed:
+            self.on_retry("publish")
         try:
             self._publish(record)
         except (RetryableError, StopError, OSError) as error:
+            self._publish_failed = True
             self.on_failure("publish", error)
             _logger.warning("a record was not written to %s: %s", record.topic, error)
             # Brokers that refuse a record, or an earlier one, answer.
             return isinstance(error, StopError)
+        self._publish_failed = False
         return True
 
     def _set_measures(self, tasks: Mapping[int, Task]) -> None:

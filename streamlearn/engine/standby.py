@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Literal, NamedTuple
 
 from streamlearn._version import MODEL_VERSION
@@ -85,8 +86,8 @@ class Standby:
         Used once, to open the thread's own connection (`Source.observer`).
     store:
         Snapshots to restore from; None when there is no store.
-    on_failure:
-        Called from the thread when it failed, and is to try again.
+    on_failure, on_retry:
+        Called from the thread when it failed, and when it tries again.
     task:
         The model at a committed mark, of a worker that has just lost the active role; None to restore it.
     """
@@ -99,11 +100,13 @@ class Standby:
         task: Task | None = None,
         *,
         on_failure: Callable[[Attempt, Exception], None] = lambda what, error: None,
+        on_retry: Callable[[Attempt], None] = lambda what: None,
     ) -> None:
         self._settings = settings
         self._source = source
         self._store = store
         self._on_failure = on_failure
+        self._on_retry = on_retry
         self._task = task
         self._status = StandbyStatus("restoring")
         self._rows = 0
@@ -162,7 +165,11 @@ class Standby:
     def _work(self) -> None:
         """Run the thread: follow the journal, and start again after a failure."""
         try:
-            while not self._ended:
+            for failures in count():
+                if self._ended:
+                    return
+                if failures:
+                    self._on_retry("stand_by")
                 try:
                     with contextlib.closing(_Connection(self._source)) as connection:
                         self._follow(connection.source)

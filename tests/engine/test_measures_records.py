@@ -145,3 +145,7 @@ def test_measures_that_cannot_be_written_are_tried_again_and_stop_nothing(tmp_pa
         counted.observer.on_loop(engine.tasks)
     assert len(written) == 2
     assert counted.value("failures_total", of="publish") == 1
+    assert counted.value("retries_total", of="publish") == 1
+    moments[0] += world.settings.measures.interval_seconds
+    counted.observer.on_loop(engine.tasks)
+    assert (len(written), counted.value("retries_total", of="publish")) == (3, 1), "the failure is over"

@@ -215,6 +215,7 @@ def test_stand_by_keeps_its_model_when_reading_fails_after_a_change_of_settings(
         worker.wait("the end", lambda: worker.status.mark == active.tasks[0].mark or worker.status.state == "cold")
         assert worker.status.state == "following", worker.status
     assert failures
+    assert worker.observer.attempts == ["failed: stand_by", "again: stand_by"]
 
 
 def test_a_new_model_is_followed_from_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,12 +128,20 @@ class WaitingSource(MemorySource):
 
 
 class FaultyObserver(NullObserver):
-    """Fails where `Faults` says, between applying and committing and after; keeps roles and the stand-by's status."""
+    """Fails where `Faults` says, between applying and committing and after; keeps roles, the stand-by's status, and
+    which attempts failed and were repeated."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.status: StandbyStatus | None = None
         self.roles: list[str] = []
+        self.attempts: list[str] = []
+
+    def on_failure(self, what: str, error: Exception) -> None:
+        self.attempts.append(f"failed: {what}")
+
+    def on_retry(self, what: str) -> None:
+        self.attempts.append(f"again: {what}")
 
     def on_role(self, role: str, tasks: Any) -> None:
         self.roles.append(role)

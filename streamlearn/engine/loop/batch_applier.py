@@ -107,7 +107,6 @@ class BatchApplier:
             worker.observer.on_retry("commit")
         if worker.unsettled:
             self._commit()
-        worker.retry.note_success("commit")
         worker.state.change_to(WorkerState.RUNNING)
         if self._has_restored:
             self._has_restored = False

@@ -253,6 +253,7 @@ class Engine:
         worker = self._worker
         if not worker.state.has_taken_over or not (worker.tasks or self._rebalancer.standby):
             worker.observer.on_lag(None, None)
+            worker.retry.forget("lag")
             self._lag_due = 0.0
             return
         moment = time.monotonic()
@@ -267,13 +268,15 @@ class Engine:
         records = 0
         oldest = 0.0
         now = worker.clock()
+        worker.retry.note_attempt("lag")
         try:
             ends = worker.source.ends([partition for task in worker.tasks.values() for partition in task.partitions])
         except (RetryableError, OSError) as error:
-            worker.observer.on_failure("lag", error)
+            worker.retry.note_unlimited_failure("lag", error)
             worker.observer.on_lag(None, None)
             self._lag_due = moment + ASK_SECONDS
             return
+        worker.retry.note_success("lag")
         for task in worker.tasks.values():
             lag = worker.buffer.lag(task, ends)
             records += lag

@@ -163,7 +163,12 @@ class Rebalancer:
             if task is not None and (worker.unsettled or task.has_changed or not task.mark.seq):
                 task = None
             self.standby = Standby(
-                worker.settings, worker.source, worker.store, task, on_failure=worker.observer.on_failure
+                worker.settings,
+                worker.source,
+                worker.store,
+                task,
+                on_failure=worker.observer.on_failure,
+                on_retry=worker.observer.on_retry,
             )
         worker.observer.on_standby(self.standby.status)
 

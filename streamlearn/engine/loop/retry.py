@@ -78,11 +78,12 @@ class RetryPolicy:
             if moment < max(self._last_answer, self._last_asked) + ASK_SECONDS:
                 return
             self._last_asked = moment
+            self.note_attempt("ask")
             try:
                 ask()
             except RetryableError as error:
                 self._is_unreachable = True
-                self._observer.on_failure("ask", error)
+                self.note_unlimited_failure("ask", error)
                 silent = time.monotonic() - self._last_answer
                 if silent < self._timeout:
                     _logger.warning("%s; waiting (silent for %.0f s)", error, silent)
@@ -94,10 +95,11 @@ class RetryPolicy:
         if self._is_unreachable:
             _logger.info("a broker answers again")
         self._is_unreachable = False
+        self.forget("ask")
         self._last_answer = time.monotonic()
 
     def note_attempt(self, what: Attempt) -> None:
-        """Note that something is tried; after a failure this is a retry."""
+        """Note that something is tried; it is a retry when the last attempt of its kind failed."""
         if what in self._failures:
             self._observer.on_retry(what)
 
@@ -128,10 +130,19 @@ class RetryPolicy:
                 "check the brokers, then start again: nothing that was committed is lost"
             ) from error
 
+    def note_unlimited_failure(self, what: Attempt, error: Exception) -> None:
+        """Note the failure of something whose attempts the caller limits, or without which the worker goes on."""
+        self._observer.on_failure(what, error)
+        self._failures.setdefault(what, _Failures(time.monotonic())).in_a_row += 1
+
     def note_success(self, *attempts: Attempt) -> None:
         """Note that attempts of these kinds have succeeded."""
         for what in attempts:
             self._failures.pop(what, None)
+
+    def forget(self, *attempts: Attempt) -> None:
+        """Note that what has failed is not needed any more: the next attempt of these kinds is the first of another."""
+        self.note_success(*attempts)
 
     def retry_now(self) -> None:
         """Do not wait for `retry_at`: what is to be done has changed."""

@@ -105,6 +105,8 @@ class WorkerContext:
         self.retry.note_attempt(what)
         try:
             work()
+        except RestoreStoppedError:
+            raise
         except Exception as error:
             self.retry.note_failure(what, error)
             # The producer must not be used again: it may leak its offsets into the next transaction. Opening the next
@@ -112,6 +114,11 @@ class WorkerContext:
             self.sink.close()
             return False
         self.retry.note_success(what)
+        # A restore is part of an attempt, and has ended.
+        self.retry.forget("keep_alive")
+        if not self.unsettled:
+            # Whether it was committed after all, or belongs to another worker now.
+            self.retry.forget("commit", "settle")
         return True
 
     def open_sink(self) -> None:

@@ -14,7 +14,16 @@ from streamlearn.engine.observer import NullObserver
 from streamlearn.errors import RetryableError
 from streamlearn.source.base import RangeReader, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
-from tests.engine.world import GROUP, LINEAGE, Faults, FaultySink, World, rows
+from tests.engine.world import (
+    GROUP,
+    LINEAGE,
+    Faults,
+    FaultyObserver,
+    FaultySink,
+    WaitingSource,
+    World,
+    rows,
+)
 
 COUNT, BEFORE = 200, 80
 REQUESTS = ("open", "poll", "check_reachable", "bounds", "committed", "ends", "partitions", "topic_id", "reader")
@@ -150,6 +159,7 @@ def test_a_request_that_fails_is_repeated(
 ) -> None:
     monkeypatch.setattr(retry, "ASK_SECONDS", 0.0)
     monkeypatch.setattr("streamlearn.engine.loop.engine.LAG_SECONDS", 0.0)
+    monkeypatch.setattr("streamlearn.engine.loop.engine.ASK_SECONDS", 0.0)
     faults = Faults(request_name, times, lambda: RetryableError(f"{request_name}: no broker answers"))
     world = restarted(tmp_path)
     if request_name == "check_reachable":
@@ -170,5 +180,35 @@ def test_a_request_that_fails_is_repeated(
     assert engine.tasks[0].model.state_hash() == quiet[1]
     if request_name == "ends":
         assert None in observer.lags, "without an answer no lag is known"
-    elif request_name != "check_reachable":
-        assert observer.retries == observer.failures
+    # The records of the next poll are an answer too, and the lag is reported three times only.
+    is_repeated = (request_name, times) not in {("check_reachable", 1), ("ends", 3)}
+    assert observer.retries == (observer.failures if is_repeated else [])
+
+
+def test_a_failed_commit_of_lost_partitions_is_no_failure_of_the_next_commit(tmp_path: Path) -> None:
+    """Or else that one, hours later, would be the second in a row, and stop the worker."""
+    world = World(tmp_path, engine={"standby": "cold"})
+    for row in rows(COUNT):
+        world.add(row)
+    faults = Faults("before commit", 2, lambda: RetryableError("no broker answers"))
+    source = WaitingSource(world.log, ["instances"])
+
+    class Rebalancing(FaultyObserver):
+        def on_failure(self, what: str, error: Exception) -> None:
+            super().on_failure(what, error)
+            source.demote()
+
+        def on_role(self, role: str, tasks: Any) -> None:
+            super().on_role(role, tasks)
+            if role == "stand-by":
+                source.promote()
+
+        def on_committed(self, tasks: Any, batch_seconds: float, commit_seconds: float) -> None:
+            if len(world.predictions()) == COUNT:
+                engine.stop()
+
+    observer = Rebalancing(Faults())
+    engine = Engine(world.settings, source, FaultySink(world.log, faults), observer=observer, clock=world.clock)
+    engine.run()
+    assert observer.roles == ["stand-by", "restoring", "active", "stand-by", "restoring", "active", "stopping"]
+    assert observer.attempts == ["failed: commit"]

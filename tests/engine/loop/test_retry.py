@@ -10,6 +10,7 @@ from streamlearn.engine.loop import retry
 from streamlearn.engine.loop.retry import FENCED_SECONDS, RetryPolicy
 from streamlearn.engine.observer import NullObserver
 from streamlearn.errors import FencedError, RetryableError, StopError
+from tests.engine.world import Faults, FaultyObserver
 
 TIMEOUT = 120.0
 
@@ -54,3 +55,16 @@ def test_what_cannot_pass_is_raised_at_once() -> None:
     for error in (StopError("larger than max.message.bytes"), KeyError("a fault of the engine")):
         with pytest.raises(type(error)):
             policy.note_failure("commit", error)
+
+
+def test_a_broker_that_is_asked_again_is_counted(now: list[float]) -> None:
+    observer = FaultyObserver(Faults())
+    policy = RetryPolicy(TIMEOUT, observer)
+
+    def fail() -> None:
+        raise RetryableError("no broker answers")
+
+    for ask in (fail, fail, lambda: None, lambda: None):
+        now[0] += retry.ASK_SECONDS
+        policy.note_poll(False, ask)
+    assert observer.attempts == ["failed: ask", "again: ask"] * 2

@@ -20,7 +20,7 @@ from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
-from tests.engine.world import JOURNAL, Faults, World, rows
+from tests.engine.world import JOURNAL, Faults, FaultyObserver, World, rows
 from tests.snapshot_faults import alter_weights, copy_renamed, damage, snapshots
 
 ROWS = rows(240)
@@ -448,7 +448,7 @@ def test_a_stop_ends_a_restore_between_two_batches_and_loses_nothing(tmp_path: P
     state = world.run(store=False).tasks[0].model.state_hash()
     before = world.journal(), world.predictions(), snapshots(tmp_path)
 
-    class Stopping(NullObserver):
+    class Stopping(FaultyObserver):
         shares: ClassVar[list[float]] = []
 
         def on_restore_progress(self, rows: int, share: float) -> None:
@@ -457,8 +457,10 @@ def test_a_stop_ends_a_restore_between_two_batches_and_loses_nothing(tmp_path: P
                 assert engine.has_nothing_to_save
                 engine.stop()
 
-    engine = world.engine(store=store, observer=Stopping())
+    observer = Stopping(Faults())
+    engine = world.engine(store=store, observer=observer)
     engine.run()
+    assert observer.attempts == [], "a stop is no failure"
     assert len(Stopping.shares) == 1, "the restore continues after the stop"
     assert 0 < Stopping.shares[0] < 1
     assert not engine.tasks
