@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamlearn.check.model_versions import describe_roads, find_roads, find_version_faults
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.loop.start_check import find_start_faults
 from streamlearn.errors import StreamlearnError
 from streamlearn.kafka.admin.topics import TopicDescription
@@ -26,12 +27,10 @@ def find_model_faults(settings: Settings, topics: dict[str, TopicDescription]) -
         return []
     source = KafkaSource(settings).observer()
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
-    try:
+    with Cleanup(lambda: source.close(leave=False)):
         faults = find_start_faults(settings, source, store)
         # Without these, the journal and the snapshots lead to what is committed.
         return faults or find_version_faults(settings, find_roads(settings, source, store))
-    finally:
-        source.close(leave=False)
 
 
 def describe_models(settings: Settings) -> list[str]:
@@ -42,9 +41,8 @@ def describe_models(settings: Settings) -> list[str]:
         source = KafkaSource(settings).observer()
     except StreamlearnError:
         return describe_roads([])
-    try:
-        return describe_roads(find_roads(settings, source, store))
-    except StreamlearnError:
-        return describe_roads([])
-    finally:
-        source.close(leave=False)
+    with Cleanup(lambda: source.close(leave=False)):
+        try:
+            return describe_roads(find_roads(settings, source, store))
+        except StreamlearnError:
+            return describe_roads([])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.options import STREAM_HELP, Labels, Overrides, given_flags
 from streamlearn.cli.output import echo, rich_text
 
@@ -141,7 +142,7 @@ def compare(
             lines.write(json.dumps(_report_as_json(report)).encode() + b"\n")
             lines.flush()
 
-    try:
+    with Cleanup(lambda: None if lines is None else lines.close()):
         for report in reports:
             write(report)
         for stream in opened:
@@ -165,9 +166,6 @@ def compare(
                 echo(f"{stream.name}, {name}: {report.seconds:.1f} s", err=True)
                 reports.append(report)
                 write(report)
-    finally:
-        if lines is not None:
-            lines.close()
     compared = results_from_reports(reports)
     if own_rules:
         compared = combine_own_rules(compared)

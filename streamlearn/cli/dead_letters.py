@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
 from streamlearn.cli.output import echo, open_for_writing
@@ -61,12 +62,10 @@ def list_letters(
     """List dead letters, one per line, with the number of letters per reason."""
     reader = _reader(_settings(config, overrides))
     counts: Counter[str] = Counter()
-    try:
+    with Cleanup(reader.close):
         for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
             counts[letter.about.reason] += 1
             echo(_as_json(letter, with_record=False) if as_json else _as_line(letter))
-    finally:
-        reader.close()
     if not as_json:
         _echo_counts(counts, reader.foreign)
 
@@ -82,11 +81,9 @@ def show(
     if not (at and partition.isdigit() and offset.isdigit()):
         raise UsageError(f"{name!r} is not a dead letter: write PARTITION@OFFSET, as `dead-letters list` shows it")
     reader = _reader(_settings(config, overrides))
-    try:
+    with Cleanup(reader.close):
         letter = reader.find(int(partition), int(offset))
         original = reader.original(letter) if letter.about.pointer else letter
-    finally:
-        reader.close()
     about = letter.about
     echo(f"refused    {format_time(letter.timestamp_ms)} by release {about.version}: {about.reason}")
     echo(f"because    {about.text}")
@@ -115,13 +112,10 @@ def export(
     """Write dead letters to a file, with keys, values and headers in base64; nothing stays of one that breaks off."""
     reader = _reader(_settings(config, overrides))
     count = 0
-    try:
-        with open_for_writing(file, new=True) as out, _removed_on_error(file):
-            for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
-                out.write(_as_json(letter, with_record=True).encode() + b"\n")
-                count += 1
-    finally:
-        reader.close()
+    with Cleanup(reader.close), open_for_writing(file, new=True) as out, _removed_on_error(file):
+        for letter in reader.read(_filter(reasons, topics, partitions, since, until)):
+            out.write(_as_json(letter, with_record=True).encode() + b"\n")
+            count += 1
     echo(f"wrote {count:,} dead letters to {file}")
 
 
@@ -131,8 +125,8 @@ def _removed_on_error(file: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        file.unlink(missing_ok=True)
-        raise
+        with Cleanup(lambda: file.unlink(missing_ok=True)):
+            raise
 
 
 @app.command()
@@ -166,7 +160,11 @@ def replay(
     counts: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     sender = originals = None
-    try:
+    with Cleanup(
+        reader.close,
+        lambda: None if originals is None else originals.close(),
+        lambda: None if sender is None else sender.close(),
+    ):
         sender = DeadLetterReplayer(settings) if yes else None
         for letter in reader.read(letters):
             record: Any = letter
@@ -187,10 +185,6 @@ def replay(
                 sender.send(letter, record.key, record.value, record.headers)
         if sender is not None:
             sender.finish()
-    finally:
-        for client in (reader, originals, sender):
-            if client is not None:
-                client.close()
     _echo_counts(counts, reader.foreign)
     for reason, count in sorted(skipped.items()):
         echo(f"left out: {count:,} {reason}")

@@ -14,6 +14,7 @@ import typer
 from prometheus_client import CollectorRegistry
 from rich.text import Text
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.demo_summary import summary_table
 from streamlearn.cli.demo_view import DemoView, LiveView, PlainView, Progress
 from streamlearn.engine.loop.engine import Engine
@@ -140,13 +141,11 @@ def _run_engine(
     server = ServiceServer(settings.http.host, settings.http.port, registry, lambda: None, metrics.ready)
     handlers = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
     server.start()
-    try:
-        with view.display(f"{server.url}/metrics"):
-            engine.run(stop_at_end=True)
-    finally:
-        server.close()
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+    with (
+        Cleanup(server.close, lambda: [signal.signal(number, handler) for number, handler in handlers.items()]),
+        view.display(f"{server.url}/metrics"),
+    ):
+        engine.run(stop_at_end=True)
     return observer.answers, interrupted.is_set() and len(observer.answers) < len(rows)
 
 

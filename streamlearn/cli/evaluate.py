@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.options import RULE_HELP, STREAM_HELP, Labels, Overrides, given_flags
 from streamlearn.cli.output import echo, rich_text
 
@@ -112,11 +113,10 @@ def evaluate(
     ]
     err_console = console(stderr=True)
     reports = []
-    with ExitStack() as stack:
+    # Printed at the end, so that an interrupt or a broken file still shows the finished streams.
+    with Cleanup(lambda: print_reports(reports)), ExitStack() as stack:
         lines = stack.enter_context(open_for_writing(json_file)) if json_file is not None else None
         records = stack.enter_context(open_for_writing(predictions)) if predictions is not None else None
-        # Printed on exit, so that an interrupt or a broken file still shows the finished streams.
-        stack.callback(lambda: print_reports(reports))
         for spec, stream in opened:
 
             def write(prediction: RowPrediction, row: StreamRow, spec: str = spec) -> None:

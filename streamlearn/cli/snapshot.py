@@ -116,13 +116,13 @@ def verify(
 
 def _verify_against_journal(target: str | None, config: Path | None, overrides: Sequence[str] | None) -> None:
     """Check every byte, and replay the journal."""
-    import contextlib
-
+    from streamlearn.cleanup import Cleanup
     from streamlearn.cli.snapshot_verify import JournalVerifier
     from streamlearn.errors import JournalError, SnapshotError
 
     broken = 0
-    with contextlib.closing(JournalVerifier(_settings(config, overrides), target)) as verifier:
+    verifier = JournalVerifier(_settings(config, overrides), target)
+    with Cleanup(verifier.close):
         for entry in verifier.entries:
             try:
                 manifest = verifier.store.verify(entry)

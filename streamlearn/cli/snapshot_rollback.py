@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.output import echo
 from streamlearn.cli.time_options import format_time
 from streamlearn.engine.recovery.rollback import roll_back
@@ -45,10 +44,8 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
     # command keeps the worker's transactional id, which also carries the worker's permissions.
     member = settings.worker.model_copy(update={"name": f"{settings.worker.name}-rollback"})
     source = KafkaSource(settings.model_copy(update={"worker": member}))
-    with contextlib.ExitStack() as stack:
-        observer = source.observer()
-        stack.callback(observer.close, leave=False)
-        stack.callback(source.close, leave=False)
+    observer = source.observer()
+    with Cleanup(lambda: source.close(leave=False), lambda: observer.close(leave=False)):
         plan = plan_rollback(settings, observer, store, task, SnapshotChoice(name, until_ns))
         _echo_plan(plan)
         if not do:

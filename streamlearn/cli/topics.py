@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.group import new_group
 from streamlearn.cli.options import Config, Overrides
 from streamlearn.cli.output import echo
@@ -18,10 +19,8 @@ def create(config: Config = None, overrides: Overrides = None) -> None:
     from streamlearn.settings.loading import load_settings
 
     topics = TopicAdmin(load_settings(config, overrides or ()).settings)
-    try:
+    with Cleanup(topics.close):
         created = topics.create(topics.describe())
-    finally:
-        topics.close()
     echo(f"created: {', '.join(created)}" if created else "no topic is missing")
 
 
@@ -32,10 +31,8 @@ def check(config: Config = None, overrides: Overrides = None) -> None:
     from streamlearn.settings.loading import load_settings
 
     topics = TopicAdmin(load_settings(config, overrides or ()).settings)
-    try:
+    with Cleanup(topics.close):
         problems = topics.find_problems(topics.describe())
-    finally:
-        topics.close()
     for problem in problems:
         echo(problem, err=True)
     if problems:

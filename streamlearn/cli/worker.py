@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.check.model_versions import check_model_versions
+from streamlearn.cleanup import Cleanup
 from streamlearn.cli.stop_signals import StopSignals
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
@@ -70,10 +71,8 @@ def serve(
     observer = MetricsObserver(
         metrics, settings, sink.publish, partitioners=PARTITIONERS, answered_at=source.answered_at
     )
-    with contextlib.ExitStack() as stack:
-        if settings.http.enabled:
-            server = _start_server(settings, metrics, watchdog, observer)
-            stack.callback(server.close)
+    server = _start_server(settings, metrics, watchdog, observer) if settings.http.enabled else None
+    with Cleanup(watchdog.stop, lambda: None if server is None else server.close()):
         observer.on_start_step(f"checking the topics on {settings.kafka.bootstrap_servers}")
         prepare_topics(settings)
         check_group(settings)
@@ -84,10 +83,9 @@ def serve(
         engine = Engine(settings, source, sink, store, observer=observer, watchdog=watchdog)
         if signals is not None:
             signals.hand_over(engine.stop, lambda: engine.has_nothing_to_save)
-        stack.enter_context(_rare_garbage_collection())
-        watchdog.start()
-        stack.callback(watchdog.stop)
-        engine.run(stop_at_end=stop_at_end, leave=leave)
+        with _rare_garbage_collection():
+            watchdog.start()
+            engine.run(stop_at_end=stop_at_end, leave=leave)
     _logger.info("stopped")
 
 

@@ -7,7 +7,6 @@ committed mark, so that a takeover needs no restore, however large the model is.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -17,6 +16,7 @@ from itertools import count
 from typing import Literal, NamedTuple
 
 from streamlearn._version import MODEL_VERSION
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry, decode_entry
@@ -171,8 +171,9 @@ class Standby:
                 if failures:
                     self._on_retry("stand_by")
                 try:
-                    with contextlib.closing(_Connection(self._source)) as connection:
-                        self._follow(connection.source)
+                    source = self._source.observer()
+                    with Cleanup(lambda source=source: source.close(leave=False)):
+                        self._follow(source)
                 except _EndedError:
                     return
                 except RetryableError as error:
@@ -229,10 +230,9 @@ class Standby:
         """Restore the model unless there is one, then apply new journal entries until the end."""
         task = self._task or self._restore(source)
         partition = TopicPartition(self._settings.journal_topic, TASK)
-        with (
-            contextlib.closing(source.reader(partition, task.journal_offset + 1)) as reader,
-            contextlib.closing(Replay(self._settings, source, task, "the stand-by's model")) as replay,
-        ):
+        replay = Replay(self._settings, source, task, "the stand-by's model")
+        reader = source.reader(partition, task.journal_offset + 1)
+        with Cleanup(replay.close, reader.close):
             entries: deque[JournalEntry] = deque()
             last_seq = task.mark.seq
             rows = 0
@@ -283,16 +283,6 @@ class Standby:
         task = restore.run(TASK, partitions, mark, positions)
         _logger.info("standing by at %s", task.mark)
         return task
-
-
-class _Connection:
-    """A source for the stand-by's thread, with a `close` for `contextlib.closing`."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source.observer()
-
-    def close(self) -> None:
-        self.source.close(leave=False)
 
 
 def _check_same_model(entry: JournalEntry) -> None:

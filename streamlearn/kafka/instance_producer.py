@@ -12,6 +12,7 @@ import msgspec
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka import errors as kafka_errors
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.client_options import security_options
 from streamlearn.kafka.codecs import compression_options
@@ -156,30 +157,27 @@ def send_stream(
         )
     except kafka_errors.KafkaError as error:
         raise BootstrapError(f"no broker answers at {bootstrap}: {error}") from error
-    try:
+    with Cleanup(lambda: producer.close(timeout=10)):
         for name in (topic, labels_topic):
             if name is not None and not _topic_exists(producer, name):
                 raise UsageError(
                     f"topic {name} does not exist at {bootstrap}: create it, as with "
                     f"`streamlearn topics create --set topics.instances={name}`"
                 )
-        return _send_rows(
-            stream, _Sender(producer, limits), topic, labels_topic, label_delay, rate, limit, clock, sleep
-        )
-    except kafka_errors.KafkaError as error:
-        raise RetryableError(
-            f"records were not acknowledged by {bootstrap}: {error}; check the brokers, then send them again"
-        ) from error
-    finally:
-        producer.close(timeout=10)
+        try:
+            return _send_rows(
+                stream, _Sender(producer, limits), topic, labels_topic, label_delay, rate, limit, clock, sleep
+            )
+        except kafka_errors.KafkaError as error:
+            raise RetryableError(
+                f"records were not acknowledged by {bootstrap}: {error}; check the brokers, then send them again"
+            ) from error
 
 
 def _read_limits(options: dict[str, Any], topics: list[str]) -> dict[str, int]:
     admin = KafkaAdminClient(**options)
-    try:
+    with Cleanup(admin.close):
         return read_limits(admin, topics)
-    finally:
-        admin.close()
 
 
 def _topic_exists(producer: KafkaProducer, topic: str) -> bool:

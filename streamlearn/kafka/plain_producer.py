@@ -15,6 +15,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka import errors as kafka_errors
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.client_errors import raises_no_client_errors
 from streamlearn.kafka.client_internals import with_null_headers
@@ -64,8 +65,8 @@ class PlainProducer:
                 topic, key=key, value=value, headers=with_null_headers(headers), partition=partition
             )
         except BaseException:
-            self.close()
-            raise
+            with Cleanup(self.close):
+                raise
         self._sent.append(future)
         return future
 
@@ -85,8 +86,8 @@ class PlainProducer:
             elif future.failed():
                 failures.append(future.exception)
         if failures:
-            self.close()
-            raise failures[0]
+            with Cleanup(self.close):
+                raise failures[0]
 
     def close(self) -> None:
         """Disconnect; what was sent and is not acknowledged within a few seconds is lost."""

@@ -16,6 +16,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import OvertakenError, RetryableError
 from streamlearn.kafka import client_internals
 from streamlearn.kafka.client_calls import ClientCalls
@@ -124,8 +125,8 @@ class KafkaSink:
                 self._last_committed = None
             self._last_written, self._last_positions = {}, []
         except BaseException:
-            self._close_producer(producer)
-            raise
+            with Cleanup(lambda: self._close_producer(producer)):
+                raise
         self._producer = producer
 
     def commit(
@@ -233,11 +234,11 @@ class KafkaSink:
                 raise future.exception
 
     def publish(self, record: OutputRecord) -> None:
-        try:
+        # A failure of an earlier record is no reason to lose this one.
+        with Cleanup(
+            lambda: self._publisher.send(record.topic, key=record.key, value=record.value, headers=record.headers)
+        ):
             self._publisher.check()
-        finally:
-            # A failure of an earlier record is no reason to lose this one.
-            self._publisher.send(record.topic, key=record.key, value=record.value, headers=record.headers)
 
     def _create_publisher(self) -> KafkaProducer:
         options = {**connection_options(self._settings), **compression_options(self._settings.kafka)}
@@ -254,14 +255,17 @@ class KafkaSink:
 
     def close(self) -> None:
         producer, self._producer = self._producer, None
-        if producer is not None:
-            self._close_producer(producer)
         hanging_transactions, self._hanging_transactions = self._hanging_transactions, None
-        if hanging_transactions is not None:
-            hanging_transactions.close()
-        self._publisher.close()
+        with Cleanup(
+            lambda: self._close_producer(producer),
+            lambda: None if hanging_transactions is None else hanging_transactions.close(),
+            self._publisher.close,
+        ):
+            pass
 
-    def _close_producer(self, producer: KafkaProducer) -> None:
+    def _close_producer(self, producer: KafkaProducer | None) -> None:
+        if producer is None:
+            return
         # Closing waits for a flush that may not succeed; it then raises and leaves its thread running, which ends with
         # the process.
         with contextlib.suppress(kafka_errors.KafkaError, AssertionError), self._calls.call("KafkaProducer.close"):

@@ -19,6 +19,7 @@ from kafka import errors as kafka_errors
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.structs import TopicPartition as ClientPartition
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import (
     NameTakenError,
     OffsetLostError,
@@ -159,8 +160,8 @@ class KafkaSource:
             try:
                 self._join(consumer)
             except BaseException:
-                _close_consumer(consumer)
-                raise
+                with Cleanup(lambda: _close_consumer(consumer)):
+                    raise
         self._consumer = consumer
 
     def _create_member(self) -> KafkaConsumer:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import RetryableError
 from streamlearn.sink.base import OutputRecord
 from streamlearn.sink.memory import MemorySink
@@ -97,11 +98,8 @@ class FileSink:
 
     def close(self) -> None:
         files, self._files = self._files, {}
-        try:
-            for file in files.values():
-                file.close()
-        finally:
-            self._memory.close()
+        with Cleanup(*(file.close for file in files.values()), self._memory.close):
+            pass
 
 
 def _format_line(record: OutputRecord) -> bytes:

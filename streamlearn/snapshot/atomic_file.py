@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from streamlearn.cleanup import Cleanup
+
 TEMPORARY = ".tmp"
 
 
@@ -45,8 +47,8 @@ def fill_atomically(temporary: Path, target: Path | None, write: Callable[[Binar
             if target is not None:
                 temporary.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with Cleanup(lambda: temporary.unlink(missing_ok=True)):
+            raise
     sync_folder(temporary.parent)
 
 

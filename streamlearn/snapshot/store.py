@@ -22,6 +22,7 @@ import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.snapshot.atomic_file import fill_atomically, remove_abandoned, temporary_name, write_atomically
 from streamlearn.snapshot.format import OnWritten, open_snapshot, read_manifest, verify_snapshot, write_snapshot
@@ -186,15 +187,14 @@ class SnapshotStore:
         SnapshotError
             The store cannot be written; no partial file remains.
         """
-        try:
-            if unfinished.target is None:
-                with contextlib.suppress(FileExistsError):
-                    self._filesystem.put_file(str(unfinished.temporary), unfinished.path, mode="create")
-            size = self._filesystem.size(unfinished.path)
-        except Exception as error:
-            raise self._failure("write", unfinished.path, error) from error
-        finally:
-            self.abandon(unfinished)
+        with Cleanup(lambda: self.abandon(unfinished)):
+            try:
+                if unfinished.target is None:
+                    with contextlib.suppress(FileExistsError):
+                        self._filesystem.put_file(str(unfinished.temporary), unfinished.path, mode="create")
+                size = self._filesystem.size(unfinished.path)
+            except Exception as error:
+                raise self._failure("write", unfinished.path, error) from error
         return unfinished.entry._replace(size_bytes=int(size or 0))
 
     def abandon(self, unfinished: UnfinishedSnapshot) -> None:

@@ -21,6 +21,7 @@ FREE = {"errors", "_version"}
 
 TABLES: dict[str, dict[str, set[str]]] = {
     "": {
+        "cleanup": set(),
         "interrupts": set(),
         "kernels": set(),
         "migrations": set(),
@@ -33,13 +34,13 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "codec": {"records", "settings"},
         "logging_setup": {"printable", "settings"},
         "numerics": {"kernels"},
-        "sink": {"source"},
-        "snapshot": {"state"},
+        "sink": {"cleanup", "source"},
+        "snapshot": {"cleanup", "state"},
         "encoder": {"kernels", "state", "numerics"},
         "learner": {"kernels", "printable", "state", "numerics"},
         "streams": {"settings", "codec"},
         "terminal": set(),
-        "kafka": {"records", "settings", "source", "sink", "streams"},
+        "kafka": {"cleanup", "records", "settings", "source", "sink", "streams"},
         "model": {"kernels", "printable", "settings", "state", "encoder", "learner"},
         "arguments": {"printable", "surrogates", "records", "settings", "state", "encoder"},
         "predictor": {"state", "encoder"},
@@ -59,6 +60,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "evaluation": {"printable", "settings", "encoder", "learner", "streams", "terminal", "model"},
         "telemetry": {"printable", "settings", "model"},
         "engine": {
+            "cleanup",
             "records",
             "settings",
             "source",
@@ -71,8 +73,9 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "model",
             "telemetry",
         },
-        "check": {"settings", "source", "snapshot", "kafka", "engine"},
+        "check": {"cleanup", "settings", "source", "snapshot", "kafka", "engine"},
         "cli": {
+            "cleanup",
             "printable",
             "kernels",
             "records",

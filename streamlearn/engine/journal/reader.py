@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.journal import records as journal
 from streamlearn.errors import JournalError
 from streamlearn.source.base import RawRecord, Source, TopicPartition
@@ -36,13 +37,11 @@ class JournalReader:
         self.log_start = bounds.start
         self.entries: list[JournalEntry] = []
         reader = source.reader(partition, max(bounds.start, start))
-        try:
+        with Cleanup(reader.close):
             for raw in reader.read_to(bounds.end):
                 entry = decode_entry(raw)
                 if entry.record.task == task:
                     self.entries.append(entry)
-        finally:
-            reader.close()
 
     def lineage(self) -> journal.LineageRecord | None:
         """Return the newest lineage record: that of the current model, if several models were started."""

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.loop.batch_applier import BatchApplier
 from streamlearn.engine.loop.end_of_input import EndOfInput
 from streamlearn.engine.loop.forward_clock import ForwardClock
@@ -145,6 +146,18 @@ class Engine:
         if worker.store is not None:
             interval = self._settings.snapshot.interval_seconds
             worker.writer = SnapshotWriter(worker.store, self._settings.kafka.group_id, interval)
+        with Cleanup(
+            self._note_stopping,
+            self._rebalancer.close,
+            worker.close_writer,
+            worker.sink.close,
+            lambda: worker.source.close(leave=leave),
+            lambda: worker.state.change_to(WorkerState.STOPPED),
+        ):
+            self._run(stop_at_end=stop_at_end)
+
+    def _run(self, *, stop_at_end: bool) -> None:
+        worker = self._worker
         try:
             self._open()
             worker.watchdog.set_unassigned(True)
@@ -161,15 +174,10 @@ class Engine:
         except RestoreStoppedError:
             self._restore_stopped = True
             _logger.info("stopped during a restore; the next start restores the model again")
-        finally:
-            worker.state.change_to(WorkerState.STOPPING)
-            worker.watchdog.set_unassigned(False)
-            self._rebalancer.close()
-            if worker.writer is not None:
-                worker.writer.close()
-            worker.sink.close()
-            worker.source.close(leave=leave)
-            worker.state.change_to(WorkerState.STOPPED)
+
+    def _note_stopping(self) -> None:
+        self._worker.state.change_to(WorkerState.STOPPING)
+        self._worker.watchdog.set_unassigned(False)
 
     def _open(self) -> None:
         """Open the source, or stop."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.commit import CommitPart
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.record_buffer import RecordBuffer
@@ -104,14 +105,17 @@ class WorkerContext:
         """
         self.retry.note_attempt(what)
         try:
-            work()
+            try:
+                work()
+            except Exception:
+                # The producer must not be used again: it may leak its offsets into the next transaction. Opening the
+                # next one, while the partitions are still ours, ends the transaction that this one left open.
+                with Cleanup(self.sink.close):
+                    raise
         except RestoreStoppedError:
             raise
         except Exception as error:
             self.retry.note_failure(what, error)
-            # The producer must not be used again: it may leak its offsets into the next transaction. Opening the next
-            # one, while the partitions are still ours, ends the transaction that this one left open.
-            self.sink.close()
             return False
         self.retry.note_success(what)
         # A restore is part of an attempt, and has ended.
@@ -120,6 +124,11 @@ class WorkerContext:
             # Whether it was committed after all, or belongs to another worker now.
             self.retry.forget("commit", "settle")
         return True
+
+    def close_writer(self) -> None:
+        """Write the snapshots that were taken, then end the thread that writes them."""
+        if self.writer is not None:
+            self.writer.close()
 
     def open_sink(self) -> None:
         """Open the sink, which ends the transaction that this worker or a predecessor has left open."""

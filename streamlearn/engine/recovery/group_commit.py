@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
 from streamlearn.errors import OffsetLostError, OvertakenError, RetryableError, StopError
@@ -71,7 +72,7 @@ def commit_change(
         When workers run; nothing was changed.
     """
     _wait_for_empty_group(source, settings, wait_seconds)
-    try:
+    with Cleanup(sink.close, lambda: source.close(leave=True)):
         source.open()
         token = _join_group(source, change.partitions)
         sink.open()
@@ -91,9 +92,6 @@ def commit_change(
         except Exception as error:
             _settle(source, sink, change, record.mark, error)
         return record.mark
-    finally:
-        sink.close()
-        source.close(leave=True)
 
 
 def _wait_for_empty_group(source: Source, settings: Settings, seconds: float) -> None:

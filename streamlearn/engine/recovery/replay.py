@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 
 from streamlearn._version import MODEL_VERSION
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry
 from streamlearn.engine.tasks.batch import Batch
@@ -102,9 +103,9 @@ class Replay:
 
     def close(self) -> None:
         """Close the connections."""
-        for reader in self._readers.values():
-            reader.close()
-        self._readers = {}
+        readers, self._readers = self._readers, {}
+        with Cleanup(*(reader.close for reader in readers.values())):
+            pass
 
     def _apply_rollback(self, record: journal.RollbackRecord) -> None:
         task = self._task

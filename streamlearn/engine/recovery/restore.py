@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from streamlearn._version import MODEL_VERSION, __version__
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.lineage import find_upgrades
 from streamlearn.engine.journal.model_versions import count_rows
@@ -167,7 +167,7 @@ class Restore:
             before_upgrade=before_upgrade,
             model_version=path.model_version,
         )
-        with contextlib.closing(replay):
+        with Cleanup(replay.close):
             for entry in path.entries:
                 if isinstance(entry.record, journal.NumberedRecord) and entry.record.seq > committed.seq:
                     raise JournalError(

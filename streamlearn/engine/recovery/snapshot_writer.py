@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from queue import Queue
 from typing import NamedTuple
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.engine.recovery.snapshot_manifest import build_manifest
 from streamlearn.engine.tasks.task import Task
 from streamlearn.snapshot.fork import ForkedProcess, can_fork
@@ -170,8 +171,8 @@ class SnapshotWriter:
             try:
                 child.wait(unfinished.progress)
             except BaseException:
-                self._store.abandon(unfinished)
-                raise
+                with Cleanup(lambda: self._store.abandon(unfinished)):
+                    raise
             return self._store.finish(unfinished)
 
         return finish

@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.kafka.admin.topics import TopicDescription
 from streamlearn.kafka.client_options import connection_options, convert_client_errors
 from streamlearn.settings.settings import Settings
@@ -31,12 +32,11 @@ def find_clock_faults(settings: Settings, topics: dict[str, TopicDescription]) -
     with convert_client_errors(settings, "the newest timestamps"):
         admin = KafkaAdminClient(**connection_options(settings))
     try:
-        newest = admin.list_partition_offsets(specs)  # pyright: ignore[reportAttributeAccessIssue]
+        with Cleanup(admin.close):
+            newest = admin.list_partition_offsets(specs)  # pyright: ignore[reportAttributeAccessIssue]
     except kafka_errors.KafkaError:
         # Other checks name what may not be read or has no leader.
         return []
-    finally:
-        admin.close()
     now = time.time()
     tolerance_seconds = settings.labels.clock_tolerance_seconds
     return [

@@ -22,6 +22,7 @@ from kafka.protocol.metadata import (
 from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.client_options import security_options
 from streamlearn.settings.security import SecuritySettings
@@ -89,15 +90,13 @@ def open_connection(
     options = security_options(security)
     sock = _connect(host, port, address, origin)
     connection = BrokerConnection(sock, security, address, f"streamlearn-{settings.worker.name}")
-    try:
+    with Cleanup(connection.close):
         if security.tls:
             connection.start_tls(options["ssl_context"], host)
         connection.negotiate_versions()
         if security.sasl:
             connection.authenticate(options, host)
         yield connection
-    finally:
-        connection.close()
 
 
 def _connect(host: str, port: int, address: str, origin: str) -> socket.socket:

@@ -11,6 +11,7 @@ from kafka import KafkaAdminClient
 from kafka import errors as kafka_errors
 from kafka.admin import ConfigResource
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.errors import TopicError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.admin.record_sizes import OUTPUT_BYTES, journal_record_bytes
@@ -328,7 +329,7 @@ def find_topic_faults(settings: Settings) -> tuple[list[str], dict[str, TopicDes
         When the brokers cannot be reached.
     """
     admin = TopicAdmin(settings)
-    try:
+    with Cleanup(admin.close):
         existing = admin.describe()
         faults: list[str] = []
         creatable = [topic.name for topic in admin.required if settings.topics.create]
@@ -339,8 +340,6 @@ def find_topic_faults(settings: Settings) -> tuple[list[str], dict[str, TopicDes
             except TopicError as error:
                 faults.append(str(error))
         return [*faults, *admin.find_problems(existing, ignored=creatable)], existing
-    finally:
-        admin.close()
 
 
 def prepare_topics(settings: Settings) -> None:
@@ -354,13 +353,11 @@ def prepare_topics(settings: Settings) -> None:
         When no broker answers.
     """
     admin = TopicAdmin(settings)
-    try:
+    with Cleanup(admin.close):
         existing = admin.describe()
         if settings.topics.create or settings.topics.instances in existing:
             created = admin.create(existing, journal_only=not settings.topics.create)
             existing = admin.describe_after_create(created) if created else existing
         problems = admin.find_problems(existing)
-    finally:
-        admin.close()
     if problems:
         raise TopicError("; ".join(problems))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from streamlearn.engine.loop import retry
-from streamlearn.errors import RetryableError, StopError
+from streamlearn.errors import NameTakenError, RetryableError, StopError
 from tests.engine.world import START_NS, Faults, World, rows
 
 
@@ -107,3 +107,45 @@ def test_a_part_of_the_partitions_is_refused_where_one_model_needs_them_all(
     with pytest.raises(StopError, match="gives this worker 1 of the 2 partitions of instances"):
         engine.run()
     assert world.predictions() == []
+
+
+def test_the_error_that_stops_a_worker_is_not_replaced_by_those_of_closing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first error decides the exit status: that of a worker whose name was taken is its own."""
+    world = make_world(tmp_path)
+    engine = world.engine(Faults("poll", 3, lambda: NameTakenError("another worker has the name")))
+    closed: list[str] = []
+
+    def fail(name: str) -> None:
+        closed.append(name)
+        raise StopError(f"{name} cannot be closed")
+
+    monkeypatch.setattr(world.sink, "close", lambda: fail("sink"))
+    monkeypatch.setattr(world.source, "close", lambda *, leave: fail("source"))
+    with pytest.raises(NameTakenError):
+        engine.run()
+    assert closed == ["sink", "source"]
+    assert [record.message for record in caplog.records if "closed" in record.message] == [
+        f"cleaning up after NameTakenError: StopError: {name} cannot be closed" for name in closed
+    ]
+
+
+def test_a_producer_that_cannot_be_closed_after_a_failure_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path)
+    engine = world.engine(Faults("before commit", 2, lambda: RetryableError("no broker answers")))
+    close, closed = world.sink.close, 0
+
+    def fail_once() -> None:
+        nonlocal closed
+        closed += 1
+        close()
+        if closed == 1:
+            raise StopError("the producer cannot be closed")
+
+    monkeypatch.setattr(world.sink, "close", fail_once)
+    engine.run(stop_at_end=True)
+    assert len(world.predictions()) == 60
+    assert closed > 1
