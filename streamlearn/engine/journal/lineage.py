@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalEntry
-from streamlearn.errors import JournalError, SnapshotError
+from streamlearn.errors import JournalError, OutOfReachError
 
 
 def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -> list[JournalEntry]:
@@ -30,7 +30,7 @@ def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -
     ------
     JournalError
         When a rollback went to a mark that the journal does not have.
-    SnapshotError
+    OutOfReachError
         When a rollback abandoned ``start``, or an upgrade after it had another base.
     """
     parts: list[Sequence[JournalEntry]] = []
@@ -42,7 +42,7 @@ def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -
             entries = []
             break
         if record.to.seq <= start.seq:
-            raise SnapshotError(
+            raise OutOfReachError(
                 f"{origin} is of sequence {start.seq}, which the rollback to {record.to} at sequence {record.seq} "
                 "abandoned"
             )
@@ -51,7 +51,7 @@ def path_to(entries: Sequence[JournalEntry], start: journal.Mark, origin: str) -
     path = [entry for part in reversed(parts) for entry in part]
     for upgrade in find_upgrades(path):
         if upgrade.base != start:
-            raise SnapshotError(
+            raise OutOfReachError(
                 f"{origin} is of sequence {start.seq}, and the upgrade to model version {upgrade.to_version} at "
                 f"sequence {upgrade.seq} began at {upgrade.base}: only the snapshot {_file_of(upgrade.base)} leads "
                 "across it"

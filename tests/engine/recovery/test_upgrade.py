@@ -12,6 +12,7 @@ import pytest
 from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.recovery.upgrade_stopped import UpgradeResult, upgrade_stopped
+from streamlearn.engine.recovery.verify_snapshot import verify_against_journal
 from streamlearn.engine.recovery.version_road import Road, VersionRoad, find_road
 from streamlearn.errors import (
     JournalError,
@@ -446,3 +447,31 @@ def test_the_base_and_the_last_snapshot_of_the_version_before_are_kept_until_the
         own = [entry for entry in store.list() if store.read_manifest(entry)["model_version"] == NEXT]
         kept.append((len(own), base in snapshots(tmp_path)))
     assert kept == [(2, True), (3, False), (3, False)]
+
+
+@pytest.mark.parametrize("kept", ["base", "none", "other"])
+def test_a_snapshot_after_an_upgrade_is_verified_from_the_base_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    world = world_of(tmp_path)
+    other = snapshots(tmp_path)[0]
+    for row in ROWS[2 * PART : 3 * PART]:
+        world.add(row)
+    world.run()
+    base = snapshots(tmp_path)[0]
+    crash(world)
+    next_release(monkeypatch)
+    world.run()
+    newest = snapshots(tmp_path)[0]
+    for path in snapshots(tmp_path):
+        if path not in (newest, {"base": base, "other": other}.get(kept)):
+            path.unlink()
+    store = SnapshotStore(str(tmp_path))
+    source = MemorySource(world.log, ["instances"], GROUP)
+    result, text = verify_against_journal(world.settings, source, store, store.list()[0])
+    if kept == "base":
+        assert result == "replayed"
+    else:
+        # It is whole, although nothing leads to it.
+        assert result == "recorded"
+        assert text.endswith(f"only the snapshot {base.name} leads across it")
