@@ -7,13 +7,14 @@ import inspect
 import io
 import os
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
 from river import base
 
+from streamlearn.arguments.fixed import Fixed
 from streamlearn.arguments.instances import as_instance
 from streamlearn.arguments.names import as_name_list
 from streamlearn.arguments.parameters import SETTING_OF, as_settings, with_parameter_names
@@ -88,6 +89,9 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     Notes
     -----
+    The parameters are attributes that cannot be assigned; lists of names become tuples. `clone` returns a classifier
+    with other parameters.
+
     Any number of threads may use a classifier: calls on one object take turns, and objects share nothing. `snapshot`
     returns a copy that predicts without waiting for the classifier. The predict methods do not change the model.
 
@@ -103,6 +107,22 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     >>> model.predict_one({"law": 1})
     {'sport': False, 'news': True, 'politics': True}
     """
+
+    preset = Fixed[str]()
+    rule = Fixed[str]()
+    labels = Fixed[Sequence[Name] | None]()
+    seed = Fixed[int]()
+    scores_top = Fixed[int]()
+    minimum_count = Fixed[int]()
+    maximum_labels = Fixed[int]()
+    maximum_features = Fixed[int]()
+    memory_bytes = Fixed[int]()
+    text_fields = Fixed[Collection[Name] | None]()
+    retire_after_instances = Fixed[int]()
+    drift_detector = Fixed[str | base.DriftDetector]()
+    drift_significance = Fixed[float]()
+    drift_cooldown_rows = Fixed[int]()
+    partition = Fixed[str]()
 
     def __init__(
         self,
@@ -122,24 +142,24 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         drift_cooldown_rows: int = 100,
         partition: str = "jaccard",
     ) -> None:
-        self.preset = preset
-        self.rule = rule
-        self.labels = labels
-        self.seed = seed
-        self.scores_top = scores_top
-        self.minimum_count = minimum_count
-        self.maximum_labels = maximum_labels
-        self.maximum_features = maximum_features
-        self.memory_bytes = memory_bytes
-        self.text_fields = text_fields
-        self.retire_after_instances = retire_after_instances
-        self.drift_detector = drift_detector
-        self.drift_significance = drift_significance
-        self.drift_cooldown_rows = drift_cooldown_rows
-        self.partition = partition
+        vars(self).update(
+            preset=preset,
+            rule=rule,
+            labels=None if labels is None else as_name_list(labels, "labels", ordered=True),
+            seed=seed,
+            scores_top=scores_top,
+            minimum_count=minimum_count,
+            maximum_labels=maximum_labels,
+            maximum_features=maximum_features,
+            memory_bytes=memory_bytes,
+            text_fields=None if text_fields is None else as_name_list(text_fields, "text_fields", ordered=False),
+            retire_after_instances=retire_after_instances,
+            drift_detector=drift_detector,
+            drift_significance=drift_significance,
+            drift_cooldown_rows=drift_cooldown_rows,
+            partition=partition,
+        )
         self._reset()
-        if isinstance(text_fields, Set):  # river prints a set in the order of its entries, which names need not have
-            self.text_fields = self._texts
 
     def _reset(self) -> None:
         """Create a model that has learnt nothing."""
@@ -160,15 +180,13 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             )
         self._events: list[ModelEvent] = []
         self._settings = as_settings(parameters)
-        self._declared = as_name_list(self.labels, "labels", ordered=True)
-        self._texts = as_name_list(self.text_fields, "text_fields", ordered=False)
         try:
             self._model = self._new_model(self._river_detectors)
         except UsageError as error:
             raise UsageError(with_parameter_names(str(error))) from None
 
     def _new_model(self, detectors: RiverDetectors | None) -> StreamModel:
-        return StreamModel(self._settings, labels=self._declared, texts=self._texts, detectors=detectors)
+        return StreamModel(self._settings, labels=self.labels or (), texts=self.text_fields or (), detectors=detectors)
 
     def learn_one(self, x: Features, y: LabelTruth) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Learn one instance.
@@ -419,8 +437,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         parameters, arrays = _read(io.BytesIO(state["snapshot"]), "the copied state")
         if "drift_detector" in state:
             parameters["drift_detector"] = state["drift_detector"]
-        for name, value in parameters.items():
-            setattr(self, name, value)
+        vars(self).update(parameters)
         self._reset()
         self._model.load_arrays(arrays)
         if self._river_detectors is not None:
@@ -429,9 +446,6 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     def _manifest(self) -> dict[str, Any]:
         """Return the parameters as JSON values for the manifest; a detector of river becomes None."""
         parameters = dict(self._get_params())
-        for name in _NAME_LISTS:
-            value = parameters[name]
-            parameters[name] = None if value is None else list(as_name_list(value, name, ordered=False))
         for name, value in parameters.items():
             if isinstance(value, np.generic):
                 parameters[name] = value.item()

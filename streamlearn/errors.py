@@ -3,6 +3,7 @@
     StreamlearnError
     ├── UsageError                    the caller: a wrong setting, argument, file or topic (exit status 2)
     │   ├── BrokerHandshakeError      kafka/admin/broker_connection.py
+    │   ├── FixedParameterError       also an AttributeError
     │   └── SettingsError
     ├── RecordError                   the engine: one record cannot be used and becomes a dead letter
     ├── RetryableError                the engine: try again
@@ -69,6 +70,10 @@ class SettingsError(UsageError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = list(faults)
+
+
+class FixedParameterError(UsageError, AttributeError):
+    """A parameter of the embedded class was assigned after construction; nothing was changed."""
 
 
 class RecordError(StreamlearnError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import pickle
 import random
 from collections import UserDict
 from collections.abc import Iterator
@@ -130,6 +132,31 @@ def test_a_clone_has_the_parameters_and_no_learnt_state(learnt: LabelHierarchyCl
     clone = learnt.clone()
     assert clone.maximum_features == 1024
     assert clone.learned == 0
+
+
+@pytest.mark.parametrize("name", inspect.signature(LabelHierarchyClassifier).parameters)
+def test_parameters_are_fixed(name: str, tmp_path: Path) -> None:
+    labels, texts = ["a", "b"], ["t"]
+    model = LabelHierarchyClassifier(labels=labels, text_fields=texts, maximum_features=64, maximum_labels=16)
+    labels.append("c")
+    texts.append("u")
+    model.learn_one({"f": 1.0}, {"a"})
+    model.save(tmp_path / "model.npz")
+    copies = [LabelHierarchyClassifier.load(tmp_path / "model.npz"), copy.copy(model), copy.deepcopy(model)]
+    copies += [pickle.loads(pickle.dumps(model)), model.clone(), model.clone(include_attributes=True)]
+    parameters = model._get_params()
+    assert (parameters["labels"], parameters["text_fields"]) == (("a", "b"), ("t",))
+    for each in (model, *copies):
+        before = each.state_hash()
+        for error in (UsageError, AttributeError):
+            with pytest.raises(error, match=rf"^{name} cannot be set to 'new': .*model\.clone\({{'{name}': \.\.\.}}\)"):
+                setattr(each, name, "new")
+        with pytest.raises(UsageError, match=f"{name} cannot be deleted"):
+            delattr(each, name)
+        with pytest.raises(ValueError, match=name):
+            each.mutate({name: "new"})
+        assert each._get_params() == parameters
+        assert each.state_hash() == before
 
 
 @pytest.mark.parametrize("detector", ["adwin", drift.PageHinkley()])

@@ -63,12 +63,6 @@ def test_it_shares_no_array_with_the_classifier() -> None:
             assert not np.shares_memory(array, theirs[name]), name
 
 
-def test_it_answers_as_the_classifier_that_was_made_with_other_parameters() -> None:
-    model = learnt(60, rule="top_k:1")
-    model.rule = "top_k:3"
-    assert answers(model.snapshot()) == answers(model)
-
-
 def test_before_any_learning() -> None:
     model = LabelHierarchyClassifier(maximum_features=1024)
     assert answers(model.snapshot()) == answers(model)
