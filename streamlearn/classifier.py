@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import io
-import os
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, Self, cast
 
-import numpy as np
 from river import base
 
+from streamlearn.arguments.files import File, open_to_load, open_to_save
 from streamlearn.arguments.fixed import Fixed
 from streamlearn.arguments.instances import as_instance
 from streamlearn.arguments.names import as_name_list
 from streamlearn.arguments.parameters import SETTING_OF, as_settings, with_parameter_names
 from streamlearn.arguments.rows import as_instances, as_truths
 from streamlearn.arguments.truths import as_truth
+from streamlearn.classifier_file import read_classifier, write_classifier
 from streamlearn.encoder.labels import Truth
 from streamlearn.encoder.row import Features, Packed
 from streamlearn.errors import SnapshotError, UsageError
@@ -31,11 +29,8 @@ from streamlearn.model.stream_model import StreamModel
 from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
 from streamlearn.printable import shown
 from streamlearn.settings.rule import Rule
-from streamlearn.snapshot.format import read_snapshot, write_snapshot
-from streamlearn.state.names import Name, name_from_json
-
-_NAME_LISTS = ("labels", "text_fields")
-"""Parameters that are lists of names."""
+from streamlearn.snapshot.format import SnapshotFile
+from streamlearn.state.names import Name
 
 LabelValue = bool | float | None
 """Value of a label in a truth: True or 1, False or 0; None or NaN for unknown. numpy's scalars are numbers too."""
@@ -377,46 +372,69 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
                 clone._model.load_arrays(self._model.arrays())
         return clone
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the classifier to a file in the snapshot format; an existing file is replaced atomically.
+    def save(self, path: File) -> None:
+        """Write the classifier in the snapshot format.
 
         Detectors of river are not written: `load` takes such a detector as an argument, and it starts fresh. Other
         calls wait until the file is on the disk; they do not wait for the `save` of a `snapshot`.
+
+        Parameters
+        ----------
+        path:
+            A path, in a folder that exists; a file that is there is replaced atomically. Or a binary file object open
+            for writing, such as an ``io.BytesIO``: it is written to from its position on, and stays open.
+
+        Raises
+        ------
+        FileMissingError
+            When the folder does not exist; this is also a ``FileNotFoundError``.
+        FileAccessError
+            When the file cannot be written; this is also an ``OSError``. What was at the path is unchanged.
+        UsageError
+            When it is neither a path nor such a file object.
         """
-        with self._lock:
-            write_snapshot(path, self._model.arrays(), self._manifest())
+        with open_to_save(path) as target, self._lock:
+            self._write(target)
 
     @classmethod
-    def load(
-        cls, path: str | os.PathLike[str], drift_detector: str | base.DriftDetector | None = None
-    ) -> LabelHierarchyClassifier:
+    def load(cls, path: File, drift_detector: str | base.DriftDetector | None = None) -> LabelHierarchyClassifier:
         """Load a classifier that was written by `save`.
 
         Parameters
         ----------
         path:
-            The file.
+            A path, or a binary file object open for reading: all of it is read, whatever its position, or all that is
+            left of it where it cannot seek; it stays open.
         drift_detector:
             Detector to use instead of the saved one; it starts fresh. Required if the classifier was saved with a
             detector of river.
 
         Raises
         ------
+        FileMissingError
+            When there is no file at the path; this is also a ``FileNotFoundError``.
+        FileAccessError
+            When the file cannot be read; this is also an ``OSError``.
         SnapshotError
-            When the file is not a snapshot of a classifier, is broken, or has a newer format.
+            When the file is not a snapshot of a classifier, is broken, or is of a newer release.
         UsageError
-            When a detector of river is needed and missing.
+            When it is neither a path nor such a file object, or a detector of river is needed and missing.
         """
-        with Path(path).open("rb") as file:
-            parameters, arrays = _read(file, str(path))
+        with open_to_load(path) as (opened, name):
+            parameters, arrays = read_classifier(opened, name)
         if drift_detector is not None:
             parameters["drift_detector"] = drift_detector
         elif parameters.get("drift_detector", "") is None:
             raise UsageError(
-                f"{path} was saved with a drift detector of river, which the file does not contain: "
+                f"{name} was saved with a drift detector of river, which the file does not contain: "
                 "pass it to load as drift_detector"
             )
-        classifier = cls(**parameters)
+        try:
+            classifier = cls(**parameters)
+        except UsageError as error:
+            if drift_detector is not None:
+                raise
+            raise SnapshotError(f"{name} was saved with parameters that this release refuses: {error}") from error
         classifier._model.load_arrays(arrays)
         return classifier
 
@@ -425,7 +443,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         detectors of river."""
         file = io.BytesIO()
         with self._lock:
-            write_snapshot(file, self._model.arrays(), self._manifest())
+            self._write(file)
             state: dict[str, Any] = {"snapshot": file.getvalue()}
             if self._river_detectors is not None:
                 # Copied here: pickle reads the returned value after the lock is released, and copy.copy keeps it.
@@ -434,7 +452,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return state
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        parameters, arrays = _read(io.BytesIO(state["snapshot"]), "the copied state")
+        parameters, arrays = read_classifier(io.BytesIO(state["snapshot"]), "the copied state")
         if "drift_detector" in state:
             parameters["drift_detector"] = state["drift_detector"]
         vars(self).update(parameters)
@@ -443,15 +461,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         if self._river_detectors is not None:
             self._river_detectors.copies = state["detectors"]
 
-    def _manifest(self) -> dict[str, Any]:
-        """Return the parameters as JSON values for the manifest; a detector of river becomes None."""
-        parameters = dict(self._get_params())
-        for name, value in parameters.items():
-            if isinstance(value, np.generic):
-                parameters[name] = value.item()
-        if self._river_detectors is not None:
-            parameters["drift_detector"] = None
-        return {"classifier": parameters}
+    def _write(self, file: SnapshotFile) -> None:
+        # river's _get_params gives a detector as its class and parameters.
+        parameters = {name: getattr(self, name) for name in self._get_params()}
+        write_classifier(file, self._model.arrays(), parameters)
 
     @property
     def _multiclass(self) -> bool:
@@ -465,23 +478,3 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         yield {"rule": "hamming", "labels": ("a", "b"), "text_fields": ("title",)}
         yield {"drift_detector": drift.PageHinkley(), "drift_cooldown_rows": 10}
         yield {"preset": "paper", "partition": "random"}
-
-
-def _read(file: BinaryIO, origin: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return the parameters and the arrays of a saved classifier; ``origin`` names the file in errors."""
-    manifest, arrays = read_snapshot(file, origin)
-    parameters = manifest.get("classifier")
-    if not isinstance(parameters, dict):
-        raise SnapshotError(f"{origin} is a snapshot of a service, not of a classifier: use it with `streamlearn run`")
-    unknown = sorted(set(parameters) - set(inspect.signature(LabelHierarchyClassifier).parameters))
-    if unknown:
-        raise SnapshotError(
-            f"{origin} was saved with {', '.join(unknown)}, which this release does not have: upgrade streamlearn"
-        )
-    for name in _NAME_LISTS:
-        if isinstance(parameters.get(name), list):
-            try:
-                parameters[name] = tuple(map(name_from_json, parameters[name]))
-            except ValueError as error:
-                raise SnapshotError(f"{origin}: {name} has {error.args[0]!r}, which is no name") from None
-    return parameters, arrays

@@ -3,6 +3,8 @@
     StreamlearnError
     ├── UsageError                    the caller: a wrong setting, argument, file or topic (exit status 2)
     │   ├── BrokerHandshakeError      kafka/admin/broker_connection.py
+    │   ├── FileAccessError           also an OSError
+    │   │   └── FileMissingError      also a FileNotFoundError
     │   ├── FixedParameterError       also an AttributeError
     │   └── SettingsError
     ├── RecordError                   the engine: one record cannot be used and becomes a dead letter
@@ -70,6 +72,14 @@ class SettingsError(UsageError):
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = list(faults)
+
+
+class FileAccessError(UsageError, OSError):
+    """A file to save to or to load from cannot be used; ``errno`` is the operating system's number of the reason."""
+
+
+class FileMissingError(FileAccessError, FileNotFoundError):
+    """There is no file to load from, or no folder for the file to save to."""
 
 
 class FixedParameterError(UsageError, AttributeError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from streamlearn.arguments.files import File
 from streamlearn.encoder.row import Features
 from streamlearn.state.names import Name
 
@@ -42,7 +42,7 @@ class _Model(Protocol):
 
     def state_hash(self) -> str: ...
 
-    def save(self, path: str | os.PathLike[str]) -> None: ...
+    def save(self, path: File) -> None: ...
 
 
 class LabelSetPredictor:
@@ -107,6 +107,6 @@ class LabelSetPredictor:
         """Return the hash of the complete state, equal to the classifier's at the row of this copy."""
         return self._model.state_hash()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file that `LabelHierarchyClassifier.save` wrote at the row of this copy."""
+    def save(self, path: File) -> None:
+        """Write the file that `LabelHierarchyClassifier.save` wrote at the row of this copy; raises as it does."""
         self._model.save(path)

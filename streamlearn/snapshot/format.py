@@ -161,9 +161,12 @@ class _DigestWriter:
         if self.closing and data == _DIGEST_PREFIX.ljust(_COMMENT_BYTES):
             data = _DIGEST_PREFIX + self._digest.hexdigest().encode()
         self._digest.update(data)
-        self._file.write(data)
-        self._position += len(data)
-        return len(data)
+        size, written = len(data), self._file.write(data)
+        while written is not None and written < len(data):  # a file without a buffer
+            data = memoryview(data)[written:]
+            written = self._file.write(data)
+        self._position += size
+        return size
 
     def tell(self) -> int:
         return self._position

@@ -34,7 +34,7 @@ def snapshot_errors(name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise SnapshotError(f"snapshot {name} does not exist") from error
     except zipfile.BadZipFile as error:
-        raise SnapshotError(f"snapshot {name} is damaged or truncated: {error}") from error
+        raise SnapshotError(f"snapshot {name} is damaged or truncated, or no snapshot: {error}") from error
     except Exception as error:
         # A flipped bit in a zip's directory can surface as almost any exception of the zip module.
         raise SnapshotError(f"snapshot {name} cannot be read: {error or type(error).__name__}") from error

@@ -116,7 +116,12 @@ def test_a_loaded_classifier_continues_like_the_saved_one(learnt: LabelHierarchy
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"new_parameter": 1}, "saved with new_parameter, which this release"), ({"labels": [None]}, "labels has None")],
+    [
+        ({"new_parameter": 1}, "saved with new_parameter, which this release"),
+        ({"labels": [None]}, "labels has None"),
+        ({"rule": "new"}, "saved with parameters that this release refuses: rule is 'new'"),
+        ({"labels": ["\ud800"]}, r"refuses: labels: the name '\\ud800'"),
+    ],
 )
 def test_a_file_with_parameters_of_another_kind_is_refused(
     change: dict[str, Any], message: str, tmp_path: Path
@@ -126,6 +131,13 @@ def test_a_file_with_parameters_of_another_kind_is_refused(
     write_snapshot(tmp_path / "other.npz", arrays, {"classifier": manifest["classifier"] | change})
     with pytest.raises(SnapshotError, match=rf"other\.npz.*{message}"):
         LabelHierarchyClassifier.load(tmp_path / "other.npz")
+
+
+def test_release_0_1_took_a_name_that_is_twice_for_one(tmp_path: Path) -> None:
+    LabelHierarchyClassifier(labels=["a", "b"], maximum_features=1024).save(tmp_path / "model.npz")
+    manifest, arrays = read_snapshot(tmp_path / "model.npz")
+    write_snapshot(tmp_path / "old.npz", arrays, {"classifier": manifest["classifier"] | {"labels": ["a", "b", "a"]}})
+    assert LabelHierarchyClassifier.load(tmp_path / "old.npz").labels == ("a", "b")
 
 
 def test_a_clone_has_the_parameters_and_no_learnt_state(learnt: LabelHierarchyClassifier) -> None:

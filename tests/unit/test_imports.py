@@ -43,7 +43,8 @@ TABLES: dict[str, dict[str, set[str]]] = {
         "kafka": {"cleanup", "records", "settings", "source", "sink", "streams"},
         "model": {"kernels", "printable", "settings", "state", "encoder", "learner"},
         "arguments": {"printable", "surrogates", "records", "settings", "state", "encoder"},
-        "predictor": {"state", "encoder"},
+        "classifier_file": {"state", "snapshot", "arguments"},
+        "predictor": {"state", "encoder", "arguments"},
         "classifier": {
             "interrupts",
             "printable",
@@ -54,6 +55,7 @@ TABLES: dict[str, dict[str, set[str]]] = {
             "learner",
             "model",
             "arguments",
+            "classifier_file",
             "predictor",
         },
         "compilation": {"printable", "settings", "model"},
