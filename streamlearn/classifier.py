@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self, cast
 
@@ -24,6 +23,7 @@ from streamlearn.errors import SnapshotError, UsageError
 from streamlearn.interrupts import HeldInterrupt
 from streamlearn.learner.drift.river_detector import RiverDetectors
 from streamlearn.model.broken_model import BrokenModel
+from streamlearn.model.micro_batch import MicroBatch
 from streamlearn.model.model_event import ModelEvent
 from streamlearn.model.stream_model import StreamModel
 from streamlearn.predictor import LabelSetPrediction, LabelSetPredictor
@@ -31,6 +31,7 @@ from streamlearn.printable import shown
 from streamlearn.settings.rule import Rule
 from streamlearn.snapshot.format import SnapshotFile
 from streamlearn.state.names import Name
+from streamlearn.turns import Turns
 
 LabelValue = bool | float | None
 """Value of a label in a truth: True or 1, False or 0; None or NaN for unknown. numpy's scalars are numbers too."""
@@ -160,7 +161,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """Create a model that has learnt nothing."""
         # Held while the model is read or changed: kernels run without the interpreter's lock, and write to scratch
         # arrays of the model even when they predict. Not held while a caller's iterator is read, since that may wait.
-        self._lock = threading.RLock()
+        self._turns = Turns()
         parameters: dict[str, Any] = {name: getattr(self, name) for name in SETTING_OF}
         detector = parameters.pop("drift_detector")
         self._river_detectors: RiverDetectors | None = None
@@ -228,7 +229,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def _learn(self, rows: Sequence[tuple[Features | Packed, Truth]]) -> None:
         """Learn rows that have been checked."""
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             with HeldInterrupt() as interrupt:
                 self._events = []
                 for first in range(0, len(rows), _INTERRUPTIBLE_ROWS):
@@ -253,14 +254,15 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
 
     def predict_one(self, x: Features) -> dict[Name, bool]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label whether it is predicted; empty before any label is known."""
-        with self._lock:
-            predicted = set(self.predict(x).labels)
+        question = self._question([self._pack(x, "x")], None)
+        with self._turns.threads, self._turns.call():
+            predicted = set(self._answer(question)[0].labels)
             return {name: name in predicted for name in self._model.label_names}
 
     def predict_proba_one(self, x: Features) -> dict[Name, dict[bool, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return for every known label the probabilities of False and True."""
         instance = as_instance(x, "x")
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             probabilities = self._model.probabilities(instance)
         return {name: {False: 1.0 - p, True: p} for name, p in probabilities.items()}
 
@@ -279,12 +281,19 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         return self._predict([self._pack(x, f"X[{number}]") for number, x in enumerate(as_instances(X, "X"))], rule)
 
     def _predict(self, instances: list[Features | Packed], rule: str | None) -> list[LabelSetPrediction]:
+        question = self._question(instances, rule)
+        with self._turns.threads, self._turns.call():
+            return self._answer(question)
+
+    def _question(self, instances: list[Features | Packed], rule: str | None) -> MicroBatch:
         decision = None if rule is None else Rule.parse(rule)
         batch = self._model.new_batch(frozen=True)
         for instance in instances:
             batch.predict(instance, decision)
-        with self._lock:
-            result = self._model.apply(batch)
+        return batch
+
+    def _answer(self, question: MicroBatch) -> list[LabelSetPrediction]:
+        result = self._model.apply(question)
         return [LabelSetPrediction(result.labels(op), result.scores(op)) for op in range(len(result))]
 
     def _pack(self, x: Any, where: str) -> Features | Packed:
@@ -298,13 +307,13 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
     @property
     def learned(self) -> int:
         """Instances learnt so far."""
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             return self._model.learned
 
     @property
     def label_names(self) -> list[Name]:
         """Names of the known labels, in the order of `predict_one`."""
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             return list(self._model.label_names)
 
     @property
@@ -314,7 +323,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         ``op`` is the number of the instance in that call, which may be another thread's. A copied or loaded classifier
         has no events.
         """
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             return list(self._events)
 
     @property
@@ -324,18 +333,18 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         ``features_full`` and ``labels_full`` are beyond ``maximum_features`` and ``maximum_labels``, ``nan`` and
         ``infinite`` are values that are not finite, ``word_too_long`` and ``text_words_full`` are words of texts.
         """
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             return dict(self._model.dropped)
 
     @property
     def clusters(self) -> list[list[Name]]:
         """The top-level clusters of the labels, as lists of names."""
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             return self._model.clusters()
 
     def state_hash(self) -> str:
         """Return a hash of the complete state: models with equal hashes behave the same from then on."""
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             return self._model.state_hash()
 
     def snapshot(self) -> LabelSetPredictor:
@@ -346,10 +355,10 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         detectors = None
         if self._river_detectors is not None:
             detectors = RiverDetectors(self._river_detectors.prototype, self._settings.drift.cooldown_rows)
-        own = {"_lock": threading.RLock(), "_events": [], "_river_detectors": detectors}
+        own = {"_turns": Turns(), "_events": [], "_river_detectors": detectors}
         frozen = object.__new__(type(self))
         vars(frozen).update(vars(self), **own, _model=self._new_model(detectors))
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             frozen._model.load_arrays(self._model.arrays())
         return LabelSetPredictor(frozen)
 
@@ -368,7 +377,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
             return copy.deepcopy(self)
         clone = super().clone(new_params)
         if include_attributes:
-            with self._lock:
+            with self._turns.threads, self._turns.call():
                 clone._model.load_arrays(self._model.arrays())
         return clone
 
@@ -393,7 +402,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         UsageError
             When it is neither a path nor such a file object.
         """
-        with open_to_save(path) as target, self._lock:
+        with open_to_save(path) as target, self._turns.threads, self._turns.call():
             self._write(target)
 
     @classmethod
@@ -442,7 +451,7 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         """Return the state for `copy.deepcopy`, pickle and river's tools: the bytes that `save` writes, and the
         detectors of river."""
         file = io.BytesIO()
-        with self._lock:
+        with self._turns.threads, self._turns.call():
             self._write(file)
             state: dict[str, Any] = {"snapshot": file.getvalue()}
             if self._river_detectors is not None:

@@ -6,6 +6,7 @@
     │   ├── FileAccessError           also an OSError
     │   │   └── FileMissingError      also a FileNotFoundError
     │   ├── FixedParameterError       also an AttributeError
+    │   ├── ReentryError
     │   └── SettingsError
     ├── RecordError                   the engine: one record cannot be used and becomes a dead letter
     ├── RetryableError                the engine: try again
@@ -84,6 +85,10 @@ class FileMissingError(FileAccessError, FileNotFoundError):
 
 class FixedParameterError(UsageError, AttributeError):
     """A parameter of the embedded class was assigned after construction; nothing was changed."""
+
+
+class ReentryError(UsageError):
+    """The embedded class was called in the middle of another call of the same thread; nothing was changed."""
 
 
 class RecordError(StreamlearnError):

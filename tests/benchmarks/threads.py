@@ -13,6 +13,7 @@ import argparse
 import copy
 import pickle
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import NamedTuple
 
 from streamlearn import LabelHierarchyClassifier
 from streamlearn.streams.synthetic import generator
+from streamlearn.turns import Turns
 from tests.benchmarks.figures import Figure, add_history_option, keep
 
 PRESETS = ("default", "fast", "paper")
@@ -30,7 +32,7 @@ LABELS = 200
 
 
 class LockCost(NamedTuple):
-    """Nanoseconds to take and release the lock as often as a call does, and nanoseconds of the call."""
+    """Nanoseconds to take and release the locks as often as a call does, and nanoseconds of the call."""
 
     lock: float
     call: float
@@ -41,17 +43,16 @@ class LockCost(NamedTuple):
         return self.lock / self.call
 
 
-class _CountingLock:
-    """Counts how often it is taken."""
+class _CountingTurns(Turns):
+    """Counts the turns."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.taken = 0
 
-    def __enter__(self) -> None:
+    def call(self) -> threading.Lock:
         self.taken += 1
-
-    def __exit__(self, *_: object) -> None:
-        pass
+        return super().call()
 
 
 def fastest(call: Callable[[], object], runs: int) -> float:
@@ -70,9 +71,9 @@ def lock_costs(preset: str, runs: int) -> dict[str, LockCost]:
     model.learn_many(*zip(*ROWS, strict=True))
 
     def take_lock() -> None:
-        lock = model._lock
+        turns = model._turns
         for _ in range(REPEATS):
-            with lock:
+            with turns.threads, turns.call():
                 pass
 
     once = fastest(take_lock, runs) / REPEATS
@@ -84,10 +85,10 @@ def lock_costs(preset: str, runs: int) -> dict[str, LockCost]:
     }
     found = {}
     for name, call in calls.items():
-        own, counting = model._lock, _CountingLock()
-        vars(model)["_lock"] = counting
+        own, counting = model._turns, _CountingTurns()
+        vars(model)["_turns"] = counting
         call()
-        vars(model)["_lock"] = own
+        vars(model)["_turns"] = own
         taken = counting.taken / len(ROWS)
         found[name] = LockCost(1e9 * taken * once, 1e9 * fastest(call, runs) / len(ROWS))
     return found

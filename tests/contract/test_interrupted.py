@@ -117,7 +117,7 @@ def test_the_failure_of_a_detector_is_raised_before_another_call_gets_its_turn(m
     free: list[bool] = []
 
     def try_lock() -> None:
-        free.append(model._lock.acquire(blocking=False))
+        free.append(model._turns.threads.acquire(blocking=False))
 
     def raise_failure(self: RiverDetectors) -> None:
         thread = threading.Thread(target=try_lock)

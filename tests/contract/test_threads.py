@@ -271,6 +271,6 @@ def test_a_shallow_copy_has_its_own_drift_detectors() -> None:
 def test_a_copy_does_not_wait_for_the_original() -> None:
     model = LabelHierarchyClassifier(preset="fast")
     model.learn_many(*zip(*some_rows(0, 10), strict=True))
-    with ThreadPoolExecutor(1) as pool, model._lock:
+    with ThreadPoolExecutor(1) as pool, model._turns.threads:
         for other in (model.clone(), copy.copy(model), copy.deepcopy(model), model.snapshot()):
             pool.submit(other.predict, PROBES[0]).result(timeout=WAIT_SECONDS)
