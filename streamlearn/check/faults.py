@@ -6,10 +6,10 @@ from streamlearn.check.models import find_model_faults
 from streamlearn.check.storage import find_storage_faults
 from streamlearn.errors import StreamlearnError
 from streamlearn.kafka.admin.access import find_access_faults
-from streamlearn.kafka.admin.broker_clock import find_clock_faults
+from streamlearn.kafka.admin.broker_clock import find_clock_faults, find_timestamp_warnings
 from streamlearn.kafka.admin.group_checks import find_group_faults, find_name_warnings
 from streamlearn.kafka.admin.key_placement import find_key_faults
-from streamlearn.kafka.admin.reachability import find_connection_faults
+from streamlearn.kafka.admin.reachability import find_connection_faults, find_usable_broker
 from streamlearn.kafka.admin.topics import find_topic_faults
 from streamlearn.kafka.codecs import find_codec_faults
 from streamlearn.settings.settings import Settings
@@ -39,5 +39,14 @@ def find_faults(settings: Settings) -> list[str]:
 
 
 def find_warnings(settings: Settings) -> list[str]:
-    """Return what a worker that is started on this machine would do to others, a sentence each; nothing is changed."""
-    return find_name_warnings(settings)
+    """Return what is no fault, but surprises: a sentence each, with what to do; nothing is changed.
+
+    This is what a worker that is started on this machine would do to others, and inputs without timestamps. What cannot
+    be asked for is left out: `find_faults` names the reason.
+    """
+    try:
+        find_usable_broker(settings)
+        _, topics = find_topic_faults(settings)
+        return [*find_name_warnings(settings), *find_timestamp_warnings(settings, topics)]
+    except StreamlearnError:
+        return []

@@ -17,7 +17,8 @@ def check(
     Prints one line per fault and exits with status 2 if there is any. Checks each broker's address, TLS, user and
     password; topics with their partitions and retention; the permissions of this user; the members of the group;
     clocks; the snapshot location; the packages for compressed records; whether this release continues the models.
-    Nothing is changed. A warning about a worker of the same name on another machine does not change the status.
+    Nothing is changed. A warning, about a worker of the same name on another machine or about records without
+    timestamps, does not change the status.
     """
     from streamlearn.check.faults import find_faults, find_warnings
     from streamlearn.check.models import describe_models

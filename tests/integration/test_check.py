@@ -8,7 +8,7 @@ from pathlib import Path
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.structs import TopicPartition
 
-from streamlearn.check.faults import find_faults
+from streamlearn.check.faults import find_faults, find_warnings
 from tests.integration.reference import settings_of
 from tests.integration.service import Service
 from tests.integration.test_topics import create
@@ -72,3 +72,17 @@ def test_what_run_would_refuse_of_the_model_is_a_fault(service: Service) -> None
     (lost,) = find_faults(settings)
     assert f"{service.topic('instances')}[0] has the offsets [8, 10), but the next one to read is 5" in lost
     assert find_faults(settings_of(service, labels=False, more=["engine.on_offset_lost=earliest"])) == []
+
+
+def test_records_without_timestamps_are_a_warning(service: Service) -> None:
+    service.make_topics(labels=True)
+    settings = settings_of(service, labels=True)
+    producer = KafkaProducer(bootstrap_servers=service.broker)
+    for role, timestamps in (("instances", [None, -1, -1]), ("labels", [None])):
+        for timestamp in timestamps:
+            producer.send(service.topic(role), value=b"{}", timestamp_ms=timestamp).get(timeout=20)
+    producer.close(timeout=5)
+    (warning,) = find_warnings(settings)
+    assert warning.startswith(f"2 of the last 3 records of {service.topic('instances')} have no timestamp (-1): ")
+    assert "LogAppendTime" in warning
+    assert find_faults(settings) == []

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Mapping
 
-from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
-from kafka.structs import TopicPartition
 
+from streamlearn.kafka.admin.last_records import read_last_records
 from streamlearn.kafka.admin.topics import TopicDescription
-from streamlearn.kafka.client_internals import local_position, poll
-from streamlearn.kafka.client_options import connection_options
-from streamlearn.kafka.consumer_options import MAX_POLL_RECORDS, READ_OPTIONS
 from streamlearn.kafka.partitioners import find_partitioners
 from streamlearn.settings.settings import Settings
 
-LAST_RECORDS = 200
-"""Records of each partition that are read."""
-POLL_MS = 100
-READ_SECONDS = 5.0
 LEAST_KEYS = 20
 """Different keys below which a partitioner is not recognised by its hashes."""
 TOLERATED_SHARE = 0.05
@@ -70,27 +60,10 @@ def find_key_faults(settings: Settings, topics: Mapping[str, TopicDescription]) 
 
 
 def _read_keys(settings: Settings, counts: Mapping[str, int]) -> dict[str, _Placed]:
-    """Return the keys of the last records of topics; those that are read within `READ_SECONDS`."""
+    """Return the keys of the last records of topics."""
     placed: dict[str, _Placed] = {topic: {} for topic in counts}
-    partitions = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-    consumer = KafkaConsumer(**connection_options(settings), **READ_OPTIONS, group_id=None)
-    try:
-        consumer.assign(partitions)
-        starts = consumer.beginning_offsets(partitions)
-        ends = consumer.end_offsets(partitions)
-        for partition in partitions:
-            consumer.seek(partition, max(starts[partition], ends[partition] - LAST_RECORDS))
-        waiting = {partition for partition in partitions if ends[partition] > starts[partition]}
-        deadline = time.monotonic() + READ_SECONDS
-        while waiting and time.monotonic() < deadline:
-            for partition, records in poll(consumer, POLL_MS, MAX_POLL_RECORDS).items():
-                for record in records:
-                    if record.key:
-                        placed[partition.topic].setdefault(record.key, set()).add(partition.partition)
-            waiting = {
-                partition for partition in waiting if (local_position(consumer, partition) or 0) < ends[partition]
-            }
-    finally:
-        with contextlib.suppress(kafka_errors.KafkaError):
-            consumer.close(autocommit=False, timeout_ms=1_000)
+    for topic, records in read_last_records(settings, counts).items():
+        for record in records:
+            if record.key:
+                placed[topic].setdefault(record.key, set()).add(record.partition)
     return placed

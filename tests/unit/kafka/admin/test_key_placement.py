@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kafka.structs import TopicPartition
 
-from streamlearn.kafka.admin import key_placement
+from streamlearn.kafka.admin import key_placement, last_records
 from streamlearn.kafka.admin.topics import TopicDescription
 from streamlearn.settings.settings import Settings
 
@@ -35,7 +35,7 @@ class _WithoutLeaders:
 
 
 def test_partitions_without_a_leader_are_left_to_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_placement, "KafkaConsumer", _WithoutLeaders)
+    monkeypatch.setattr(last_records, "KafkaConsumer", _WithoutLeaders)
     settings = Settings.model_validate({"engine": {"scope": "partition"}, "topics": {"labels": "labels"}})
     description = TopicDescription(2, "", None, {})
     assert key_placement.find_key_faults(settings, {"instances": description, "labels": description}) == []

@@ -1,0 +1,58 @@
+"""Reads the last records of topics, as a sample."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+
+from kafka import KafkaConsumer
+from kafka import errors as kafka_errors
+from kafka.structs import TopicPartition
+
+from streamlearn.kafka.client_internals import local_position, poll
+from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.consumer_options import MAX_POLL_RECORDS, READ_OPTIONS, to_raw_record
+from streamlearn.settings.settings import Settings
+from streamlearn.source.base import RawRecord
+
+LAST_RECORDS = 200
+"""Records of each partition that are read."""
+POLL_MS = 100
+READ_SECONDS = 5.0
+
+
+def read_last_records(settings: Settings, counts: Mapping[str, int]) -> dict[str, list[RawRecord]]:
+    """Return the last `LAST_RECORDS` records of each partition of topics; those that are read within `READ_SECONDS`.
+
+    Parameters
+    ----------
+    counts:
+        Number of partitions of each topic.
+
+    Raises
+    ------
+    kafka.errors.KafkaError, KeyError
+        A topic may not be read, or a partition has no leader: the client then leaves it out of its answers.
+    """
+    found: dict[str, list[RawRecord]] = {topic: [] for topic in counts}
+    partitions = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
+    consumer = KafkaConsumer(**connection_options(settings), **READ_OPTIONS, group_id=None)
+    try:
+        consumer.assign(partitions)
+        starts = consumer.beginning_offsets(partitions)
+        ends = consumer.end_offsets(partitions)
+        for partition in partitions:
+            consumer.seek(partition, max(starts[partition], ends[partition] - LAST_RECORDS))
+        waiting = {partition for partition in partitions if ends[partition] > starts[partition]}
+        deadline = time.monotonic() + READ_SECONDS
+        while waiting and time.monotonic() < deadline:
+            for partition, records in poll(consumer, POLL_MS, MAX_POLL_RECORDS).items():
+                found[partition.topic].extend(map(to_raw_record, records))
+            waiting = {
+                partition for partition in waiting if (local_position(consumer, partition) or 0) < ends[partition]
+            }
+    finally:
+        with contextlib.suppress(kafka_errors.KafkaError):
+            consumer.close(autocommit=False, timeout_ms=1_000)
+    return found
