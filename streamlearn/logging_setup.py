@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from streamlearn.printable import printable
 from streamlearn.settings.settings import LogSettings
 
-CLIENT_INTERVAL_SECONDS = 10.0
-"""Minimum time between two messages from the same line of code of the Kafka client."""
+CLIENT_INTERVAL_SECONDS = 60.0
+"""Least time between two messages of the same kind from the Kafka client."""
+MAX_CLIENT_KINDS = 1_000
+"""Kinds of messages of the client that are remembered, those of the latest messages: some name topics and workers."""
 
 _logger = logging.getLogger(__name__)
+_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(\.\d+)*")
 _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+def _message_of(record: logging.LogRecord) -> str:
+    """Return the message; a fault in the call must not lose it, nor break the line or the caller."""
+    try:
+        return record.getMessage()
+    except Exception as error:
+        return f"{record.msg!r} with {record.args!r} ({type(error).__name__}: {error})"
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,15 +40,11 @@ class JsonFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        try:
-            message = record.getMessage()
-        except Exception as error:  # a fault in the call, which must not lose the message nor break the line
-            message = f"{record.msg!r} with {record.args!r} ({type(error).__name__}: {error})"
         fields = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": message,
+            "message": _message_of(record),
         }
         if record.exc_info:
             fields["error"] = self.formatException(record.exc_info)
@@ -64,26 +73,40 @@ class TextFormatter(logging.Formatter):
 
 
 class ClientRateLimitFilter(logging.Filter):
-    """Passes one message per `CLIENT_INTERVAL_SECONDS` from each line of code of the Kafka client, and counts the rest.
+    """Passes one message of each kind per `CLIENT_INTERVAL_SECONDS` from the Kafka client, and counts the rest.
 
-    While brokers are unavailable the client retries many times per second and logs each attempt.
+    While brokers are unavailable the client retries many times per second and logs each attempt in several places. Two
+    messages are of one kind when the same line of code writes them and they differ in numbers only, such as ports,
+    waiting times and addresses of objects. So another reason of the same failure is seen at once.
+
+    Parameters
+    ----------
+    monotonic:
+        Monotonic clock in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._last: dict[tuple[str, int], tuple[float, int]] = {}
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, int, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("kafka"):
+        if record.name.partition(".")[0] != "kafka":
             return True
-        call_site = (record.pathname, record.lineno)
-        last_time, suppressed = self._last.get(call_site, (float("-inf"), 0))
-        if record.created - last_time < CLIENT_INTERVAL_SECONDS:
-            self._last[call_site] = (last_time, suppressed + 1)
-            return False
-        self._last[call_site] = (record.created, 0)
+        text = _message_of(record)
+        kind = (record.pathname, record.lineno, _NUMBER.sub("#", text))
+        with self._lock:
+            moment = self._monotonic()
+            last_time, suppressed = self._last.pop(kind, (float("-inf"), 0))
+            if moment - last_time < CLIENT_INTERVAL_SECONDS:
+                self._last[kind] = (last_time, suppressed + 1)
+                return False
+            self._last[kind] = (moment, 0)
+            if len(self._last) > MAX_CLIENT_KINDS:
+                del self._last[next(iter(self._last))]
         if suppressed:
-            record.msg = f"{record.getMessage()} ({suppressed} more like this in {record.created - last_time:.0f} s)"
+            record.msg = f"{text} ({suppressed} more like this in {moment - last_time:.0f} s)"
             record.args = ()
         return True
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamlearn.logging_setup import configure_logging
+from streamlearn.logging_setup import MAX_CLIENT_KINDS, ClientRateLimitFilter, configure_logging
 from streamlearn.settings.loading import load_settings
 
 
@@ -75,19 +75,65 @@ def test_configuring_twice_logs_every_message_once(capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.count("once") == 1
 
 
-def test_repeated_messages_of_the_client_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+class _Client:
+    """The logger of the client behind a rate limit, with a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+        self.limit = ClientRateLimitFilter(lambda: self.now)
+
+    def log(self, text: str, *values: object, line: int = 1, name: str = "kafka.net") -> str | None:
+        """Return what is logged of a message, None for nothing."""
+        record = logging.LogRecord(name, logging.ERROR, "code.py", line, text, values, None)
+        return record.getMessage() if self.limit.filter(record) else None
+
+
+def test_the_client_logs_each_kind_of_message_once_per_interval() -> None:
+    client = _Client()
+    lost = "<Connection node_id=%d at 0x7f%x>: lost, %.2f s"
+    assert client.log(lost, 1, 0xAB, 0.5) == "<Connection node_id=1 at 0x7fab>: lost, 0.50 s"
+    for second in range(1, 60):
+        client.now = 1_000.0 + second
+        assert client.log(lost, second, second, second / 7) is None
+        assert client.log("kept", name="streamlearn.test") == client.log("kept", name="kafkaesque") == "kept"
+    assert client.log(lost, 1, 0xAB, 0.5, line=2) is not None
+    client.now = 1_060.0
+    assert (
+        client.log(lost, 2, 0xCD, 9.0) == "<Connection node_id=2 at 0x7fcd>: lost, 9.00 s (59 more like this in 60 s)"
+    )
+    assert client.log(lost, 2, 0xCD, 9.0) is None
+    client.now = 1_130.0
+    assert client.log(lost, 3, 0xEF, 1.0) == "<Connection node_id=3 at 0x7fef>: lost, 1.00 s (1 more like this in 70 s)"
+
+
+def test_another_reason_at_the_same_line_of_the_client_is_logged_at_once() -> None:
+    client = _Client()
+    assert client.log("failed: %s", "111 ECONNREFUSED") == "failed: 111 ECONNREFUSED"
+    assert client.log("failed: %s", "111 ECONNREFUSED") is None
+    assert client.limit.filter(logging.LogRecord("kafka", logging.ERROR, "a.py", 1, "%d", ("x",), None))
+    assert client.log("failed: %s", "SaslAuthenticationFailedError") == "failed: SaslAuthenticationFailedError"
+
+
+def test_a_bounded_number_of_kinds_is_remembered() -> None:
+    client = _Client()
+    for number in range(3 * MAX_CLIENT_KINDS):
+        assert client.log("topic %s", "a" * number) is not None
+        assert client.log("often") is None or number == 0
+    assert len(client.limit._last) == MAX_CLIENT_KINDS
+
+
+def test_the_rate_limit_is_in_effect_for_all_levels_and_threads(capsys: pytest.CaptureFixture[str]) -> None:
     _configure()
-    (handler,) = logging.getLogger().handlers
-    for second in [0, 1, 9, 10.5, 11]:
-        for name, line in (("kafka.net", 1), ("kafka.net", 2), ("streamlearn.test", 1)):
-            record = logging.LogRecord(name, logging.ERROR, "code.py", line, "lost %s", (f"{name}:{line}",), None)
-            record.created = 1_000.0 + second
-            handler.handle(record)
-    output = capsys.readouterr().err
-    assert output.count("lost streamlearn.test:1") == 5
-    for line in (1, 2):
-        assert output.count(f"lost kafka.net:{line}") == 2
-        assert f"lost kafka.net:{line} (2 more like this in 10 s)" in output
+    logger = logging.getLogger("kafka.cluster")
+    threads = [
+        threading.Thread(target=lambda: [logger.warning("No node, retry in %d ms", n) for n in range(500)])
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert capsys.readouterr().err.count("No node") == 1
 
 
 def test_text_logs_have_one_line_for_a_message_and_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +154,7 @@ def test_text_logs_have_one_line_for_a_message_and_no_control_characters(capsys:
 
 EVERY_SOURCE_OF_TEXT = r"""
 import logging, sys, threading, warnings
-from streamlearn.logging_setup import configure_logging
+from streamlearn.logging_setup import MAX_CLIENT_KINDS, ClientRateLimitFilter, configure_logging
 from streamlearn.settings.settings import LogSettings
 
 configure_logging(LogSettings.model_validate({"json": True}))
