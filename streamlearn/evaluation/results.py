@@ -16,6 +16,7 @@ from streamlearn.evaluation.curve import NAMES as CURVE_MEASURES
 from streamlearn.evaluation.prequential import Report
 from streamlearn.model.measures import NAMES as LABEL_SET_MEASURES
 from streamlearn.streams.compression import UNREADABLE, open_bytes
+from streamlearn.streams.file_kinds import damaged_file
 
 PUBLISHED_MEASURES = {
     "subset_acc": "subset_accuracy",
@@ -134,8 +135,10 @@ def read_reports(path: Path) -> list[Report]:
     try:
         with open_bytes(path) as file:
             lines = file.read().decode("utf-8-sig").splitlines()
-    except (*UNREADABLE, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except UNREADABLE as error:
+        raise damaged_file(str(path), error) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not a file of `streamlearn evaluate --json`: {error}") from None
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:

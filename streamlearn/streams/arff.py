@@ -26,6 +26,7 @@ from streamlearn.streams.arff_rows import RowReader
 from streamlearn.streams.arff_text import Lines
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.compression import UNREADABLE, open_bytes, remove_ending
+from streamlearn.streams.file_kinds import damaged_file, wrong_content
 
 
 class ArffStream:
@@ -71,8 +72,10 @@ class ArffStream:
             try:
                 return read_header(lines)
             except HeaderError as error:
-                raise self._error_at(error.line, error) from None
-            except (*UNREADABLE, ValueError) as error:
+                raise wrong_content(str(self._path), error.line, error, is_start=error.is_start) from None
+            except UNREADABLE as error:
+                raise damaged_file(str(self._path), error, lines.number) from None
+            except ValueError as error:
                 raise self._error_at(lines.number, error) from None
 
     def __iter__(self) -> Iterator[StreamRow]:
@@ -88,8 +91,10 @@ class ArffStream:
                         text = self._header.rest
                     if text and not text.startswith("%"):
                         yield reader.read(text)
-            except (*UNREADABLE, ValueError) as error:
+            except UNREADABLE as error:
+                raise damaged_file(str(self._path), error, lines.number) from None
+            except ValueError as error:
                 raise self._error_at(lines.number, error) from None
 
     def _error_at(self, line: int, error: Exception) -> UsageError:
-        return UsageError(f"{self._path}, line {line}: {error}")
+        return wrong_content(str(self._path), line, error, is_start=False)

@@ -47,11 +47,12 @@ class Header(NamedTuple):
 
 
 class HeaderError(ValueError):
-    """A declaration cannot be read; ``line`` is where it begins."""
+    """A declaration cannot be read; ``line`` is where it begins, and ``is_start`` says that none was read before."""
 
-    def __init__(self, line: int, text: str) -> None:
+    def __init__(self, line: int, text: str, *, is_start: bool) -> None:
         super().__init__(text)
         self.line = line
+        self.is_start = is_start
 
 
 def read_header(lines: Lines) -> Header:
@@ -66,6 +67,7 @@ def read_header(lines: Lines) -> Header:
     attributes: list[Attribute] = []
     line_of: dict[str, int] = {}
     texts = iter(lines)
+    is_start = True
     for text in texts:
         if not text or text.startswith("%"):
             continue
@@ -88,8 +90,10 @@ def read_header(lines: Lines) -> Header:
             else:
                 raise ValueError(f"{text[:60]!r} comes before @data but is no declaration")
         except ValueError as error:
-            raise HeaderError(line, str(error)) from None
-    raise HeaderError(lines.number, "the file ends without @data")
+            raise HeaderError(line, str(error), is_start=is_start) from None
+        is_start = False
+    text = "the file ends without @data" + ("" if is_start else ": it is cut off; copy it again, all of it")
+    raise HeaderError(lines.number, text, is_start=is_start)
 
 
 def read_weight(tokens: Sequence[Token], of: str) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from streamlearn.codec.decode import decode_instance
-from streamlearn.errors import RecordError, UsageError
+from streamlearn.errors import RecordError
 from streamlearn.settings.settings import LimitSettings
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.compression import UNREADABLE, open_bytes, remove_ending
+from streamlearn.streams.file_kinds import damaged_file, empty_file, wrong_content
 
 
 class JsonLinesStream:
@@ -47,7 +48,8 @@ class JsonLinesStream:
         return open_bytes(Path(self._path))
 
     def __iter__(self) -> Iterator[StreamRow]:
-        number = 0
+        number = rows = 0
+        line = b""
         try:
             with self._open() as file:
                 # Read no more of a line than a record may have bytes.
@@ -56,5 +58,11 @@ class JsonLinesStream:
                     if not line.isspace():
                         instance = decode_instance(line.rstrip(b"\r\n"), self._limits, text_fields=self._text_fields)
                         yield StreamRow(instance.x, instance.y, instance.id)
-        except (RecordError, *UNREADABLE) as error:
-            raise UsageError(f"{self._path}, line {number}: {error}") from None
+                        rows += 1
+        except RecordError as error:
+            is_object = line.lstrip().startswith(b"{") and error.code not in ("not_json", "not_utf8")
+            raise wrong_content(self._path, number, error, is_start=not rows and not is_object) from None
+        except UNREADABLE as error:
+            raise damaged_file(self._path, error, number) from None
+        if not number:
+            raise empty_file(self._path)

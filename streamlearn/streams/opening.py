@@ -8,9 +8,7 @@ from pathlib import Path
 from streamlearn.errors import UsageError
 from streamlearn.streams.base import Stream
 from streamlearn.streams.compression import ENDINGS, remove_ending
-
-FORMATS = {".arff": "ARFF", ".jsonl": "JSON Lines"}
-"""Endings of the files that can be read, and their formats."""
+from streamlearn.streams.file_kinds import FORMATS
 
 FILES = f"{' or '.join(FORMATS)}, also compressed ({' '.join(ENDINGS)})"
 """What a file's name ends in, for help and errors."""

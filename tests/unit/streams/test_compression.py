@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.errors import UsageError
 from streamlearn.streams import open_stream
 
 ARFF = b"@relation 'r: -C 1'\n@attribute l {0,1}\n@attribute n numeric\n@data\n1,2\n" + b"0,3\n" * 5_000
@@ -27,14 +26,3 @@ def test_files_open_by_their_ending_in_capitals_or_not(tmp_path: Path, name: str
         stream = open_stream(str(path))
         rows = list(stream)
         assert (len(rows), rows[0].y, stream.name.lower()) == (5_001, ["l"], "s")
-
-
-@pytest.mark.parametrize("ending", COMPRESS)
-@pytest.mark.parametrize(("name", "data"), [("s.arff", ARFF), ("s.jsonl", JSON)])
-def test_a_cut_or_damaged_file_is_reported_with_its_line(tmp_path: Path, name: str, data: bytes, ending: str) -> None:
-    whole = COMPRESS[ending](data)
-    path = tmp_path / (name + ending)
-    for broken in (whole[:-12], b"not compressed", whole[: len(whole) // 2] + b"\x00" * 40):
-        path.write_bytes(broken)
-        with pytest.raises(UsageError, match=rf"s\.\w+{ending}, line \d+: "):
-            list(open_stream(str(path)))

@@ -47,10 +47,10 @@ def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
         list(stream)
 
 
-def test_a_broken_compressed_file_is_reported_with_the_line(tmp_path: Path) -> None:
+def test_a_broken_compressed_file_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(b'{"x": {"f": 1}}\n' * 100)[:-30] + b"\x00" * 30)
-    with pytest.raises(UsageError, match=r"a\.jsonl\.gz, line \d+: "):
+    with pytest.raises(UsageError, match=r"a\.jsonl\.gz.*: the gzip data is damaged"):
         list(open_stream(str(path)))
 
 
