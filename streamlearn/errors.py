@@ -25,6 +25,7 @@
         ├── OvertakenError
         ├── RecordTooLargeError       kafka/topic_limits.py
         ├── SnapshotError
+        │   ├── MissingArrayError
         │   └── OutOfReachError
         │       └── OtherVersionError
         ├── TooManyBadRecordsError
@@ -150,6 +151,22 @@ class OvertakenError(StopError):
 
 class SnapshotError(StopError):
     """A snapshot cannot be used: it is broken, belongs to another model, or has a newer format."""
+
+
+class MissingArrayError(SnapshotError, KeyError):
+    """A snapshot does not have an array that is looked up.
+
+    Parameters
+    ----------
+    name:
+        The array, or the part without any array.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the snapshot lacks the array {name!r}: it was written by a release with other arrays")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class OutOfReachError(SnapshotError):

@@ -31,6 +31,7 @@ from streamlearn.kernels.compiler import kernel
 from streamlearn.numerics.exp_log import log32
 from streamlearn.state.array_names import SCALING
 from streamlearn.state.growth import grow
+from streamlearn.state.lazy_arrays import load_all
 
 CLIP = 5.0
 """Largest absolute scaled value."""
@@ -248,7 +249,7 @@ class Scaling:
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Load the statistics from the arrays of a snapshot; raises `SnapshotError` if their lengths differ."""
         # A copy of the mapping: each array is used twice, and each look-up may read it from a file.
-        arrays = dict(arrays)
+        arrays = load_all(arrays)
         lengths = {arrays[name].shape[0] for name in SCALING[1:]}
         if len(lengths) != 1:
             raise SnapshotError(f"scaling: the arrays of the snapshot have different lengths: {sorted(lengths)}")

@@ -20,6 +20,8 @@ from streamlearn.errors import SnapshotError
 from streamlearn.state.arrays import check_kind, iter_chunks
 from streamlearn.state.lazy_arrays import LazyArrays
 
+_BLOCK_BYTES = 4 << 20
+
 OnRead = Callable[[int], None]
 """Called with the number of bytes of each block that was read."""
 
@@ -59,7 +61,7 @@ class StoredArray:
 
     def read(self) -> np.ndarray:
         """Return the array; raises `SnapshotError` when it is not as the manifest says."""
-        with self._open_values() as read:
+        with self.open_values() as read:
             with snapshot_errors(self._file):
                 array = np.empty(self.shape, self.dtype)
             self._fill(array, read)
@@ -71,41 +73,45 @@ class StoredArray:
         Blocks of a few megabytes are copied one by one, so that little more memory is needed. After an error the target
         is partly written, and must be discarded.
         """
-        with self._open_values() as read:
+        with self.open_values() as read:
             self._fill(target, read)
 
     def check(self) -> None:
         """Read the array without keeping it; errors as `read`."""
-        with self._open_values() as read:
-            left = self._size
+        with self.open_values() as read:
+            left = math.prod(self.shape)
             while left:
-                left -= len(read(min(left, 4 << 20)))
+                left -= len(read(min(left, _BLOCK_BYTES // self.dtype.itemsize)))
 
-    def _fill(self, target: np.ndarray, read: Callable[[int], bytes]) -> None:
+    def _fill(self, target: np.ndarray, read: Callable[[int], np.ndarray]) -> None:
         for piece in iter_chunks(target):
-            piece[...] = np.frombuffer(read(piece.nbytes), self.dtype).reshape(piece.shape)
+            piece[...] = read(piece.size).reshape(piece.shape)
 
     @property
     def _size(self) -> int:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @contextlib.contextmanager
-    def _open_values(self) -> Iterator[Callable[[int], bytes]]:
-        """Yield a function that returns the next bytes of the array; the checksum is verified at the end."""
+    def open_values(self) -> Iterator[Callable[[int], np.ndarray]]:
+        """Yield a function that returns the next so many values of the array, read-only.
+
+        All must be read: at the end, the checksum is verified, and `SnapshotError` raised when it does not match.
+        """
         digest = hashlib.sha256()
         with contextlib.ExitStack() as stack:
             with snapshot_errors(self._file):
                 member = stack.enter_context(self._open_member())
 
-            def read(size: int) -> bytes:
+            def read(count: int) -> np.ndarray:
                 # `on_read` is called outside the block: its errors are not errors of the file.
+                size = count * self.dtype.itemsize
                 with snapshot_errors(self._file):
                     chunk = member.read(size)
                     if len(chunk) != size:
                         raise SnapshotError(f"array {self._name!r} is truncated")
                     digest.update(chunk)
                 self._on_read(size)
-                return chunk
+                return np.frombuffer(chunk, self.dtype)
 
             yield read
             with snapshot_errors(self._file):

@@ -41,7 +41,7 @@ from streamlearn.learner.decode.utility import Utility, UtilityState, utility_le
 from streamlearn.learner.partition.cluster_tree import TreeState
 from streamlearn.learner.partition.clusters import Partition
 from streamlearn.state.array_names import DecisionPart, join_parts
-from streamlearn.state.lazy_arrays import split_parts
+from streamlearn.state.lazy_arrays import load_all, split_parts
 
 
 class DecisionState(NamedTuple):
@@ -234,8 +234,8 @@ class Decision:
 
         Raises `SnapshotError` if an array does not fit.
         """
-        # Some arrays are accessed several times, and each access may read from a file: dict() reads each array once.
-        parts = split_parts(dict(arrays))
+        # Some arrays are accessed several times, and each access may read from a file: each is read once.
+        parts = split_parts(load_all(arrays))
         self.pool.load_arrays(parts[DecisionPart.POOL], labels)
         self.tree.load_arrays(parts[DecisionPart.TREE_PRIOR], partition)
         self.utility.load_arrays(parts[DecisionPart.UTILITY])

@@ -24,7 +24,7 @@ from streamlearn.learner.drift.page_hinkley import PageHinkley, PageHinkleyState
 from streamlearn.learner.event_buffer import EventBuffer
 from streamlearn.numerics.exp_log import log64
 from streamlearn.state.array_names import DriftPart, join_parts
-from streamlearn.state.lazy_arrays import split_parts
+from streamlearn.state.lazy_arrays import load_all, split_parts
 
 DETECTORS = ("none", "adwin", "page_hinkley", "river")
 """Names of the kinds of detectors."""
@@ -209,7 +209,7 @@ class DriftDetectors:
             If an array is missing or does not fit.
         """
         # Each array is read several times, and may have to be loaded from a file.
-        arrays = dict(arrays)
+        arrays = load_all(arrays)
         for name, shape in {"noted": (clusters, CHANGES), "retest": (RETEST_FIELDS,)}.items():
             given = arrays.get(name)
             if given is None or given.shape != shape or given.dtype != np.int64:

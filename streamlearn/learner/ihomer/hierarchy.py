@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamlearn.errors import SnapshotError
+from streamlearn.errors import MissingArrayError, SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.learner.drift.adwin import Adwin
 from streamlearn.learner.experts.tree_counters import SIZE_FIELDS, WATCHED_BINS, Size, give_plane
@@ -293,6 +293,8 @@ class Hierarchy:
         """
         try:
             self._load(arrays, features, labels)
+        except MissingArrayError:
+            raise
         except KeyError as error:
             raise SnapshotError(f"iHOMER: the array {error} is missing from the snapshot") from None
 

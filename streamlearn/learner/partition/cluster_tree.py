@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.errors import SnapshotError
+from streamlearn.errors import MissingArrayError, SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_names import CLUSTER_TREE
 
@@ -109,6 +109,8 @@ def tree_from_arrays(arrays: Mapping[str, np.ndarray], labels: int) -> TreeState
     """
     try:
         given = TreeState(*(arrays[name] for name in CLUSTER_TREE))
+    except MissingArrayError:
+        raise
     except KeyError as error:
         raise SnapshotError(f"cluster tree: the array {error} is missing from the snapshot") from None
     if given.size.shape != (SIZE_FIELDS,) or not 0 <= given.size[TreeSize.LABELS] <= labels:

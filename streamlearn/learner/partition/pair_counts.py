@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamlearn.errors import SnapshotError
+from streamlearn.errors import MissingArrayError, SnapshotError
 from streamlearn.kernels.compiler import kernel
 from streamlearn.state.array_names import PAIR_COUNTS
 
@@ -136,6 +136,8 @@ class PairCounts:
         """
         try:
             label_weight, pair_weight, increment = (arrays[name] for name in PAIR_COUNTS)
+        except MissingArrayError:
+            raise
         except KeyError as error:
             raise SnapshotError(f"pair counts: the array {error} is missing from the snapshot") from None
         labels = len(label_weight)
