@@ -425,7 +425,8 @@ class LabelHierarchyClassifier(base.MultiLabelClassifier):
         FileAccessError
             When the file cannot be read; this is also an ``OSError``.
         SnapshotError
-            When the file is not a snapshot of a classifier, is broken, or is of a newer release.
+            When the file is not a snapshot of a classifier, is broken, is of a newer release, or is of a model version
+            that this release does not read.
         UsageError
             When it is neither a path nor such a file object, or a detector of river is needed and missing.
         """

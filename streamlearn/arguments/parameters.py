@@ -34,6 +34,11 @@ _PARAMETER_OF = {setting: parameter for parameter, setting in SETTING_OF.items()
 _SETTING = re.compile("|".join(map(re.escape, sorted(_PARAMETER_OF, key=len, reverse=True))))
 
 
+def settings_of(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of parameters by the names of the settings that they stand for; other names stay."""
+    return {SETTING_OF.get(name, name): value for name, value in parameters.items()}
+
+
 def as_settings(parameters: Mapping[str, Any]) -> Settings:
     """Return the settings that parameters stand for; others keep their defaults.
 

@@ -58,11 +58,8 @@ class BadRecordWindow:
         return {"count": np.array([self._count], np.int64), "bad": np.array(self._bad, np.int64)}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Replace the window by that of arrays, or by an empty one without any; raises `SnapshotError` when they do not
-        fit each other."""
-        count, bad = (arrays[name].tolist() if name in arrays else [] for name in ("count", "bad"))
-        if not arrays:
-            count = [0]
+        """Replace the window by that of arrays; raises `SnapshotError` when they do not fit each other."""
+        count, bad = (arrays[name].tolist() for name in ("count", "bad"))
         if len(count) != 1 or bad != sorted(set(bad)) or any(not 0 <= place < count[0] for place in bad):
             raise SnapshotError("the window of bad records in the snapshot cannot be read: its places are not in order")
         self._count, self._bad = count[0], deque(bad)

@@ -141,5 +141,4 @@ class Task:
                     "classifier that was trained with other names"
                 )
         self.pending.load_arrays(parts[TaskPart.WAITING])
-        # Snapshots of release 0.1 do not have this part.
-        self.bad_records.load_arrays(parts.get(TaskPart.BAD_RECORDS, {}))
+        self.bad_records.load_arrays(parts[TaskPart.BAD_RECORDS])

@@ -37,20 +37,10 @@ class EventClock:
         self.ahead = 0
         self.missing = 0
         self._tolerance_ms = 0
-        self.load(())
+        self.load((UNSET, 0, 0, 0, 0, 0))
 
     def load(self, state: Sequence[int]) -> None:
-        """Continue from what `state` returned; from the start without numbers, from event time alone with one.
-
-        Raises
-        ------
-        ValueError
-            When there are other numbers.
-        """
-        if not state:
-            state = (UNSET, 0, 0, 0, 0, 0)
-        elif len(state) == 1:
-            state = (state[0], state[0], CONFIRMATIONS, 0, 0, 0)
+        """Continue from what `state` returned; raises `ValueError` for too few numbers."""
         time_ms, moved_at, stamped, unstamped, fresh, fresh_at, *ahead = state
         self.time_ms = time_ms
         self._moved_at_ms = moved_at  # the journalled clock when event time last moved

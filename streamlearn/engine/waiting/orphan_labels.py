@@ -132,9 +132,7 @@ class Orphans:
         self._waiting, self._numbers_by_id, self._next, self.bytes = OrderedDict(), {}, 0, 0
         header_names = unpack_texts(arrays["orphan_header_names"], arrays["orphan_header_name_offsets"])
         header_values = unpack_bytes(arrays["orphan_header_values"], arrays["orphan_header_value_offsets"])
-        # Snapshots of release 0.1 do not tell null from empty.
-        has_nulls = "orphan_header_nulls" in arrays
-        nulls = arrays["orphan_header_nulls"].tolist() if has_nulls else [0] * len(header_names)
+        nulls = arrays["orphan_header_nulls"].tolist()
         headers = iter(
             [
                 (name, None if is_null else value)

@@ -20,7 +20,7 @@ from streamlearn.engine.waiting.orphan_labels import Orphans
 from streamlearn.engine.waiting.packed_bytes import PackedBytes
 from streamlearn.engine.waiting.time_order import find_before
 from streamlearn.engine.waiting.truth_updates import decode_truth, encode_truth
-from streamlearn.errors import SnapshotError
+from streamlearn.errors import MissingArrayError, SnapshotError
 from streamlearn.settings.settings import LabelSettings
 from streamlearn.source.base import RawRecord
 from streamlearn.state.arrays import iter_packed_bytes, pack_texts, unpack_texts
@@ -345,6 +345,8 @@ class Pending:
         try:
             self._load(arrays)
             self.orphans.load_arrays(arrays)
+        except MissingArrayError:
+            raise
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise SnapshotError(f"the waiting instances in the snapshot cannot be read: {error}") from None
 
@@ -386,8 +388,7 @@ class Pending:
             self._bury(number)
             self._states[number] = state
         event_time, self.evicted, *rest = arrays["clock"].tolist()
-        # A snapshot of release 0.1 has event time alone, which is 0 before the first record.
-        self.clock.load([event_time, *rest] if rest or event_time else ())
+        self.clock.load([event_time, *rest])
         if len(self._number_by_id) != len(identities) + len(tombstones):
             raise ValueError("an id occurs twice")
 

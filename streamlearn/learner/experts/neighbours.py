@@ -56,6 +56,7 @@ from streamlearn.learner.experts.neighbour_window import (
     window_retire,
 )
 from streamlearn.state.growth import capacity
+from streamlearn.state.lazy_arrays import load_all
 
 _STORED_FIELDS = [WindowRow.ENTRIES, WindowRow.KNOWN, WindowRow.POSITIVES, WindowRow.COMPLETE, WindowRow.CODE]
 """Fields of a row that are part of the snapshot's ``rows``, in its order."""
@@ -112,7 +113,7 @@ class Neighbours:
         """Load the rows and index them; raises `SnapshotError` when they do not fit."""
         self.grow(features, labels)
         # Each array is read several times and may be in a file: load it once.
-        arrays = dict(arrays)
+        arrays = load_all(arrays)
         fields = arrays["rows"]
         rows = fields.shape[0]
         entries, known = arrays["columns"].size, arrays["known"].size
@@ -134,8 +135,7 @@ class Neighbours:
             )
         state = self.state
         state.rows[:rows, _STORED_FIELDS] = fields
-        # In a snapshot without ``learnt_rows`` no row can be found by a correction.
-        state.rows[:rows, WindowRow.LEARNT_ROW] = arrays.get("learnt_rows", -1)
+        state.rows[:rows, WindowRow.LEARNT_ROW] = arrays["learnt_rows"]
         state.rows[:rows, WindowRow.FIRST_ENTRY] = ends[:rows, 0] - fields[:, 0]
         state.rows[:rows, WindowRow.FIRST_KNOWN] = ends[:rows, 1] - fields[:, 1]
         state.entry_columns[:entries] = arrays["columns"]

@@ -16,6 +16,7 @@ from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, Sto
 from streamlearn.learner.drift.page_hinkley import Count
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.migrations import registry
+from streamlearn.migrations.migration import Migration
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
@@ -42,7 +43,7 @@ def change_model_version(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("streamlearn.") and hasattr(module, "MODEL_VERSION"):
             monkeypatch.setattr(module, "MODEL_VERSION", version)
-    monkeypatch.setitem(registry.MIGRATIONS, version - 1, None)
+    monkeypatch.setattr(registry, "MIGRATION", Migration(version - 1))
 
 
 def uninterrupted(folder: Path) -> tuple[list[bytes], str]:

@@ -19,7 +19,7 @@ def _state(x: dict[Any, Any], labels: list[Any]) -> dict[str, Any]:
     batch.predict(x)
     model.apply(batch)
     task = Task(Settings(), 0, [], "lineage")
-    return join_parts({TaskPart.MODEL: model.arrays(), TaskPart.WAITING: task.pending.arrays()})
+    return task.arrays() | join_parts({TaskPart.MODEL: model.arrays()})
 
 
 def test_names_that_are_no_text_are_refused() -> None:

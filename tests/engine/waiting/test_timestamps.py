@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from streamlearn.engine.observer import NullObserver
 from streamlearn.engine.tasks.batch import AppliedBatch
 from streamlearn.engine.tasks.task import Task
-from streamlearn.snapshot.store import SnapshotStore
 from tests.engine.tasks.test_labels import NOW_MS, instance, label, truth_of, world_with_labels
 from tests.engine.waiting.test_pending_instances import state_of
 from tests.engine.world import Crash, Faults, World, rows
@@ -143,19 +141,3 @@ def test_restores_with_wrong_timestamps_equal_one_run_over_the_journal(
             world.run(Faults(("committed", "before commit", "after commit")[number % 3], turns))
     stopped = state_of(world)
     assert state_of(world, store=False) == stopped
-
-
-def test_a_snapshot_of_the_first_release_is_read(tmp_path: Path) -> None:
-    world = world_with_labels(tmp_path, labels={"negative_after_seconds": 3.0})
-    instance(world, "1")
-    instance(world, "2", at=1_000)
-    task = world.run().tasks[0]
-    store = SnapshotStore(str(tmp_path))
-    (entry,) = store.list("group")
-    _, arrays = store.read(entry)
-    old = {name.removeprefix("pending."): a for name, a in arrays.items() if name.startswith("pending.")}
-    old["clock"] = np.array([NOW_MS + 1_000, 7], np.int64)
-    task.pending.load_arrays(old)
-    assert (task.pending.watermark_ms, task.pending.evicted) == (NOW_MS + 1_000, 7)
-    task.pending.observe(NOW_MS + 59 * MINUTE_MS, NOW_MS + 2_000)
-    assert task.pending.watermark_ms == NOW_MS + 1_000

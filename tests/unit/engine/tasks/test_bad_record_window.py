@@ -44,7 +44,7 @@ def test_a_smaller_window_forgets_and_a_larger_one_fills() -> None:
         {"count": np.array([3]), "bad": np.array([1, 3])},
         {"count": np.array([3]), "bad": np.array([2, 1])},
         {"count": np.zeros(0, np.int64), "bad": np.zeros(0, np.int64)},
-        {"bad": np.array([0])},
+        {"count": np.array([0]), "bad": np.array([0])},
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(arrays: dict[str, np.ndarray]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamlearn.engine.waiting.event_clock import CONFIRMATIONS
 from streamlearn.engine.waiting.pending_instances import Pending
 from streamlearn.settings.settings import LabelSettings
 
@@ -94,7 +95,7 @@ def test_a_naive_twin_closes_and_drops_the_same_in_the_same_order(
             store.load_arrays(arrays)
         elif action == "batch":
             # The clock alone moves event time, here by one record that is in time.
-            store.clock.load([now])
+            store.clock.load([now, now, CONFIRMATIONS, 0, 0, 0])
             found = store.find_overdue()
             assert [store._names[entry.number] for entry, _ in found] == naive.overdue(now)
             for entry, _ in found:
@@ -111,11 +112,11 @@ def test_one_instance_from_the_future_holds_up_no_other() -> None:
     store.store_instance(store.add("future", 3_600_000), b"instance")
     for number in range(5):
         store.store_instance(store.add(f"{number}", number), b"instance")
-    store.clock.load([NEGATIVE_MS + 2])
+    store.clock.load([NEGATIVE_MS + 2, 0, CONFIRMATIONS, 0, 0, 0])
     assert [entry.number for entry, _ in store.find_overdue()] == [
         store._number_by_id[f"{number}"] for number in range(3)
     ]
-    store.clock.load([AGE_MS + 3])
+    store.clock.load([AGE_MS + 3, 0, CONFIRMATIONS, 0, 0, 0])
     store.sweep()
     assert ids(store, "ids", "id_offsets") == ["future", "3", "4"]
 
