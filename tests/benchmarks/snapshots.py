@@ -214,11 +214,11 @@ def restore(megabytes: int, folder: Path) -> dict[str, Any]:
     store = SnapshotStore(str(folder))
     entry = store.list("big")[0]
     settings = large_settings(megabytes)
-    before = _status_bytes("VmRSS")
+    before = status_bytes("VmRSS")
     begun = time.monotonic()
     task = load_task(settings, store, entry, [INSTANCES])
     seconds = time.monotonic() - begun
-    after, peak = _status_bytes("VmRSS"), _status_bytes("VmHWM")
+    after, peak = status_bytes("VmRSS"), status_bytes("VmHWM")
     return {
         "restore_mb_s": round(entry.size_bytes / 1e6 / seconds),
         "restore_memory_mb": round((after - before) / 1e6),
@@ -253,7 +253,8 @@ def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
 
 
-def _status_bytes(field: str) -> int:
+def status_bytes(field: str) -> int:
+    """Return a size of this process in bytes, such as ``VmRSS`` or ``VmHWM``, the largest ``VmRSS`` so far."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
