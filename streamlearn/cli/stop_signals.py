@@ -106,8 +106,9 @@ class StopSignals:
             if numbers == b"":
                 return
             # Another owner may have replaced the handler; then the signal is theirs.
-            if any(number in self._signals and signal.getsignal(number) == self._note for number in numbers or ()):
-                deadline = self._begin_to_stop(signal.Signals(numbers[-1]).name, deadline)  # type: ignore[index]
+            own = [n for n in numbers or () if n in self._signals and signal.getsignal(n) == self._note]
+            if own:
+                deadline = self._begin_to_stop(signal.Signals(own[0]).name, deadline)
             if deadline is not None and time.monotonic() >= deadline and self._can_end() and not self._closed:
                 _logger.info("stopped; there was nothing to save")
                 self._end(self._status)
@@ -117,6 +118,8 @@ class StopSignals:
         now = time.monotonic()
         if self._stop is None:
             return now
+        if deadline is not None:
+            return deadline
         _logger.info("%s: stopping after the current batch", name)
         self._stop()
-        return now + GRACE_SECONDS if deadline is None else deadline
+        return now + GRACE_SECONDS

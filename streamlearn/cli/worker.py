@@ -91,10 +91,8 @@ def serve(
 
 def _check_model_versions(settings: Settings, source: KafkaSource, store: SnapshotStore) -> None:
     reader = source.observer()
-    try:
+    with Cleanup(lambda: reader.close(leave=False)):
         check_model_versions(settings, reader, store)
-    finally:
-        reader.close(leave=False)
 
 
 def _report_start_step(observer: MetricsObserver, text: str) -> None:

@@ -10,7 +10,7 @@ import time
 import pytest
 
 PROGRAM = """
-import ctypes, logging, os, sys, threading
+import ctypes, logging, os, signal, sys, threading
 from streamlearn.cli import stop_signals
 
 logging.basicConfig(level="INFO", format="%(message)s")
@@ -31,7 +31,14 @@ with stop_signals.StopSignals() as signals:
     if mode == "saves":
         saving.set()
     print("ready", flush=True)
-    if mode == "ends itself":
+    if mode == "several":
+        # As the interpreter writes them: the others are not for us.
+        socket = signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(socket)
+        os.write(socket, bytes([signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD]))
+        stopped.wait()
+        os.write(socket, bytes([signal.SIGTERM]))
+    elif mode == "ends itself":
         stopped.wait()
     elif mode == "saves":
         stopped.wait()
@@ -84,3 +91,9 @@ def test_a_main_thread_that_ends_in_time_ends_by_itself() -> None:
     status, output, errors, _ = _signalled("ends itself", signal.SIGTERM)
     assert (status, output) == (0, "left\n")
     assert errors == "SIGTERM: stopping after the current batch\n"
+
+
+def test_the_first_of_several_signals_is_named_once() -> None:
+    program = subprocess.run([sys.executable, "-c", PROGRAM, "several"], capture_output=True, text=True, timeout=60)
+    assert (program.returncode, program.stdout) == (0, "ready\nleft\n")
+    assert program.stderr == "SIGINT: stopping after the current batch\n"
