@@ -16,6 +16,10 @@ from streamlearn.settings.secrets import Masked, read_secret
 from streamlearn.settings.security import SecuritySettings
 from streamlearn.settings.settings import Settings
 
+ANSWER_TIMEOUT_MS = 10_000
+"""Longest wait for the answer to one request of an administrator, or of a consumer that only looks something up. The
+client's default is half a minute, more than any call of a worker may take."""
+
 
 def connection_options(settings: Settings) -> dict[str, Any]:
     """Return the client's options for connecting to the brokers.
@@ -33,6 +37,11 @@ def connection_options(settings: Settings) -> dict[str, Any]:
         "metadata_max_age_ms": 10_000,
         **security_options(settings.kafka.security),
     }
+
+
+def lookup_options(settings: Settings) -> dict[str, Any]:
+    """Return `connection_options` for an administrator, or a consumer outside the group, with `ANSWER_TIMEOUT_MS`."""
+    return {**connection_options(settings), "request_timeout_ms": ANSWER_TIMEOUT_MS}
 
 
 def security_options(security: SecuritySettings) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.client_errors import raises_no_client_errors
 from streamlearn.kafka.client_internals import local_position, poll
-from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.kafka.client_options import convert_client_errors, lookup_options
 from streamlearn.kafka.consumer_options import CALL_TIMEOUT_MS, MAX_POLL_RECORDS
 from streamlearn.records.dead_letter import DeadLetter, DeadLetterRecord
 from streamlearn.settings.names import check_topic_name
@@ -78,7 +78,7 @@ class DeadLetterReader:
         self._settings = settings
         self._topic = settings.topics.dead_letters
         self.foreign = 0
-        options = {**connection_options(settings), **_OPTIONS}
+        options = {**lookup_options(settings), **_OPTIONS}
         self._consumer = connect(settings, lambda: KafkaConsumer(**options))
         with convert_client_errors(settings, self._topic):
             exists = bool(self._partitions(self._topic))

@@ -14,7 +14,7 @@ from kafka import errors as kafka_errors
 
 from streamlearn.cleanup import Cleanup
 from streamlearn.errors import RetryableError, UsageError
-from streamlearn.kafka.client_options import security_options
+from streamlearn.kafka.client_options import ANSWER_TIMEOUT_MS, security_options
 from streamlearn.kafka.codecs import compression_options
 from streamlearn.kafka.topic_limits import (
     LIMIT_SETTING,
@@ -175,7 +175,7 @@ def send_stream(
 
 
 def _read_limits(options: dict[str, Any], topics: list[str]) -> dict[str, int]:
-    admin = KafkaAdminClient(**options)
+    admin = KafkaAdminClient(**options, request_timeout_ms=ANSWER_TIMEOUT_MS)
     with Cleanup(admin.close):
         return read_limits(admin, topics)
 

@@ -13,7 +13,7 @@ from streamlearn.errors import OffsetLostError, RetryableError, StopError
 from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.client_errors import raises_no_client_errors
 from streamlearn.kafka.client_internals import local_position, parse_corrupt_record, poll
-from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.client_options import lookup_options
 from streamlearn.kafka.consumer_options import (
     MAX_POLL_RECORDS,
     READ_OPTIONS,
@@ -40,7 +40,7 @@ class KafkaRangeReader:
         self._partition = partition
         self._client_partition = ClientPartition(*partition)
         self._name = f"{partition.topic}[{partition.partition}]"
-        options = {**connection_options(settings), **READ_OPTIONS, "fetch_max_wait_ms": RANGE_FETCH_WAIT_MS}
+        options = {**lookup_options(settings), **READ_OPTIONS, "fetch_max_wait_ms": RANGE_FETCH_WAIT_MS}
         with calls.call("KafkaConsumer"):
             self._consumer = calls.limit(KafkaConsumer(**options, group_id=None))
         self._consumer.assign([self._client_partition])

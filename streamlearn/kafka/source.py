@@ -34,7 +34,7 @@ from streamlearn.kafka.admin.reachability import describe_this_machine
 from streamlearn.kafka.assignor import OneMemberAssignor, RangeAssignor
 from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.client_errors import raises_no_client_errors
-from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.kafka.client_options import connection_options, convert_client_errors, lookup_options
 from streamlearn.kafka.consumer_options import (
     CALL_TIMEOUT_MS,
     FETCH_WAIT_MS,
@@ -69,7 +69,6 @@ KEEP_ALIVE_POLL_SECONDS = 0.1
 REACH_TIMEOUT_MS = 5_000
 END_TIMEOUT_MS = 1_000
 """Longest wait for the ends of the log while the worker has work to do."""
-ADMIN_TIMEOUT_MS = 10_000
 FENCED_SECONDS = 1.0
 """A stable member that has sent no heartbeats for this long was fenced. During a join they stop for a moment too."""
 HEARTBEAT_MS = 500
@@ -141,9 +140,8 @@ class KafkaSource:
     def admin(self) -> KafkaAdminClient:
         """The client's administrator; made on first use."""
         if self._admin is None:
-            options = {**connection_options(self._settings), "request_timeout_ms": ADMIN_TIMEOUT_MS}
             with self._calls.call("KafkaAdminClient"):
-                self._admin = self._calls.limit(KafkaAdminClient(**options))
+                self._admin = self._calls.limit(KafkaAdminClient(**lookup_options(self._settings)))
         return self._admin
 
     def record_change(self, kind: Any, partitions: Any, token: Any) -> None:
@@ -387,7 +385,7 @@ class KafkaSource:
         # It subscribes to nothing, so it joins nothing; it needs the group's name to read the committed offsets.
         with self._calls.call("KafkaConsumer"):
             consumer = KafkaConsumer(
-                **connection_options(self._settings), **READ_OPTIONS, group_id=self._settings.kafka.group_id
+                **lookup_options(self._settings), **READ_OPTIONS, group_id=self._settings.kafka.group_id
             )
         return KafkaSource(self._settings, consumer, calls=self._calls)
 

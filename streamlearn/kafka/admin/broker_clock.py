@@ -12,7 +12,7 @@ from kafka.structs import TopicPartition
 from streamlearn.cleanup import Cleanup
 from streamlearn.kafka.admin.last_records import read_last_records
 from streamlearn.kafka.admin.topics import TopicDescription
-from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.kafka.client_options import convert_client_errors, lookup_options
 from streamlearn.settings.settings import Settings
 
 _MAX_TIMESTAMP = -3
@@ -33,7 +33,7 @@ def find_clock_faults(settings: Settings, topics: Mapping[str, TopicDescription]
     if not specs:
         return []
     with convert_client_errors(settings, "the newest timestamps"):
-        admin = KafkaAdminClient(**connection_options(settings))
+        admin = KafkaAdminClient(**lookup_options(settings))
     try:
         with Cleanup(admin.close):
             newest = admin.list_partition_offsets(specs)  # pyright: ignore[reportAttributeAccessIssue]

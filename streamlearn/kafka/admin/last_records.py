@@ -10,8 +10,9 @@ from kafka import KafkaConsumer
 from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition
 
+from streamlearn.cleanup import Cleanup
 from streamlearn.kafka.client_internals import local_position, poll
-from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.client_options import lookup_options
 from streamlearn.kafka.consumer_options import MAX_POLL_RECORDS, READ_OPTIONS, to_raw_record
 from streamlearn.settings.settings import Settings
 from streamlearn.source.base import RawRecord
@@ -20,6 +21,7 @@ LAST_RECORDS = 200
 """Records of each partition that are read."""
 POLL_MS = 100
 READ_SECONDS = 5.0
+"""Longest wait for the records, and for each of the two offsets before."""
 
 
 def read_last_records(settings: Settings, counts: Mapping[str, int]) -> dict[str, list[RawRecord]]:
@@ -37,11 +39,12 @@ def read_last_records(settings: Settings, counts: Mapping[str, int]) -> dict[str
     """
     found: dict[str, list[RawRecord]] = {topic: [] for topic in counts}
     partitions = [TopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-    consumer = KafkaConsumer(**connection_options(settings), **READ_OPTIONS, group_id=None)
-    try:
+    consumer = KafkaConsumer(**lookup_options(settings), **READ_OPTIONS, group_id=None)
+    with Cleanup(lambda: _close(consumer)):
         consumer.assign(partitions)
-        starts = consumer.beginning_offsets(partitions)
-        ends = consumer.end_offsets(partitions)
+        timeout_ms = int(READ_SECONDS * 1_000)
+        starts = consumer.beginning_offsets(partitions, timeout_ms=timeout_ms)  # pyright: ignore[reportCallIssue]
+        ends = consumer.end_offsets(partitions, timeout_ms=timeout_ms)  # pyright: ignore[reportCallIssue]
         for partition in partitions:
             consumer.seek(partition, max(starts[partition], ends[partition] - LAST_RECORDS))
         waiting = {partition for partition in partitions if ends[partition] > starts[partition]}
@@ -52,7 +55,9 @@ def read_last_records(settings: Settings, counts: Mapping[str, int]) -> dict[str
             waiting = {
                 partition for partition in waiting if (local_position(consumer, partition) or 0) < ends[partition]
             }
-    finally:
-        with contextlib.suppress(kafka_errors.KafkaError):
-            consumer.close(autocommit=False, timeout_ms=1_000)
     return found
+
+
+def _close(consumer: KafkaConsumer) -> None:
+    with contextlib.suppress(kafka_errors.KafkaError):
+        consumer.close(autocommit=False, timeout_ms=1_000)

@@ -16,7 +16,7 @@ from streamlearn.errors import TopicError
 from streamlearn.kafka.admin.reachability import connect
 from streamlearn.kafka.admin.record_sizes import OUTPUT_BYTES, journal_record_bytes
 from streamlearn.kafka.client_errors import raises_no_client_errors
-from streamlearn.kafka.client_options import connection_options, convert_client_errors
+from streamlearn.kafka.client_options import convert_client_errors, lookup_options
 from streamlearn.kafka.topic_limits import DEFAULT_LIMIT_BYTES, LIMIT_SETTING
 from streamlearn.settings.settings import Settings
 
@@ -82,7 +82,7 @@ class TopicAdmin:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self.required = list_required_topics(settings)
-        self._admin = connect(settings, lambda: KafkaAdminClient(**connection_options(settings)))
+        self._admin = connect(settings, lambda: KafkaAdminClient(**lookup_options(settings)))
 
     def close(self) -> None:
         """Disconnect."""
