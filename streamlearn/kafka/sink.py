@@ -174,6 +174,7 @@ class KafkaSink:
         if not is_committed:
             raise RetryableError(f"the commit was not answered within {COMMIT_SECONDS:.1f} s")
         self._check_delivery(futures, refused)
+        self._refusal_is_unexplained = False
         self._last_written = {
             ClientPartition(future.value.topic, future.value.partition): future.value.offset for future in futures
         }

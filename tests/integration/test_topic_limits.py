@@ -52,10 +52,12 @@ def produce(service: Service, records: Sequence[tuple[bytes | None, bytes]]) -> 
     producer.close(timeout=5)
 
 
-def run(service: Service, *more: str) -> None:
+def run(service: Service, *more: str) -> KafkaSink:
     settings = settings_of(service, labels=False, more=more)
     store = SnapshotStore(settings.snapshot.location)
-    Engine(settings, KafkaSource(settings), KafkaSink(settings), store).run(stop_at_end=True)
+    sink = KafkaSink(settings)
+    Engine(settings, KafkaSource(settings), sink, store).run(stop_at_end=True)
+    return sink
 
 
 @pytest.mark.parametrize("limits", ["known", "unknown", "outdated"])
@@ -86,6 +88,24 @@ def test_batches_keys_and_dead_letters_fit_the_limit_of_their_topic(
         "key, value and headers are",
         "",
     ]
+
+
+def test_records_are_looked_at_one_by_one_only_until_a_refusal_is_explained(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    read, calls = topic_limits.read_limits, []
+
+    def read_old(admin: KafkaAdminClient, topics: Sequence[str]) -> dict[str, int]:
+        calls.append(topics)
+        return dict.fromkeys(topics, 1_000_000) if len(calls) == 1 else read(admin, topics)
+
+    monkeypatch.setattr(topic_limits, "read_limits", read_old)
+    create_topics(service, {"dead_letters": SMALL})
+    produce(service, [(None, BAD)])
+    sink = run(service)
+    assert len(service.read("dead_letters")) == 1
+    assert "a broker has refused a record as too large; reading the topics' limits again" in caplog.text
+    assert not sink._refusal_is_unexplained
 
 
 @pytest.mark.parametrize(("role", "known"), [("journal", True), ("predictions", False)])
