@@ -14,7 +14,7 @@ from tests.integration.reference import assert_equals_an_uninterrupted_run, sett
 from tests.integration.service import Service
 from tests.integration.test_faults import assert_each_handled_once, produce
 
-COUNT = 800
+COUNT = 500
 MORE = ["topics.partitions=2", "kafka.session_timeout_ms=1000", "engine.batch_instances=8"]
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 from random import Random
 
+import pytest
 from kafka import KafkaProducer
 
 from tests.faults.workers import Workers
@@ -72,15 +73,14 @@ def assert_each_handled_once(service: Service, count: int) -> None:
     assert sorted(answers + poison) == sorted(given), f"not each exactly once\n{service.logs()}"
 
 
-def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterrupted_run(
-    service: Service, workers: Workers
-) -> None:
+def kill_repeatedly(service: Service, workers: Workers, kills: int) -> None:
+    """Kill a worker in mid-stream, and compare all outputs with those of one uninterrupted run."""
     more = [*PARTITIONS, "engine.batch_instances=150"]
     service.make_topics(labels=True, more=more)
     count = produce(service, 6_000, seed=11)
     random = Random(12)
     answered = service.follow("predictions")
-    for _ in range(10):
+    for _ in range(kills):
         process = workers.start(*service.settings(labels=True, more=more))
         goal = answered.count() + random.randrange(1, 400)
         service.wait("answers before the kill", lambda goal=goal: answered.count() >= goal)
@@ -91,3 +91,16 @@ def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterr
     assert workers.wait(last, 120) == 0, workers.log()
     assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=more))
+
+
+def test_killed_four_times_with_partitions_and_late_labels_it_equals_one_uninterrupted_run(
+    service: Service, workers: Workers
+) -> None:
+    kill_repeatedly(service, workers, kills=4)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_with_partitions_and_late_labels_it_equals_one_uninterrupted_run(
+    service: Service, workers: Workers
+) -> None:
+    kill_repeatedly(service, workers, kills=10)

@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from tests.datasets import dataset
 from tests.faults.workers import Workers
 from tests.integration.service import Service
@@ -36,21 +38,20 @@ def test_twenty_thousand_real_instances_each_answered_once(service: Service) -> 
     assert learned == list(range(20_000)), "a truth inside an instance was not learnt right after its answer"
 
 
-def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
-    service: Service, workers: Workers, broker: str, tmp_path: Path
-) -> None:
+def kill_repeatedly(service: Service, workers: Workers, folder: Path, kills: int) -> None:
+    """Kill a worker in mid-stream, and compare the predictions with those of a service without kills."""
     count = 8_000
-    quiet = Service(broker, service.name + "q", tmp_path)
+    quiet = Service(service.broker, service.name + "q", folder)
     for each in (service, quiet):
         each.make_topics()
         each.command(
-            "produce", "synthetic:drifting", "--topic", each.topic("instances"), "--bootstrap", broker,
+            "produce", "synthetic:drifting", "--topic", each.topic("instances"), "--bootstrap", service.broker,
             "--limit", str(count),
         )  # fmt: skip
     run_to_end(quiet)
     random = Random(5)
     answered = service.follow("predictions")
-    for _ in range(10):
+    for _ in range(kills):
         # Small batches make many commits, so that kills happen before, during and after them.
         process = workers.start(*service.settings(more=["engine.batch_instances=2"]))
         goal = answered.count() + random.randrange(1, 200)
@@ -61,6 +62,19 @@ def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
     run_to_end(service, more=["engine.batch_instances=100"])
     assert_each_answered_once(service, count)
     assert anonymize(service) == anonymize(quiet)
+
+
+def test_killed_four_times_it_gives_the_bytes_of_an_uninterrupted_run(
+    service: Service, workers: Workers, tmp_path: Path
+) -> None:
+    kill_repeatedly(service, workers, tmp_path, kills=4)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_gives_the_bytes_of_an_uninterrupted_run(
+    service: Service, workers: Workers, tmp_path: Path
+) -> None:
+    kill_repeatedly(service, workers, tmp_path, kills=10)
 
 
 def anonymize(service: Service) -> list[bytes]:
