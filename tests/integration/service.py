@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.faults.workers import Starter, Worker
 AnyWorker = Worker | subprocess.Popen[bytes]
 QUICK_RECONNECT_MS = 500
 """Longest pause of a client of a test before it connects again; the client's own is 30 s after a long outage."""
+ASK_SECONDS = 0.02
 TOPICS = ("instances", "labels", "predictions", "events", "metrics", "dead_letters")
 
 
@@ -73,6 +75,7 @@ class Service:
         self._starter = starter
         self._workers: list[AnyWorker] = []
         self._followers: list[Follower] = []
+        self._pause = threading.Event()
 
     def topic(self, role: str) -> str:
         return f"{self.name}-{role.replace('_', '-')}"
@@ -235,8 +238,10 @@ class Service:
     def predictions(self) -> list[dict[str, Any]]:
         return [json.loads(record.value) for record in self.read("predictions")]
 
-    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def wait(self, what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait until a condition holds; fail with the workers' logs when it does not."""
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"not within {seconds} s: {what}\n{self.logs()}"
+            # Most conditions ask the brokers; without a pause that would take the processor from the workers.
+            self._pause.wait(ASK_SECONDS)
