@@ -21,6 +21,7 @@
         ├── CorruptInputError         source/base.py
         ├── JournalError
         ├── NameTakenError            another worker has taken the name (exit status 3)
+        ├── NotDrainedError           a model has no snapshot at its committed point (exit status 4)
         ├── OffsetLostError
         ├── OvertakenError
         ├── RecordTooLargeError       kafka/topic_limits.py
@@ -139,6 +140,21 @@ class JournalError(StopError):
 
 class NameTakenError(StopError):
     """Another worker has joined the group under this one's name; a restart would take the name back from it."""
+
+
+class NotDrainedError(StopError):
+    """A worker has stopped, and a model does not end on a snapshot at its committed point; nothing is lost.
+
+    ``faults`` has one text for each model.
+    """
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__(
+            f"not drained: {'; '.join(faults)}. Nothing is lost: this release continues from the journal when it is "
+            "started again. Before an upgrade, run `streamlearn run --drain` of this release until it ends with status "
+            "0"
+        )
+        self.faults = list(faults)
 
 
 class OffsetLostError(StopError):

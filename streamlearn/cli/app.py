@@ -17,8 +17,16 @@ from typer.main import get_command
 from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.cli.group import Group, new_group
 from streamlearn.cli.output import echo, echo_traceback
-from streamlearn.cli.stop_signals import TERMINATED_STATUS, StopSignals
-from streamlearn.errors import NameTakenError, SettingsError, StreamlearnError, UsageError
+from streamlearn.cli.statuses import (
+    FAILURE_STATUS,
+    INTERRUPTED_STATUS,
+    NAME_TAKEN_STATUS,
+    NOT_DRAINED_STATUS,
+    TERMINATED_STATUS,
+    USAGE_STATUS,
+)
+from streamlearn.cli.stop_signals import StopSignals
+from streamlearn.errors import NameTakenError, NotDrainedError, SettingsError, StreamlearnError, UsageError
 
 COMMANDS = {
     "demo": "Watch the engine predict, learn and detect drift on a built-in stream; no broker is needed.",
@@ -36,12 +44,6 @@ COMMANDS = {
     "generate": "Write a built-in stream with known drift as JSON Lines, one instance record per line.",
 }
 """Command names to one-line help, in the order of `--help`; each command is the module of that name in this package."""
-
-USAGE_STATUS = 2
-FAILURE_STATUS = 1
-NAME_TAKEN_STATUS = 3
-"""A supervisor must not restart the worker: it would take the name back from the one that has it now."""
-INTERRUPTED_STATUS = 130
 
 
 class _LazyGroup(Group):
@@ -101,7 +103,7 @@ def main() -> None:
     """Run the command line; an error is one line on standard error, and one for each fault of the settings.
 
     The exit status is 2 for wrong usage (nothing was done), 1 for a failure, 3 for a worker whose name another one has
-    taken, 130 after an interrupt.
+    taken, 4 for one that has stopped without a snapshot at its committed point, 130 after an interrupt.
     """
     with contextlib.ExitStack() as stack:
         if os.getpid() == 1:
@@ -117,6 +119,8 @@ def _run_command() -> None:
         _exit_with_error(error, USAGE_STATUS)
     except NameTakenError as error:
         _exit_with_error(error, NAME_TAKEN_STATUS)
+    except NotDrainedError as error:
+        _exit_with_error(error, NOT_DRAINED_STATUS)
     except (StreamlearnError, OSError) as error:
         _exit_with_error(error, FAILURE_STATUS)
     except Exception as error:

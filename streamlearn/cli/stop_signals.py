@@ -24,8 +24,6 @@ _logger = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 1.0
 """How long a stop may take that has nothing to save, before the process ends without it."""
-TERMINATED_STATUS = 128 + signal.SIGTERM
-"""Status with which a shell reports a process that SIGTERM has ended."""
 _POLL_SECONDS = 0.05
 
 

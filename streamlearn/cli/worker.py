@@ -53,6 +53,8 @@ def serve(
 
     Raises
     ------
+    NotDrainedError
+        When it has stopped as asked for, but a model has no snapshot at its committed point.
     StreamlearnError
         When the worker cannot start or continue; what was committed is kept.
     """

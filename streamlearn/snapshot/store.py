@@ -279,7 +279,7 @@ class SnapshotStore:
             A file cannot be removed.
         """
         past = [entry for entry in self.list(group, lineage, task) if newest is None or entry.seq <= newest]
-        kept = list(itertools.islice(filter(self._can_open, past), self.keep))
+        kept = list(itertools.islice(filter(self.can_open, past), self.keep))
         pinned = self._pinned(kept)
         removed = [
             entry
@@ -306,7 +306,7 @@ class SnapshotStore:
         changes = [(manifest.get("rollback"), "to"), (manifest.get("upgrade"), "base")]
         return {(change[key][0], change[key][1]) for change, key in changes if change and kept[-1].seq < change["seq"]}
 
-    def _can_open(self, entry: SnapshotEntry) -> bool:
+    def can_open(self, entry: SnapshotEntry) -> bool:
         """Return whether a snapshot's zip directory and manifest can be read; a success is remembered."""
         if entry not in self._readable:
             try:

@@ -6,7 +6,7 @@ import configparser
 import re
 from pathlib import Path
 
-from streamlearn.cli.app import FAILURE_STATUS, NAME_TAKEN_STATUS, USAGE_STATUS
+from streamlearn.cli.statuses import FAILURE_STATUS, NAME_TAKEN_STATUS, NOT_DRAINED_STATUS, USAGE_STATUS
 
 DEPLOY = Path(__file__).parents[2] / "docs" / "operations" / "deploy.md"
 
@@ -20,6 +20,6 @@ def test_the_unit_leaves_a_worker_alone_that_a_restart_cannot_help() -> None:
     assert service["Restart"] == "on-failure"
     prevented = {int(status) for status in service["RestartPreventExitStatus"].split()}
     assert prevented == {USAGE_STATUS, NAME_TAKEN_STATUS}
-    assert FAILURE_STATUS not in prevented
+    assert not {FAILURE_STATUS, NOT_DRAINED_STATUS} & prevented
     assert "streamlearn run --config" in service["ExecStart"]
     assert "worker.name=%i" in service["ExecStart"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from streamlearn.check.faults import find_warnings
-from streamlearn.cli.app import NAME_TAKEN_STATUS
+from streamlearn.cli.statuses import NAME_TAKEN_STATUS
 from tests.integration.brokers import start_brokers
 from tests.integration.reference import settings_of
 from tests.integration.service import Service

@@ -15,6 +15,7 @@ from streamlearn.cleanup import Cleanup
 from streamlearn.engine.loop.batch_applier import BatchApplier
 from streamlearn.engine.loop.end_of_input import EndOfInput
 from streamlearn.engine.loop.forward_clock import ForwardClock
+from streamlearn.engine.loop.last_snapshots import LastSnapshots
 from streamlearn.engine.loop.rebalance import Rebalancer
 from streamlearn.engine.loop.record_buffer import RecordBuffer
 from streamlearn.engine.loop.retry import ASK_SECONDS, RetryPolicy
@@ -95,7 +96,7 @@ class Engine:
         self._rebalancer = Rebalancer(self._worker, lineage)
         self._applier = BatchApplier(self._worker, self._rebalancer)
         self._end = EndOfInput(self._worker, self._rebalancer.start_ends)
-        self._restore_stopped = False
+        self._last_snapshots = LastSnapshots(self._worker)
         self._lag_due = 0.0
 
     @property
@@ -116,8 +117,7 @@ class Engine:
 
         May be read from another thread.
         """
-        worker = self._worker
-        return self._restore_stopped or not worker.tasks or worker.state.current is WorkerState.ASSIGNED
+        return not self._last_snapshots.are_needed
 
     def run(self, *, stop_at_end: bool = False, leave: bool = False) -> None:
         """Run until `stop`, or, with ``stop_at_end``, until every record that was there at the start is applied.
@@ -133,6 +133,8 @@ class Engine:
 
         Raises
         ------
+        NotDrainedError
+            When it has stopped as asked for, but not every model that it holds has a snapshot at its committed point.
         StopError
             When the engine cannot continue; what was committed is kept.
         UsageError
@@ -140,6 +142,16 @@ class Engine:
         RuntimeError
             When the engine has run already.
         """
+        self._run(
+            lambda: stop_at_end and self._end.is_reached(),
+            self._last_snapshots.take,
+            stop_at_end=stop_at_end,
+            leave=leave,
+        )
+        self._last_snapshots.check()
+
+    def _run(self, is_over: Callable[[], bool], finish: Callable[[], None], *, stop_at_end: bool, leave: bool) -> None:
+        """Run the loop until it is over or to stop, finish, and close everything."""
         worker = self._worker
         if worker.state.current is not WorkerState.STARTING:
             raise RuntimeError("this engine has run already; create another one")
@@ -154,26 +166,22 @@ class Engine:
             lambda: worker.source.close(leave=leave),
             lambda: worker.state.change_to(WorkerState.STOPPED),
         ):
-            self._run(stop_at_end=stop_at_end)
-
-    def _run(self, *, stop_at_end: bool) -> None:
-        worker = self._worker
-        try:
             self._open()
             worker.watchdog.set_unassigned(True)
-            while not worker.stopping.is_set() and not (stop_at_end and self._end.is_reached()):
-                worker.watchdog.beat()
-                worker.observer.on_loop(worker.tasks)
-                self._report_lag()
-                self._iterate(stop_at_end)
-                self._take_snapshots()
+            try:
+                while not worker.stopping.is_set() and not is_over():
+                    worker.watchdog.beat()
+                    worker.observer.on_loop(worker.tasks)
+                    self._report_lag()
+                    self._iterate(stop_at_end)
+                    self._take_snapshots()
+            except RestoreStoppedError:
+                _logger.info("stopped during a restore; the next start restores the model again")
             worker.state.change_to(WorkerState.STOPPING)
             worker.observer.on_loop(worker.tasks)
             worker.observer.on_role("stopping", worker.tasks)
-            self._take_snapshots(final=True)
-        except RestoreStoppedError:
-            self._restore_stopped = True
-            _logger.info("stopped during a restore; the next start restores the model again")
+            finish()
+            self._report_snapshots()
 
     def _note_stopping(self) -> None:
         self._worker.state.change_to(WorkerState.STOPPING)
@@ -292,15 +300,14 @@ class Engine:
                 oldest = max(oldest, (now - task.pending.watermark_ms * 1_000_000) / 1e9)
         worker.observer.on_lag(records, max(0.0, oldest))
 
-    def _take_snapshots(self, *, final: bool = False) -> None:
-        """Take the snapshots that are due, or, at the end, one of every task; only at committed marks."""
+    def _take_snapshots(self) -> None:
+        """Take the snapshots that are due; only at committed marks."""
         worker = self._worker
-        if worker.writer is None:
-            return
-        if not worker.unsettled:
-            if final:
-                for task in worker.tasks.values():
-                    worker.writer.take(task)
-            else:
-                worker.writer.take_due(worker.tasks)
-        worker.observer.on_snapshots(worker.writer.failures, worker.writer.last)
+        if worker.writer is not None and not worker.unsettled:
+            worker.writer.take_due(worker.tasks)
+        self._report_snapshots()
+
+    def _report_snapshots(self) -> None:
+        writer = self._worker.writer
+        if writer is not None:
+            self._worker.observer.on_snapshots(writer.failures, writer.last)

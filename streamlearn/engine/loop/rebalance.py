@@ -96,6 +96,7 @@ class Rebalancer:
         worker.unsettled = [part for part in worker.unsettled if part.task in worker.tasks]
         worker.buffer.assign(owned)
         if not owned:
+            worker.holds_models = False
             worker.sink.close()
             worker.state.change_to(WorkerState.STANDING_BY)
             _logger.info("standing by: the group has assigned no partitions to this worker")
@@ -124,6 +125,7 @@ class Rebalancer:
             self.standby = None
             if worker.writer is not None:
                 worker.writer.restart_interval()
+        worker.holds_models = True
         worker.state.change_to(WorkerState.SETTLING if worker.unsettled else WorkerState.RUNNING)
         _logger.info("active with %d partitions after %.2f s", len(self._assigned), time.monotonic() - started)
         worker.observer.on_role("active", worker.tasks)

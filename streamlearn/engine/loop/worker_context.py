@@ -42,6 +42,8 @@ class WorkerContext:
         The partitions of each task that the worker owns.
     tasks:
         The tasks that it holds.
+    holds_models:
+        Whether ``tasks`` are those of an active worker; also during a rebalance, until it is over.
     unsettled:
         Parts of applied batches that are not known to be committed.
     stopping:
@@ -62,6 +64,7 @@ class WorkerContext:
     token: Any = None
     partitions: dict[int, tuple[TopicPartition, ...]] = field(default_factory=dict)
     tasks: dict[int, Task] = field(default_factory=dict)
+    holds_models: bool = False
     unsettled: list[CommitPart] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
 

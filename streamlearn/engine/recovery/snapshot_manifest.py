@@ -103,6 +103,22 @@ def mark_of(entry: SnapshotEntry) -> journal.Mark:
     return journal.Mark(entry.seq, entry.chain)
 
 
+def find_newest(store: SnapshotStore, group: str, task: Task) -> SnapshotEntry | None:
+    """Return the newest snapshot of a task, up to its mark, that can be opened; None without one.
+
+    Raises
+    ------
+    SnapshotError
+        When the store cannot be listed.
+    """
+    # Highest sequence number first. After a rollback there may be two of one number.
+    entries = sorted(
+        store.list(group, task.lineage, task.number),
+        key=lambda entry: (-entry.seq, mark_of(entry) != task.mark),
+    )
+    return next((entry for entry in entries if entry.seq <= task.mark.seq and store.can_open(entry)), None)
+
+
 def check_in_journal(entry: SnapshotEntry, found: JournalEntry | None) -> None:
     """Raise `SnapshotError` unless the journal has the mark of a snapshot.
 

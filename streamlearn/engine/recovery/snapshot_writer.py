@@ -14,8 +14,9 @@ from queue import Queue
 from typing import NamedTuple
 
 from streamlearn.cleanup import Cleanup
-from streamlearn.engine.recovery.snapshot_manifest import build_manifest
+from streamlearn.engine.recovery.snapshot_manifest import build_manifest, find_newest, mark_of
 from streamlearn.engine.tasks.task import Task
+from streamlearn.errors import SnapshotError
 from streamlearn.snapshot.fork import ForkedProcess, can_fork
 from streamlearn.snapshot.huge_pages import (
     PageReleaser,
@@ -76,7 +77,9 @@ class SnapshotWriter:
     Attributes
     ----------
     failures:
-        Snapshots that could not be written.
+        Snapshots that could not be written, or after which older ones could not be removed.
+    last_failures:
+        Why the last snapshot of a task was not written, by task.
     last:
         Statistics of the last snapshot that was written.
     """
@@ -93,6 +96,7 @@ class SnapshotWriter:
         self._written: dict[int, tuple[str, str]] = {}  # lineage and chain of each task's last snapshot
         self._has_forked = False
         self.failures = 0
+        self.last_failures: dict[int, str] = {}
         self.last: SnapshotStats | None = None
         self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
         self._thread.start()
@@ -136,7 +140,7 @@ class SnapshotWriter:
         A task that has changed since its last batch is not taken: the journal does not have the change yet, so that a
         restore from such a snapshot would not be the model that the journal describes.
         """
-        if task.mark.seq == 0 or task.has_changed or self._written.get(task.number) == _lineage_and_chain(task):
+        if task.mark.seq == 0 or task.has_changed or self._is_written(task):
             return
         self._written[task.number] = _lineage_and_chain(task)
         with self._changed:
@@ -150,6 +154,27 @@ class SnapshotWriter:
             self._finish_one()
             return
         self._queue.put(_Job(task.number, write, forked, time.monotonic() - started))
+
+    def take_last(self, task: Task) -> None:
+        """Take a snapshot of a task that ends: also when one of its mark was written and is not in the store any more.
+
+        Waits until those that were taken before are written.
+        """
+        if self._is_written(task):
+            self.wait(None)
+            if not self._is_stored(task):
+                self._written.pop(task.number, None)
+        self.take(task)
+
+    def _is_written(self, task: Task) -> bool:
+        return self._written.get(task.number) == _lineage_and_chain(task)
+
+    def _is_stored(self, task: Task) -> bool:
+        try:
+            entry = find_newest(self._store, self._group, task)
+        except SnapshotError:
+            return False  # writing it again says why
+        return entry is not None and mark_of(entry) == task.mark
 
     def _copy(self, task: Task) -> Callable[[], SnapshotEntry]:
         """Copy the state; return what writes the copy."""
@@ -180,8 +205,8 @@ class SnapshotWriter:
     def _point_of(self, task: Task) -> _Point:
         return _Point(self._group, task.lineage, task.number, task.mark.seq, task.mark.chain)
 
-    def wait(self, timeout_seconds: float) -> bool:
-        """Wait until no snapshot is being written; return whether that is so."""
+    def wait(self, timeout_seconds: float | None) -> bool:
+        """Wait until no snapshot is being written, without a limit for None; return whether that is so."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._unfinished, timeout_seconds)
 
@@ -213,7 +238,7 @@ class SnapshotWriter:
     def _write(self, job: _Job) -> None:
         started = time.monotonic()
         entry = job.write()
-        self._store.prune(entry.group, entry.lineage, entry.task, entry.seq)
+        self.last_failures.pop(job.task, None)
         seconds = time.monotonic() - started
         self.last = SnapshotStats(entry.size_bytes, seconds, job.pause_seconds)
         _logger.info(
@@ -224,6 +249,11 @@ class SnapshotWriter:
             entry.size_bytes / 1e6 / max(seconds, 1e-9),
             1000 * job.pause_seconds,
         )
+        try:
+            self._store.prune(entry.group, entry.lineage, entry.task, entry.seq)
+        except Exception as error:  # an object store's client has its own errors
+            self.failures += 1
+            _logger.error("older snapshots not removed: %s: %s", type(error).__name__, error)
 
     def _finish_one(self) -> None:
         with self._changed:
@@ -232,6 +262,8 @@ class SnapshotWriter:
 
     def _report_failure(self, task: int, error: Exception) -> None:
         self.failures += 1
+        kind = "" if isinstance(error, SnapshotError) else f"{type(error).__name__}: "
+        self.last_failures[task] = f"{kind}{error}"
         self._written.pop(task, None)
         _logger.error("snapshot not written, the engine continues without it: %s: %s", type(error).__name__, error)
 

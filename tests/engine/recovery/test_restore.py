@@ -12,7 +12,15 @@ import pytest
 
 from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.observer import NullObserver
-from streamlearn.errors import JournalError, OffsetLostError, SnapshotError, StopError, TopicError, UsageError
+from streamlearn.errors import (
+    JournalError,
+    NotDrainedError,
+    OffsetLostError,
+    SnapshotError,
+    StopError,
+    TopicError,
+    UsageError,
+)
 from streamlearn.learner.drift.page_hinkley import Count
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.migrations import registry
@@ -429,7 +437,8 @@ def test_a_snapshot_that_fails_in_any_way_is_counted_and_answers_go_on(
     for row in ROWS:
         world.add(row)
     monkeypatch.setattr(SnapshotStore, "save", _FullStore.save)
-    world.run()
+    with pytest.raises(NotDrainedError, match="it has no snapshot: ValueError: the bucket's own error"):
+        world.run()
     assert len(world.predictions()) == len(ROWS)
     assert "snapshot not written, the engine continues without it: ValueError: the bucket's own error" in caplog.text
     monkeypatch.undo()

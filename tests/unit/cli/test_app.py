@@ -77,6 +77,8 @@ def test_an_unknown_command_gives_status_2() -> None:
     [
         ("UsageError('wrong')", 2),
         ("StopError('gone\\nwrong')", 1),
+        ("NameTakenError('another one')", 3),
+        ("NotDrainedError(['task 0', 'task 1'])", 4),
         ("OSError(28, 'disk full')", 1),
     ],
 )
