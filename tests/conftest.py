@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
@@ -43,3 +47,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker(tier.replace("-", "_")) is not None:
                 item.add_marker(skip)
+
+
+def run_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all processes of a test run share."""
+    folder = factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Before a run on an empty cache that examines a cold start, make the cold start: its kernels serve all tests.
+
+    Beside other load this takes minutes, so it is no fixture: the first test has no time for it.
+    """
+    if session.config.option.collectonly or not any("cold_start" in _fixtures(item) for item in session.items):
+        return
+    from tests.unit.kernels.cold_start import cache_is_cold, shared_cold_start
+
+    if cache_is_cold():
+        # pytest gives a hook no other way to the folder that the fixture tmp_path_factory uses.
+        shared_cold_start(run_folder(session.config._tmp_path_factory))  # type: ignore[attr-defined]
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()

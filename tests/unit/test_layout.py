@@ -25,6 +25,7 @@ WITHOUT_A_MODULE = {
     "test_reasons.py": "reasons in code, metrics and documentation",
     "cli/test_broker_away.py": "every command that needs a broker, while none runs",
     "evaluation/test_measures_of_real_runs.py": "reports of the command evaluate, compared with scikit-learn",
+    "kernels/test_cold_start.py": "the cold start that tests share",
     "kernels/test_compile_lock.py": "the lock of kernels/compiler.py, with a simulated clock",
     "model/test_partial_and_late_truths.py": "rules of all parts for labels without truth, late labels and late truths",
     "model/test_retirement.py": "retirement of labels, in labels, learner and measures",

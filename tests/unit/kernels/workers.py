@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from typing import Any
 
-_TIMEOUT_SECONDS = 600.0
+_TIMEOUT_SECONDS = 1_500.0
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
