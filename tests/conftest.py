@@ -39,7 +39,42 @@ TIERS = {
 """Markers of tests that run only with the option of the same name, and why."""
 
 
+LONG_FILES = (
+    "unit/numerics/test_no_foreign_math.py",
+    "integration/test_cluster.py",
+    "integration/test_main_job.py",
+    "unit/kernels/test_compiler.py",
+    "integration/test_outages.py",
+    "unit/learner/ihomer/test_hierarchy.py",
+    "integration/test_rollback.py",
+    "docs/test_commands.py",
+    "integration/test_cut_off.py",
+    "unit/kernels/test_parallel_compile.py",
+    "integration/test_fault_points.py",
+    "contract/test_river_checks.py",
+    "integration/test_security.py",
+    "unit/learner/decode/test_learned_pool.py",
+    "integration/test_client_rules.py",
+    "integration/test_zombies.py",
+    "integration/test_faults.py",
+    "integration/test_standby.py",
+    "integration/test_topic_limits.py",
+    "integration/test_unknown_outcome.py",
+    "integration/test_group.py",
+    "integration/test_long_restore.py",
+    "integration/test_damaged_log.py",
+    "integration/test_first_process.py",
+    "contract/test_threads.py",
+)
+"""Files of more than ten seconds, which run first: a long one that begins last would leave the other process idle.
+
+Those that compute and those that wait for a broker take turns, so that the two processes rarely compute both.
+"""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    places = {Path(__file__).parent / name: place for place, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
     for tier, why in TIERS.items():
         if config.getoption(f"--{tier}"):
             continue
