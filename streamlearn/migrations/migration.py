@@ -60,13 +60,20 @@ class Conversion:
         with np.errstate(over="ignore", invalid="ignore"):
             converted = values.astype(self.dtype, copy=False)
         if not np.can_cast(values.dtype, converted.dtype, "safe"):
-            kept = np.isfinite(converted) == np.isfinite(values) if converted.dtype.kind == "f" else converted == values
+            kept = np.isfinite(converted) if converted.dtype.kind == "f" else converted == values
             if not kept.all():
-                raise SnapshotError(
-                    f"array {name!r} has the value {values[~kept][0]}, which {converted.dtype} cannot hold: the "
-                    "snapshot cannot be migrated; use the release that wrote it, and report this"
-                )
+                self._check(values, converted, name)
         return converted
+
+    def _check(self, values: np.ndarray, converted: np.ndarray, name: str) -> None:
+        """Raise `SnapshotError` unless what is not finite was not so before, and integers are the same."""
+        is_float = converted.dtype.kind == "f"
+        lost = np.isfinite(values) & ~np.isfinite(converted) if is_float else converted != values
+        if lost.any():
+            raise SnapshotError(
+                f"array {name!r} has the value {values[lost][0]}, which {converted.dtype} cannot hold: the snapshot "
+                "cannot be migrated; use the release that wrote it, and report this"
+            )
 
 
 class Rebuilding(NamedTuple):
