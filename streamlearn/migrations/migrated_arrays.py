@@ -14,6 +14,10 @@ from streamlearn.state.arrays import iter_chunks
 from streamlearn.state.lazy_arrays import LazyArray, LazyArrays, get_lazy, open_values, part_of
 
 
+_CONVERTED_BYTES = 256 << 10
+"""Bytes that are converted at a time: the results of each step stay in the processor's cache."""
+
+
 class _Stored(NamedTuple):
     """An array of the snapshot, by its name there."""
 
@@ -141,7 +145,7 @@ class _ConvertedArray:
 
     def read_into(self, target: np.ndarray) -> None:
         with self.open_values() as read:
-            for piece in iter_chunks(target):
+            for piece in iter_chunks(target, _CONVERTED_BYTES):
                 piece[...] = read(piece.size).reshape(piece.shape)
 
     @contextlib.contextmanager

@@ -41,18 +41,19 @@ def check_kind(name: str, dtype: np.dtype) -> None:
         raise TypeError(f"array {name!r} has dtype {dtype}; state holds booleans, integers and floats only")
 
 
-def iter_chunks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the array in order as views of at most 4 MiB, so that `plain_array` copies no more than that at a time."""
+def iter_chunks(array: np.ndarray, size_bytes: int = _CHUNK_BYTES) -> Iterator[np.ndarray]:
+    """Yield the array in order as views of at most ``size_bytes``, by default 4 MiB, so that `plain_array` copies no
+    more than that at a time."""
     if array.flags.c_contiguous:
         flat = array.reshape(-1)
-        items = _CHUNK_BYTES // array.itemsize
+        items = size_bytes // array.itemsize
         for start in range(0, flat.size, items):
             yield flat[start : start + items]
-    elif array.nbytes > _CHUNK_BYTES * array.shape[0]:
+    elif array.nbytes > size_bytes * array.shape[0]:
         for row in array:
-            yield from iter_chunks(row)
+            yield from iter_chunks(row, size_bytes)
     else:
-        rows = _CHUNK_BYTES * array.shape[0] // array.nbytes
+        rows = size_bytes * array.shape[0] // array.nbytes
         for start in range(0, array.shape[0], rows):
             yield array[start : start + rows]
 
