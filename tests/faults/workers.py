@@ -10,14 +10,16 @@ code of a worker that has ended, negative for a signal.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,14 +36,23 @@ class Starter:
         Arguments of the command line that select what is loaded before the first fork.
     log:
         Where the output of the process itself goes.
+    folder:
+        Folder that has the package and these tests.
+    environment:
+        Environment variables of the process itself, beside those of this one.
     """
 
-    def __init__(self, settings: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, settings: Sequence[str], log: Path, *, folder: Path = ROOT, environment: Mapping[str, str] | None = None
+    ) -> None:
         self._log = log
+        self._asking = threading.Lock()
+        self._environment = dict(environment or {})
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, json.dumps(list(settings))],
-                cwd=ROOT,
+                cwd=folder,
+                env={**os.environ, **self._environment},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -49,9 +60,18 @@ class Starter:
                 bufsize=1,
             )
 
-    def fork(self, arguments: Sequence[str], log: Path, armed: str = "") -> int:
-        """Run a command line in a process with this log and today's environment variables; return its process id."""
-        request = {"arguments": list(arguments), "armed": armed, "log": str(log), "environment": dict(os.environ)}
+    def fork(self, arguments: Sequence[str], log: Path, armed: str = "", module: str = "") -> int:
+        """Run a command line in a process with this log and today's environment variables; return its process id.
+
+        With ``module``, its function ``main`` runs with the arguments, in place of the command line.
+        """
+        request = {
+            "arguments": list(arguments),
+            "armed": armed,
+            "log": str(log),
+            "environment": {**os.environ, **self._environment},
+            "module": module,
+        }
         return self._ask(request)
 
     def collect(self, process: int) -> int:
@@ -61,10 +81,11 @@ class Starter:
     def _ask(self, request: dict[str, Any]) -> int:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        ready, _, _ = select.select([self._process.stdout], [], [], _ANSWER_SECONDS)
-        assert ready, f"no answer within {_ANSWER_SECONDS} s to {request}"
-        line = self._process.stdout.readline()
+        with self._asking:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            ready, _, _ = select.select([self._process.stdout], [], [], _ANSWER_SECONDS)
+            assert ready, f"no answer within {_ANSWER_SECONDS} s to {request}"
+            line = self._process.stdout.readline()
         assert line, f"the process that forks workers has ended\n{self._log.read_text(errors='replace')}"
         return int(line)
 
@@ -209,7 +230,10 @@ def _run(request: dict[str, Any]) -> None:
             arm(request["armed"])
         sys.argv = ["streamlearn", *request["arguments"]]
         try:
-            app.main()
+            if request["module"]:
+                importlib.import_module(request["module"]).main(request["arguments"])
+            else:
+                app.main()
             status = 0
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1

@@ -1,27 +1,24 @@
 """The reference for every run: a single uninterrupted run over the same journal.
 
 The records are read by consumers outside of the group; the reference model never stops, restores or rebalances. Its
-outputs must equal, byte for byte, what the workers committed together.
+outputs must equal, byte for byte, what the workers committed together. Where several model versions computed a journal,
+each part of it is run by its release, from the state that the one before came to in memory.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections import defaultdict, deque
-from collections.abc import Sequence
-from hashlib import blake2b
+import pickle
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
-from msgspec.structs import replace
-
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.tasks.batch import Batch
-from streamlearn.engine.tasks.task import Task
-from streamlearn.engine.tasks.timestamp_merge import merge_ranges
 from streamlearn.settings.loading import load_settings
 from streamlearn.settings.settings import Settings
-from streamlearn.source.base import RawRecord, TopicPartition
+from streamlearn.source.base import RawRecord
+from tests.faults.workers import Starter
+from tests.integration.reference_part import Part, PartResult, Position, State, run_part
 from tests.integration.service import Service
 
 
@@ -37,13 +34,54 @@ def read_raw(service: Service, topic: str) -> list[RawRecord]:
     ]
 
 
-def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> None:
-    """Apply the journalled ranges in the journalled order and compare every output."""
+class OtherReleases:
+    """Runs the parts of other model versions in processes of theirs.
+
+    Parameters
+    ----------
+    starters:
+        The process that forks those of a model version.
+    settings:
+        The settings of the workers, as ``name=value``.
+    folder:
+        Folder for the records, states and outputs that processes pass to each other.
+    """
+
+    def __init__(self, starters: Mapping[int, Starter], settings: Sequence[str], folder: Path) -> None:
+        self._starters = starters
+        self._settings = settings
+        self._inputs = folder / "inputs"
+        self._part = folder / "part"
+        self._result = folder / "result"
+        self._log = folder / "log"
+        self._has_inputs = False
+        folder.mkdir(exist_ok=True)
+
+    def run(self, inputs: Mapping[Position, Sequence[RawRecord]], part: Part) -> PartResult:
+        """Return what a part gives; raises `AssertionError` as `run_part`."""
+        if not self._has_inputs:
+            self._inputs.write_bytes(pickle.dumps(inputs))
+            self._has_inputs = True
+        self._part.write_bytes(pickle.dumps(part))
+        files = [str(path) for path in (self._inputs, self._part, self._result)]
+        starter = self._starters[part.model_version]
+        process = starter.fork([*self._settings, *files], self._log, module="tests.integration.reference_part")
+        assert starter.collect(process) == 0, self._log.read_text()
+        return pickle.loads(self._result.read_bytes())
+
+
+def assert_equals_an_uninterrupted_run(
+    service: Service, settings: Settings, others: OtherReleases | None = None
+) -> None:
+    """Apply the journalled ranges in the journalled order and compare every output.
+
+    ``others`` run what was computed by other model versions.
+    """
     topics = settings.topics
-    inputs: dict[TopicPartition, deque[RawRecord]] = defaultdict(deque)
+    inputs: dict[Position, list[RawRecord]] = defaultdict(list)
     for topic in filter(None, (topics.instances, topics.labels)):
         for record in read_raw(service, topic):
-            inputs[TopicPartition(topic, record.partition)].append(record)
+            inputs[topic, record.partition].append(record)
     written: dict[str, dict[int, list[bytes | None]]] = {}
     for topic in (topics.predictions, topics.events, topics.dead_letters):
         written[topic] = defaultdict(list)
@@ -51,102 +89,81 @@ def assert_equals_an_uninterrupted_run(service: Service, settings: Settings) -> 
             written[topic][record.partition].append(record.value)
     partitions = {topic: service.partitions(topic) for topic in written}
     expected: dict[str, dict[int, list[bytes | None]]] = {topic: defaultdict(list) for topic in written}
-    tasks: dict[int, Task] = {}
-    states: dict[tuple[int, int, str], dict[str, np.ndarray]] = {}
-    entries = read_raw(service, settings.journal_topic)
-    records = [journal.decode(entry.value, f"{entry.offset}") for entry in entries]
-    rolled_back_to = {(r.task, r.to.seq, r.to.chain) for r in records if isinstance(r, journal.RollbackRecord)}
-    for entry, record in zip(entries, records, strict=True):
-        if isinstance(record, journal.LineageRecord):
-            assert record.task not in tasks, "a second model was started"
-            task = tasks[record.task] = Task(
-                settings, record.task, [TopicPartition(p.topic, p.partition) for p in record.positions], record.id
-            )
-            task.positions = {TopicPartition(p.topic, p.partition): p.offset for p in record.positions}
-            task.preamble.append(entry.value or b"")
-            continue
-        if isinstance(record, journal.RollbackRecord):
-            task = tasks[record.task] = _roll_back(
-                tasks[record.task], record, states[record.task, record.to.seq, record.to.chain]
-            )
-            expected[topics.events][0].append(_rollback_event(task, record))
-            continue
-        assert isinstance(record, journal.BatchRecord), f"unexpected record in the journal: {record}"
-        task = tasks[record.task]
-        rows: dict[TopicPartition, list[RawRecord]] = {}
-        for moved, count in zip(record.rng, record.n, strict=True):
-            assert task.positions[moved.of] == moved.start, f"the journal's ranges leave a gap: {record}"
-            rows[moved.of] = _take_before(moved.end, inputs[moved.of])
-            assert len(rows[moved.of]) == count
-            assert all(r.offset >= moved.start for r in rows[moved.of])
-        ordered = merge_ranges(rows, topics.labels)
-        assert zlib.crc32(b"".join(r.value or b"" for r in ordered)) == record.crc
-        batch = Batch(task, record.now)
-        for row in ordered:
-            batch.add(row)
-        applied, _ = batch.run(outputs=True)
-        assert task.mark == journal.Mark(record.seq, record.chain), f"another chain at {record}"
-        if (record.task, record.seq, record.chain) in rolled_back_to:
-            states[record.task, record.seq, record.chain] = {
-                name: array.copy() for name, array in task.arrays().items()
-            }
-        for output in applied.outputs:
-            expected[output.topic][output.partition % partitions[output.topic]].append(output.value)
-    if len(tasks) > 1:
+    journals: dict[int, list[bytes]] = defaultdict(list)
+    for entry in read_raw(service, settings.journal_topic):
+        journals[journal.decode(entry.value, f"{entry.offset}").task].append(entry.value or b"")
+    for task, entries in journals.items():
+        states: dict[tuple[int, str], State] = {}
+        last: PartResult | None = None
+        for part in split_journal(task, entries):
+            if last is not None:
+                _check_change(part, last)
+            begun = part._replace(state=states.get(part.mark))
+            if others is None or part.model_version == MODEL_VERSION:
+                last = run_part(settings, inputs, begun)
+            else:
+                last = others.run(inputs, begun)
+            states.update(last.states)
+            for topic, partition, value in last.outputs:
+                expected[topic][partition % partitions[topic]].append(value)
+        assert last is not None
+        committed = service.committed(list(last.positions))
+        mark = f"{last.mark[0]}:{last.mark[1]}"
+        assert committed == {partition: (offset, mark) for partition, offset in last.positions.items()}, (
+            "the committed offsets differ from those of the journal's last record"
+        )
+    if len(journals) > 1:
         # The models share one partition of events, in which their order is not defined.
         for values in (*written[topics.events].values(), *expected[topics.events].values()):
             values.sort(key=lambda value: value or b"")
     assert written == expected
-    for task in tasks.values():
-        committed = service.committed(list(task.positions))
-        assert committed == {p: (offset, str(task.mark)) for p, offset in task.positions.items()}, (
-            "the committed offsets differ from those of the journal's last record"
-        )
 
 
-def _take_before(end: int, records: deque[RawRecord]) -> list[RawRecord]:
-    """Remove the records before an offset from the front, and return them."""
-    taken = []
-    while records and records[0].offset < end:
-        taken.append(records.popleft())
-    return taken
+def _check_change(part: Part, before: PartResult) -> None:
+    """Check that a part begins where the one before ended; a rollback and an upgrade move no position."""
+    record = journal.decode(part.entries[0], "the journal")
+    if not isinstance(record, journal.RollbackRecord | journal.UpgradeRecord):
+        assert part.mark == before.mark
+        return
+    assert (record.seq - 1, record.before) == before.mark
+    assert {(p.topic, p.partition): p.offset for p in record.positions} == before.positions
 
 
-def _roll_back(task: Task, record: journal.RollbackRecord, state: dict[str, np.ndarray]) -> Task:
-    """Return the model as it was at the rollback's target, at the current positions."""
-    assert (record.seq, record.before) == (task.mark.seq + 1, task.mark.chain)
-    assert [tuple(position) for position in map(_parts, record.positions)] == [
-        (*partition, offset) for partition, offset in sorted(task.positions.items())
-    ], "a rollback moves no position"
-    back = Task(task.settings, task.number, task.partitions, task.lineage)
-    back.load_arrays(state)
-    back.positions = task.positions
-    body = replace(record, chain="")
-    digest = blake2b(bytes.fromhex(record.before), digest_size=12)
-    digest.update(journal.encode(body))
-    back.mark = journal.Mark(record.seq, digest.hexdigest())
-    assert back.mark.chain == record.chain
-    return back
+def split_journal(task: int, entries: Sequence[bytes]) -> list[Part]:
+    """Return the parts of a task's journal: one ends where another model version continues, and at a rollback.
 
+    Their states are not known yet.
+    """
+    parts: list[Part] = []
+    mark = (journal.START.seq, journal.START.chain)
+    path: list[bytes] = []  # to the mark
+    places = {mark: 0}  # the length of the path to each mark
+    paths: dict[tuple[int, str], list[bytes]] = {}  # begin with the path to each mark
+    versions: dict[tuple[int, str], int] = {}
 
-def _parts(position: journal.Position) -> tuple[str, int, int]:
-    return position.topic, position.partition, position.offset
+    def begin(start: tuple[int, str], version: int, again: Sequence[bytes] = ()) -> None:
+        parts.append(Part(task, version, start, None, list(again), [], set()))
 
-
-def _rollback_event(task: Task, record: journal.RollbackRecord) -> bytes:
-    row = task.model.learned
-    event = {
-        "schema_version": 1,
-        "kind": "rollback",
-        "at": {"row": row, "now_ns": record.now},
-        "scope": "model",
-        "name": "",
-        "signal": "sequence",
-        "direction": "none",
-        "before": float(record.seq - 1),
-        "after": float(record.to.seq),
-        "n": 0,
-        "since_row": row,
-        "action": "rollback",
-    }
-    return json.dumps(event, separators=(",", ":")).encode()
+    for data in entries:
+        record = journal.decode(data, "the journal")
+        if isinstance(record, journal.LineageRecord):
+            assert not parts, "a second model was started"
+            begin(mark, record.model_version)
+        elif isinstance(record, journal.ControlRecord) and record.model_version is not None:
+            begin(mark, record.model_version)
+        elif isinstance(record, journal.RollbackRecord):
+            to = (record.to.seq, record.to.chain)
+            begin(to, versions[to])
+            path = paths[to][: places[to]]
+        elif isinstance(record, journal.UpgradeRecord):
+            base = (record.base.seq, record.base.chain)
+            begin(base, record.to_version, path[places[base] :])
+        parts[-1].entries.append(data)
+        path.append(data)
+        if isinstance(record, journal.NumberedRecord):
+            mark = (record.seq, record.chain)
+            places[mark] = len(path)
+            versions[mark] = parts[-1].model_version
+            paths[mark] = path
+    starts = {part.mark for part in parts}
+    return [part._replace(kept=starts) for part in parts]
