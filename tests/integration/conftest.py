@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from streamlearn import warm_up
 from tests.faults.workers import Starter, Workers
 from tests.integration.brokers import Broker, start_brokers
 from tests.integration.service import Service
+from tests.second_release import Release, build_other_model, build_same_model, share_kernels
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +39,40 @@ def broker(broker_process: Broker) -> str:
 def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     """Start the process that forks workers."""
     made = Starter([], tmp_path_factory.mktemp("starter") / "log")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the compiled kernels of second releases."""
+    warm_up("fast")
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="session")
+def next_starter(tmp_path_factory: pytest.TempPathFactory, kernels: Path) -> Iterator[Starter]:
+    """Start the process that forks workers of the next model version."""
+    yield from _start(build_other_model(tmp_path_factory.mktemp("next")), kernels)
+
+
+@pytest.fixture(scope="session")
+def same_starter(tmp_path_factory: pytest.TempPathFactory, kernels: Path) -> Iterator[Starter]:
+    """Start the process that forks workers of another release of the same model version."""
+    yield from _start(build_same_model(tmp_path_factory.mktemp("same")), kernels)
+
+
+def _start(release: Release, kernels: Path) -> Iterator[Starter]:
+    share_kernels(release, kernels)
+    made = release.start(kernels, release.folder / "log")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def next_workers(next_starter: Starter, tmp_path: Path) -> Iterator[Workers]:
+    """Create workers of the next model version, which write to one log."""
+    made = Workers(next_starter, tmp_path / "next-workers.log")
     yield made
     made.close()
 

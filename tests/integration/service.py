@@ -118,12 +118,24 @@ class Service:
         arguments = self.settings(**options)
         prepare_topics(load_settings(None, [*arguments[1::2], "topics.create=true"], {}).settings)
 
-    def start(self, *arguments: str, worker: str = "w0", own: bool = False, **options: Any) -> AnyWorker:
-        """Start a worker; with ``own``, in an interpreter of its own, as a user does."""
+    def start(
+        self,
+        *arguments: str,
+        worker: str = "w0",
+        own: bool = False,
+        starter: Starter | None = None,
+        armed: str = "",
+        **options: Any,
+    ) -> AnyWorker:
+        """Start a worker; with ``own``, in an interpreter of its own, as a user does.
+
+        ``starter`` forks it in place of the service's own, and ``armed`` is the point at which it kills itself.
+        """
         log = self._folder / f"{self.name}-{worker}-{len(self._workers)}.log"
         command = ["run", *arguments, *self.settings(worker=worker, **options)]
-        if self._starter is not None and not own:
-            process = Worker(self._starter, command, log)
+        starter = starter or self._starter
+        if starter is not None and not own:
+            process = Worker(starter, command, log, armed)
         else:
             with log.open("wb") as output:
                 process = subprocess.Popen(
