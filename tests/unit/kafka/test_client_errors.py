@@ -11,7 +11,7 @@ from kafka import errors as kafka_errors
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.errors import FencedError, RetryableError, StopError, StreamlearnError
-from streamlearn.kafka import plain_producer, range_reader, sink, source
+from streamlearn.kafka import plain_producer, range_reader, sink, source, transaction_markers
 from streamlearn.kafka.client_errors import convert_error, raises_no_client_errors
 from streamlearn.kafka.stalled_partitions import StalledPartitionDetector
 from streamlearn.settings.settings import Settings
@@ -118,6 +118,7 @@ def test_no_public_method_raises_an_error_of_the_client(
         for name in ("KafkaConsumer", "KafkaProducer", "KafkaAdminClient"):
             monkeypatch.setattr(module, name, lambda **options: failing, raising=False)
     monkeypatch.setattr(sink.HangingTransactions, "admin", property(lambda self: failing))
+    monkeypatch.setattr(transaction_markers, "COMPLETION_SECONDS", 0.1)
     raised = []
     methods = [name for name, method in vars(kind).items() if inspect.isfunction(method) and not name.startswith("_")]
     assert len(methods) > 2

@@ -160,8 +160,14 @@ def events_of(pair: Pair) -> list[str]:
     return [event for tree in pair.twin.trees.values() for event in tree.events]
 
 
-@pytest.mark.parametrize("mode", ["whole", "singletons"])
-@pytest.mark.parametrize(("stream", "rows"), [(noise, 900), (keyword, 1300), (nested, 1500)])
+@pytest.mark.parametrize(
+    ("mode", "stream", "rows"),
+    [
+        *(("whole", noise, 900), ("whole", keyword, 1300), ("whole", nested, 1500), ("singletons", keyword, 1300)),
+        pytest.param("singletons", noise, 900, marks=pytest.mark.slow),
+        pytest.param("singletons", nested, 1500, marks=pytest.mark.slow),
+    ],
+)
 def test_predictions_and_trees_equal_the_twin(mode, stream, rows):
     pair = Pair(3, mode)
     pair.learn_stream(stream, rows, 1)

@@ -61,7 +61,7 @@ def test_kernel_equals_twin_with_equal_similarities(labels, rows):
     assert nested(candidate_tree(counts.state, labels, labels)) == naive_tree(counts, labels)
 
 
-@pytest.mark.parametrize("labels", [257, 400])
+@pytest.mark.parametrize("labels", [257, pytest.param(400, marks=pytest.mark.slow)])
 def test_kernel_equals_twin_over_several_levels(labels):
     counts = counts_of(themed_rows(np.random.default_rng(labels), labels, 3_000, 25), labels)
     tree = candidate_tree(counts.state, labels, labels)
