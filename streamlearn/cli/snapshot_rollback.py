@@ -7,14 +7,12 @@ from streamlearn.cli.output import echo
 from streamlearn.cli.time_options import format_time
 from streamlearn.engine.recovery.rollback import roll_back
 from streamlearn.engine.recovery.rollback_plan import RollbackPlan, SnapshotChoice, plan_rollback
+from streamlearn.kafka.admin.group_checks import EXPIRY_MARGIN_SECONDS
 from streamlearn.kafka.admin.reachability import check_handshake
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
-
-EXPIRY_MARGIN_SECONDS = 2.0
-"""Time beyond the session timeout in which the group coordinator notices that a member is gone."""
 
 
 def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task: int, *, do: bool) -> None:

@@ -38,6 +38,8 @@ class StopSignals:
         The signals.
     status:
         Status of a process that ends without its main thread.
+    loss:
+        What such an end leaves undone, for the log; empty for nothing.
     end:
         Ends the process with a status.
     """
@@ -47,10 +49,12 @@ class StopSignals:
         signals: Sequence[signal.Signals] = STOP_SIGNALS,
         *,
         status: int = 0,
+        loss: str = "",
         end: Callable[[int], None] = os._exit,
     ) -> None:
         self._signals = signals
         self._status = status
+        self._loss = loss
         self._end = end
         self._stop: Callable[[], None] | None = None
         self._can_end: Callable[[], bool] = lambda: True
@@ -108,7 +112,10 @@ class StopSignals:
             if own:
                 deadline = self._begin_to_stop(signal.Signals(own[0]).name, deadline)
             if deadline is not None and time.monotonic() >= deadline and self._can_end() and not self._closed:
-                _logger.info("stopped; there was nothing to save")
+                if self._loss:
+                    _logger.error("stopped: %s", self._loss)
+                else:
+                    _logger.info("stopped; there was nothing to save")
                 self._end(self._status)
 
     def _begin_to_stop(self, name: str, deadline: float | None) -> float:

@@ -16,7 +16,7 @@ from streamlearn.cli.stop_signals import StopSignals
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.engine.loop.watchdog import Watchdog
 from streamlearn.engine.metrics_observer import MetricsObserver
-from streamlearn.kafka.admin.group_checks import check_group
+from streamlearn.kafka.admin.group_checks import check_group, wait_for_other_workers
 from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.partitioners import PARTITIONERS
@@ -36,9 +36,16 @@ GC_THRESHOLD_OBJECTS = 100_000
 
 
 def serve(
-    settings: Settings, *, stop_at_end: bool = False, leave: bool = False, signals: StopSignals | None = None
+    settings: Settings,
+    *,
+    stop_at_end: bool = False,
+    leave: bool = False,
+    drain: bool = False,
+    signals: StopSignals | None = None,
 ) -> None:
     """Run a worker until a signal comes or, with ``stop_at_end``, the end of the records that exist at the start.
+
+    With ``drain`` it restores its models, writes a snapshot of each, and ends.
 
     Parameters
     ----------
@@ -48,6 +55,8 @@ def serve(
         Stop after the records that were on the topics at the start.
     leave:
         Leave the consumer group for good at the end.
+    drain:
+        Restore the models, write a snapshot of each, and leave the group.
     signals:
         The signals at which the worker stops.
 
@@ -81,13 +90,19 @@ def serve(
         _check_model_versions(settings, source, store)
         # Kernels are compiled before the worker joins the group: compiling would let its session time out.
         warm_up(settings, lambda text: _report_start_step(observer, text))
+        if drain:
+            observer.on_start_step("waiting for other workers to leave the group")
+            wait_for_other_workers(settings)
         observer.on_start_step("")
         engine = Engine(settings, source, sink, store, observer=observer, watchdog=watchdog)
         if signals is not None:
             signals.hand_over(engine.stop, lambda: engine.has_nothing_to_save)
         with _rare_garbage_collection():
             watchdog.start()
-            engine.run(stop_at_end=stop_at_end, leave=leave)
+            if drain:
+                engine.drain()
+            else:
+                engine.run(stop_at_end=stop_at_end, leave=leave)
     _logger.info("stopped")
 
 

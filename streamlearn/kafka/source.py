@@ -381,6 +381,9 @@ class KafkaSource:
     def members(self) -> list[str]:
         return describe_group(self._settings).describe_members()
 
+    def holders(self) -> list[str]:
+        return describe_group(self._settings).describe_holders()
+
     def observer(self) -> KafkaSource:
         # It subscribes to nothing, so it joins nothing; it needs the group's name to read the committed offsets.
         with self._calls.call("KafkaConsumer"):

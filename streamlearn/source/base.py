@@ -204,6 +204,10 @@ class Source(Protocol):
         """Return the names of the group's members, including stand-bys; needs no `open`."""
         ...
 
+    def holders(self) -> list[str]:
+        """Return the names of the group's members that hold partitions, as far as is known; needs no `open`."""
+        ...
+
     def observer(self) -> Source:
         """Return a source for another thread, which reads the log and is not a member of the group."""
         ...

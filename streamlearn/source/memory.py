@@ -113,6 +113,9 @@ class MemorySource:
     def members(self) -> list[str]:
         return []
 
+    def holders(self) -> list[str]:
+        return []
+
     def observer(self) -> MemorySource:
         return MemorySource(self._log, self._topics, self._group)
 

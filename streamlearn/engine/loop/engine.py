@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 
 from streamlearn.cleanup import Cleanup
 from streamlearn.engine.loop.batch_applier import BatchApplier
+from streamlearn.engine.loop.drain import Drain
 from streamlearn.engine.loop.end_of_input import EndOfInput
 from streamlearn.engine.loop.forward_clock import ForwardClock
 from streamlearn.engine.loop.last_snapshots import LastSnapshots
@@ -97,6 +98,7 @@ class Engine:
         self._applier = BatchApplier(self._worker, self._rebalancer)
         self._end = EndOfInput(self._worker, self._rebalancer.start_ends)
         self._last_snapshots = LastSnapshots(self._worker)
+        self._drain: Drain | None = None
         self._lag_due = 0.0
 
     @property
@@ -149,6 +151,25 @@ class Engine:
             leave=leave,
         )
         self._last_snapshots.check()
+
+    def drain(self) -> None:
+        """Restore the models of the partitions that the group assigns, write a snapshot of each, and leave the group.
+
+        Nothing is answered, applied or committed. An engine runs or drains once.
+
+        Raises
+        ------
+        NotDrainedError
+            When a model does not have a snapshot at its committed point at the end, as after `stop`.
+        StopError
+            When a model cannot be restored, or another worker is active.
+        UsageError
+            When a setting does not fit the model in the journal.
+        RuntimeError
+            When the engine has run already.
+        """
+        drain = self._drain = Drain(self._worker, self._rebalancer, self._last_snapshots)
+        self._run(lambda: drain.is_restored, drain.finish, stop_at_end=False, leave=True)
 
     def _run(self, is_over: Callable[[], bool], finish: Callable[[], None], *, stop_at_end: bool, leave: bool) -> None:
         """Run the loop until it is over or to stop, finish, and close everything."""
@@ -207,7 +228,7 @@ class Engine:
             case WorkerState.ASSIGNED:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
-                    worker.attempt("take_over", self._rebalancer.take_over)
+                    worker.attempt("take_over", (self._drain or self._rebalancer).take_over)
             case WorkerState.SETTLING:
                 worker.drop_polled()
                 if time.monotonic() >= worker.retry.retry_at:
@@ -231,8 +252,8 @@ class Engine:
             except (OffsetLostError, CorruptInputError) as error:
                 polled = {}
                 # Without an assignment the client reads by itself from what is committed; the next assignment seeks
-                # first.
-                if worker.state.has_assignment:
+                # first. A drain applies no records.
+                if worker.state.has_assignment and self._drain is None:
                     self._skip_unreadable(error)
             worker.retry.note_poll(bool(polled), worker.source.check_reachable)
         except Exception as error:

@@ -89,24 +89,19 @@ class Rebalancer:
         """
         worker = self._worker
         # Step 1.
-        owned = worker.partitions = tasks_of(worker.settings, self._assigned)
+        owned = tasks_of(worker.settings, self._assigned)
         if not owned:
             self._start_standby()
-        worker.tasks = {number: task for number, task in worker.tasks.items() if owned.get(number) == task.partitions}
-        worker.unsettled = [part for part in worker.unsettled if part.task in worker.tasks]
-        worker.buffer.assign(owned)
+        owned = self.assigned_tasks()
         if not owned:
             worker.holds_models = False
             worker.sink.close()
             worker.state.change_to(WorkerState.STANDING_BY)
             _logger.info("standing by: the group has assigned no partitions to this worker")
             return
-        worker.observer.on_role("restoring", worker.tasks)
         started = time.monotonic()
-        self._check_whole_topics()
-        self._check_journal_partitions(owned)
         # Step 2.
-        worker.open_sink()
+        self.prepare(owned)
         # Step 3.
         for number in owned:
             task = worker.tasks.get(number)
@@ -130,13 +125,29 @@ class Rebalancer:
         _logger.info("active with %d partitions after %.2f s", len(self._assigned), time.monotonic() - started)
         worker.observer.on_role("active", worker.tasks)
 
+    def assigned_tasks(self) -> Mapping[int, tuple[TopicPartition, ...]]:
+        """Give up the tasks of other partitions than the assigned ones; return the partitions of each assigned task."""
+        worker = self._worker
+        owned = worker.partitions = tasks_of(worker.settings, self._assigned)
+        worker.tasks = {number: task for number, task in worker.tasks.items() if owned.get(number) == task.partitions}
+        worker.unsettled = [part for part in worker.unsettled if part.task in worker.tasks]
+        worker.buffer.assign(owned)
+        return owned
+
+    def prepare(self, owned: Mapping[int, tuple[TopicPartition, ...]]) -> None:
+        """Check that these tasks can be taken over, and make what is committed of them final: open the sink."""
+        worker = self._worker
+        worker.observer.on_role("restoring", worker.tasks)
+        self._check_whole_topics()
+        self._check_journal_partitions(owned)
+        worker.open_sink()
+
     def restore_task(self, number: int) -> None:
         """Make an owned task at its committed mark; what it had applied beyond that is dropped."""
         worker = self._worker
         worker.tasks.pop(number, None)
         worker.unsettled = [part for part in worker.unsettled if part.task != number]
         task, upgrade = self._factory.make(number, worker.partitions[number], self.standby)
-        worker.tasks[number] = task
         if upgrade is not None:
             # It is committed as a batch is whose commit failed.
             worker.unsettled.append(upgrade)
@@ -144,9 +155,22 @@ class Rebalancer:
             if worker.writer is not None:
                 # The next restore need not apply the rows once more.
                 worker.writer.request(number)
+        self._hold(task)
+
+    def restore_as_committed(self, number: int) -> bool:
+        """Restore an owned task exactly as it is committed, to apply nothing to it; return whether there is one."""
+        task = self._factory.restore(number, self._worker.partitions[number])
+        if task is None:
+            return False
+        self._hold(task)
+        return True
+
+    def _hold(self, task: Task) -> None:
+        worker = self._worker
+        worker.tasks[task.number] = task
         if worker.writer is not None and task.snapshot_seq == task.mark.seq:
             worker.writer.note_existing(task)
-        worker.buffer.reset(number)
+        worker.buffer.reset(task.number)
         # A long restore has polled, to stay in the group, and that moved every position.
         worker.seek_to_positions()
 

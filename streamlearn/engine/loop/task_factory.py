@@ -102,17 +102,32 @@ class TaskFactory:
         _logger.info("task %d %s at %s in %.1f s", number, how, mark, time.monotonic() - started)
         return task, part
 
+    def restore(self, number: int, partitions: Sequence[TopicPartition]) -> Task | None:
+        """Return the task as it is committed, with the settings of its journal; None when nothing was committed.
+
+        Raises
+        ------
+        StopError
+            When the mark cannot be reached by this release.
+        UsageError
+            When a setting differs that is fixed once a model has started.
+        """
+        mark, positions = read_mark(self._source, partitions)
+        if mark is None:
+            self._check_is_new(number, self._topic_identities())
+            return None
+        started = time.monotonic()
+        task = Restore(self._settings, self._source, self._store, self._on_progress).run(
+            number, partitions, mark, positions
+        )
+        check_change(task.journalled_settings, journalled_settings_of(self._settings))
+        _logger.info("task %d restored at %s in %.1f s", number, mark, time.monotonic() - started)
+        return task
+
     def _start_model(self, number: int, partitions: Sequence[TopicPartition]) -> Task:
         """Start a new model at the positions that ``engine.start_from`` asks for."""
-        reader = JournalReader(self._source, self._settings.journal_topic, number)
-        lineage, last = reader.lineage(), reader.last_numbered()
         topics = self._topic_identities()
-        if last is not None and lineage is not None and lineage.topics == topics:
-            raise JournalError(
-                f"task {number}: no offsets are committed, but {self._settings.journal_topic}[{number}] goes up to "
-                f"sequence {last.seq} at {_end_positions(last)}: the group's offsets expired or were deleted; set them "
-                "back to these positions, or begin a new model with another kafka.group_id"
-            )
+        self._check_is_new(number, topics)
         task = Task(self._settings, number, partitions, self._lineage())
         task.topics = topics
         bounds = self._source.bounds(partitions)
@@ -133,6 +148,17 @@ class TaskFactory:
         shown = ", ".join(f"{p.topic}[{p.partition}]@{offset}" for p, offset in sorted(task.positions.items()))
         _logger.info("task %d starts a new model, lineage %s, at %s", number, task.lineage, shown)
         return task
+
+    def _check_is_new(self, number: int, topics: Mapping[str, journal.TopicIdentity]) -> None:
+        """Refuse to begin a model where the journal has one of the same topics."""
+        reader = JournalReader(self._source, self._settings.journal_topic, number)
+        lineage, last = reader.lineage(), reader.last_numbered()
+        if last is not None and lineage is not None and lineage.topics == topics:
+            raise JournalError(
+                f"task {number}: no offsets are committed, but {self._settings.journal_topic}[{number}] goes up to "
+                f"sequence {last.seq} at {_end_positions(last)}: the group's offsets expired or were deleted; set them "
+                "back to these positions, or begin a new model with another kafka.group_id"
+            )
 
     def _topic_identities(self) -> dict[str, journal.TopicIdentity]:
         topics = self._settings.topics

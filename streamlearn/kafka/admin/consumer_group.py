@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from kafka import errors as kafka_errors
 from kafka.protocol.admin import DescribeGroupsRequest, ListGroupsRequest
-from kafka.protocol.consumer.metadata import ConsumerProtocolSubscription
+from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
 from streamlearn.errors import RetryableError, UsageError
 from streamlearn.kafka.admin.broker_connection import BrokerConnection
@@ -32,6 +32,8 @@ class GroupMember(NamedTuple):
         The client id and the address. Under a ``group.instance.id``, those of the member that first joined.
     host:
         The machine, as a worker announces it; empty where it is not known, as during a rebalance.
+    holds_partitions:
+        Whether partitions are assigned to it; false during a rebalance.
     """
 
     member_id: str
@@ -39,6 +41,7 @@ class GroupMember(NamedTuple):
     client: str
     address: str
     host: str
+    holds_partitions: bool
 
     def __str__(self) -> str:
         return f"{self.instance or self.client} on {self.host or self.address}"
@@ -71,6 +74,10 @@ class ConsumerGroup(NamedTuple):
         if self.has_members and not self.members:
             return [f"members of a {self.kind} group, which joined by another protocol (group.protocol)"]
         return sorted(map(str, self.members))
+
+    def describe_holders(self) -> list[str]:
+        """Return the names and hosts of the members that hold partitions."""
+        return sorted(str(member) for member in self.members if member.holds_partitions)
 
 
 def describe_group(settings: Settings) -> ConsumerGroup:
@@ -118,10 +125,18 @@ def _ask(connection: BrokerConnection, name: str) -> tuple[int, ConsumerGroup | 
             member.client_id,
             member.client_host.removeprefix("/"),
             _read_host(member.member_metadata),
+            _has_partitions(member.member_assignment),
         )
         for member in described.members
     )
     return 0, ConsumerGroup(_CLASSIC, bool(members), members)
+
+
+def _has_partitions(assignment: bytes | None) -> bool:
+    try:
+        return bool(assignment and ConsumerProtocolAssignment.decode(assignment).assigned_partitions)
+    except (struct.error, ValueError):
+        return False
 
 
 def _read_host(subscription: bytes | None) -> str:

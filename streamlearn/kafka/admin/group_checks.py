@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import time
+
 from streamlearn.errors import StopError, StreamlearnError, UsageError
 from streamlearn.kafka.admin.consumer_group import describe_group
 from streamlearn.kafka.admin.reachability import describe_this_machine
 from streamlearn.settings.settings import Settings
+
+_logger = logging.getLogger(__name__)
+
+EXPIRY_MARGIN_SECONDS = 2.0
+"""Time beyond the session timeout in which the group coordinator notices that a member is gone."""
+MEMBERS_POLL_SECONDS = 0.2
+"""How often the group is asked whether it has members."""
 
 
 def find_group_faults(settings: Settings) -> list[str]:
@@ -36,6 +46,42 @@ def check_group(settings: Settings) -> None:
     """Raise `StopError` when a worker could not share the group, or `RetryableError` as `find_group_faults`."""
     for fault in find_group_faults(settings):
         raise StopError(fault)
+
+
+def wait_for_other_workers(settings: Settings) -> None:
+    """Wait until no other worker of the group lives that would have to end for this one to get its partitions.
+
+    In scope ``topic`` these are all; in scope ``partition`` those of the same name. A worker that was killed stays a
+    member for the session timeout.
+
+    Raises
+    ------
+    StopError
+        When one lives; it names those that hold partitions.
+    RetryableError
+        When the brokers cannot be reached.
+    """
+    seconds = settings.kafka.session_timeout_ms / 1000 + EXPIRY_MARGIN_SECONDS
+    deadline = time.monotonic() + seconds
+    is_noted = False
+    while True:
+        group = describe_group(settings)
+        others = group.members
+        if settings.engine.scope == "partition":
+            others = tuple(member for member in others if member.instance == settings.worker.name)
+        if not others:
+            return
+        if not is_noted:
+            is_noted = True
+            shown = ", ".join(sorted(map(str, others)))
+            _logger.info("waiting for up to %.1f s, in case these workers were killed: %s", seconds, shown)
+        if time.monotonic() >= deadline:
+            holders = [member for member in others if member.holds_partitions] or others
+            raise StopError(
+                f"group {settings.kafka.group_id} has an active worker: {', '.join(sorted(map(str, holders)))}. Stop "
+                "that one with SIGTERM, which drains it"
+            )
+        time.sleep(MEMBERS_POLL_SECONDS)
 
 
 def find_name_warnings(settings: Settings) -> list[str]:
