@@ -94,7 +94,8 @@ def compare(
     import shlex
     import sys
 
-    from streamlearn.cli.output import describe_labels, open_for_writing
+    from streamlearn.cli.output import echo_stream, open_for_writing
+    from streamlearn.cli.unused_options import check_outputs, check_overrides
     from streamlearn.errors import LearnerError, UsageError
     from streamlearn.evaluation.comparison_table import print_rankings
     from streamlearn.evaluation.prequential import evaluate_stream
@@ -125,12 +126,26 @@ def compare(
         check_plots()
     flags = given_flags(("--window", "measures.window", window), ("--seed", "learner.seed", seed))
     runs = [parse_learner(text, overrides or (), flags) for text in dict.fromkeys(learners or ())]
+    check_overrides(overrides or (), [run.learner for run in runs])
+    check_outputs({"--json": json_file, "--report": report_file}, streams or ())
     published_results = [result for pattern in published or () for result in read_published(pattern)]
     reports = [report for path in results or () for report in read_reports(path)]
     results_from_reports(reports)  # refuses reports that cannot be compared, before anything runs
+    _check_learners(
+        [*(run.name for run in runs), *map(learner_name, reports)],
+        [one.learner for one in published_results],
+        own_rules,
+    )
     text_fields = {name for run in runs for name in run.settings.encoder.text_fields}
     opened = [
-        open_stream(spec, labels=labels, seed=runs[0].settings.learner.seed, instances=limit, text_fields=text_fields)
+        open_stream(
+            spec,
+            labels=labels,
+            seed=runs[0].settings.learner.seed,
+            instances=limit,
+            text_fields=text_fields,
+            limits=runs[0].settings.limits,
+        )
         for spec in dict.fromkeys(streams or ())
     ]
     done = {(report.stream, learner_name(report), report.seed) for report in reports}
@@ -146,7 +161,7 @@ def compare(
         for report in reports:
             write(report)
         for stream in opened:
-            echo(describe_labels(stream), err=True)
+            echo_stream(stream)
             for learner, settings, name in runs:
                 if (stream.name, name, settings.learner.seed) in done:
                     echo(f"{stream.name}, {name}: taken from --results", err=True)
@@ -164,6 +179,8 @@ def compare(
                         echo(f"{stream.name}: no result: {error}", err=True)
                         continue
                 echo(f"{stream.name}, {name}: {report.seconds:.1f} s", err=True)
+                for remark in report.remarks:
+                    echo(f"warning: {stream.name}, {name}: {remark}", err=True)
                 reports.append(report)
                 write(report)
     compared = results_from_reports(reports)
@@ -181,6 +198,27 @@ def compare(
         page = html_report(Comparison(compared, table, reports, command)).encode()
         with open_for_writing(report_file) as file:
             file.write(page)
+
+
+def _check_learners(own: Sequence[str], published: Sequence[str], own_rules: bool) -> None:
+    """Check, before anything runs, that there is something to compare.
+
+    Raises
+    ------
+    UsageError
+        When all results are of one learner, or ``--own-rules`` has no rules to combine.
+    """
+    from streamlearn.errors import UsageError
+    from streamlearn.evaluation.baselines import STREAMLEARN
+
+    if own_rules and not any(name.startswith(f"{STREAMLEARN}:") for name in own):
+        raise UsageError(f"compare: --own-rules is for learners {STREAMLEARN}:RULE, and none is given; leave it out")
+    names = list(dict.fromkeys([*own, *published]))
+    if len(names) < 2:
+        given = f"only {names[0]} is" if names else "none is"
+        raise UsageError(
+            f"compare: two learners or more are compared, and {given} given; add --learner, --results or --published"
+        )
 
 
 class LearnerRun(NamedTuple):

@@ -83,7 +83,8 @@ def evaluate(
     import json
     from contextlib import ExitStack
 
-    from streamlearn.cli.output import describe_labels, open_for_writing
+    from streamlearn.cli.output import echo_stream, open_for_writing
+    from streamlearn.cli.unused_options import check_outputs, check_overrides
     from streamlearn.codec.encode import encode_prediction
     from streamlearn.errors import UsageError
     from streamlearn.evaluation.baselines import STREAMLEARN, check_learner
@@ -104,11 +105,19 @@ def evaluate(
         ("--window", "measures.window", window),
     )
     settings = load_settings(None, overrides or (), flags=flags).settings
+    check_overrides(overrides or (), [learner])
+    check_outputs({"--json": json_file, "--predictions": predictions}, streams)
     learner_settings = settings.learner
     record_rule = learner_settings.rule if learner == STREAMLEARN else learner
-    text_fields = settings.encoder.text_fields
     opened = [
-        (spec, open_stream(spec, labels=labels, seed=learner_settings.seed, instances=limit, text_fields=text_fields))
+        open_stream(
+            spec,
+            labels=labels,
+            seed=learner_settings.seed,
+            instances=limit,
+            text_fields=settings.encoder.text_fields,
+            limits=settings.limits,
+        )
         for spec in streams
     ]
     err_console = console(stderr=True)
@@ -117,7 +126,7 @@ def evaluate(
     with Cleanup(lambda: print_reports(reports)), ExitStack() as stack:
         lines = stack.enter_context(open_for_writing(json_file)) if json_file is not None else None
         records = stack.enter_context(open_for_writing(predictions)) if predictions is not None else None
-        for spec, stream in opened:
+        for spec, stream in zip(streams, opened, strict=True):
 
             def write(prediction: RowPrediction, row: StreamRow, spec: str = spec) -> None:
                 if records is not None:
@@ -138,7 +147,7 @@ def evaluate(
                         + b"\n"
                     )
 
-            echo(describe_labels(stream), err=True)
+            echo_stream(stream)
             with err_console.status(rich_text(f"{stream.name}: compiling")) as status:
 
                 def show_progress(count: int, measures: dict[str, float | None], name: str = stream.name) -> None:
@@ -151,7 +160,7 @@ def evaluate(
                 )
             reports.append(report)
             for remark in report.remarks:
-                echo(f"{stream.name}, {learner}: {remark}", err=True)
+                echo(f"warning: {stream.name}, {learner}: {remark}", err=True)
             if lines is not None:
                 lines.write(json.dumps(report.as_json()).encode() + b"\n")
                 lines.flush()

@@ -22,7 +22,7 @@ def generate(
     out: Annotated[
         Path, typer.Option("--out", help="Output file, .jsonl or .jsonl.gz (.bz2, .xz); - for standard output.")
     ],
-    instances: Annotated[int, typer.Option("--instances", min=0, help="Number of instances.")] = 12_000,
+    instances: Annotated[int, typer.Option("--instances", min=1, help="Number of instances.")] = 12_000,
     seed: Annotated[
         int, typer.Option("--seed", min=0, help="Seed of the generator; equal seeds give equal streams.")
     ] = 0,
@@ -34,8 +34,13 @@ def generate(
     import msgspec
 
     from streamlearn.cli.output import open_for_writing
+    from streamlearn.errors import UsageError
+    from streamlearn.streams.compression import remove_ending
     from streamlearn.streams.synthetic import generator
 
+    ending = Path(remove_ending(out.name)).suffix.lower()
+    if ending not in ("", ".jsonl"):
+        raise UsageError(f"--out {out}: what is written is JSON Lines; give a name that ends in .jsonl, or none")
     stream = generator(name.removeprefix("synthetic:"), seed=seed, instances=instances)
     encode = msgspec.json.Encoder().encode
     with nullcontext(sys.stdout.buffer) if str(out) == "-" else open_for_writing(out) as file:

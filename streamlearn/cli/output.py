@@ -61,6 +61,13 @@ def open_for_writing(path: Path, *, new: bool = False) -> BinaryIO:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
+def echo_stream(stream: Stream) -> None:
+    """Print on standard error which labels a stream has, and what in its declarations may be a mistake."""
+    echo(describe_labels(stream), err=True)
+    for warning in stream.warnings:
+        echo(f"warning: {warning}", err=True)
+
+
 def describe_labels(stream: Stream) -> str:
     """Return a line that says which labels a stream has, from where, and which features are texts."""
     if stream.labels:

@@ -54,7 +54,7 @@ def produce(
     labels: Labels = None,
 ) -> None:
     """Write the instances of a stream to a topic, keyed by id; a missing id becomes the row number, from 0."""
-    from streamlearn.cli.output import describe_labels
+    from streamlearn.cli.output import echo_stream
     from streamlearn.codec.decode import EVERY_FIELD
     from streamlearn.errors import UsageError
     from streamlearn.kafka.admin.reachability import check_handshake, diagnose_connection
@@ -71,7 +71,9 @@ def produce(
         advice = "start it, or give another address with --bootstrap"
     flags = given_flags(("--bootstrap", "kafka.bootstrap_servers", bootstrap))
     settings = load_settings(config, overrides or (), flags=flags).settings
-    opened = open_stream(stream, labels=labels, seed=seed or 0, instances=limit, text_fields=EVERY_FIELD)
+    opened = open_stream(
+        stream, labels=labels, seed=seed or 0, instances=limit, text_fields=EVERY_FIELD, limits=settings.limits
+    )
     check_handshake(settings)
     try:
         sent = send_stream(
@@ -86,7 +88,11 @@ def produce(
         )
     except BootstrapError as error:
         raise diagnose_connection(settings, advice) from error
-    echo(describe_labels(opened), err=True)
+    if not sent.instances:
+        raise UsageError(f"{opened.source} has no instances: nothing was written; give a file with rows")
+    echo_stream(opened)
+    if labels_topic is not None and not sent.labels:
+        echo(f"warning: no instance of {opened.source} has labels: nothing was written to {labels_topic}", err=True)
     echo(
         f"wrote {sent.instances:,} instances to {topic}"
         + (f", {sent.labels:,} labels to {labels_topic}" if labels_topic else "")

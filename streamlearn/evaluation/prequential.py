@@ -15,6 +15,7 @@ from streamlearn.evaluation.baselines.base import BaselineSetup
 from streamlearn.evaluation.baselines.catalogue import STREAMLEARN, baseline
 from streamlearn.evaluation.calibration import CalibrationWatcher
 from streamlearn.evaluation.curve import Curve
+from streamlearn.evaluation.row_notes import RowNotes
 from streamlearn.model.measures import Measures
 from streamlearn.model.stream_model import StreamModel, text_fields
 from streamlearn.model.warm_up import warm_up
@@ -50,7 +51,8 @@ class RowPrediction(NamedTuple):
 class Report(NamedTuple):
     """The result of a learner on one stream; `as_json` is the object that `evaluate --json` writes.
 
-    ``remarks`` say what a baseline could not do with the rows of the stream; without any, the object has no such key.
+    ``remarks`` say what is surprising about the rows of the stream, and what a baseline could not do with them; without
+    any, the object has no such key.
     ``alarms`` are the rows at which streamlearn raised a drift alarm of direction ``worse``; the object lacks them.
     ``settings`` are those of the model that differ from the defaults. ``labels_from`` says where the stream has its
     labels from, and ``label_names`` are the first `NAMES_KEPT` of them. ``curve`` has the measures of equal spans of
@@ -124,6 +126,10 @@ class _Runner(Protocol):
         """Return the remarks of the report."""
         ...
 
+    def dropped(self) -> Mapping[str, int]:
+        """Return the number of values that were left out, by reason."""
+        ...
+
 
 class _ModelRunner:
     """Runs the model of this package, in batches, which do not change the results."""
@@ -163,6 +169,9 @@ class _ModelRunner:
 
     def remarks(self) -> list[str]:
         return []
+
+    def dropped(self) -> Mapping[str, int]:
+        return self._model.dropped
 
 
 class _BaselineRunner:
@@ -239,6 +248,9 @@ class _BaselineRunner:
     def remarks(self) -> list[str]:
         return self._learner.remarks()
 
+    def dropped(self) -> Mapping[str, int]:
+        return {}
+
 
 def evaluate_stream(
     stream: Stream,
@@ -273,10 +285,11 @@ def evaluate_stream(
     Raises
     ------
     UsageError
-        When the learner does not exist or the stream cannot be read.
+        When the learner does not exist, the stream cannot be read, or no row of it has a truth.
     LearnerError
         When another library's learner fails on a row.
     """
+    notes = RowNotes(stream, settings)
     settings = _encode_texts(settings, stream)
     changed = changed_settings(settings, MODEL_SECTIONS)
     settings = _fit_feature_bound(settings, stream)
@@ -288,6 +301,7 @@ def evaluate_stream(
     curve = Curve()
     count = 0
     for rows in _batches(stream, limit, window, curve):
+        notes.add(rows)
         for prediction, row in zip(runner.run(rows, count), rows, strict=True):
             if on_prediction is not None:
                 on_prediction(prediction, row)
@@ -299,6 +313,7 @@ def evaluate_stream(
             windows.append({"from": count - window, "to": count, "measures": measures})
         if on_progress is not None:
             on_progress(count, runner.measures.window_latest())
+    notes.check()
     if count % window:
         measures = runner.measures.window_current() | runner.calibration.window()
         windows.append({"from": count - count % window, "to": count, "measures": measures})
@@ -318,7 +333,7 @@ def evaluate_stream(
         runner.seconds,
         runner.measures.whole() | runner.calibration.whole.values(),
         windows,
-        runner.remarks(),
+        [*notes.remarks({**stream.dropped, **runner.dropped()}), *runner.remarks()],
         runner.alarms,
         changed,
         stream.labels_from,

@@ -148,6 +148,8 @@ def read_reports(path: Path) -> list[Report]:
                 raise UsageError(
                     f"{path}, line {number}: not a result of `streamlearn evaluate --json`: {reason}"
                 ) from None
+    if not reports:
+        raise UsageError(f"{path} has no results: give a file that `streamlearn evaluate --json` has written")
     return reports
 
 

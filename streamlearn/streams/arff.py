@@ -16,8 +16,9 @@ Research 12, 2011), and of Read et al., *MEKA: A Multi-label/Multi-target Extens
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from streamlearn.errors import UsageError
 from streamlearn.streams.arff_header import AttributeKind, Header, HeaderError, read_header
@@ -27,6 +28,8 @@ from streamlearn.streams.arff_text import Lines
 from streamlearn.streams.base import StreamRow
 from streamlearn.streams.compression import UNREADABLE, open_bytes, remove_ending
 from streamlearn.streams.file_kinds import damaged_file, wrong_content
+
+NAMES_SHOWN = 5
 
 
 class ArffStream:
@@ -52,6 +55,8 @@ class ArffStream:
         When the file cannot be read, with its line, or has no labels.
     """
 
+    dropped: Mapping[str, int] = MappingProxyType({})
+
     def __init__(self, path: Path, labels: str | None = None) -> None:
         self._path = path
         name = remove_ending(path.name)
@@ -64,7 +69,21 @@ class ArffStream:
         self.features: Sequence[str] = [attribute.name for attribute in features]
         self.texts: Sequence[str] = [each.name for each in features if each.kind == AttributeKind.STRING]
         self.labels: Sequence[str] = [attributes[index].name for index in self._label_indices]
+        self.source = str(path)
+        self.warnings = self._find_warnings()
         self.columns = sum(1 + len(attribute.values) for attribute in features)
+
+    def _find_warnings(self) -> list[str]:
+        """Return what may be a mistake of the choice of labels."""
+        chosen = (self.attributes[index] for index in self._label_indices)
+        numeric = [repr(attribute.name) for attribute in chosen if attribute.kind == AttributeKind.NUMERIC]
+        if not numeric:
+            return []
+        names = ", ".join(numeric[:NAMES_SHOWN]) + (", ..." if len(numeric) > NAMES_SHOWN else "")
+        return [
+            f"{self.source}: {len(numeric)} of {len(self._label_indices)} labels by {self.labels_from} are declared as "
+            f"numbers, and not as {{0,1}}: {names}; if these are features, correct the choice with --labels"
+        ]
 
     def _read_header(self) -> Header:
         with open_bytes(self._path) as file:

@@ -24,7 +24,9 @@ class Stream(Protocol):
     ``features`` and ``labels`` are the declared names, empty where nothing is declared. ``texts`` are those of the
     features whose strings are texts. ``columns`` is the number of columns that the declared features can need, besides
     the words of texts: one per feature, and one per value of a nominal feature; 0 where nothing is declared.
-    ``labels_from`` says where the stream has its labels from, such as a file.
+    ``labels_from`` says where the stream has its labels from, such as a file. ``source`` is the file or the name that
+    was opened. ``warnings`` say what in the declarations may be a mistake, a sentence each. ``dropped`` counts by
+    reason the values that the latest reading has left out.
     """
 
     @property
@@ -41,6 +43,15 @@ class Stream(Protocol):
 
     @property
     def labels_from(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+    @property
+    def dropped(self) -> Mapping[str, int]: ...
 
     @property
     def columns(self) -> int: ...

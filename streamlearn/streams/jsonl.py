@@ -33,10 +33,13 @@ class JsonLinesStream:
     texts: Sequence[str] = ()
     labels: Sequence[str] = ()
     labels_from = "the records"
+    warnings: Sequence[str] = ()
     columns = 0
 
     def __init__(self, path: str, limits: LimitSettings | None = None, text_fields: Container[str] = ()) -> None:
         self._path = path
+        self.source = "standard input" if path == "-" else path
+        self.dropped: dict[str, int] = {}
         self._limits = limits or LimitSettings()
         self._text_fields = text_fields
         name = remove_ending(Path(path).name)
@@ -48,6 +51,7 @@ class JsonLinesStream:
         return open_bytes(Path(self._path))
 
     def __iter__(self) -> Iterator[StreamRow]:
+        self.dropped = {}
         number = rows = 0
         line = b""
         try:
@@ -56,7 +60,7 @@ class JsonLinesStream:
                 while line := file.readline(self._limits.record_bytes + 2):
                     number += 1
                     if not line.isspace():
-                        instance = decode_instance(line.rstrip(b"\r\n"), self._limits, text_fields=self._text_fields)
+                        instance = decode_instance(line.rstrip(b"\r\n"), self._limits, self.dropped, self._text_fields)
                         yield StreamRow(instance.x, instance.y, instance.id)
                         rows += 1
         except RecordError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Container
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamlearn.errors import UsageError
 from streamlearn.streams.base import Stream
 from streamlearn.streams.compression import ENDINGS, remove_ending
 from streamlearn.streams.file_kinds import FORMATS
+
+if TYPE_CHECKING:
+    from streamlearn.settings.settings import LimitSettings
 
 FILES = f"{' or '.join(FORMATS)}, also compressed ({' '.join(ENDINGS)})"
 """What a file's name ends in, for help and errors."""
@@ -21,6 +25,7 @@ def open_stream(
     seed: int = 0,
     instances: int | None = None,
     text_fields: Container[str] = (),
+    limits: LimitSettings | None = None,
 ) -> Stream:
     """Return the stream that a specification names.
 
@@ -35,6 +40,8 @@ def open_stream(
         Seed and number of rows of a generator.
     text_fields:
         Names of features in JSON Lines whose texts may have any length.
+    limits:
+        Limits of the records in JSON Lines.
 
     Raises
     ------
@@ -56,7 +63,7 @@ def open_stream(
 
         if spec != "-" and not Path(spec).exists():
             raise UsageError(f"{spec}: no such file; correct the path")
-        return JsonLinesStream(spec, text_fields=text_fields)
+        return JsonLinesStream(spec, limits, text_fields)
     if ending == ".arff":
         from streamlearn.streams.arff import ArffStream
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from streamlearn.streams.base import StreamRow
@@ -35,11 +36,18 @@ class GeneratedStream(ABC):
     texts: Sequence[str] = ()
     labels: Sequence[str] = ()
     labels_from = "the generator"
+    warnings: Sequence[str] = ()
+    dropped: Mapping[str, int] = MappingProxyType({})
     columns = 0
 
     def __init__(self, seed: int, instances: int) -> None:
         self.seed = seed
         self.instances = instances
+
+    @property
+    def source(self) -> str:
+        """The name."""
+        return self.name
 
     @property
     def drifts(self) -> list[Drift]:
