@@ -12,13 +12,17 @@ import numpy as np
 from streamlearn.encoder.row import Encoder
 from streamlearn.kernels.compiler import compile_under_lock
 from streamlearn.kernels.parallel_compile import Parts, SharedWork, run_child
+from streamlearn.learner.drift.cluster_loss import note_alarm
+from streamlearn.learner.drift.detectors import DriftDetectors
 from streamlearn.learner.ensemble_learner import EnsembleLearner
 from streamlearn.learner.entries import Entries
+from streamlearn.learner.event_buffer import event_buffer
 from streamlearn.learner.operations import Correction
 from streamlearn.learner.partition.cluster_tree import MAXIMUM_CHILDREN
 from streamlearn.learner.partition.clusters import FIRST_PERIOD
 from streamlearn.learner.partition.code_length import compare
 from streamlearn.learner.partition.linkage import candidate_tree
+from streamlearn.learner.partition.mode_strategies import RandomStrategy
 from streamlearn.learner.partition.pair_counts import PairCounts
 from streamlearn.learner.step_compilation import StepParts
 from streamlearn.model.learner_factory import ENSEMBLE, kind_of
@@ -27,7 +31,7 @@ from streamlearn.model.stream_model import StreamModel
 from streamlearn.settings.presets import PAPER
 from streamlearn.settings.settings import Settings
 
-SIGNATURES = {ENSEMBLE: 240, PAPER: 100}
+SIGNATURES = {ENSEMBLE: 242, PAPER: 100}
 """Number of kernels, one for each signature, that each kind of model compiles on an empty cache."""
 SHARED_SIGNATURES = 29
 """Number of those that both kinds have."""
@@ -74,6 +78,8 @@ def _run_model(settings: Settings) -> None:
     model.probabilities({"a": 1.0})
     # A restore, a copy and a saved classifier derive what snapshots do not hold.
     StreamModel(few_labels).load_arrays(model.arrays())
+    if kind_of(settings) == ENSEMBLE:
+        _choose()
 
 
 def _parts() -> Parts:
@@ -101,6 +107,7 @@ def _helper_parts() -> Parts:
         "measures": _measure,
         "partition": _partition,
         "labels": _labels,
+        "choices": _choose,
     }
 
 
@@ -126,6 +133,14 @@ def _partition() -> None:
     labels = MAXIMUM_CHILDREN + 1
     tree = candidate_tree(PairCounts(labels).state, labels, labels)
     compare(tree, tree, np.array([0, 1, 2, 3]), np.zeros(3, np.int32), 1)
+
+
+def _choose() -> None:
+    """Call what a model calls only with partition ``random`` or with detectors of river."""
+    RandomStrategy(0).replacement(PairCounts(2).state, 2, 2)
+    detectors = DriftDetectors("none")
+    detectors.resize(1)
+    note_alarm(detectors.state, 0, 0.0, 1.0, 1, 0, 0, 0, event_buffer(1))
 
 
 def _one_instance() -> None:
