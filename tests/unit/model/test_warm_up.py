@@ -60,11 +60,13 @@ def test_workers_started_together_compile_once_and_agree(cold_start: ColdStart, 
         for one in found:
             lines = [step for step in one["steps"] if "kernels:" in step or "machine:" in step]
             assert lines[0].endswith(f" of {SIGNATURES[ENSEMBLE]}")
+            ready = f"kernels ready: {SIGNATURES[ENSEMBLE]} in the cache; this process loaded "
+            assert one["steps"][-1].startswith(ready)
             assert len({line.partition(":")[2] for line in lines}) > 1, "the lines show no progress"
         after = finish(start_worker(folder))[0]
         assert after["hash"] == found[0]["hash"]
         assert (after["compiled"], after["later"]) == (0, [])
-        assert after["steps"][-1].endswith(" 0 compiled")
+        assert after["steps"][-1].endswith(" and compiled 0")
         assert [one["later"] for one in found] == [[]] * 4, "the warm-up leaves kernels to compile later"
 
 
