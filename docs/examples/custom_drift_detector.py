@@ -14,12 +14,12 @@ from streamlearn.streams import open_stream
 
 
 class MeanShift(base.DriftDetector):
-    """Alarms when the mean of the newest values is far above the mean of those before."""
+    """Alarms when the mean of the newest values is above the mean of those before by a margin."""
 
-    def __init__(self, window: int = 300, factor: float = 2.0) -> None:
+    def __init__(self, window: int = 100, margin: float = 0.15) -> None:
         super().__init__()
         self.window = window
-        self.factor = factor
+        self.margin = margin
         self._values: deque[float] = deque(maxlen=2 * window)
 
     def update(self, x: float) -> None:
@@ -27,7 +27,7 @@ class MeanShift(base.DriftDetector):
         values = list(self._values)
         older, newer = values[: self.window], values[self.window :]
         full = len(newer) == self.window
-        self._drift_detected = full and sum(newer) > self.factor * sum(older)
+        self._drift_detected = full and sum(newer) - sum(older) > self.margin * self.window
         if self._drift_detected:
             self._values.clear()
 

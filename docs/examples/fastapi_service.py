@@ -10,12 +10,23 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from streamlearn import LabelHierarchyClassifier
+from streamlearn import LabelHierarchyClassifier, warm_up
 
-app = FastAPI(title="Tagging")
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Load the compiled kernels, or compile them, before the first request is taken."""
+    warm_up()
+    yield
+
+
+app = FastAPI(title="Tagging", lifespan=lifespan)
 model = LabelHierarchyClassifier(text_fields=["title"])
 # FastAPI runs `def` endpoints in threads; calls on a classifier take turns.
 
