@@ -16,9 +16,10 @@ from streamlearn.settings.settings import LearnerSettings, Settings
 def warm_up(preset: str = "default", progress: Callable[[str], None] | None = None) -> None:
     """Compile the kernels of a preset, or load them from the cache, so that no later call has to.
 
-    On an empty cache this takes most of a minute of processor time, else less than a second. The cache is in
-    ``$STREAMLEARN_CACHE_DIR``, or in ``~/.cache/streamlearn``. With ``STREAMLEARN_CPU=x86-64-v3``, or another level,
-    the kernels are compiled for every CPU of that level, and the cache may be used on another machine.
+    On an empty cache this takes 20 to 25 seconds on two free cores, about 45 seconds of processor time, else less than
+    a second. The cache is in ``$STREAMLEARN_CACHE_DIR``, or in ``~/.cache/streamlearn``. With
+    ``STREAMLEARN_CPU=x86-64-v3``, or another level, the kernels are compiled for every CPU of that level, and the cache
+    may be used on another machine.
 
     Parameters
     ----------
