@@ -13,7 +13,6 @@ from streamlearn.migrations.migration import Before, Compute, Conversion, Migrat
 from streamlearn.state.arrays import iter_chunks
 from streamlearn.state.lazy_arrays import LazyArray, LazyArrays, get_lazy, open_values, part_of
 
-
 _CONVERTED_BYTES = 256 << 10
 """Bytes that are converted at a time: the results of each step stay in the processor's cache."""
 
