@@ -186,6 +186,42 @@ def test_a_drained_model_is_migrated_and_goes_back_by_a_rollback(road: Road, nex
     road.check(road.workers)
 
 
+DRAIN = ("run", "--drain")
+DRAIN_POINTS = [
+    "taken over",
+    "settled",
+    "replaying",
+    "restored",
+    "snapshot taken",
+    "snapshot half written",
+    "snapshot before its rename",
+    "snapshot after its rename",
+]
+
+
+def drain_and_upgrade(road: Road, next_workers: Workers, points: Sequence[str]) -> None:
+    road.crash()
+    killed_at = road.mark()
+    assert not snapshots(road.service.snapshots)[0].name.startswith(f"{killed_at.seq}-")
+    for point in points:
+        road.kill(road.workers, point, command=DRAIN)
+    road.run(road.workers, command=DRAIN)
+    assert road.mark() == killed_at, "draining commits nothing"
+    assert snapshots(road.service.snapshots)[0].name == f"{killed_at.seq}-{killed_at.chain}.npz"
+    road.answer(next_workers)
+    assert road.versions() == [MODEL_VERSION, NEXT]
+    road.check(next_workers)
+
+
+def test_a_killed_model_is_drained_by_its_own_release_and_migrated(road: Road, next_workers: Workers) -> None:
+    drain_and_upgrade(road, next_workers, ["snapshot before its rename"])
+
+
+@pytest.mark.slow
+def test_a_drain_is_killed_at_every_point(road: Road, next_workers: Workers) -> None:
+    drain_and_upgrade(road, next_workers, DRAIN_POINTS)
+
+
 BEFORE_COMMIT = [
     "replaying",
     "restored",
