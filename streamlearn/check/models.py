@@ -25,7 +25,7 @@ def find_model_faults(settings: Settings, topics: dict[str, TopicDescription]) -
     needed = {settings.topics.instances, settings.topics.labels, settings.journal_topic} - {""}
     if not needed <= topics.keys():
         return []
-    source = KafkaSource(settings).observer()
+    source = KafkaSource(settings).observer(settled=False)
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     with Cleanup(lambda: source.close(leave=False)):
         faults = find_start_faults(settings, source, store)
@@ -38,7 +38,7 @@ def describe_models(settings: Settings) -> list[str]:
     can be read."""
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     try:
-        source = KafkaSource(settings).observer()
+        source = KafkaSource(settings).observer(settled=False)
     except StreamlearnError:
         return describe_roads([])
     with Cleanup(lambda: source.close(leave=False)):

@@ -107,7 +107,8 @@ def serve(
 
 
 def _check_model_versions(settings: Settings, source: KafkaSource, store: SnapshotStore) -> None:
-    reader = source.observer()
+    # A worker that was killed may have left a transaction open, and does not change the version by it.
+    reader = source.observer(settled=False)
     with Cleanup(lambda: reader.close(leave=False)):
         check_model_versions(settings, reader, store)
 

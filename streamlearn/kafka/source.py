@@ -107,18 +107,26 @@ class KafkaSource:
         The settings.
     consumer:
         A consumer that is a member of no group, for an observer, which is not opened; by default `open` makes one.
+    offsets:
+        A consumer that reads the committed offsets; by default the one that reads the records.
     calls:
         Limits the time of the client's calls; by default nothing looks at it.
     """
 
     def __init__(
-        self, settings: Settings, consumer: KafkaConsumer | None = None, *, calls: ClientCalls | None = None
+        self,
+        settings: Settings,
+        consumer: KafkaConsumer | None = None,
+        offsets: KafkaConsumer | None = None,
+        *,
+        calls: ClientCalls | None = None,
     ) -> None:
         self._settings = settings
         self._calls = calls or ClientCalls()
         topics = settings.topics
         self._topics = [topic for topic in (topics.instances, topics.labels) if topic]
         self._consumer = None if consumer is None else self._calls.limit(consumer)
+        self._offsets = None if offsets is None else self._calls.limit(offsets)
         self._answered_at: float | None = None
         self._admin: KafkaAdminClient | None = None
         self._changes: deque[AssignmentChange] = deque()
@@ -350,8 +358,9 @@ class KafkaSource:
 
     def committed(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Committed | None]:
         result: dict[TopicPartition, Committed | None] = {}
+        consumer = self._offsets or self.consumer
         for partition in partitions:
-            entry = self.consumer.committed(ClientPartition(*partition), metadata=True, timeout_ms=CALL_TIMEOUT_MS)
+            entry = consumer.committed(ClientPartition(*partition), metadata=True, timeout_ms=CALL_TIMEOUT_MS)
             result[partition] = None
             if entry is not None:
                 result[partition] = Committed(entry.offset, entry.metadata, entry.leader_epoch)
@@ -384,13 +393,24 @@ class KafkaSource:
     def holders(self) -> list[str]:
         return describe_group(self._settings).describe_holders()
 
-    def observer(self) -> KafkaSource:
+    def observer(self, *, settled: bool = True) -> KafkaSource:
+        """Return a source for another thread, which reads the log and is not a member of the group.
+
+        The committed offsets are those after every open transaction, for the end of which it waits; that of a killed
+        worker takes up to 10 s. Unless ``settled``, they are those before.
+        """
+        consumer = self._create_observer()
+        offsets = None if settled else self._create_observer(isolation_level="read_uncommitted")
+        return KafkaSource(self._settings, consumer, offsets, calls=self._calls)
+
+    def _create_observer(self, **options: str) -> KafkaConsumer:
         # It subscribes to nothing, so it joins nothing; it needs the group's name to read the committed offsets.
         with self._calls.call("KafkaConsumer"):
-            consumer = KafkaConsumer(
-                **lookup_options(self._settings), **READ_OPTIONS, group_id=self._settings.kafka.group_id
+            return KafkaConsumer(
+                **lookup_options(self._settings),
+                **{**READ_OPTIONS, **options},
+                group_id=self._settings.kafka.group_id,
             )
-        return KafkaSource(self._settings, consumer, calls=self._calls)
 
     def close(self, *, leave: bool) -> None:
         consumer, self._consumer = self._consumer, None
@@ -402,6 +422,9 @@ class KafkaSource:
                 # The name of a fenced worker is that of another member.
                 if member_id and not self._is_fenced and (leave or self._has_standby()):
                     self._leave_group(member_id)
+        offsets, self._offsets = self._offsets, None
+        if offsets is not None:
+            _close_consumer(offsets)
         admin, self._admin = self._admin, None
         if admin is not None:
             with contextlib.suppress(kafka_errors.KafkaError):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.producer.transaction_manager import AddPartitionsToTxnHandler
+from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 from kafka.structs import TopicPartition as ClientPartition
 
 from streamlearn.engine.commit import read_mark
@@ -311,4 +312,28 @@ def test_an_open_transaction_of_a_predecessor_is_aborted_when_a_successor_opens(
     with pytest.raises(Exception, match=r"(?i)fenced|epoch|transaction"):
         orphan.commit_transaction()
     orphan.close(timeout=2)
+    sink.close()
+
+
+def test_a_look_at_the_committed_offsets_does_not_wait_for_the_transaction_of_a_killed_worker(
+    service: Service, two: tuple[Settings, Settings]
+) -> None:
+    sink, source = KafkaSink(two[0]), KafkaSource(two[0])
+    partition = TopicPartition(service.topic("instances"), 0)
+    options = {**PRODUCER_OPTIONS, "transaction_timeout_ms": 60_000}
+    killed = KafkaProducer(bootstrap_servers=service.broker, **options, transactional_id=sink.transactional_id)
+    killed.init_transactions()
+    for offset in (1, 2):
+        killed.begin_transaction()
+        entry = OffsetAndMetadata(offset, MARK.replace("1:", f"{offset}:"), -1)
+        killed.send_offsets_to_transaction({ClientPartition(*partition): entry}, ConsumerGroupMetadata(service.name))
+        if offset == 1:
+            killed.commit_transaction()
+    look, observer = source.observer(settled=False), source.observer()
+    assert look.committed([partition]) == {partition: Committed(1, MARK)}
+    sink.open()
+    assert observer.committed([partition]) == {partition: Committed(1, MARK)}
+    for each in (look, observer):
+        each.close(leave=False)
+    killed.close(timeout=2)
     sink.close()
