@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection, Container
 from typing import Any
 
@@ -31,6 +32,11 @@ _MAX_FIELDS_SHOWN = 10
 """Names of fields that an error message shows."""
 _MAX_DIGITS = 300
 """An integer with more digits than this may be beyond the range of float64."""
+_MAX_DEPTH = 100
+"""Levels of nesting of a record. The parser's own limit depends on how deep the caller is, and a record must get the
+same verdict when it is applied and in a replay."""
+_TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _TRUTH_HINT = (
     "; y is a list of the names of the true labels, or an object of label names to true or 1, false or 0, or null"
 )
@@ -178,14 +184,25 @@ def decode_label(value: bytes | None, limits: LimitSettings) -> DecodedLabel:
 
 
 def _check_size(value: bytes | None, limits: LimitSettings) -> bytes:
-    """Return the value, which must be neither empty nor too large."""
+    """Return the value, which must be neither empty, too large nor too deeply nested."""
     if not value:
         raise RecordError("empty_value", "the record has no value")
     if len(value) > limits.record_bytes:
         raise RecordError(
             "too_large", f"the record has {len(value)} bytes, limits.record_bytes is {limits.record_bytes}"
         )
+    if value.count(b"[") + value.count(b"{") > _MAX_DEPTH:
+        _check_depth(value)
     return value
+
+
+def _check_depth(value: bytes) -> None:
+    """Refuse more than `_MAX_DEPTH` levels of nesting, outside of texts."""
+    depth = 0
+    for bracket in _TEXT.sub(b"", value).translate(None, _NO_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > _MAX_DEPTH:
+            raise RecordError("not_json", f"the record is nested more than {_MAX_DEPTH} levels deep")
 
 
 _short_names: dict[int, set[str]] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from streamlearn.codec import decode
@@ -48,7 +50,7 @@ def test_missing_and_empty_truths(text: str, truth: object) -> None:
         (b'{"x": [' + b"9" * 400 + b"]}", "not_finite", "$.x[0]"),
         (b'{"x": {"a": 1}, "other": [NaN]}', "not_finite", "$.other[0]"),
         (b'{"x": {"\\ud800": NaN}}', "not_finite", "$.x.?"),
-        (b'{"other": ' + b"[" * 200 + b"]" * 200 + b', "x": {"a": NaN}}', "not_finite", "$.x.a"),
+        (b'{"other": ' + b"[" * 90 + b"]" * 90 + b', "x": {"a": NaN}}', "not_finite", "$.x.a"),
         (b"[]", "wrong_type", "object"),
         (b'{"x": "seven"}', "wrong_type", '"seven"'),
         (b'{"x": {}, "y": ["n", 3]}', "wrong_type", "$.y[1]"),
@@ -77,13 +79,13 @@ def test_missing_and_empty_truths(text: str, truth: object) -> None:
         (b'{"id": "a", "features": {"a": 1}}', "missing_field", '`x`; the record has "id", "features"'),
         (b"{}", "missing_field", "`x`; the record has no fields"),
         (b"{" + b", ".join(b'"n%d": 1' % n for n in range(12)) + b"}", "missing_field", '"n9" and 2 more'),
-        (b'{"a": ' + b"[" * 200 + b"]" * 200 + b"}", "missing_field", '`x`; the record has "a"'),
+        (b'{"a": ' + b"[" * 90 + b"]" * 90 + b"}", "missing_field", '`x`; the record has "a"'),
         (b'{"\\u001b[31m": 1}', "missing_field", r'the record has "\u001b[31m"'),
         (b'{"x": {}, "y": ["a", "b", "c"]}', "too_many_labels", "limits.labels_per_record is 2"),
         (b'{"x": [1, 2, 3, 4]}', "too_many_features", "limits.features_per_record is 3"),
         (b'{"x": {}, "id": "123456789"}', "id_too_long", "limits.id_bytes is 8"),
         ('{"x": {}, "id": "äöüß1"}'.encode(), "id_too_long", "9 bytes"),
-        (b'{"x": ' + b"[" * 400, "wrong_type", ""),
+        (b'{"x": ' + b"[" * 90, "wrong_type", ""),
     ],
 )
 def test_invalid_instances_have_code_path_and_value(value: bytes | None, code: str, message: str) -> None:
@@ -119,7 +121,7 @@ def test_invalid_labels(value: bytes, code: str) -> None:
         (b'{"x": {"' + b"k" * 100_000 + b'": 1}}', "name_too_long"),
         (b'{"x": {}, "id": ' + b"1" * 100_000 + b"}", "id_too_long"),
         (b'{"other": ' + b"[" * 50_000 + b"]" * 50_000 + b', "x": {}}', "not_json"),
-        (b'{"other": ' + b"[" * 700 + b"]" * 700 + b', "x": {"a": NaN}}', "not_finite"),
+        (b'{"other": ' + b"[" * 700 + b"]" * 700 + b', "x": {"a": NaN}}', "not_json"),
     ],
 )
 def test_the_error_for_a_huge_record_is_short(value: bytes, code: str) -> None:
@@ -130,14 +132,30 @@ def test_the_error_for_a_huge_record_is_short(value: bytes, code: str) -> None:
 
 
 @pytest.mark.parametrize(("open_", "close"), [(b"[", b"]"), (b'{"a":', b"}")])
-@pytest.mark.parametrize("field", [b'"x":{"a":', b'"x":{},"y":{"a":', b'"x":', b'"x":{},"id":'])
-def test_a_value_that_is_nested_too_deeply_to_be_shown_is_named_so(field: bytes, open_: bytes, close: bytes) -> None:
+@pytest.mark.parametrize("field", [b'"x":{"a":', b'"x":{},"y":{"a":', b'"x":', b'"x":{},"id":', b'"x":{},"meta":'])
+def test_a_record_that_is_nested_too_deeply_is_refused(field: bytes, open_: bytes, close: bytes) -> None:
     end = b"}}" if field.endswith(b'{"a":') else b"}"
-    with pytest.raises(RecordError) as raised:
+    with pytest.raises(RecordError, match=r"^not_json: the record is nested more than 100 levels deep$"):
         decode_instance(b"{" + field + open_ * 5_000 + b"1" + close * 5_000 + end, LimitSettings())
-    assert raised.value.code == "wrong_type"
-    assert "got `" in raised.value.text
-    assert "which is nested too deeply to be shown" in raised.value.text
+
+
+@pytest.mark.parametrize("depth", [98, 99, 100, 500, 990])
+def test_the_verdict_does_not_depend_on_how_deep_the_caller_is(depth: int) -> None:
+    def verdict(frames: int) -> str:
+        if frames:
+            return verdict(frames - 1)
+        try:
+            decode_instance(b'{"x":{},"meta":' + b"[" * depth + b"]" * depth + b"}", LimitSettings())
+        except RecordError as error:
+            return error.code
+        return "ok"
+
+    assert {verdict(frames) for frames in (0, 200, 700)} == {"ok" if depth < 100 else "not_json"}
+
+
+def test_brackets_in_texts_and_beside_each_other_are_not_nested() -> None:
+    texts = json.dumps({"x": {"a": "[" * 300, 'b"{': "{" * 300 + '\\"' + "["}, "more": [[]] * 300})
+    assert decode_instance(texts.encode(), LimitSettings()).x == {"a": "[" * 300, 'b"{': "{" * 300 + '\\"' + "["}
 
 
 def test_the_last_of_equal_names_counts_and_a_list_may_repeat_itself() -> None:
