@@ -16,7 +16,7 @@ from tests.integration.service import AnyWorker, Service
 
 T = TypeVar("T")
 _UNCLEAN = 1
-ANSWER_SECONDS = 40.0
+ANSWER_SECONDS = 120.0
 _TRANSIENT_ERRORS = (
     kafka_errors.KafkaConnectionError,
     kafka_errors.KafkaTimeoutError,
@@ -129,7 +129,7 @@ def append_to_leader(brokers: Broker, node: int, partition: TopicPartition, valu
 
     producer = KafkaProducer(bootstrap_servers=f"127.0.0.1:{brokers.port(node)}", acks=1, enable_idempotence=False)
     futures = [producer.send(partition.topic, value=value, partition=partition.partition) for value in values]
-    producer.flush(timeout=20)
+    producer.flush(timeout=120)
     for future in futures:
         future.get(timeout=1)
     producer.close(timeout=5)

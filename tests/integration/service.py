@@ -172,7 +172,7 @@ class Service:
     def produce_raw(self, role: str, values: Sequence[bytes | None]) -> None:
         producer = KafkaProducer(bootstrap_servers=self.broker, linger_ms=5)
         futures = [producer.send(self.topic(role), value=value, key=b"" if value is None else None) for value in values]
-        producer.flush(timeout=30)
+        producer.flush(timeout=120)
         for future in futures:
             future.get(timeout=1)
         producer.close(timeout=5)

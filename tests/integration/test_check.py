@@ -42,7 +42,7 @@ def test_faults_of_clock_retention_and_storage_are_named(service: Service, tmp_p
     assert "snapshot.location" in storage
     producer = KafkaProducer(bootstrap_servers=service.broker)
     ahead = int((time.time() + 1_000) * 1_000)
-    producer.send(service.topic("instances"), value=b"{}", timestamp_ms=ahead).get(timeout=20)
+    producer.send(service.topic("instances"), value=b"{}", timestamp_ms=ahead).get(timeout=60)
     producer.close(timeout=5)
     (clock,) = find_faults(settings_of(service, labels=False, more=["snapshot.interval_seconds=10"]))
     assert f"{service.topic('instances')}[0] has a record stamped " in clock
@@ -56,7 +56,7 @@ def test_what_run_would_refuse_of_the_model_is_a_fault(service: Service) -> None
     def produce(count: int) -> None:
         for _ in range(count):
             producer.send(service.topic("instances"), value=b'{"x": {"a": 1}}', partition=0)
-        producer.flush(timeout=30)
+        producer.flush(timeout=120)
 
     produce(5)
     service.command("run", "--stop-at-end", *service.settings())
@@ -80,7 +80,7 @@ def test_records_without_timestamps_are_a_warning(service: Service) -> None:
     producer = KafkaProducer(bootstrap_servers=service.broker)
     for role, timestamps in (("instances", [None, -1, -1]), ("labels", [None])):
         for timestamp in timestamps:
-            producer.send(service.topic(role), value=b"{}", timestamp_ms=timestamp).get(timeout=20)
+            producer.send(service.topic(role), value=b"{}", timestamp_ms=timestamp).get(timeout=60)
     producer.close(timeout=5)
     (warning,) = find_warnings(settings)
     assert warning.startswith(f"2 of the last 3 records of {service.topic('instances')} have no timestamp (-1): ")

@@ -53,7 +53,7 @@ class Member:
         return [] if changes else [record for records in polled.values() for record in records]
 
 
-def until(condition: Callable[[], bool], *members: Member, seconds: float = 30) -> None:
+def until(condition: Callable[[], bool], *members: Member, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -113,7 +113,7 @@ def test_a_first_join_survives_short_polls(two: tuple[Settings, Settings]) -> No
             update={"kafka": two[0].kafka.model_copy(update={"group_id": f"{two[0].kafka.group_id}-{attempt}"})}
         )
         member = Member(settings)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not member.owned:
             assert time.monotonic() < deadline, "the join stalled"
             member.poll(0.005)
@@ -185,7 +185,7 @@ def test_nothing_is_lost_when_the_position_is_set_back_with_records_parked(
     for partition in member.owned:
         member.source.seek(partition, 0)
     again: list[Any] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while len(again) < len(values):
         assert time.monotonic() < deadline, f"{len(again)} of {len(values)} came again"
         again.extend(member.poll())
@@ -278,7 +278,7 @@ def test_back_to_back_transactions_do_not_wait_for_the_default_backoff(
     producer.init_transactions()
     durations: list[float] = []
     deadline = time.monotonic() + 60
-    while len(durations) < 20 and time.monotonic() < deadline:
+    while len(durations) < 5 and time.monotonic() < deadline:
         refused.clear()
         start = time.monotonic()
         producer.begin_transaction()
@@ -299,14 +299,14 @@ def test_an_open_transaction_of_a_predecessor_is_aborted_when_a_successor_opens(
     orphan = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=sink.transactional_id)
     orphan.init_transactions()
     orphan.begin_transaction()
-    orphan.send(service.topic("predictions"), value=b"never committed", partition=0).get(timeout=10)
+    orphan.send(service.topic("predictions"), value=b"never committed", partition=0).get(timeout=60)
     start = time.monotonic()
     sink.open()
     reader = KafkaConsumer(bootstrap_servers=service.broker, isolation_level="read_committed")
     partition = ClientPartition(service.topic("predictions"), 0)
     reader.assign([partition])
     assert reader.end_offsets([partition])[partition] >= 2, "the abort marker follows the aborted record"
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 9, "the transaction was aborted by its timeout of 10 s"
     reader.close()
     assert service.read("predictions") == []
     with pytest.raises(Exception, match=r"(?i)fenced|epoch|transaction"):

@@ -30,7 +30,7 @@ def produce_batch(service: Service, values: list[bytes], *, aborted: bool = Fals
     producer.init_transactions()
     producer.begin_transaction()
     futures = [producer.send(service.topic("instances"), value=value, partition=0) for value in values]
-    producer.flush(timeout=30)
+    producer.flush(timeout=120)
     for future in futures:
         future.get(timeout=1)
     if aborted:

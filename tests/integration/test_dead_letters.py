@@ -25,7 +25,7 @@ def produce(service: Service, role: str, values: list[bytes]) -> None:
     for value in values:
         headers = with_null_headers([("mine", b"\x00\xff"), ("null", None)])
         producer.send(service.topic(role), value=value, partition=0, headers=headers)
-    producer.flush(timeout=30)
+    producer.flush(timeout=120)
     producer.close(timeout=5)
 
 

@@ -52,7 +52,7 @@ def produce(service: Service, count: int, seed: int, first: int = 0) -> int:
                 producer.send(service.topic("labels"), value=truth(labelled), key=f"r{labelled}".encode())
                 for _ in range(2 if random.random() < 0.02 else 1)
             )
-    producer.flush(timeout=30)
+    producer.flush(timeout=120)
     for future in futures:
         future.get(timeout=1)
     producer.close(timeout=5)

@@ -42,11 +42,11 @@ def leave_hanging(
     producer = KafkaProducer(bootstrap_servers=service.broker, **PRODUCER_OPTIONS, transactional_id=transactional_id)
     producer.init_transactions()
     producer.begin_transaction()
-    producer.send(service.topic("events"), value=b"{}", partition=0).get(timeout=10)
+    producer.send(service.topic("events"), value=b"{}", partition=0).get(timeout=60)
     manager: Any = producer._transaction_manager
     partition = ClientPartition(service.topic("predictions"), 0)
     manager._partitions_in_transaction.add(partition)
-    producer.send(partition.topic, value=b"hanging", partition=partition.partition).get(timeout=10)
+    producer.send(partition.topic, value=b"hanging", partition=partition.partition).get(timeout=60)
     handler = TxnOffsetCommitHandler(
         manager,
         ConsumerGroupMetadata(service.name),
@@ -57,7 +57,7 @@ def leave_hanging(
     with manager._lock:
         manager._enqueue_request(handler)
     producer._sender.wakeup()
-    assert handler.result.wait(10_000)
+    assert handler.result.wait(60_000)
     if committed:
         producer.commit_transaction()
     else:
@@ -134,7 +134,7 @@ def test_a_transaction_that_is_open_is_not_taken_for_one_that_hangs(service: Ser
     holder.init_transactions()
     for value in (b"first", b"open"):
         holder.begin_transaction()
-        holder.send(service.topic("predictions"), value=value, partition=0).get(timeout=10)
+        holder.send(service.topic("predictions"), value=value, partition=0).get(timeout=60)
         if value == b"first":
             holder.commit_transaction()
     admin = KafkaAdminClient(bootstrap_servers=service.broker)
@@ -143,7 +143,7 @@ def test_a_transaction_that_is_open_is_not_taken_for_one_that_hangs(service: Ser
     open_before = transaction_markers._find_open(admin, transaction.producer_id, [partition])
     assert partition in open_before
     complete = transaction._replace(state=type(transaction.state)("CompleteCommit"))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     assert transaction_markers._confirm_hanging(admin, sink.transactional_id, complete, open_before, deadline) == {}
     admin.close()
     sink.open()

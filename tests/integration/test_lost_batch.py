@@ -66,5 +66,5 @@ def test_a_producer_that_cannot_flush_is_closed_within_its_time(
     producer.send(service.topic("predictions"), value=b"never written", partition=0)
     start = time.monotonic()
     sink.close()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 15, "it waited for the delivery, which ends after 20 s"
     assert not sink.is_open

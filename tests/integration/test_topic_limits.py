@@ -48,7 +48,7 @@ def produce(service: Service, records: Sequence[tuple[bytes | None, bytes]]) -> 
     producer = KafkaProducer(bootstrap_servers=service.broker, linger_ms=5)
     futures = [producer.send(service.topic("instances"), key=key, value=value, partition=0) for key, value in records]
     for future in futures:
-        future.get(timeout=30)
+        future.get(timeout=60)
     producer.close(timeout=5)
 
 

@@ -27,7 +27,7 @@ def by_kafka_python(service: Service, choose: Callable[[bytes], int | None] = la
     def send(topic: str, records: Iterable[tuple[bytes, bytes]]) -> dict[bytes, set[int]]:
         producer = KafkaProducer(bootstrap_servers=service.broker, linger_ms=5)
         sent = {key: producer.send(topic, key=key, value=value, partition=choose(key)) for key, value in records}
-        placed = {key: {future.get(timeout=20).partition} for key, future in sent.items()}
+        placed = {key: {future.get(timeout=60).partition} for key, future in sent.items()}
         producer.close(timeout=5)
         return placed
 

@@ -134,7 +134,7 @@ def test_a_stand_by_has_nothing_to_save(tmp_path: Path, monkeypatch: pytest.Monk
     engine, _, observer = world.waiting()
     thread = threading.Thread(target=engine.run, daemon=True)
     thread.start()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while (standby := engine._rebalancer.standby) is None or standby.status.state != "following":
         assert time.monotonic() < deadline
         time.sleep(0.01)

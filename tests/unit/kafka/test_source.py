@@ -142,7 +142,7 @@ def test_what_the_loop_asks_on_every_turn_asks_no_broker() -> None:
         assert source.leader_epoch(partition, 5) == -1
         assert source.changes() == []
         assert source.answered_at() is None
-        assert time.monotonic() < began + 1
+        assert time.monotonic() < began + 5, "a request that no broker answers lasts longer"
     finally:
         client.close(autocommit=False, timeout_ms=100)
 

@@ -22,13 +22,13 @@ def test_a_step_is_reported_at_once_and_then_when_the_count_changes() -> None:
         progress.begin("waiting")
         progress.begin("compiling")
         while counted.qsize() < 20:
-            assert counted.get(timeout=30) == 0
+            assert counted.get(timeout=120) == 0
             if lines.qsize() == 2 and counted.qsize() > 5:
                 break
         count[0] = 3
-        found = [lines.get(timeout=30) for _ in range(3)]
+        found = [lines.get(timeout=120) for _ in range(3)]
         count[0] = 9
-        found.append(lines.get(timeout=30))
+        found.append(lines.get(timeout=120))
     assert found == ["waiting: 0 of 7", "compiling: 0 of 7", "compiling: 3 of 7", "compiling: 9 of 9"]
     assert lines.empty()
     assert "compilation progress" not in {thread.name for thread in threading.enumerate()}
