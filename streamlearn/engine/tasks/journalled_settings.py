@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from streamlearn.errors import UsageError
+from streamlearn.errors import JournalError, UsageError
 from streamlearn.settings.settings import Settings
 
 _FIXED = {
@@ -61,9 +61,20 @@ def with_journalled_settings(settings: Settings, journalled: Mapping[str, Any]) 
 
     A setting that the journal lacks, because the release that wrote it did not have it, gets its default: what a replay
     computes must not depend on the settings of the run.
+
+    Raises
+    ------
+    JournalError
+        When the journal has a setting that this release does not have, because a newer one wrote it.
     """
+    defaults = journalled_settings_of(Settings())
+    if unknown := sorted(journalled.keys() - defaults.keys()):
+        shown = ", ".join(f"{name} = {journalled[name]!r}" for name in unknown)
+        raise JournalError(
+            f"the model has {shown}, which this release does not know: run the release that wrote it, or a newer one"
+        )
     tree = settings.model_dump(by_alias=True)
-    for name, value in {**journalled_settings_of(Settings()), **journalled}.items():
+    for name, value in {**defaults, **journalled}.items():
         section, _, key = name.partition(".")
         tree[section][key] = value
     return Settings.model_validate(tree)
