@@ -403,7 +403,7 @@ class KafkaSource:
         offsets = None if settled else self._create_observer(isolation_level="read_uncommitted")
         return KafkaSource(self._settings, consumer, offsets, calls=self._calls)
 
-    def _create_observer(self, **options: str) -> KafkaConsumer:
+    def _create_observer(self, **options: Any) -> KafkaConsumer:
         # It subscribes to nothing, so it joins nothing; it needs the group's name to read the committed offsets.
         with self._calls.call("KafkaConsumer"):
             return KafkaConsumer(
