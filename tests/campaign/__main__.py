@@ -19,14 +19,14 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.campaign.check import CheckResult, check
-from tests.campaign.faults import FAULTS, Undo
+from tests.campaign.faults import FAULTS, Fault, Undo
 from tests.campaign.feed import Feed
-from tests.campaign.world import World
-
-TURN_SECONDS = 0.05
+from tests.campaign.upgrades import UPGRADES
+from tests.campaign.world import TURN_SECONDS, World
 
 
 def main() -> int:
@@ -44,13 +44,15 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="instances per second (%(default)s)")
     parser.add_argument("--pause", type=float, default=2.5, help="mean seconds between two faults (%(default)s)")
     parser.add_argument("--faults", default="", help=f"kinds of faults, comma-separated, of: {', '.join(FAULTS)} (all)")
+    parser.add_argument("--upgrades", action="store_true", help="also upgrade and downgrade the workers")
     parser.add_argument("--folder", type=Path, help="empty folder for data and logs (by default a temporary one)")
     parser.add_argument("--json", type=Path, help="file for the report")
     options = parser.parse_args()
-    chosen = [name.strip() for name in options.faults.split(",") if name.strip()] or list(FAULTS)
-    unknown = [name for name in chosen if name not in FAULTS]
+    names = [name.strip() for name in options.faults.split(",") if name.strip()] or list(FAULTS)
+    unknown = [name for name in names if name not in FAULTS]
     if unknown:
         parser.error(f"unknown faults: {', '.join(unknown)}; choose from {', '.join(FAULTS)}")
+    chosen = {**{name: FAULTS[name] for name in names}, **(UPGRADES if options.upgrades else {})}
     folder = options.folder or Path(tempfile.mkdtemp(prefix="streamlearn-campaign-"))
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
@@ -61,7 +63,7 @@ def main() -> int:
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda number, frame: interrupted.set())
     say(f"campaign with seed {options.seed} in {folder}")
-    world = World(folder, options.nodes, options.workers, options.scope, say)
+    world = World(folder, options.nodes, options.workers, options.scope, say, upgrades=options.upgrades)
     try:
         if not world.disk:
             say("`fill the disk` is skipped: it needs the right to mount a small disk for the snapshots")
@@ -109,12 +111,17 @@ def main() -> int:
 
 
 def _inject(
-    world: World, draw: random.Random, chosen: list[str], seconds: float, pause: float, interrupted: threading.Event
+    world: World,
+    draw: random.Random,
+    chosen: Mapping[str, Fault],
+    seconds: float,
+    pause: float,
+    interrupted: threading.Event,
 ) -> Counter[str]:
     """Inject faults until the time is over, and undo all of them; return how often each was injected."""
     injected: Counter[str] = Counter()
     undos: list[tuple[float, int, Undo]] = []
-    weights = [FAULTS[name].weight for name in chosen]
+    weights = [fault.weight for fault in chosen.values()]
     end = time.monotonic() + seconds
     due = time.monotonic() + 3.0
     while (now := time.monotonic()) < end or undos:
@@ -123,8 +130,8 @@ def _inject(
         world.supervise()
         if due <= now < end:
             seed = draw.getrandbits(32)
-            name = random.Random(seed).choices(chosen, weights)[0]
-            fault = FAULTS[name].inject(world, random.Random(seed))
+            name = random.Random(seed).choices(list(chosen), weights)[0]
+            fault = chosen[name].inject(world, random.Random(seed))
             if fault is not None:
                 injected[name] += 1
                 world.say(f"{name} (seed {seed}): {fault.what}" + (f", for {fault.after:.1f} s" if fault.undo else ""))

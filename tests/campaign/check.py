@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.campaign.answers import check_answers
 from tests.campaign.world import World
-from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
+from tests.integration.reference import OtherReleases, assert_equals_an_uninterrupted_run, settings_of
 
 MAXIMUM_RESIDENT_BYTES = 1 << 30
 """Several times the memory that a worker needs here."""
@@ -33,8 +33,16 @@ def check(world: World) -> CheckResult:
     """
     service = world.service
     counts = check_answers(service)
-    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=world.more))
+    others = OtherReleases(
+        world.releases.by_model_version(),
+        service.settings(labels=True, more=world.more)[1::2],
+        service.snapshots.parent / "reference",
+    )
+    assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=world.more), others)
     assert world.resident_bytes < MAXIMUM_RESIDENT_BYTES, f"a worker had {world.resident_bytes:,} resident bytes"
+    for path in service.snapshots.rglob("*.npz"):
+        if path.name in world.corrupted:
+            path.unlink()
     verified = service.command("snapshot", "verify", *world.settings(world.workers[0].name), timeout=600)
     gaps = [after - before for before, after in itertools.pairwise(counts.timestamps)]
     return CheckResult(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from streamlearn._version import MODEL_VERSION
+from streamlearn.errors import SnapshotError
+from streamlearn.snapshot.format import read_manifest
+from tests.campaign.releases import NEXT
 from tests.campaign.world import SESSION_MS, Worker, World
 from tests.faults.points import POINTS
 
@@ -168,7 +172,7 @@ def corrupt_the_newest_snapshot(world: World, draw: Random) -> Injected | None:
     """Change a byte of the newest snapshot, and kill a worker, which then has to restore without it."""
     found = sorted(world.service.snapshots.rglob("*.npz"), key=_sequence)
     worker = _draw_running(world, draw)
-    if not found or worker is None:
+    if not found or worker is None or not _has_another(world, found):
         return None
     newest = found[-1]
     try:
@@ -181,8 +185,27 @@ def corrupt_the_newest_snapshot(world: World, draw: Random) -> Injected | None:
     except FileNotFoundError:
         # Removed meanwhile in favour of newer snapshots.
         return None
+    world.corrupted.add(newest.name)
     world.signal(worker, signal.SIGKILL)
     return Injected(f"byte {position} of {newest.name} changed, {worker.name} killed")
+
+
+def _has_another(world: World, found: Sequence[Path]) -> bool:
+    """Return whether the model can be restored without its newest snapshot.
+
+    Where another model version continues, only the snapshot of that point leads on.
+    """
+    if len(world.releases.starters) == 1:
+        return True
+    expected = MODEL_VERSION + (world.release == NEXT)
+    return not world.operator.is_busy and [_model_version(path) for path in found[-2:]] == [expected, expected]
+
+
+def _model_version(path: Path) -> int:
+    try:
+        return read_manifest(path)["model_version"]
+    except (SnapshotError, FileNotFoundError):
+        return -1
 
 
 def _sequence(path: Path) -> int:
