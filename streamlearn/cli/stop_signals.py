@@ -24,6 +24,8 @@ _logger = logging.getLogger(__name__)
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 1.0
 """How long a stop may take that has nothing to save, before the process ends without it."""
+DISCONNECT_SECONDS = 0.7
+"""How much longer a stop may take that has come to disconnecting."""
 _POLL_SECONDS = 0.05
 
 
@@ -58,16 +60,26 @@ class StopSignals:
         self._end = end
         self._stop: Callable[[], None] | None = None
         self._can_end: Callable[[], bool] = lambda: True
+        self._is_disconnecting: Callable[[], bool] = lambda: False
+        self._describe_rest: Callable[[], str] = str
         self._handlers: dict[signal.Signals, object] = {}
         self._closed = False
 
-    def hand_over(self, stop: Callable[[], None], can_end: Callable[[], bool]) -> None:
+    def hand_over(
+        self,
+        stop: Callable[[], None],
+        can_end: Callable[[], bool],
+        *,
+        is_disconnecting: Callable[[], bool] = lambda: False,
+        describe_rest: Callable[[], str] = str,
+    ) -> None:
         """From now on call ``stop`` at a signal.
 
         ``stop`` makes the main thread end. While ``can_end`` returns true, which says that nothing is to be saved, the
-        main thread has `GRACE_SECONDS` for it.
+        main thread has `GRACE_SECONDS` for it, and, while it disconnects, `DISCONNECT_SECONDS` more. Then the process
+        ends; ``describe_rest`` returns what is left undone, for the log, or an empty text.
         """
-        self._can_end = can_end
+        self._can_end, self._is_disconnecting, self._describe_rest = can_end, is_disconnecting, describe_rest
         self._stop = stop
 
     def __enter__(self) -> StopSignals:
@@ -111,12 +123,17 @@ class StopSignals:
             own = [n for n in numbers or () if n in self._signals and signal.getsignal(n) == self._note]
             if own:
                 deadline = self._begin_to_stop(signal.Signals(own[0]).name, deadline)
-            if deadline is not None and time.monotonic() >= deadline and self._can_end() and not self._closed:
+            if deadline is not None and self._is_over(deadline) and self._can_end() and not self._closed:
+                if rest := self._describe_rest():
+                    _logger.info("%s", rest)
                 if self._loss:
                     _logger.error("stopped: %s", self._loss)
                 else:
                     _logger.info("stopped; there was nothing to save")
                 self._end(self._status)
+
+    def _is_over(self, deadline: float) -> bool:
+        return time.monotonic() >= deadline + (DISCONNECT_SECONDS if self._is_disconnecting() else 0.0)
 
     def _begin_to_stop(self, name: str, deadline: float | None) -> float:
         """Call what stops the main thread; return when the process may end without it."""

@@ -21,7 +21,7 @@ from streamlearn.kafka.admin.topics import prepare_topics
 from streamlearn.kafka.client_calls import ClientCalls
 from streamlearn.kafka.partitioners import PARTITIONERS
 from streamlearn.kafka.sink import KafkaSink
-from streamlearn.kafka.source import KafkaSource
+from streamlearn.kafka.source import KafkaSource, describe_reserved_name
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.secrets import read_secret
 from streamlearn.settings.settings import Settings
@@ -96,7 +96,12 @@ def serve(
         observer.on_start_step("")
         engine = Engine(settings, source, sink, store, observer=observer, watchdog=watchdog)
         if signals is not None:
-            signals.hand_over(engine.stop, lambda: engine.has_nothing_to_save)
+            signals.hand_over(
+                engine.stop,
+                lambda: engine.has_nothing_to_save,
+                is_disconnecting=lambda: engine.is_disconnecting,
+                describe_rest=lambda: describe_reserved_name(settings) if engine.is_member else "",
+            )
         with _rare_garbage_collection():
             watchdog.start()
             if drain:

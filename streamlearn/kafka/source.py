@@ -417,11 +417,13 @@ class KafkaSource:
         if consumer is not None:
             member_id = consumer.group_metadata().member_id if consumer.subscription() else ""  # pyright: ignore[reportAttributeAccessIssue]
             _close_consumer(consumer)
-            # Without an answer, the name stays reserved for the session timeout.
-            with contextlib.suppress(kafka_errors.KafkaError, StreamlearnError):
-                # The name of a fenced worker is that of another member.
-                if member_id and not self._is_fenced and (leave or self._has_standby()):
-                    self._leave_group(member_id)
+            # The name of a fenced worker is that of another member.
+            if member_id and not self._is_fenced:
+                try:
+                    if leave or self._has_standby():
+                        self._leave_group(member_id)
+                except (kafka_errors.KafkaError, StreamlearnError) as error:
+                    _logger.warning("%s (%s: %s)", describe_reserved_name(self._settings), type(error).__name__, error)
         offsets, self._offsets = self._offsets, None
         if offsets is not None:
             _close_consumer(offsets)
@@ -442,7 +444,19 @@ class KafkaSource:
         from kafka.admin import MemberToRemove  # pyright: ignore[reportAttributeAccessIssue]
 
         member = MemberToRemove(member_id=member_id, group_instance_id=self._settings.worker.name)
-        self.admin.remove_group_members(self._settings.kafka.group_id, [member])  # pyright: ignore[reportAttributeAccessIssue]
+        answers = self.admin.remove_group_members(self._settings.kafka.group_id, [member])  # pyright: ignore[reportAttributeAccessIssue]
+        for error in answers.values():
+            # A member that the group does not know any more has left it.
+            if error not in (kafka_errors.NoError, kafka_errors.UnknownMemberIdError):
+                raise error
+
+
+def describe_reserved_name(settings: Settings) -> str:
+    """Return what it means that a worker ends without having left the group."""
+    return (
+        f"the worker did not leave group {settings.kafka.group_id}: its name {settings.worker.name} stays reserved for "
+        f"a restart, and other workers wait, for up to {settings.kafka.session_timeout_ms / 1000:g} s"
+    )
 
 
 def _close_consumer(consumer: KafkaConsumer) -> None:

@@ -257,3 +257,33 @@ def test_lag_is_what_is_committed_and_not_applied(tmp_path: Path) -> None:
             worker.wait_at(1)
         worker.wait_at(active.tasks[0].mark.seq)
         worker.wait("no lag", lambda: worker.status.lag_batches == 0)
+
+
+def test_a_stand_by_leaves_the_group_before_its_thread_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process may end about a second after a signal, and would keep its place in the group."""
+    world = World(tmp_path)
+    steps: list[str] = []
+    join = standby.Standby.close
+
+    def close(self: standby.Standby) -> None:
+        steps.append("thread joined")
+        join(self)
+
+    monkeypatch.setattr(standby.Standby, "close", close)
+    with second(world) as worker:
+        worker.wait("it to stand by", lambda: worker.standby is not None)
+        left = worker.source.close
+
+        def leave(*, leave: bool) -> None:
+            assert worker.standby is not None
+            assert worker.standby._ended, "the thread is not asked to end"
+            assert worker.engine.is_disconnecting
+            steps.append("disconnected")
+            left(leave=leave)
+
+        monkeypatch.setattr(worker.source, "close", leave)
+        assert worker.engine.is_member
+    assert steps == ["disconnected", "thread joined"]
+    assert not worker.engine.is_member

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import signal
+import time
 import urllib.request
 
+import pytest
+
+from streamlearn.kafka.admin.consumer_group import describe_group
 from tests.integration.reference import assert_equals_an_uninterrupted_run, settings_of
 from tests.integration.service import Service
 from tests.integration.test_faults import assert_each_handled_once, produce
@@ -81,3 +85,26 @@ def test_a_stand_by_takes_over_and_stays_active(service: Service) -> None:
     assert third.wait(timeout=60) == 0, service.logs()
     assert_each_handled_once(service, count)
     assert_equals_an_uninterrupted_run(service, settings_of(service, labels=True, more=MORE))
+
+
+@pytest.mark.slow
+def test_a_stand_by_that_is_stopped_has_left_the_group_or_says_so(service: Service) -> None:
+    more = [*MORE, "kafka.session_timeout_ms=60000"]
+    service.make_topics(labels=True, more=more)
+    service.start(worker="w0", labels=True, more=more)
+    service.wait("one to hold all", lambda: service.assigned() == {"w0": [0, 1, 2]})
+    produce(service, 100, seed=44)
+    second = service.start(worker="w1", labels=True, more=more)
+    service.wait("one to stand by", lambda: service.assigned() == {"w0": [0, 1, 2], "w1": []})
+    service.wait("it to follow", lambda: read_page(service, "w1", "/readyz").startswith("stand-by, warm"))
+    second.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert second.wait(timeout=60) == 0, service.logs()
+    assert time.monotonic() < begun + 2.5
+    has_said = "the worker did not leave group" in service.log_of("w1")
+    assert ("w1" in describe_members(service)) == has_said, service.log_of("w1")
+
+
+def describe_members(service: Service) -> set[str]:
+    settings = settings_of(service, labels=True, more=MORE)
+    return {member.instance for member in describe_group(settings).members}

@@ -98,6 +98,7 @@ class Engine:
         self._applier = BatchApplier(self._worker, self._rebalancer)
         self._end = EndOfInput(self._worker, self._rebalancer.start_ends)
         self._last_snapshots = LastSnapshots(self._worker)
+        self._is_member = False
         self._drain: Drain | None = None
         self._lag_due = 0.0
 
@@ -120,6 +121,16 @@ class Engine:
         May be read from another thread.
         """
         return not self._last_snapshots.are_needed
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the worker has joined the group, and has not disconnected; may be read from another thread."""
+        return self._is_member
+
+    @property
+    def is_disconnecting(self) -> bool:
+        """Whether the worker stops, and leaves the group if it is to; may be read from another thread."""
+        return self._is_member and self._worker.state.current is WorkerState.STOPPING
 
     def run(self, *, stop_at_end: bool = False, leave: bool = False) -> None:
         """Run until `stop`, or, with ``stop_at_end``, until every record that was there at the start is applied.
@@ -181,10 +192,11 @@ class Engine:
             worker.writer = SnapshotWriter(worker.store, self._settings.kafka.group_id, interval)
         with Cleanup(
             self._note_stopping,
-            self._rebalancer.close,
             worker.close_writer,
             worker.sink.close,
-            lambda: worker.source.close(leave=leave),
+            lambda: self._disconnect(leave=leave),
+            # The group is left before: a stand-by's thread may take seconds to end.
+            self._rebalancer.close,
             lambda: worker.state.change_to(WorkerState.STOPPED),
         ):
             self._open()
@@ -207,6 +219,11 @@ class Engine:
     def _note_stopping(self) -> None:
         self._worker.state.change_to(WorkerState.STOPPING)
         self._worker.watchdog.set_unassigned(False)
+        self._rebalancer.end()
+
+    def _disconnect(self, *, leave: bool) -> None:
+        self._worker.source.close(leave=leave)
+        self._is_member = False
 
     def _open(self) -> None:
         """Open the source, or stop."""
@@ -223,6 +240,7 @@ class Engine:
         polled = self._poll()
         changes = worker.source.changes()
         if changes:
+            self._is_member = True
             self._rebalancer.note(changes)
         match worker.state.current:
             case WorkerState.ASSIGNED:

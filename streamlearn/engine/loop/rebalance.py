@@ -256,7 +256,12 @@ class Rebalancer:
             self._on_progress(None, 0, 1.0)
         self._worker.save_before_change(task)
 
+    def end(self) -> None:
+        """Ask the stand-by to end."""
+        if self.standby is not None:
+            self.standby.end()
+
     def close(self) -> None:
-        """End the stand-by."""
+        """End the stand-by, and wait for its thread."""
         if self.standby is not None:
             self.standby.close()

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from streamlearn.cli.stop_signals import DISCONNECT_SECONDS, GRACE_SECONDS
 from tests.environment import BESIDE_LOAD_SECONDS
 
 PROGRAM = """
@@ -20,6 +21,8 @@ stopped = threading.Event()
 saving = threading.Event()
 native_sleep = ctypes.CDLL(None).usleep  # Python runs no handler before it returns
 
+rest = {"does not leave": "the worker did not leave"}
+
 def stop():
     stopped.set()
 
@@ -29,7 +32,9 @@ def can_end():
 with stop_signals.StopSignals() as signals:
     mode = sys.argv[1]
     if mode != "starting":
-        signals.hand_over(stop, can_end)
+        signals.hand_over(
+            stop, can_end, is_disconnecting=lambda: mode == "disconnects", describe_rest=lambda: rest.get(mode, "")
+        )
     if mode == "saves":
         saving.set()
     print("ready", flush=True)
@@ -42,6 +47,9 @@ with stop_signals.StopSignals() as signals:
         os.write(socket, bytes([signal.SIGTERM]))
     elif mode == "ends itself":
         stopped.wait()
+    elif mode == "disconnects":
+        stopped.wait()
+        native_sleep(int((stop_signals.GRACE_SECONDS + stop_signals.DISCONNECT_SECONDS / 2) * 1e6))
     elif mode == "saves":
         stopped.wait()
         native_sleep(int(2.5e6))
@@ -99,3 +107,15 @@ def test_the_first_of_several_signals_is_named_once() -> None:
     program = subprocess.run([sys.executable, "-c", PROGRAM, "several"], capture_output=True, text=True, timeout=60)
     assert (program.returncode, program.stdout) == (0, "ready\nleft\n")
     assert program.stderr == "SIGINT: stopping after the current batch\n"
+
+
+def test_a_process_that_disconnects_has_more_time() -> None:
+    status, output, errors, seconds = _signalled("disconnects", signal.SIGTERM)
+    assert (status, output, errors) == (0, "left\n", "SIGTERM: stopping after the current batch\n")
+    assert seconds < GRACE_SECONDS + DISCONNECT_SECONDS < 2
+
+
+def test_what_is_left_undone_is_logged() -> None:
+    status, output, errors, _ = _signalled("does not leave", signal.SIGTERM)
+    assert (status, output) == (0, "")
+    assert errors.splitlines()[1:] == ["the worker did not leave", "stopped; there was nothing to save"]
