@@ -22,7 +22,7 @@ class _WithoutLeaders:
     def assign(self, partitions: Sequence[TopicPartition]) -> None:
         pass
 
-    def beginning_offsets(self, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    def beginning_offsets(self, partitions: Sequence[TopicPartition], *, timeout_ms: int) -> dict[TopicPartition, int]:
         return {partition: 0 for partition in partitions if partition.partition == 0}
 
     end_offsets = beginning_offsets
