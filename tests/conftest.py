@@ -41,6 +41,7 @@ TIERS = {
 
 LONG_FILES = (
     "unit/numerics/test_no_foreign_math.py",
+    "integration/test_upgrade.py",
     "integration/test_cluster.py",
     "integration/test_main_job.py",
     "unit/kernels/test_compiler.py",

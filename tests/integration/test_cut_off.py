@@ -15,7 +15,7 @@ from tests.integration.service import Service
 from tests.integration.test_faults import assert_each_handled_once, produce
 
 COUNT = 500
-MORE = ["topics.partitions=2", "kafka.session_timeout_ms=1000", "engine.batch_instances=8"]
+MORE = ["topics.partitions=2", "kafka.session_timeout_ms=3000", "engine.batch_instances=8"]
 
 
 @pytest.fixture

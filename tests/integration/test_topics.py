@@ -11,7 +11,7 @@ from kafka import KafkaAdminClient
 from streamlearn.engine.loop.engine import Engine
 from streamlearn.errors import RetryableError, TopicError
 from streamlearn.kafka.admin.topics import TopicAdmin, TopicDescription, prepare_topics
-from streamlearn.kafka.client_options import connection_options
+from streamlearn.kafka.client_options import lookup_options
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.loading import load_settings
@@ -161,8 +161,8 @@ def test_check_ends_with_status_2_and_a_line_for_each_fault(service: Service) ->
 def test_an_unreachable_broker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     # Not the 10 s of a worker.
     monkeypatch.setattr(
-        "streamlearn.kafka.admin.topics.connection_options",
-        lambda settings: connection_options(settings) | {"bootstrap_timeout_ms": 500},
+        "streamlearn.kafka.admin.topics.lookup_options",
+        lambda settings: lookup_options(settings) | {"bootstrap_timeout_ms": 500},
     )
     settings = Settings.model_validate({"kafka": {"bootstrap_servers": "127.0.0.1:1"}})
     with pytest.raises(RetryableError, match=r"no broker answers at 127\.0\.0\.1:1"):

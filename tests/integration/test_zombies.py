@@ -28,7 +28,7 @@ def test_a_zombie_that_wakes_after_the_takeover_writes_nothing(
     service: Service, workers: Workers, scope: str, point: str
 ) -> None:
     """In scope ``topic`` its transactional id was taken over, in scope ``partition`` its generation has ended."""
-    more = ["topics.partitions=2", f"engine.scope={scope}", "kafka.session_timeout_ms=1000", "engine.batch_instances=8"]
+    more = ["topics.partitions=2", f"engine.scope={scope}", "kafka.session_timeout_ms=2000", "engine.batch_instances=8"]
     service.make_topics(more=more)
     service.produce_raw("instances", [instance(row) for row in range(COUNT)])
     partitions = [(service.topic("instances"), number) for number in range(2)]
