@@ -44,15 +44,16 @@ def service(brokers: Broker, starter: Starter, tmp_path: Path) -> Iterator[Servi
 
 @pytest.fixture
 def cluster(brokers: Broker, service: Service) -> Iterator[Cluster]:
-    """Create the service's topics on the cluster; all nodes run before and after the test."""
+    """Create the service's topics on the cluster, of which all nodes run."""
     made = Cluster(brokers, service)
+    # A test before may have left one killed.
+    assert brokers.start().returncode == 0
     service.make_topics(labels=True, more=MORE)
     yield made
     for process in service.running():
         process.send_signal(signal.SIGCONT)
     for node in range(1, brokers.nodes + 1):
         brokers.resume(node)
-    assert brokers.start().returncode == 0
 
 
 def topics_of(service: Service) -> list[str]:
