@@ -39,6 +39,8 @@ LAG_SECONDS = 1.0
 """How often brokers are asked for the ends of the log, and the lag is reported."""
 IDLE_SECONDS = 0.5
 """Longest poll of an active worker that has no records: each iteration of the loop costs processor time."""
+SETTLE_SECONDS = 5.0
+"""Longest wait of a worker that stops for the outcome of its last commit."""
 STANDBY_SECONDS = 0.1
 """Longest poll of a worker without partitions."""
 
@@ -208,6 +210,7 @@ class Engine:
                     self._report_lag()
                     self._iterate(stop_at_end)
                     self._take_snapshots()
+                self._settle_before_stop()
             except RestoreStoppedError:
                 _logger.info("stopped during a restore; the next start restores the model again")
             worker.state.change_to(WorkerState.STOPPING)
@@ -215,6 +218,18 @@ class Engine:
             worker.observer.on_role("stopping", worker.tasks)
             finish()
             self._report_snapshots()
+
+    def _settle_before_stop(self) -> None:
+        """Find out the outcome of the last commit, for a bounded time.
+
+        When all workers of a group stop at once, the first that leaves causes a rebalance, and the commit of the active
+        one fails in it.
+        """
+        worker = self._worker
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while worker.unsettled and worker.tasks and time.monotonic() < deadline:
+            worker.watchdog.beat()
+            self._iterate(stop_at_end=False)
 
     def _note_stopping(self) -> None:
         self._worker.state.change_to(WorkerState.STOPPING)

@@ -77,7 +77,57 @@ def test_a_location_that_is_no_folder_is_an_error_and_a_model_without_a_batch_is
 
 
 @pytest.mark.parametrize("point", ["before commit", "after commit"])
-def test_a_batch_whose_commit_is_not_settled_is_an_error(tmp_path: Path, point: str) -> None:
+def test_a_batch_whose_commit_fails_as_the_worker_stops_is_settled_first(tmp_path: Path, point: str) -> None:
+    world = make_world(tmp_path)
+
+    def stop_and_fail() -> Exception:
+        engine.stop()
+        return RetryableError("no answer")
+
+    engine = world.engine(Faults(point, 2, stop_and_fail))
+    engine.run()
+    assert len(world.predictions()) == 80
+    assert newest(tmp_path)[0] == world.log.committed[GROUP, TopicPartition("instances", 0)].metadata
+
+
+def test_a_commit_that_fails_in_a_rebalance_is_settled_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make_world(tmp_path)
+    polls_left = 3
+
+    class Rebalancing(FaultySource):
+        """After the commit failed it has lost its partitions, and gets them back some polls later."""
+
+        def poll(self, timeout_seconds: float, limit: int) -> Any:
+            nonlocal polls_left
+            if not engine._worker.stopping.is_set() or not polls_left:
+                return super().poll(0.0, limit)
+            polls_left -= 1
+            owned = tuple(self._positions)
+            if polls_left == 2:
+                self._changes.append(AssignmentChange("revoked", owned, None))
+            elif not polls_left:
+                self._changes.append(AssignmentChange("assigned", owned, GROUP))
+            return {}
+
+    def stop_and_fail() -> Exception:
+        engine.stop()
+        return RetryableError("the membership has changed")
+
+    monkeypatch.setattr("tests.engine.world.FaultySource", Rebalancing)
+    engine = world.engine(Faults("before commit", 2, stop_and_fail))
+    engine.run()
+    assert not polls_left
+    assert len(world.predictions()) == 80
+    assert newest(tmp_path)[0] == world.log.committed[GROUP, TopicPartition("instances", 0)].metadata
+
+
+@pytest.mark.parametrize("point", ["before commit", "after commit"])
+def test_a_batch_whose_commit_is_not_settled_in_time_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setattr("streamlearn.engine.loop.engine.SETTLE_SECONDS", 0.0)
     world = make_world(tmp_path)
 
     def stop_and_fail() -> Exception:
