@@ -79,7 +79,10 @@ def test_snapshot_of_what_was_let_go_of_is_whole(tmp_path: Path) -> None:
 
 @forks
 def test_what_was_written_is_released(tmp_path: Path) -> None:
-    array = np.ones(BIG, np.uint8)
+    memory = np.ones(BIG + mmap.PAGESIZE, np.uint8)
+    # It begins in the middle of a page, which is kept.
+    start = (64 - memory.ctypes.data) % mmap.PAGESIZE
+    array = memory[start : start + BIG]
 
     def work() -> None:
         releaser = PageReleaser(find_releasable_regions({"array": array}))
