@@ -98,6 +98,8 @@ class BatchApplier:
                 self._restore(part.task)
             elif outcome is Outcome.COMMITTED:
                 self._note_journal_offset(part)
+                # An attempt that fails at a later part must not look for this record again.
+                worker.unsettled = [each for each in worker.unsettled if each is not part]
             elif outcome is Outcome.NOT_COMMITTED:
                 not_committed.append(part)
         upgrades = [part for part in worker.unsettled if part not in parts]

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from streamlearn.engine.loop import retry
+from streamlearn.engine.commit import CommitPart, Outcome
+from streamlearn.engine.loop import batch_applier, retry
 from streamlearn.errors import RetryableError, StopError
+from streamlearn.source.base import Source
 from tests.engine.world import JOURNAL, Crash, Faults, World, rows
 
 COUNT = 300
@@ -106,6 +108,30 @@ def test_part_that_was_committed_unknown_to_us_is_not_sent_again(tmp_path: Path)
     batches = [record["seq"] for record in world.journal() if record["type"] == "batch"]
     assert batches == list(range(1, len(batches) + 1))
     assert len(world.sink.requests) == len(batches)
+
+
+def test_a_failure_after_a_committed_part_was_settled_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, partitions=2, engine={"scope": "partition"})
+    for number, row in enumerate(rows(40)):
+        world.add(row, partition=number % 2)
+    find_outcome = batch_applier.find_outcome
+    outcomes: list[Outcome | None] = []
+
+    def fail_at_the_second_part(source: Source, part: CommitPart) -> Outcome:
+        if len(outcomes) == 1:
+            outcomes.append(None)
+            raise RetryableError("no answer")
+        outcome = find_outcome(source, part)
+        outcomes.append(outcome)
+        return outcome
+
+    monkeypatch.setattr(batch_applier, "find_outcome", fail_at_the_second_part)
+    tasks = world.run(Faults("after commit", error=lambda: RetryableError("no answer"))).tasks
+    assert outcomes == [Outcome.COMMITTED, None, Outcome.COMMITTED]
+    assert len(world.predictions()) == 40
+    # The journal offsets of both parts are known: snapshots refer to them.
+    again = world.run().tasks
+    assert {number: task.snapshot_seq for number, task in again.items()} == {n: t.mark.seq for n, t in tasks.items()}
 
 
 def test_error_that_stays_stops_the_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
