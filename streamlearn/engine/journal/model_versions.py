@@ -12,7 +12,7 @@ from streamlearn.engine.journal.reader import JournalEntry
 def version_after(version: int, path: Sequence[JournalEntry]) -> int:
     """Return the model version in force after a path that begins at a state of ``version``."""
     for entry in path:
-        version = _version_from(entry.record, version)
+        version = version_from(entry.record, version)
     return version
 
 
@@ -27,7 +27,7 @@ def versions_to_replay(version: int, path: Sequence[JournalEntry]) -> set[int]:
     for entry in path:
         if entry.record is before:
             before = None
-        version = _version_from(entry.record, version)
+        version = version_from(entry.record, version)
         if isinstance(entry.record, journal.BatchRecord):
             versions.add(version if before is None else before.to_version)
     return versions
@@ -38,8 +38,8 @@ def count_rows(path: Sequence[JournalEntry]) -> int:
     return sum(sum(entry.record.n) for entry in path if isinstance(entry.record, journal.BatchRecord))
 
 
-def _version_from(record: journal.JournalRecord, version: int) -> int:
-    """Return the version in force from a record on."""
+def version_from(record: journal.JournalRecord, version: int) -> int:
+    """Return the model version in force from a record on; ``version`` was in force before it."""
     if isinstance(record, journal.LineageRecord):
         return record.model_version
     if isinstance(record, journal.ControlRecord) and record.model_version is not None:

@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 
 from streamlearn.engine.commit import read_mark
 from streamlearn.engine.journal import records as journal
+from streamlearn.engine.journal.model_versions import version_from
 from streamlearn.engine.journal.reader import JournalReader
 from streamlearn.engine.loop.task_factory import check_topics
 from streamlearn.engine.loop.unreadable_records import find_lost_offsets
+from streamlearn.engine.recovery.snapshot_manifest import model_version_of
 from streamlearn.engine.tasks.journalled_settings import check_change, journalled_settings_of
 from streamlearn.engine.tasks.task_scope import all_tasks
 from streamlearn.errors import SnapshotError, StreamlearnError
+from streamlearn.migrations.registry import is_readable, migrate_settings
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source, TopicPartition
@@ -23,6 +26,7 @@ class _Model(NamedTuple):
 
     settings: Mapping[str, Any]
     topics: Mapping[str, journal.TopicIdentity]
+    model_version: int  # that wrote the settings
 
 
 def find_start_faults(settings: Settings, source: Source, store: SnapshotStore) -> list[str]:
@@ -62,8 +66,11 @@ def _find_errors(
             check_topics(source, model.topics)
         except StreamlearnError as error:
             yield error
+    # A version that is not read is a fault of its own (`engine.recovery.version_road`).
+    if model is not None and is_readable(model.model_version):
         try:
-            check_change(model.settings, journalled_settings_of(settings))
+            migrated = migrate_settings(model.model_version, model.settings)
+            check_change(migrated, journalled_settings_of(settings))
         except StreamlearnError as error:
             yield error
     try:
@@ -85,7 +92,7 @@ def _find_model(
         except SnapshotError:
             continue  # a worker uses the one before
         topics = {topic: journal.TopicIdentity(*identity) for topic, identity in manifest["topics"].items()}
-        known, start = _Model(manifest["settings"], topics), manifest["journal_offset"]
+        known, start = _Model(manifest["settings"], topics, model_version_of(manifest)), manifest["journal_offset"]
         break
     return _follow(
         known, [entry.record for entry in JournalReader(source, settings.journal_topic, number, start).entries]
@@ -93,9 +100,11 @@ def _find_model(
 
 
 def _follow(known: _Model | None, records: Sequence[journal.JournalRecord]) -> _Model | None:
+    version = 0 if known is None else known.model_version
     for record in records:
         if isinstance(record, journal.LineageRecord):
-            known = _Model(record.settings, record.topics)
+            known = _Model(record.settings, record.topics, record.model_version)
         elif isinstance(record, journal.SettingsRecord) and known is not None:
-            known = known._replace(settings=record.settings)
+            known = known._replace(settings=record.settings, model_version=version)
+        version = version_from(record, version)
     return known

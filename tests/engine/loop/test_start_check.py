@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.loop.start_check import find_start_faults
 from streamlearn.errors import StreamlearnError
+from streamlearn.migrations import registry
+from streamlearn.migrations.migration import Migration, SettingsMigration
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
+from tests.engine.recovery.test_restore import change_model_version
 from tests.engine.world import World, rows
 from tests.snapshot_faults import snapshots
 
@@ -50,6 +54,23 @@ def test_a_fixed_setting_that_differs_is_found_and_others_are_not(tmp_path: Path
     assert fault.startswith("learner.seed is 3, but the model in the journal began with 0")
     with pytest.raises(StreamlearnError, match=r"learner\.seed is 3"):
         world.run(store=store)
+
+
+@pytest.mark.parametrize("store", [True, False], ids=["snapshot", "journal"])
+def test_settings_of_the_version_before_are_compared_as_they_are_migrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: bool
+) -> None:
+    world = make_world(tmp_path)
+    world.run(store=store)
+    change_model_version(monkeypatch, MODEL_VERSION + 1)
+    doubled = SettingsMigration(converted={"labels.maximum": lambda value: value * 2})
+    monkeypatch.setattr(registry, "MIGRATION", Migration(MODEL_VERSION, settings=doubled))
+    (fault,) = find(world)
+    assert fault.startswith("labels.maximum is 16, but the model in the journal began with 32")
+    world.change(labels={"maximum": 32})
+    assert find(world) == []
+    change_model_version(monkeypatch, MODEL_VERSION + 2)
+    assert find(world) == [], "a version that is not read is found elsewhere"
 
 
 def test_a_damaged_snapshot_is_no_fault_as_the_one_before_is_used(tmp_path: Path) -> None:
