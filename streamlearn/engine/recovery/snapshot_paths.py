@@ -127,7 +127,14 @@ class SnapshotPaths:
             )
         lineage = entries[0].record
         assert isinstance(lineage, journal.LineageRecord)
-        path = path_to(self._up_to_committed(entries, committed), journal.START, where)
+        try:
+            path = path_to(self._up_to_committed(entries, committed), journal.START, where)
+        except OutOfReachError as error:
+            refused = "".join(f"; {reason}" for reason in self.refused)
+            raise OutOfReachError(
+                f"{error}{refused}: put that snapshot back, or one since then, or go back to another one with "
+                "`streamlearn snapshot rollback`"
+            ) from error
         return SnapshotPath(None, {}, lineage.model_version, path, where)
 
     def _journal_after(

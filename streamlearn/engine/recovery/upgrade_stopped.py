@@ -14,7 +14,7 @@ from streamlearn.engine.recovery.group_commit import Change, ChangeRecord, commi
 from streamlearn.engine.recovery.restore import OnProgress, Restore
 from streamlearn.engine.recovery.snapshot_manifest import build_manifest
 from streamlearn.engine.recovery.upgrade import apply_upgrade
-from streamlearn.errors import OvertakenError, UsageError
+from streamlearn.errors import OvertakenError, SnapshotError, UsageError
 from streamlearn.settings.settings import Settings
 from streamlearn.sink.base import OutputRecord, Sink
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
@@ -99,8 +99,13 @@ def upgrade_stopped(
 
     mark = commit_change(settings, source, sink, Change("upgrade", number, partitions, before, build), wait_seconds)
     task.journal_offset = find_offset(observer, settings.journal_topic, number, task.journal_offset, mark)
-    entry = store.save(
-        settings.kafka.group_id, task.lineage, number, mark.seq, mark.chain, task.arrays(), build_manifest(task)
-    )
+    group = settings.kafka.group_id
+    try:
+        entry = store.save(group, task.lineage, number, mark.seq, mark.chain, task.arrays(), build_manifest(task))
+    except SnapshotError as error:
+        raise SnapshotError(
+            f"task {number} is upgraded at {mark}, but its snapshot was not written ({error}); start the workers: they "
+            "apply the rows again and write one"
+        ) from error
     _logger.info("task %d was upgraded at %s; snapshot %s", number, mark, entry.path)
     return UpgradeResult(mark, rows, entry)

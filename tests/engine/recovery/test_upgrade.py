@@ -17,6 +17,7 @@ from streamlearn.engine.recovery.version_road import Road, VersionRoad, find_roa
 from streamlearn.errors import (
     JournalError,
     OtherVersionError,
+    OutOfReachError,
     OvertakenError,
     RetryableError,
     SnapshotError,
@@ -474,4 +475,44 @@ def test_a_snapshot_after_an_upgrade_is_verified_from_the_base_alone(
     else:
         # It is whole, although nothing leads to it.
         assert result == "recorded"
-        assert text.endswith(f"only the snapshot {base.name} leads across it")
+        assert f"only the snapshot {base.name} leads across it" in text
+
+
+def test_a_base_that_is_gone_or_damaged_is_named_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    base = snapshots(tmp_path)[0]
+    crash(world)
+    next_release(monkeypatch)
+    world.run()
+    for path in snapshots(tmp_path):
+        if path != base:
+            path.unlink()
+    damage(base)
+    with pytest.raises(OutOfReachError) as raised:
+        world.run()
+    text = str(raised.value)
+    assert f"only the snapshot {base.name} leads across it" in text
+    assert f"{base} is damaged or truncated" in text
+    assert text.endswith(
+        "put that snapshot back, or one since then, or go back to another one with `streamlearn snapshot rollback`"
+    )
+
+
+def test_an_upgrade_whose_snapshot_is_not_written_says_that_it_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path)
+    crash(world)
+    next_release(monkeypatch)
+
+    def refuse(*arguments: Any) -> Any:
+        raise SnapshotError("cannot write: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SnapshotStore, "save", refuse)
+        with pytest.raises(SnapshotError, match=r"task 0 is upgraded at .*No space left on device.*start the workers"):
+            upgrade(world)
+    world.run()
+    assert len(records_of(world, "upgrade")) == 1
