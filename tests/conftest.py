@@ -47,7 +47,6 @@ LONG_FILES = (
     "unit/kernels/test_compiler.py",
     "integration/test_outages.py",
     "unit/learner/ihomer/test_hierarchy.py",
-    "integration/test_upgrade.py",
     "integration/test_rollback.py",
     "docs/test_commands.py",
     "integration/test_cut_off.py",
