@@ -10,7 +10,7 @@ from streamlearn._version import MODEL_VERSION, __version__
 from streamlearn.engine.recovery.version_road import Road, VersionRoad, find_road
 from streamlearn.engine.tasks.task_scope import all_tasks
 from streamlearn.errors import OtherVersionError, StreamlearnError
-from streamlearn.kafka.admin.consumer_group import describe_group
+from streamlearn.kafka.admin.group_checks import find_living_members
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Source
@@ -47,12 +47,24 @@ def check_model_versions(settings: Settings, source: Source, store: SnapshotStor
 
 
 def find_version_faults(settings: Settings, roads: Sequence[VersionRoad]) -> list[str]:
-    """Return what a worker of this release would be refused with, a sentence each."""
-    return [
-        road.text
-        for road in roads
-        if road.road is Road.REFUSE or (road.road is Road.UPGRADE and not _has_other_members(settings))
-    ]
+    """Return what a worker of this release would be refused with, a sentence each.
+
+    Where a model needs an upgrade, this waits until it is known which members of the group live.
+    """
+    refused = [road.text for road in roads if road.road is Road.REFUSE]
+    upgrades = [road for road in roads if road.road is Road.UPGRADE]
+    if not upgrades:
+        return refused
+    living = find_living_members(settings)
+    if any(member.instance != settings.worker.name for member in living):
+        return refused
+    if living:
+        return [
+            *refused,
+            f"{', '.join(map(str, living))} still runs, under this worker's name (worker.name): stop it with SIGTERM, "
+            "which drains its model",
+        ]
+    return [*refused, *(road.text for road in upgrades)]
 
 
 def describe_roads(roads: Sequence[VersionRoad]) -> list[str]:
@@ -67,9 +79,3 @@ def describe_roads(roads: Sequence[VersionRoad]) -> list[str]:
         else:
             lines.extend(each.text for each in same)
     return lines
-
-
-def _has_other_members(settings: Settings) -> bool:
-    """Return whether the group has members beside this worker, whose name a killed worker may still hold."""
-    group = describe_group(settings)
-    return any(member.instance != settings.worker.name for member in group.members)

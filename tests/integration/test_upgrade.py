@@ -319,6 +319,34 @@ def test_a_standby_of_the_next_release_takes_over_from_one_that_is_killed(
     finish_rolling(road, standby, next_workers, upgrades=1)
 
 
+def test_a_start_right_after_two_workers_were_killed_is_refused_and_loses_no_road(
+    road: Road, next_workers: Workers
+) -> None:
+    service = road.service
+    road.produce()
+    killed = [service.start(worker="w0", labels=True, more=LIVING)]
+    service.wait("the first to be active", lambda: read_page(service, "w0", "/readyz") == "active")
+    killed.append(service.start(worker="w1", labels=True, more=LIVING))
+    service.wait("the other to stand by", lambda: read_page(service, "w1", "/readyz").startswith("stand-by, warm"))
+    service.wait("every instance", lambda: unanswered(service) == 0)
+    for worker in killed:
+        worker.kill()
+        worker.wait()
+    before = road.mark()
+    # The other worker is a member of the group until its session is over.
+    settings = service.settings(labels=True, more=LIVING)
+    logged = len(next_workers.log())
+    assert next_workers.wait(next_workers.start("--stop-at-end", *settings)) == FAILURE_STATUS, next_workers.log()
+    log = next_workers.log()[logged:]
+    assert "in case these workers were killed: w0 on" in log
+    assert "`streamlearn upgrade` learns these rows again" in log.splitlines()[-1]
+    assert road.mark() == before
+    assert not road.upgrades()
+    road.run(road.workers, command=DRAIN)
+    road.answer(next_workers)
+    road.check(next_workers)
+
+
 TAKEOVER_POINTS = [
     *BEFORE_COMMIT,
     *AROUND_COMMIT,

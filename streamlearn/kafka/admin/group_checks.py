@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 from streamlearn.errors import StopError, StreamlearnError, UsageError
-from streamlearn.kafka.admin.consumer_group import describe_group
+from streamlearn.kafka.admin.consumer_group import GroupMember, describe_group
 from streamlearn.kafka.admin.reachability import describe_this_machine
 from streamlearn.settings.settings import Settings
 
@@ -48,40 +49,59 @@ def check_group(settings: Settings) -> None:
         raise StopError(fault)
 
 
-def wait_for_other_workers(settings: Settings) -> None:
-    """Wait until no other worker of the group lives that would have to end for this one to get its partitions.
+def find_living_members(
+    settings: Settings, counts: Callable[[GroupMember], bool] = lambda member: True
+) -> tuple[GroupMember, ...]:
+    """Return the members of the group that live; waits while there are any that may have been killed.
 
-    In scope ``topic`` these are all; in scope ``partition`` those of the same name. A worker that was killed stays a
-    member for the session timeout.
+    A worker that was killed stays a member for the session timeout. Members that are still there after it live.
+
+    Parameters
+    ----------
+    settings:
+        The settings of a worker.
+    counts:
+        Returns whether a member counts; others are left out.
 
     Raises
     ------
-    StopError
-        When one lives; it names those that hold partitions.
-    RetryableError
-        When the brokers cannot be reached.
+    UsageError, RetryableError
+        As `describe_group`.
     """
     seconds = settings.kafka.session_timeout_ms / 1000 + EXPIRY_MARGIN_SECONDS
     deadline = time.monotonic() + seconds
     is_noted = False
     while True:
-        group = describe_group(settings)
-        others = group.members
-        if settings.engine.scope == "partition":
-            others = tuple(member for member in others if member.instance == settings.worker.name)
-        if not others:
-            return
+        members = tuple(filter(counts, describe_group(settings).members))
+        if not members or time.monotonic() >= deadline:
+            return members
         if not is_noted:
             is_noted = True
-            shown = ", ".join(sorted(map(str, others)))
+            shown = ", ".join(sorted(map(str, members)))
             _logger.info("waiting for up to %.1f s, in case these workers were killed: %s", seconds, shown)
-        if time.monotonic() >= deadline:
-            holders = [member for member in others if member.holds_partitions] or others
-            raise StopError(
-                f"group {settings.kafka.group_id} has an active worker: {', '.join(sorted(map(str, holders)))}. Stop "
-                "that one with SIGTERM, which drains it"
-            )
         time.sleep(MEMBERS_POLL_SECONDS)
+
+
+def wait_for_other_workers(settings: Settings) -> None:
+    """Wait until no other worker of the group lives that would have to end for this one to get its partitions.
+
+    In scope ``topic`` these are all; in scope ``partition`` those of the same name.
+
+    Raises
+    ------
+    StopError
+        When one lives; it names those that hold partitions.
+    UsageError, RetryableError
+        As `find_living_members`.
+    """
+    is_shared = settings.engine.scope == "partition"
+    others = find_living_members(settings, lambda each: not is_shared or each.instance == settings.worker.name)
+    if others:
+        holders = [member for member in others if member.holds_partitions] or others
+        raise StopError(
+            f"group {settings.kafka.group_id} has an active worker: {', '.join(sorted(map(str, holders)))}. Stop "
+            "that one with SIGTERM, which drains it"
+        )
 
 
 def find_name_warnings(settings: Settings) -> list[str]:
