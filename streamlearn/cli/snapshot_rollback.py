@@ -8,7 +8,7 @@ from streamlearn.cli.time_options import format_time
 from streamlearn.engine.recovery.rollback import roll_back
 from streamlearn.engine.recovery.rollback_plan import RollbackPlan, SnapshotChoice, plan_rollback
 from streamlearn.kafka.admin.group_checks import EXPIRY_MARGIN_SECONDS
-from streamlearn.kafka.admin.reachability import check_handshake
+from streamlearn.kafka.admin.reachability import check_reachable
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
@@ -36,7 +36,7 @@ def roll_back_on_kafka(settings: Settings, name: str, until_ns: int | None, task
     StreamlearnError
         When the rollback is not possible; nothing was changed.
     """
-    check_handshake(settings)
+    check_reachable(settings)
     store = SnapshotStore(settings.snapshot.location)
     # A member name of its own keeps the command from replacing a live worker in the group. In scope ``partition`` the
     # command keeps the worker's transactional id, which also carries the worker's permissions.

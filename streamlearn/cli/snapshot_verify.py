@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from streamlearn.engine.recovery.verify_snapshot import verify_against_journal
 from streamlearn.errors import UsageError
-from streamlearn.kafka.admin.reachability import check_handshake
+from streamlearn.kafka.admin.reachability import check_reachable
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
@@ -48,7 +48,7 @@ class JournalVerifier:
                 f"no snapshot {file or ''} at {self.store.location}, where older ones to replay from must be too; "
                 "`streamlearn snapshot list` shows what is there"
             )
-        check_handshake(settings)
+        check_reachable(settings)
         self._source = KafkaSource(settings).observer()
 
     def verify(self, entry: SnapshotEntry) -> str:

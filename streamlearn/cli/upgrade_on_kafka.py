@@ -10,15 +10,13 @@ from streamlearn.engine.recovery.upgrade_stopped import upgrade_stopped
 from streamlearn.engine.recovery.version_road import Road
 from streamlearn.engine.tasks.task_scope import all_tasks
 from streamlearn.errors import OtherVersionError
-from streamlearn.kafka.admin.reachability import check_handshake
+from streamlearn.kafka.admin.group_checks import EXPIRY_MARGIN_SECONDS
+from streamlearn.kafka.admin.reachability import check_reachable
 from streamlearn.kafka.sink import KafkaSink
 from streamlearn.kafka.source import KafkaSource
 from streamlearn.model.warm_up import warm_up
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotStore
-
-EXPIRY_MARGIN_SECONDS = 2.0
-"""Time beyond the session timeout in which the group coordinator notices that a member is gone."""
 
 
 def upgrade_on_kafka(settings: Settings, *, do: bool) -> Iterator[str]:
@@ -29,7 +27,7 @@ def upgrade_on_kafka(settings: Settings, *, do: bool) -> Iterator[str]:
     StreamlearnError
         When a model cannot be upgraded; those of the lines before are.
     """
-    check_handshake(settings)
+    check_reachable(settings)
     store = SnapshotStore(settings.snapshot.location, settings.snapshot.keep)
     # A member name of its own keeps the command from replacing a live worker in the group. In scope ``partition`` the
     # command keeps the worker's transactional id, which also carries the worker's permissions.

@@ -21,6 +21,7 @@ from streamlearn.settings.addresses import parse_broker_addresses
 from streamlearn.settings.settings import Settings
 
 DEFAULT_PORT = 9092
+_START_IT = "start it, or set kafka.bootstrap_servers"
 _CONNECTION_ERRORS = (BrokerHandshakeError, BrokerDisconnectedError, BrokerUnreachableError)
 """In the order of their use to the operator: a refusal says more than an address at which nothing answers."""
 
@@ -106,6 +107,24 @@ def check_handshake(settings: Settings) -> None:
         return
 
 
+def check_reachable(settings: Settings) -> None:
+    """Raise at once when no broker can be used, for a command that does not wait for one.
+
+    Raises
+    ------
+    BrokerHandshakeError, BrokerDisconnectedError
+        When brokers are there, but none accepts the connection.
+    RetryableError
+        When no broker answers.
+    UsageError
+        When a certificate, key or password of the settings cannot be read.
+    """
+    try:
+        find_usable_broker(settings)
+    except BrokerUnreachableError as error:
+        raise _describe_unreachable(settings, error, _START_IT) from error
+
+
 def diagnose_connection(settings: Settings, advice: str) -> StreamlearnError:
     """Return the error to raise after the client could not reach a broker.
 
@@ -117,11 +136,15 @@ def diagnose_connection(settings: Settings, advice: str) -> StreamlearnError:
     try:
         find_usable_broker(settings)
     except BrokerUnreachableError as error:
-        reason = str(error).partition(": ")[2].partition(";")[0]
-        return RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers} ({reason}): {advice}")
+        return _describe_unreachable(settings, error, advice)
     except (BrokerDisconnectedError, BrokerHandshakeError) as error:
         return error
     return RetryableError(f"the brokers at {settings.kafka.bootstrap_servers} did not answer in time: try again")
+
+
+def _describe_unreachable(settings: Settings, error: BrokerUnreachableError, advice: str) -> RetryableError:
+    reason = str(error).partition(": ")[2].partition(";")[0]
+    return RetryableError(f"no broker answers at {settings.kafka.bootstrap_servers} ({reason}): {advice}")
 
 
 def connect(settings: Settings, create_client: Callable[[], Client]) -> Client:
@@ -138,4 +161,4 @@ def connect(settings: Settings, create_client: Callable[[], Client]) -> Client:
     try:
         return create_client()
     except KafkaError as error:
-        raise diagnose_connection(settings, "start it, or set kafka.bootstrap_servers") from error
+        raise diagnose_connection(settings, _START_IT) from error

@@ -20,7 +20,12 @@ def address() -> str:
 def test_one_line_names_the_address_and_what_to_do(address: str) -> None:
     setting = ["--set", f"kafka.bootstrap_servers={address}"]
     commands = {
-        "kafka.bootstrap_servers": [["topics", "check", *setting], ["topics", "create", *setting]],
+        "kafka.bootstrap_servers": [
+            ["topics", "check", *setting],
+            ["topics", "create", *setting],
+            ["upgrade", *setting],
+            ["snapshot", "rollback", "5", *setting],
+        ],
         "--bootstrap": [["produce", "synthetic:drifting", "--topic", "t", "--limit", "5", "--bootstrap", address]],
     }
     processes = [
