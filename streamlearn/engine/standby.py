@@ -147,6 +147,8 @@ class Standby:
             task = self._task
         finally:
             self._changed.release()
+        if task is None and self._status.state == "cold":
+            return None
         if task is None or task.mark != mark or task.positions != dict(positions):
             _logger.warning("the stand-by is at %s, committed is %s; its model is not used", task and task.mark, mark)
             return None

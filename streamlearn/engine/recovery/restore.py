@@ -102,7 +102,7 @@ class Restore:
                     number,
                     MODEL_VERSION,
                     count_rows(path.entries),
-                    path.origin,
+                    path.start_text,
                     path.final_version,
                 )
             self._replay(task, path, committed, before_upgrade=not can_replay or bool(find_upgrades(path.entries)))
@@ -132,7 +132,9 @@ class Restore:
                 return apply(path)
             except SnapshotError as error:
                 if isinstance(error, OtherVersionError):
-                    of_newest = of_newest or error
+                    if of_newest is not None:
+                        continue  # older snapshots would only say the same
+                    of_newest = error
                 _logger.warning("snapshot refused: %s", error)
                 self._paths.refused.append(str(error))
         try:

@@ -82,7 +82,10 @@ def load_task(
     """
     progress = _ReadProgress(entry, on_read)
     with store.open(entry, progress.add) as (manifest, arrays):
-        journalled, migrated = migrate(model_version_of(manifest), manifest["settings"], arrays)
+        try:
+            journalled, migrated = migrate(model_version_of(manifest), manifest["settings"], arrays)
+        except SnapshotError as error:
+            raise SnapshotError(f"{entry.path}: {error}") from error
         task = Task(with_journalled_settings(settings, journalled), entry.task, partitions, entry.lineage)
         task.load_arrays(migrated)
     task.positions = read_positions(manifest)

@@ -37,6 +37,11 @@ class SnapshotPath(NamedTuple):
         return journal.START if self.entry is None else mark_of(self.entry)
 
     @property
+    def start_text(self) -> str:
+        """The start in words: the snapshot's path, or the model's beginning."""
+        return "the model's beginning" if self.entry is None else self.entry.path
+
+    @property
     def final_version(self) -> int:
         """The model version that is in force at the committed mark."""
         return version_after(self.model_version, self.entries)

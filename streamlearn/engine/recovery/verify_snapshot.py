@@ -7,11 +7,18 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.journal import records as journal
 from streamlearn.engine.journal.reader import JournalReader
 from streamlearn.engine.recovery.restore import Restore
-from streamlearn.engine.recovery.snapshot_manifest import build_manifest, check_in_journal, mark_of, read_positions
-from streamlearn.errors import OffsetLostError, OutOfReachError, SnapshotError
+from streamlearn.engine.recovery.snapshot_manifest import (
+    build_manifest,
+    check_in_journal,
+    mark_of,
+    model_version_of,
+    read_positions,
+)
+from streamlearn.errors import OffsetLostError, OtherVersionError, OutOfReachError, SnapshotError
 from streamlearn.settings.settings import Settings
 from streamlearn.snapshot.store import SnapshotEntry, SnapshotStore
 from streamlearn.source.base import Source
@@ -66,6 +73,10 @@ def verify_against_journal(
     restore = Restore(settings, source, _EarlierSnapshots(store, entry), read_only=True)
     try:
         task = restore.run(entry.task, sorted(positions), mark_of(entry), positions)
+    except OtherVersionError as error:
+        version = model_version_of(manifest)
+        other = f"model version {version} computed it, and a release of that version can apply the journal again"
+        return SnapshotVerification("recorded", str(error) if version == MODEL_VERSION else other)
     except (OffsetLostError, OutOfReachError) as error:
         return SnapshotVerification("recorded", str(error))
     origin = f"sequence {task.snapshot_seq}" if task.snapshot_seq else "the model's beginning"

@@ -34,7 +34,6 @@ class VersionRoad(NamedTuple):
 
     task: int
     road: Road
-    committed: journal.Mark | None
     path: SnapshotPath | None  # None for a new model
     text: str
 
@@ -71,7 +70,7 @@ def find_road(
     """
     committed, _ = read_mark(source, partitions)
     if committed is None:
-        return VersionRoad(number, Road.BEGIN, None, None, f"task {number}: there is no model yet")
+        return VersionRoad(number, Road.BEGIN, None, f"task {number}: there is no model yet")
     paths = SnapshotPaths(settings, source, store, may_be_longer=True)
     for path in paths.from_snapshots(number, committed):
         if isinstance(path, SnapshotPath):
@@ -86,25 +85,25 @@ def _road_of(
     found, rows = path.final_version, count_rows(path.entries)
     if path.can_replay and found == MODEL_VERSION:
         text = f"task {number} at {committed} is of model version {MODEL_VERSION}, which this release continues"
-        return VersionRoad(number, Road.CONTINUE, committed, path, text)
+        return VersionRoad(number, Road.CONTINUE, path, text)
     if path.can_replay:
         text = (
             f"task {number} at {committed} is of model version {found} and drained: this release continues it from "
-            f"{path.origin}, migrated to model version {MODEL_VERSION}"
+            f"{path.start_text}, migrated to model version {MODEL_VERSION}"
         )
-        return VersionRoad(number, Road.MIGRATE, committed, path, text)
+        return VersionRoad(number, Road.MIGRATE, path, text)
     if path.can_upgrade:
         text = (
             f"task {number} at {committed} is of model version {found}, and {rows:,} rows were applied since "
-            f"{path.origin}: `streamlearn run --drain` with the release of that version loses nothing; without it, "
-            f"`streamlearn upgrade` learns these rows again with model version {MODEL_VERSION}, and their answers stay "
-            "as they are"
+            f"{path.start_text}: while its worker runs, stop that with SIGTERM; after a crash, `streamlearn run "
+            "--drain` with the release of that version loses nothing; without it, `streamlearn upgrade` learns these "
+            f"rows again with model version {MODEL_VERSION}, and their answers stay as they are"
         )
-        return VersionRoad(number, Road.UPGRADE, committed, path, text)
+        return VersionRoad(number, Road.UPGRADE, path, text)
     text = f"task {number} at {committed}: {other_version(path)}"
     if found > MODEL_VERSION and (own := _newest_of_this_version(store, settings, number, path)):
         text += f"; the newest of these is {own}"
-    return VersionRoad(number, Road.REFUSE, committed, path, text)
+    return VersionRoad(number, Road.REFUSE, path, text)
 
 
 def _newest_of_this_version(store: SnapshotStore | None, settings: Settings, number: int, path: SnapshotPath) -> str:

@@ -15,7 +15,7 @@ from streamlearn.migrations.migration import Migration, SettingsMigration
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
-from tests.engine.recovery.test_restore import change_model_version
+from tests.engine.upgrades import change_model_version
 from tests.engine.world import World, rows
 from tests.snapshot_faults import snapshots
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,12 +22,11 @@ from streamlearn.errors import (
 )
 from streamlearn.learner.drift.page_hinkley import Count
 from streamlearn.learner.ensemble_learner import EnsembleLearner
-from streamlearn.migrations import registry
-from streamlearn.migrations.migration import Migration
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, CorruptInputError, RawRecord, TopicPartition
 from streamlearn.source.memory import MemorySource
+from tests.engine.upgrades import change_model_version
 from tests.engine.world import JOURNAL, Faults, FaultyObserver, World, rows
 from tests.snapshot_faults import alter_weights, copy_renamed, damage, snapshots
 
@@ -44,14 +42,6 @@ def run_in_parts(world: World, parts: int = 3) -> str:
             world.add(row)
         engine = world.run()
     return engine.tasks[0].model.state_hash()
-
-
-def change_model_version(monkeypatch: pytest.MonkeyPatch, version: int) -> None:
-    """Run on as a release of another model version, which reads the one before."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("streamlearn.") and hasattr(module, "MODEL_VERSION"):
-            monkeypatch.setattr(module, "MODEL_VERSION", version)
-    monkeypatch.setattr(registry, "MIGRATION", Migration(version - 1))
 
 
 def uninterrupted(folder: Path) -> tuple[list[bytes], str]:

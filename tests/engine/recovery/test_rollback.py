@@ -22,7 +22,7 @@ from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import Bounds, TopicPartition
 from streamlearn.source.memory import MemorySource
 from streamlearn.state.arrays import unpack_texts
-from tests.engine.recovery.test_restore import change_model_version
+from tests.engine.upgrades import change_model_version
 from tests.engine.world import GROUP, JOURNAL, START_NS, Crash, Faults, FaultySink, World, rows
 from tests.snapshot_faults import copy_renamed, damage, snapshots
 

@@ -3,102 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from streamlearn._version import MODEL_VERSION
 from streamlearn.engine.journal import records as journal
-from streamlearn.engine.recovery.upgrade_stopped import UpgradeResult, upgrade_stopped
 from streamlearn.engine.recovery.verify_snapshot import verify_against_journal
-from streamlearn.engine.recovery.version_road import Road, VersionRoad, find_road
+from streamlearn.engine.recovery.version_road import Road
 from streamlearn.errors import (
     JournalError,
-    OtherVersionError,
     OutOfReachError,
-    OvertakenError,
     RetryableError,
     SnapshotError,
-    StopError,
-    UsageError,
 )
 from streamlearn.records.event import Event
 from streamlearn.snapshot.store import SnapshotStore
 from streamlearn.source.base import TopicPartition
 from streamlearn.source.memory import MemorySource
-from tests.engine.recovery.test_restore import change_model_version
 from tests.engine.test_standby import second
-from tests.engine.world import GROUP, JOURNAL, Crash, Faults, FaultySink, World, rows
+from tests.engine.upgrades import (
+    NEXT,
+    PART,
+    ROWS,
+    crash,
+    next_release,
+    offsets_answered,
+    records_of,
+    road_of,
+    world_of,
+)
+from tests.engine.world import GROUP, JOURNAL, Crash, Faults, World
 from tests.snapshot_faults import damage, snapshots
-
-ROWS = rows(200)
-PART = 40
-INSTANCES = TopicPartition("instances", 0)
-NEXT = MODEL_VERSION + 1
-
-
-def world_of(folder: Path, **sections: dict[str, Any]) -> World:
-    world = World(folder, engine={"batch_instances": 10}, **sections)
-    for row in ROWS[:PART]:
-        world.add(row)
-    world.run()
-    return world
-
-
-def crash(world: World, count: int = PART, batches: int = 3) -> None:
-    """Add rows, and end the worker when it has committed some batches, without a snapshot of them."""
-    for row in ROWS[PART : PART + count]:
-        world.add(row)
-    with pytest.raises(Crash):
-        world.run(Faults("committed", times=batches))
-
-
-def next_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run on as a release that computes other bits: it halves every feature."""
-    change_model_version(monkeypatch, NEXT)
-    from streamlearn.engine.tasks import batch
-
-    decode = batch.decode_instance
-
-    def halve(*arguments: Any) -> Any:
-        instance = decode(*arguments)
-        instance.x = {name: value / 2 for name, value in instance.x.items()}
-        return instance
-
-    monkeypatch.setattr(batch, "decode_instance", halve)
-
-
-def road_of(world: World) -> VersionRoad:
-    source = MemorySource(world.log, ["instances"], GROUP)
-    return find_road(world.settings, source, SnapshotStore(str(world.folder)), 0, (INSTANCES,))
-
-
-def upgrade(
-    world: World, faults: Faults | None = None, source: Callable[..., MemorySource] = MemorySource
-) -> UpgradeResult:
-    observer = MemorySource(world.log, ["instances"], GROUP)
-    store = SnapshotStore(str(world.folder))
-    sink = FaultySink(world.log, faults or Faults())
-    return upgrade_stopped(
-        world.settings,
-        observer,
-        source(world.log, ["instances"], GROUP),
-        sink,
-        store,
-        0,
-        (INSTANCES,),
-        clock=world.clock,
-    )
-
-
-def offsets_answered(world: World) -> list[int]:
-    return [json.loads(value)["source"]["offset"] for value in world.predictions()]
-
-
-def records_of(world: World, kind: str) -> list[dict[str, Any]]:
-    return [record for record in world.journal() if record["type"] == kind]
 
 
 def test_rows_since_the_snapshot_are_learnt_again_and_answered_once(
@@ -269,59 +205,6 @@ def test_an_upgrade_keeps_what_happened_since_the_snapshot(tmp_path: Path, monke
     assert world.run().tasks[0].model.state_hash() == task.model.state_hash()
 
 
-def test_the_command_upgrades_a_stopped_group_and_writes_a_snapshot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reference = world_of(tmp_path / "reference")
-    crash(reference, count=30)
-    world = world_of(tmp_path / "world")
-    crash(world, count=30)
-    next_release(monkeypatch)
-    result = upgrade(world)
-    assert result.rows == 30
-    assert road_of(world).road is Road.CONTINUE
-    assert snapshots(world.folder)[0].name == f"{result.mark.seq}-{result.mark.chain}.npz"
-    task = world.run().tasks[0]
-    assert task.snapshot_seq == result.mark.seq, "the next start applies nothing again"
-    assert task.model.state_hash() == reference.run().tasks[0].model.state_hash()
-    with pytest.raises(UsageError, match="needs no upgrade"):
-        upgrade(world)
-
-
-@pytest.mark.parametrize("point", ["open", "before commit", "after commit"])
-def test_a_command_that_dies_leaves_the_model_before_or_after_the_upgrade(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
-) -> None:
-    world = world_of(tmp_path)
-    crash(world)
-    next_release(monkeypatch)
-    faults = Faults(point)
-    with pytest.raises(Crash):
-        upgrade(world, faults)
-    assert faults.fired
-    assert len(records_of(world, "upgrade")) == (point == "after commit")
-    if point != "after commit":
-        upgrade(world)
-    world.run()
-    assert len(records_of(world, "upgrade")) == 1
-    assert offsets_answered(world) == list(range(2 * PART))
-
-
-def test_a_worker_that_has_run_since_makes_the_command_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = world_of(tmp_path)
-    crash(world)
-    next_release(monkeypatch)
-
-    class Late(MemorySource):
-        def open(self) -> None:
-            world.run()
-            super().open()
-
-    with pytest.raises((OvertakenError, StopError)):
-        upgrade(world, source=Late)
-    assert len(records_of(world, "upgrade")) == 1
-
-
 def test_a_broken_newest_snapshot_makes_the_one_before_the_base(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -338,35 +221,6 @@ def test_a_broken_newest_snapshot_makes_the_one_before_the_base(
     (record,) = records_of(world, "upgrade")
     assert f"{record['base'][0]}-{record['base'][1]}.npz" == first.name
     assert record["rows"] == PART
-
-
-def test_a_version_that_is_not_read_is_refused_with_the_way_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = world_of(tmp_path)
-    change_model_version(monkeypatch, MODEL_VERSION + 2)
-    road = road_of(world)
-    assert road.road is Road.REFUSE
-    assert f"this release reads version {MODEL_VERSION + 1}" in road.text
-    with pytest.raises(OtherVersionError, match="run --drain"):
-        world.run()
-
-
-def test_a_newer_model_is_refused_with_the_snapshot_of_this_release(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = world_of(tmp_path)
-    own = snapshots(tmp_path)[0]
-    with monkeypatch.context() as patch:
-        next_release(patch)
-        for row in ROWS[PART : 2 * PART]:
-            world.add(row)
-        world.run()
-    road = road_of(world)
-    assert road.road is Road.REFUSE
-    assert road.text.endswith(f"the newest of these is {own}")
-    with pytest.raises(OtherVersionError, match="snapshot rollback"):
-        world.run()
 
 
 def test_an_altered_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -498,21 +352,3 @@ def test_a_base_that_is_gone_or_damaged_is_named_with_what_to_do(
     assert text.endswith(
         "put that snapshot back, or one since then, or go back to another one with `streamlearn snapshot rollback`"
     )
-
-
-def test_an_upgrade_whose_snapshot_is_not_written_says_that_it_is_committed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = world_of(tmp_path)
-    crash(world)
-    next_release(monkeypatch)
-
-    def refuse(*arguments: Any) -> Any:
-        raise SnapshotError("cannot write: No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SnapshotStore, "save", refuse)
-        with pytest.raises(SnapshotError, match=r"task 0 is upgraded at .*No space left on device.*start the workers"):
-            upgrade(world)
-    world.run()
-    assert len(records_of(world, "upgrade")) == 1
